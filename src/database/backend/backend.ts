@@ -1,0 +1,142 @@
+/** A database behind one door: its dialect, its Knex instance and its pool, put together. */
+import knex, { type Knex } from 'knex'
+import { ConfigurationError } from '../errors'
+import type { Events } from '../events'
+import { Limits } from '../limits'
+import { settle, type Settings } from '../options'
+import type { BackendOptions } from '../options'
+import { DatabaseURL } from '../url'
+import type { Dialect, Session, Statement } from './dialect'
+import { type KnexDoor, type KnexQuery, leasedClient } from './knex-client'
+import type { Lease } from './lease'
+import { Pool } from './pool'
+import { postgres } from './postgres'
+import { sqlite } from './sqlite'
+import { Compiler } from './statement'
+
+const DIALECTS: Readonly<Record<string, (url: DatabaseURL) => Dialect>> = { postgresql: postgres, sqlite }
+
+export interface Backend {
+  readonly dialect: Dialect
+  readonly settings: Settings
+  readonly compiler: Compiler
+  readonly knex: Knex
+  /** A pool lives from connect() to disconnect(), so each connect() makes its own. */
+  createPool(prepare: (lease: Lease) => Promise<void>): Pool
+  /** Runs a builder that only Knex can run, such as a schema change in several steps. */
+  runProgram(builder: Knex.SchemaBuilder, lease: Lease): Promise<unknown>
+}
+
+/** What the Database offers to Knex: everything of its door but the translation of queries. */
+export type Lender = Omit<KnexDoor, 'run' | 'isRead' | 'leaseOf'>
+
+/**
+ * Puts a backend together. No I/O.
+ *
+ * @throws ConfigurationError for an URL, option or parameter that is wrong
+ */
+export function createBackend(
+  url: DatabaseURL,
+  options: BackendOptions,
+  events: Events,
+  lender: Lender,
+): Backend {
+  const settings = settle(url, options)
+  const dialect = dialectOf(url)
+  const compiler = new Compiler(dialect)
+  let pool: Pool | undefined
+  const door: KnexDoor = {
+    ...lender,
+    leaseOf: (raw) => pool?.leaseOf(raw),
+    isRead: (sql) => compiler.parse(sql).isRead,
+    run: (lease, query) => runForKnex(lease, query, compiler, dialect),
+  }
+  const instance = knex(config(url, dialect, settings, door))
+  const client = instance.client as Knex.Client
+  return {
+    dialect,
+    settings,
+    compiler,
+    knex: instance,
+    createPool(prepare) {
+      pool = new Pool({
+        name: settings.name,
+        dialect,
+        settings,
+        events,
+        prepare,
+        open: async (): Promise<Session> => dialect.open((await client.acquireRawConnection()) as object),
+        translateConnect: (error) => dialect.translateConnect(error, url),
+      })
+      return pool
+    },
+    async runProgram(builder, lease) {
+      // A runner that has its connection already, so that the builder need not be changed to carry it.
+      const runner = knex.Client.prototype.runner.call(client, builder) as {
+        connection: object
+        run(): Promise<unknown>
+      }
+      runner.connection = lease.session.raw
+      return runner.run()
+    },
+  }
+}
+
+/**
+ * The configuration for the Knex command line, with the URL meaning what it means to a Database. Put it into a
+ * `knexfile.ts`, beside `migrations` and `seeds`.
+ *
+ * @throws ConfigurationError when the URL is wrong
+ * @example
+ * export default { development: { ...knexConfig('sqlite:///blog.db'), migrations: { directory: './migrations' } } }
+ */
+export function knexConfig(url: string | DatabaseURL): Knex.Config {
+  const parsed = new DatabaseURL(url)
+  const dialect = dialectOf(parsed)
+  return { client: dialect.knexName, ...dialect.knexConfig(parsed, settle(parsed, {})) }
+}
+
+function dialectOf(url: DatabaseURL): Dialect {
+  const dialect = DIALECTS[url.dialect]
+  if (dialect === undefined) throw new ConfigurationError(`There is no dialect '${url.dialect}'.`)
+  return dialect(url)
+}
+
+function config(url: DatabaseURL, dialect: Dialect, settings: Settings, door: KnexDoor): Knex.Config {
+  const ours = dialect.knexConfig(url, settings)
+  const theirs = settings.knex
+  for (const name of ['client', 'pool', 'connectionPool', 'acquireConnectionTimeout']) {
+    if (name in theirs)
+      throw new ConfigurationError(
+        `options.knex cannot set '${name}': millpond owns it. Use its own options.`,
+      )
+  }
+  const merged = {
+    ...ours,
+    ...theirs,
+    connection: { ...(ours.connection as object), ...(theirs.connection as object | undefined) },
+    client: leasedClient(dialect.Client),
+    millpond: door,
+  }
+  return merged
+}
+
+/** Methods for which Knex's SQLite dialect reads counts and ids instead of rows. */
+const COUNTED = new Set(['insert', 'update', 'del', 'counter'])
+
+async function runForKnex(
+  lease: Lease,
+  query: KnexQuery,
+  compiler: Compiler,
+  dialect: Dialect,
+): Promise<KnexQuery> {
+  const statement: Statement = {
+    sql: query.sql,
+    bindings: (query.bindings ?? []).map((value) => dialect.toDriverFromBuilder(value)),
+    facts: compiler.parse(query.sql),
+    take: COUNTED.has(query.method ?? '') && !query.returning ? 'count' : 'all',
+    ...(query.options === undefined ? {} : { driverOptions: query.options }),
+  }
+  const { forKnex } = await lease.run(statement, Limits.of(undefined, query.sql))
+  return Object.assign(query, forKnex)
+}

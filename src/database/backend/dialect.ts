@@ -1,0 +1,140 @@
+/** What millpond must know about a database, so that nobody else has to. */
+import type { Knex } from 'knex'
+import type { DatabaseError } from '../errors'
+import type { Limits } from '../limits'
+import type { Unlock } from '../mutex'
+import type { Settings } from '../options'
+import type { DatabaseURL } from '../url'
+import type { Lexicon, ParsedSql } from './sql-text'
+
+export type Row = Record<string, unknown>
+
+/** One statement, ready for the driver. */
+export interface Statement {
+  readonly sql: string
+  readonly bindings: readonly unknown[]
+  readonly facts: Pick<ParsedSql, 'verb' | 'isRead' | 'hasReturning'>
+  /** What the caller is after: it decides how the driver is asked. */
+  readonly take: 'all' | 'first' | 'count'
+  /** Rows as arrays keep columns of the same name apart. */
+  readonly asArrays?: boolean
+  /** Knex's `.options({…})`, handed to the driver. */
+  readonly driverOptions?: object
+}
+
+export interface Result {
+  /** Objects, or arrays when `asArrays` was asked for. */
+  readonly rows: readonly unknown[]
+  /** Rows that the statement inserted, updated or deleted. */
+  readonly rowCount: number
+  /** The rowid that an INSERT gave, on databases that have such a thing. */
+  readonly lastInsertId: number | null
+  /** What the database says it did: `COMMIT` may come back as `ROLLBACK`. */
+  readonly command: string
+  /** The driver's own answer, under the names by which Knex's dialects look for it. */
+  readonly forKnex: { readonly response: unknown; readonly context?: unknown }
+}
+
+/** An open result that is read piece by piece. */
+export interface Cursor {
+  /** The next rows, at most `count`; an empty array is the end. */
+  read(count: number): Promise<readonly Row[]>
+  close(): Promise<void>
+}
+
+/** A live connection to the database. Whoever holds it sees to it that one call runs at a time. */
+export interface Session {
+  /** The driver's connection, by which Knex knows it. */
+  readonly raw: object
+  /** Why it must not be used again, or null. */
+  readonly broken: Error | null
+  readonly inTransaction: boolean
+  run(statement: Statement): Promise<Result>
+  /** `alone`: nobody else will use the connection until the cursor is closed, so it may hold a transaction. */
+  openCursor(statement: Statement, alone: boolean): Promise<Cursor>
+  /**
+   * Stops the statement that runs now. Resolves when the request is over, so that it cannot hit a later statement;
+   * the statement itself then fails by its own promise.
+   */
+  cancel(): Promise<void>
+  ping(): Promise<void>
+  /** Makes it fit for the next user. Resolves to what had to be cleaned up, or null. */
+  reset(): Promise<string | null>
+  /** Whether it keeps the process alive. */
+  hold(alive: boolean): void
+  /** Makes it broken at once and cuts off whatever runs. Never throws. */
+  destroy(): void
+  /** Takes leave properly; resolves when the server has let go, or after a while without it. Never rejects. */
+  close(): Promise<void>
+}
+
+export interface TransactionModes {
+  readonly isolation?: IsolationLevel | undefined
+  readonly readOnly?: boolean | undefined
+  readonly deferrable?: boolean | undefined
+}
+
+export const ISOLATION_LEVELS = [
+  'read uncommitted',
+  'read committed',
+  'repeatable read',
+  'serializable',
+] as const
+export type IsolationLevel = (typeof ISOLATION_LEVELS)[number]
+
+/** A kind of database, as one Database uses it. */
+export interface Dialect {
+  readonly name: 'postgresql' | 'sqlite'
+  readonly lexicon: Lexicon
+  /** The placeholder for the n-th binding, counted from 1. */
+  placeholder(n: number): string
+  /**
+   * Writes `… IN (:list)`. `before` ends in the opening parenthesis.
+   *
+   * @returns the text up to, but without, the closing parenthesis
+   */
+  writeList(
+    before: string,
+    isNegated: boolean,
+    values: readonly unknown[],
+    bind: (value: unknown) => string,
+  ): string
+  /**
+   * The value as the driver takes it without loss.
+   *
+   * @throws Error whose message completes the sentence "The value of :name …"
+   */
+  toDriver(value: unknown): unknown
+  /** The same for the bindings of a Knex builder, where objects and arrays stand for documents. */
+  toDriverFromBuilder(value: unknown): unknown
+
+  /** Knex's client class for this database, and how it connects. */
+  readonly Client: typeof Knex.Client
+  /** What the Knex command line calls it. */
+  readonly knexName: string
+  knexConfig(url: DatabaseURL, settings: Settings): Knex.Config
+  /** True when the database is its one connection, so that there is no second one to ping by. */
+  readonly isSingle: boolean
+  /** Makes a session of a connection that Knex has just opened. */
+  open(raw: object): Promise<Session>
+
+  /** Statements that open a transaction of this kind, and those to run once it has ended. */
+  begin(modes: TransactionModes): { readonly open: readonly string[]; readonly close: readonly string[] }
+  /**
+   * Lets a borrower who is going to write wait outside of the pool when the database takes one writer at a time.
+   *
+   * @returns null when writers need not queue
+   */
+  admitWriter(limits: Limits): Promise<Unlock> | null
+
+  /** Turns the driver's error into one of ours. */
+  translate(error: unknown, sql: string): DatabaseError
+  /** The same for an error from opening a connection. */
+  translateConnect(error: unknown, url: DatabaseURL): ConnectFailure
+}
+
+export interface ConnectFailure {
+  readonly error: DatabaseError
+  /** True when it may go away by itself: a server that restarts, a full house. */
+  readonly isTransient: boolean
+}

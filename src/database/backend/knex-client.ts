@@ -1,0 +1,134 @@
+/** Knex's client class, taught to run on leased connections: plain `await database.knex(…)` joins the scope. */
+import { Readable } from 'node:stream'
+import type { Knex } from 'knex'
+import { ConfigurationError, TransactionError } from '../errors'
+import type { Lease } from './lease'
+
+/** How Knex gets at connections. It lives in Knex's `config`, because the client of a Knex transaction has nothing else. */
+export interface KnexDoor {
+  /** Runs work on the connection that the current scope has, or on one from the pool. */
+  use<T>(isRead: boolean, work: (lease: Lease) => Promise<T>): Promise<T>
+  /** For Knex's own transactions, which the migrations run in. */
+  acquire(): Promise<Lease>
+  release(lease: Lease): Promise<void>
+  leaseOf(raw: object): Lease | undefined
+  run(lease: Lease, query: KnexQuery): Promise<KnexQuery>
+  iterate(builder: Knex.QueryBuilder): AsyncIterable<unknown>
+  isRead(sql: string): boolean
+}
+
+/** A compiled query as it goes through Knex; `response` and `context` are what its dialects read back. */
+export interface KnexQuery {
+  sql: string
+  bindings?: readonly unknown[]
+  method?: string
+  returning?: unknown
+  options?: object
+  response?: unknown
+  context?: unknown
+}
+
+/** What Knex's builders know about themselves, and its types do not say. */
+interface Builder {
+  readonly _connection?: object
+  readonly _method?: string
+  readonly sql?: unknown
+}
+
+interface Runner {
+  connection?: object
+  ensureConnection(
+    run: (runner: Runner, params?: object) => Promise<unknown>,
+    params?: object,
+  ): Promise<unknown>
+  stream(options?: unknown, handler?: unknown): unknown
+}
+
+type Config = Knex.Config & { millpond: KnexDoor }
+
+const READ_METHODS = new Set(['select', 'first', 'pluck'])
+
+/** The same class on both dialects, since what differs is in the sessions. */
+export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
+  return class LeasedClient extends Base {
+    get #door(): KnexDoor {
+      return (this.config as Config).millpond
+    }
+
+    /** Lends are made by our pool; Knex gets none of its own. */
+    override initializePool(): void {}
+
+    override destroy(): Promise<never> {
+      return Promise.reject(
+        new ConfigurationError(
+          'The Knex instance belongs to its Database. Call database.disconnect() instead of knex.destroy().',
+        ),
+      )
+    }
+
+    /** Reached only by Knex's own transactions: builders go through the runner. */
+    override async acquireConnection(): Promise<object> {
+      return (await this.#door.acquire()).session.raw
+    }
+
+    override async releaseConnection(raw: object): Promise<void> {
+      const lease = this.#door.leaseOf(raw)
+      if (lease !== undefined) await this.#door.release(lease)
+    }
+
+    override runner(builder: Builder): Runner {
+      const runner = super.runner(builder) as Runner
+      // Inside of a Knex transaction, or on a connection that somebody chose, Knex knows where to run.
+      if ((this as { transacting?: boolean }).transacting === true || builder._connection !== undefined)
+        return runner
+      const door = this.#door
+      runner.ensureConnection = (run, params) =>
+        door.use(isRead(door, builder), (lease) => {
+          runner.connection = lease.session.raw
+          return run(runner, params)
+        })
+      // Knex's own gives its connection back twice, so that a stranger's statements land in your transaction:
+      // https://github.com/knex/knex/issues/6288
+      runner.stream = (options, handler) => {
+        const stream = Readable.from(door.iterate(builder as Knex.QueryBuilder), { highWaterMark: 64 })
+        const given = typeof options === 'function' ? options : handler
+        if (typeof given !== 'function') return stream
+        return new Promise<void>((resolve, reject) => {
+          stream.once('close', resolve).once('error', reject)
+          given(stream)
+        })
+      }
+      return runner
+    }
+
+    /** The one way of every statement that Knex itself runs. Without the SQL that Knex puts in front of messages. */
+    override async query(raw: object, query: string | KnexQuery): Promise<KnexQuery> {
+      const full: KnexQuery = typeof query === 'string' ? { sql: query } : query
+      full.bindings = this.prepBindings(full.bindings ?? []) as readonly unknown[]
+      full.sql = this.positionBindings(full.sql) as string
+      const told = { ...(raw as { __knexUid?: string; __knexTxId?: string }), ...full }
+      this.emit('query', told)
+      try {
+        return await this._query(raw, full)
+      } catch (error) {
+        this.emit('query-error', error, told)
+        throw error
+      }
+    }
+
+    _query(raw: object, query: KnexQuery): Promise<KnexQuery> {
+      const lease = this.#door.leaseOf(raw)
+      if (lease === undefined) {
+        throw new TransactionError(
+          'The connection was not taken from this Database, so nothing can be run on it.',
+        )
+      }
+      return this.#door.run(lease, query)
+    }
+  }
+}
+
+function isRead(door: KnexDoor, builder: Builder): boolean {
+  if (builder._method !== undefined) return READ_METHODS.has(builder._method)
+  return typeof builder.sql === 'string' && door.isRead(builder.sql)
+}

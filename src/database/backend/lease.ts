@@ -1,0 +1,188 @@
+/** A connection taken out of the pool: who took it, since when, and what it runs now. Every statement passes here. */
+import type { Events } from '../events'
+import type { DatabaseError, Holder } from '../errors'
+import { TransactionClosedError } from '../errors'
+import { type Expiry, type Limits, timedOut } from '../limits'
+import type { Scope } from '../scope'
+import type { Cursor, Dialect, Result, Session, Statement } from './dialect'
+
+/** A cancelled statement that has not ended after this long is on a connection that is lost. */
+const CANCEL_GRACE_MILLIS = 5000
+
+export interface LeaseContext {
+  readonly dialect: Dialect
+  readonly events: Events
+  readonly statementTimeoutMillis: number
+}
+
+export class Lease {
+  readonly session: Session
+  readonly #context: LeaseContext
+  readonly #scope: Scope | undefined
+  readonly #since = performance.now()
+  #sql: string | null = null
+  #returned = false
+  #guard: (() => boolean) | null = null
+  #interrupt: (() => void) | null = null
+  #busy = 0
+  readonly #onIdle: (() => void)[] = []
+
+  constructor(session: Session, context: LeaseContext, scope: Scope | undefined) {
+    this.session = session
+    this.#context = context
+    this.#scope = scope
+  }
+
+  /**
+   * Runs work that sends one statement or several, as Knex's schema builder does. From the moment in which `isOver`
+   * says so, its further statements are refused: the transaction that they belong to has been rolled back.
+   */
+  async section<T>(isOver: () => boolean, work: (lease: Lease) => Promise<T>): Promise<T> {
+    this.#guard = isOver
+    this.#busy += 1
+    try {
+      return await work(this)
+    } finally {
+      this.#guard = null
+      this.#rest()
+    }
+  }
+
+  /**
+   * Runs one statement. When its limits run out it is cancelled on the server, and this settles only after the
+   * cancel is over, so that nothing that comes later is hit by it.
+   */
+  async run(statement: Statement, limits: Limits): Promise<Result> {
+    return this.#watched(statement.sql, limits, () => this.session.run(statement))
+  }
+
+  /**
+   * Runs a statement that must be seen through, such as COMMIT: nobody can cancel it. If the server does not answer
+   * within the statement timeout, the connection is cut, since nobody can say what became of it.
+   */
+  async runThrough(statement: Statement): Promise<Result> {
+    const { statementTimeoutMillis } = this.#context
+    const timer =
+      statementTimeoutMillis === Infinity
+        ? undefined
+        : setTimeout(() => this.session.destroy(), statementTimeoutMillis)
+    const started = performance.now()
+    let error: DatabaseError | undefined
+    this.#sql = statement.sql
+    this.#busy += 1
+    try {
+      return await this.session.run(statement)
+    } catch (cause) {
+      error = this.#context.dialect.translate(cause, statement.sql)
+      throw error
+    } finally {
+      clearTimeout(timer)
+      this.#sql = null
+      this.#rest()
+      this.#tell(statement.sql, started, error)
+    }
+  }
+
+  async openCursor(statement: Statement, alone: boolean, limits: Limits): Promise<Cursor> {
+    const cursor = await this.#watched(statement.sql, limits, () => this.session.openCursor(statement, alone))
+    return {
+      read: (count) => this.#watched(statement.sql, limits, () => cursor.read(count)),
+      close: () => cursor.close(),
+    }
+  }
+
+  async #watched<T>(sql: string, limits: Limits, work: () => Promise<T>): Promise<T> {
+    if (this.#returned || this.#guard?.() === true) {
+      throw new TransactionClosedError(
+        'The statement did not run: its transaction has ended, or its connection has gone back to the pool. Something ' +
+          'still runs after the work that it belongs to; await it there, or wrap it in database.detached().',
+      )
+    }
+    limits.check()
+    const { statementTimeoutMillis } = this.#context
+    const started = performance.now()
+    let expiry: Expiry | undefined
+    let cancelling: Promise<void> | undefined
+    let hangUp: NodeJS.Timeout | undefined
+    const bounded = limits.within(statementTimeoutMillis, (cause) =>
+      timedOut(sql, `statement timeout of ${statementTimeoutMillis} ms`, cause),
+    )
+    const expire = (reason: Expiry): void => {
+      if (expiry !== undefined) return
+      expiry = reason
+      cancelling = this.#cancel()
+      hangUp = setTimeout(() => {
+        this.session.destroy()
+      }, CANCEL_GRACE_MILLIS)
+    }
+    const stopWatching = bounded.watch(expire)
+    this.#interrupt = () => {
+      expire({
+        kind: 'aborted',
+        reason: new TransactionClosedError('Its transaction or connection has ended.'),
+      })
+    }
+    this.#sql = sql
+    let error: DatabaseError | undefined
+    try {
+      return await work()
+    } catch (cause) {
+      error =
+        expiry === undefined ? this.#context.dialect.translate(cause, sql) : bounded.error(expiry, cause)
+      throw error
+    } finally {
+      stopWatching()
+      clearTimeout(hangUp)
+      await cancelling
+      this.#sql = null
+      this.#interrupt = null
+      this.#tell(sql, started, error)
+    }
+  }
+
+  #tell(sql: string, started: number, error: DatabaseError | undefined): void {
+    this.#context.events.emitQuery({
+      sql,
+      durationMillis: performance.now() - started,
+      label: this.#scope?.label ?? null,
+      ...(error && { error }),
+    })
+  }
+
+  async #cancel(): Promise<void> {
+    try {
+      await this.session.cancel()
+    } catch {
+      // The server cannot be asked to stop, so all that is left is to hang up.
+      this.session.destroy()
+    }
+  }
+
+  /** Cancels what runs now, as far as it can be, and resolves when nothing does any more. */
+  async interrupt(): Promise<void> {
+    if (this.#busy === 0) return
+    const idle = new Promise<void>((resolve) => this.#onIdle.push(resolve))
+    this.#interrupt?.()
+    await idle
+  }
+
+  #rest(): void {
+    this.#busy -= 1
+    if (this.#busy === 0) for (const idle of this.#onIdle.splice(0)) idle()
+  }
+
+  /** The borrower is done: nothing may run through this lease any more. */
+  end(): void {
+    this.#returned = true
+  }
+
+  describe(): Holder {
+    return {
+      label: this.#scope?.label ?? null,
+      site: null,
+      heldMillis: performance.now() - this.#since,
+      sql: this.#sql,
+      inTransaction: this.session.inTransaction,
+    }
+  }
+}

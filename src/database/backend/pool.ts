@@ -1,0 +1,411 @@
+/** The pool: lends sessions as leases, says who holds them, and closes when asked to. */
+import type { PendingOperation } from 'tarn/dist/PendingOperation'
+import {
+  ConnectionError,
+  type DatabaseError,
+  type Holder,
+  NotConnectedError,
+  PoolTimeoutError,
+} from '../errors'
+import type { Events } from '../events'
+import type { Limits } from '../limits'
+import type { Unlock } from '../mutex'
+import type { Settings } from '../options'
+import { currentScope, outsideOfScopes } from '../scope'
+import type { ConnectFailure, Dialect, Session } from './dialect'
+import { Lease } from './lease'
+import { TarnPool } from './tarn-pool'
+
+export interface PoolStats {
+  /** Connections kept, and extra ones allowed. */
+  readonly size: number
+  readonly maxOverflow: number
+  /** Now. */
+  readonly used: number
+  readonly idle: number
+  readonly creating: number
+  readonly waiting: number
+  /** Since connect(). */
+  readonly acquired: number
+  readonly waited: number
+  readonly timedOut: number
+  readonly created: number
+  readonly retired: number
+}
+
+export interface PoolContext {
+  readonly name: string
+  readonly dialect: Dialect
+  readonly settings: Settings
+  readonly events: Events
+  /** Opens a connection and makes a session of it. */
+  open(): Promise<Session>
+  /** Runs on each new session before anybody else has it. */
+  prepare(lease: Lease): Promise<void>
+  translateConnect(error: unknown): ConnectFailure
+}
+
+interface Waiter {
+  readonly operation: PendingOperation<Session>
+  fail(error: DatabaseError): void
+}
+
+interface Loan {
+  readonly lease: Lease
+  readonly leaveQueue: Unlock | null
+}
+
+const FIRST_BACKOFF_MILLIS = 50
+const LONGEST_BACKOFF_MILLIS = 1000
+
+export class Pool {
+  readonly #context: PoolContext
+  readonly #tarn: TarnPool
+  readonly #loans = new Map<Session, Loan>()
+  readonly #byRaw = new WeakMap<object, Lease>()
+  readonly #bornAndIdle = new WeakMap<Session, { expires: number; idleSince: number }>()
+  readonly #waiters = new Set<Waiter>()
+  readonly #total = { acquired: 0, waited: 0, timedOut: 0, created: 0, retired: 0 }
+  #queueing = 0
+  #lane: Session | null = null
+  #connectFailures = 0
+  #lastFailure: DatabaseError | undefined
+  #closing = false
+  #onLoanEnd: (() => void) | undefined
+
+  constructor(context: PoolContext) {
+    this.#context = context
+    const { pool } = context.settings
+    this.#tarn = new TarnPool({
+      size: pool.size,
+      max: pool.size + pool.maxOverflow,
+      idleTimeoutMillis: pool.idleTimeoutMillis,
+      acquireTimeoutMillis: pool.acquireTimeoutMillis,
+      // Outside of the scope of whoever happens to ask first: its deadline is not that of the connection.
+      create: () => outsideOfScopes(() => this.#create()),
+      destroy: (session) => this.#destroy(session),
+      validate: (session) => this.#validate(session),
+      isExpired: (session) => session.broken !== null || this.#isOld(session),
+    })
+  }
+
+  /**
+   * Lends a connection, in the order asked. Whoever gets it gives it to {@link release}.
+   *
+   * @throws PoolTimeoutError when all connections are in use for the whole of the acquire timeout
+   * @throws ConnectionError when the database cannot be reached within it, or refuses
+   * @throws NotConnectedError when the pool is closing
+   */
+  async lend(
+    limits: Limits,
+    writes: boolean,
+    waitMillis: number = this.#context.settings.pool.acquireTimeoutMillis,
+  ): Promise<Lease> {
+    this.#refuseWhenClosing()
+    const bounded = limits.within(waitMillis, () => this.#lateError(waitMillis))
+    bounded.check()
+    const admission = writes ? this.#context.dialect.admitWriter(bounded) : null
+    this.#queueing += 1
+    let leaveQueue: Unlock | null = null
+    try {
+      leaveQueue = await admission
+      this.#refuseWhenClosing()
+      const session = await this.#acquire(bounded)
+      const lease = this.#lease(session)
+      this.#loans.set(session, { lease, leaveQueue })
+      this.#byRaw.set(session.raw, lease)
+      this.#total.acquired += 1
+      session.hold(true)
+      return lease
+    } catch (error) {
+      leaveQueue?.()
+      throw error
+    } finally {
+      this.#queueing -= 1
+    }
+  }
+
+  /** Takes a connection back: rolled back if it was left in a transaction, closed if it is broken. Never throws. */
+  async release(lease: Lease): Promise<void> {
+    const { session } = lease
+    const loan = this.#loans.get(session)
+    if (loan?.lease !== lease) return
+    lease.end()
+    try {
+      const what = session.broken === null ? await session.reset() : null
+      if (what !== null) this.#context.events.emit('cleanup', { what, label: lease.describe().label })
+    } catch {
+      // What state it is in nobody knows, so nobody may have it.
+      session.destroy()
+    }
+    this.#loans.delete(session)
+    loan.leaveQueue?.()
+    session.hold(false)
+    if (session.broken === null && !this.#closing) this.#putBack(session)
+    else this.#tarn.retire(session)
+    this.#onLoanEnd?.()
+  }
+
+  /** The lease under which a raw connection is out now. */
+  leaseOf(raw: object): Lease | undefined {
+    return this.#byRaw.get(raw)
+  }
+
+  holders(): readonly Holder[] {
+    return [...this.#loans.values()]
+      .map(({ lease }) => lease.describe())
+      .sort((a, b) => b.heldMillis - a.heldMillis)
+  }
+
+  stats(): PoolStats {
+    const { size, maxOverflow } = this.#context.settings.pool
+    return {
+      size,
+      maxOverflow,
+      used: this.#loans.size,
+      idle: this.#tarn.numFree(),
+      creating: this.#tarn.numPendingCreates(),
+      waiting: this.#queueing,
+      ...this.#total,
+    }
+  }
+
+  /**
+   * Asks the server for a sign of life, over a connection of its own: a full pool does not make it wait.
+   *
+   * @throws what `limits` makes of its end, or ConnectionError with the reason
+   */
+  async ping(limits: Limits): Promise<void> {
+    this.#refuseWhenClosing()
+    // A database that is its one connection is there as long as that is.
+    if (this.#context.dialect.isSingle) return
+    let stopWatching: (() => void) | undefined
+    const late = new Promise<never>((_, reject) => {
+      stopWatching = limits.watch((expiry) => {
+        this.#lane?.destroy()
+        reject(limits.error(expiry))
+      })
+    })
+    try {
+      await Promise.race([this.#pingOnLane(), late])
+    } finally {
+      stopWatching?.()
+    }
+  }
+
+  async #pingOnLane(): Promise<void> {
+    try {
+      if (this.#lane === null || this.#lane.broken !== null) {
+        const session = await outsideOfScopes(() => this.#context.open())
+        session.hold(false)
+        if (this.#closing || this.#lane?.broken === null) void session.close()
+        else this.#lane = session
+      }
+      await this.#lane?.ping()
+    } catch (cause) {
+      throw this.#context.translateConnect(cause).error
+    }
+  }
+
+  /**
+   * Closes every connection: the idle ones now, the others as they come back, and what is still out after the
+   * grace by force. Always resolves.
+   *
+   * @returns who had to be cut off
+   */
+  async close(graceMillis: number): Promise<readonly Holder[]> {
+    this.#closing = true
+    for (const waiter of this.#waiters) waiter.fail(this.#closingError())
+    await this.#loansEnd(graceMillis)
+    const stuck = this.holders()
+    for (const [session, { lease, leaveQueue }] of this.#loans) {
+      lease.end()
+      leaveQueue?.()
+      session.destroy()
+      this.#tarn.retire(session)
+    }
+    this.#loans.clear()
+    await Promise.all([this.#tarn.destroy(), this.#lane?.close()])
+    return stuck
+  }
+
+  #loansEnd(graceMillis: number): Promise<void> {
+    if (this.#loans.size === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, graceMillis)
+      this.#onLoanEnd = () => {
+        if (this.#loans.size > 0) return
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  #acquire(limits: Limits): Promise<Session> {
+    const operation = this.#tarn.acquire()
+    return new Promise((resolve, reject) => {
+      let settled = false
+      const end = (): void => {
+        settled = true
+        stopWatching()
+        this.#waiters.delete(waiter)
+      }
+      const waiter: Waiter = {
+        operation,
+        fail: (error) => {
+          end()
+          this.#tarn.cancel(operation)
+          reject(error)
+        },
+      }
+      const stopWatching = limits.watch((expiry) => {
+        const error = limits.error(expiry)
+        if (expiry.kind === 'late') this.#total.timedOut += 1
+        waiter.fail(error)
+      })
+      this.#waiters.add(waiter)
+      if (this.#tarn.numPendingAcquires() > 0) this.#total.waited += 1
+      operation.promise.then(
+        (session) => {
+          // It may have been called off in the very moment in which it was served.
+          if (settled) this.#putBack(session)
+          else {
+            end()
+            resolve(session)
+          }
+        },
+        (cause: unknown) => {
+          if (settled) return
+          end()
+          reject(new ConnectionError('No connection could be had from the pool.', { cause }))
+        },
+      )
+    })
+  }
+
+  #putBack(session: Session): void {
+    const times = this.#bornAndIdle.get(session)
+    if (times) times.idleSince = performance.now()
+    this.#tarn.giveBack(session)
+  }
+
+  async #create(): Promise<Session> {
+    if (this.#connectFailures > 0) await this.#backOff()
+    try {
+      const session = await this.#context.open()
+      await this.#prepare(session)
+      this.#connectFailures = 0
+      this.#lastFailure = undefined
+      this.#total.created += 1
+      session.hold(false)
+      // Up to a tenth less, so that connections opened together do not all go at once.
+      const lifetime = this.#context.settings.pool.maxLifetimeMillis * (1 - Math.random() * 0.1)
+      const now = performance.now()
+      this.#bornAndIdle.set(session, { expires: now + lifetime, idleSince: now })
+      return session
+    } catch (cause) {
+      this.#connectFailed(cause)
+      throw cause
+    }
+  }
+
+  async #prepare(session: Session): Promise<void> {
+    const lease = this.#lease(session)
+    this.#byRaw.set(session.raw, lease)
+    try {
+      await this.#context.prepare(lease)
+      lease.end()
+    } catch (error) {
+      session.destroy()
+      throw error
+    }
+  }
+
+  /** A failure that may pass leaves the waiters where they are, until their time is up; any other ends their wait. */
+  #connectFailed(cause: unknown): void {
+    const { error, isTransient } = this.#context.translateConnect(cause)
+    this.#connectFailures += 1
+    this.#lastFailure = error
+    const [first] = this.#waiters
+    if (isTransient && first !== undefined) {
+      this.#context.events.emit('connectRetry', { attempt: this.#connectFailures, error })
+      return
+    }
+    for (const waiter of this.#waiters) waiter.fail(error)
+  }
+
+  #backOff(): Promise<void> {
+    const longest = Math.min(FIRST_BACKOFF_MILLIS * 2 ** (this.#connectFailures - 1), LONGEST_BACKOFF_MILLIS)
+    return new Promise((resolve) => setTimeout(resolve, longest * (0.5 + Math.random() / 2)))
+  }
+
+  async #destroy(session: Session): Promise<void> {
+    this.#total.retired += 1
+    await session.close()
+  }
+
+  async #validate(session: Session): Promise<boolean> {
+    if (session.broken !== null || this.#isOld(session)) return false
+    const { validateAfterIdleMillis } = this.#context.settings.pool
+    if (validateAfterIdleMillis === false) return true
+    const idleMillis = performance.now() - (this.#bornAndIdle.get(session)?.idleSince ?? 0)
+    if (idleMillis < validateAfterIdleMillis) return true
+    try {
+      await session.ping()
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  #isOld(session: Session): boolean {
+    return performance.now() > (this.#bornAndIdle.get(session)?.expires ?? Infinity)
+  }
+
+  #lease(session: Session): Lease {
+    const { dialect, events, settings } = this.#context
+    return new Lease(
+      session,
+      { dialect, events, statementTimeoutMillis: settings.statementTimeoutMillis },
+      currentScope(),
+    )
+  }
+
+  #refuseWhenClosing(): void {
+    if (this.#closing) throw this.#closingError()
+  }
+
+  #closingError(): NotConnectedError {
+    return new NotConnectedError(`Database '${this.#context.name}' is disconnecting and takes no new work.`)
+  }
+
+  /** Full, or out of reach? A waiter for whom a connection could still be opened did not fail because of the others. */
+  #lateError(waitMillis: number): DatabaseError {
+    const { size, maxOverflow } = this.#context.settings.pool
+    const holders = this.holders()
+    if (this.#lastFailure !== undefined) return this.#lastFailure
+    if (holders.length < size + maxOverflow && this.#tarn.numPendingCreates() > 0) {
+      return new ConnectionError(
+        `Database '${this.#context.name}' did not accept a connection within ${waitMillis} ms. ` +
+          'The pool is not full: the server does not answer. Check its address and that it is running.',
+      )
+    }
+    return new PoolTimeoutError(
+      `No connection to database '${this.#context.name}' became free within ${waitMillis} ms: ` +
+        `${holders.length} of ${size + maxOverflow} are in use and ${this.#queueing} wait. ` +
+        `The database may be quite well; the connections are held by:\n${list(holders)}\n` +
+        'Look for slow queries and forgotten transactions among them first; then raise pool.size or maxOverflow.',
+      holders,
+      this.#queueing,
+    )
+  }
+}
+
+function list(holders: readonly Holder[]): string {
+  return holders
+    .map(({ label, heldMillis, sql, inTransaction }, index) => {
+      const what = sql ?? (inTransaction ? 'nothing, in an open transaction' : 'nothing')
+      return `  ${index + 1}. ${label ?? '(no label)'}, for ${Math.round(heldMillis)} ms, running ${what}`
+    })
+    .join('\n')
+}

@@ -1,0 +1,168 @@
+/** PostgreSQL's errors, by SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html */
+import {
+  CheckViolationError,
+  ConnectionError,
+  ConstraintViolationError,
+  DatabaseError,
+  ForeignKeyViolationError,
+  NotNullViolationError,
+  QueryCanceledError,
+  QueryError,
+  SerializationError,
+  UniqueViolationError,
+  type Violation,
+} from '../errors'
+import type { DatabaseURL } from '../url'
+import type { ConnectFailure } from './dialect'
+
+/** The fields of an ErrorResponse, as pg hands them over. */
+interface ServerError {
+  readonly code: string
+  readonly message: string
+  readonly constraint?: string
+  readonly table?: string
+  readonly column?: string
+  readonly detail?: string
+}
+
+/** Connect errors that go away by themselves; Node's codes and SQLSTATEs. */
+const TRANSIENT = new Set([
+  'ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN', 'ENOENT_SOCKET',
+  '53300', '57P01', '57P02', '57P03',
+]) // prettier-ignore
+
+export function translate(error: unknown, sql: string): DatabaseError {
+  if (error instanceof DatabaseError) return error
+  const cause = { cause: error }
+  if (!isServerError(error)) {
+    const reason = error instanceof Error ? error.message : String(error)
+    return isHangUp(reason, error)
+      ? new ConnectionError(
+          `The connection to the database was lost while a statement ran: ${reason}.`,
+          cause,
+        )
+      : new QueryError(`The statement could not be sent: ${reason}`, sql, cause)
+  }
+  const violation: Violation = {
+    constraint: error.constraint ?? null,
+    table: error.table ?? null,
+    columns: columnsOf(error),
+  }
+  const where = violation.constraint === null ? '' : ` (${violation.constraint})`
+  switch (error.code) {
+    case '23505':
+      return new UniqueViolationError(
+        `The row exists already: its key is taken${where}.`,
+        sql,
+        violation,
+        cause,
+      )
+    case '23503':
+      return new ForeignKeyViolationError(
+        `A row that is referred to does not exist, or is still referred to${where}.`,
+        sql,
+        violation,
+        cause,
+      )
+    case '23502':
+      return new NotNullViolationError(
+        `Column ${violation.columns.join(', ')} must have a value.`,
+        sql,
+        violation,
+        cause,
+      )
+    case '23514':
+      return new CheckViolationError(`A check of the table refused the row${where}.`, sql, violation, cause)
+    case '40001':
+    case '40P01':
+      return new SerializationError(
+        `The database ended this transaction in favour of another (${error.code === '40P01' ? 'deadlock' : 'serialization failure'}). ` +
+          'Run the whole transaction again: transaction(work, { retries: 3 }) does.',
+        sql,
+        cause,
+      )
+    case '57014':
+      return new QueryCanceledError('The statement was cancelled by the server.', sql, cause)
+    case '57P01':
+    case '57P02':
+    case '57P03':
+      return new ConnectionError(
+        'The server closed the connection: it is shutting down, or an administrator ended it.',
+        cause,
+      )
+    case '25P02':
+      return new QueryError(
+        'The transaction was aborted by an earlier error, so nothing runs in it any more. Let that error leave the ' +
+          'transaction, or put the statement that may fail into a transaction of its own inside.',
+        sql,
+        cause,
+      )
+    default:
+      if (error.code.startsWith('23')) {
+        return new ConstraintViolationError(`A constraint refused the row${where}.`, sql, violation, cause)
+      }
+      return new QueryError(`${withoutValues(error)} (SQLSTATE ${error.code})`, sql, cause)
+  }
+}
+
+export function connectFailure(error: unknown, url: DatabaseURL): ConnectFailure {
+  if (error instanceof DatabaseError && !(error instanceof ConnectionError))
+    return { error, isTransient: false }
+  const code = codeOf(error)
+  const reason = error instanceof Error && error.message !== '' ? error.message : code
+  const isTransient = TRANSIENT.has(code) || isHangUp(reason, error)
+  return {
+    error: new ConnectionError(`Could not connect to ${url.toString()}: ${reason}.${advice(code)}`, {
+      cause: error,
+    }),
+    isTransient,
+  }
+}
+
+function advice(code: string): string {
+  switch (code) {
+    case 'ECONNREFUSED':
+      return ' Nothing listens there: is the server running, and is the port right?'
+    case 'ENOTFOUND':
+      return ' The host name is unknown.'
+    case '28P01':
+    case '28000':
+      return ' Check the user name and the password.'
+    case '3D000':
+      return ' Create the database first.'
+    case '53300':
+      return ' The server has no connection left: add up the pools of all processes against its max_connections.'
+    default:
+      return ''
+  }
+}
+
+function codeOf(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return ''
+  // Node tries every address of a host and then throws one error for all of them.
+  if (error instanceof AggregateError) return codeOf(error.errors[0])
+  return 'code' in error && typeof error.code === 'string' ? error.code : ''
+}
+
+function isServerError(error: unknown): error is ServerError {
+  return error instanceof Error && 'severity' in error && 'code' in error && typeof error.code === 'string'
+}
+
+function isHangUp(reason: string, error: unknown): boolean {
+  return (
+    /^Connection terminated|timeout expired|not queryable|was closed|socket|read E|write E/i.test(reason) ||
+    TRANSIENT.has(codeOf(error))
+  )
+}
+
+/** Class 22 is about data, and quotes it: `invalid input syntax for type integer: "abc"`. */
+function withoutValues(error: ServerError): string {
+  return error.code.startsWith('22') ? error.message.replaceAll(/"[^"]*"/g, '"…"') : error.message
+}
+
+/** The key's columns are only in the detail: `Key (lower(email), tenant)=(…) already exists.` */
+function columnsOf(error: ServerError): readonly string[] {
+  if (error.column !== undefined) return [error.column]
+  const key = /^Key \(((?:[^()]|\([^()]*\))*)\)=/.exec(error.detail ?? '')?.[1]
+  return key?.split(/,\s*(?![^(]*\))/).map((column) => column.replaceAll('"', '')) ?? []
+}

@@ -1,0 +1,238 @@
+/** One connection to PostgreSQL: pg's Client, watched so that it is never lent out in an unknown state. */
+import { connect as connectSocket, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import pg from 'pg'
+import { ConnectionError } from '../errors'
+import type { Cursor, Result, Row, Session, Statement } from './dialect'
+
+/** pg's Client with the parts that its types leave out. */
+export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection'> {
+  /** Set by Knex when the connection reports an error or its end. */
+  __knex__disposed?: unknown
+  readyForQuery: boolean
+  readonly processID: number
+  readonly secretKey: number | Buffer
+  readonly ssl: boolean | object
+  readonly connection: { readonly stream: Socket }
+  getTransactionStatus(): 'I' | 'T' | 'E' | null
+  ref(): void
+  unref(): void
+}
+
+/** How long a ping, a cancel request or the end of a failed statement may take. */
+const PATIENCE_MILLIS = 5000
+
+/** Commands whose tag counts rows that they changed; that of SELECT counts rows that it read. */
+const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'COPY'])
+
+let cursors = 0
+
+/** Stops after the first row: the server makes no more of them, and no second round trip is needed. */
+class FirstRowQuery extends pg.Query {
+  _getRows(connection: { execute(options: object): void; sync(): void }): void {
+    connection.execute({ portal: '', rows: 1 })
+    // Ends the portal as well: what is left of its rows is never asked for.
+    connection.sync()
+  }
+
+  /** pg's own would ask for more; the sync that was sent along answers it. */
+  handlePortalSuspended(): void {
+    this.isCut = true
+  }
+
+  isCut = false
+}
+
+export class PostgresSession implements Session {
+  readonly raw: RawConnection
+  #destroyed: Error | null = null
+
+  constructor(raw: RawConnection) {
+    this.raw = raw
+  }
+
+  get broken(): Error | null {
+    if (this.#destroyed !== null) return this.#destroyed
+    const reason = this.raw.__knex__disposed
+    if (reason === undefined) return null
+    return reason instanceof Error ? reason : new ConnectionError(String(reason))
+  }
+
+  get inTransaction(): boolean {
+    const status = this.raw.getTransactionStatus()
+    return status === 'T' || status === 'E'
+  }
+
+  async run(statement: Statement): Promise<Result> {
+    const native = await this.#query(statement)
+    // Several statements in one text give several results; the last one counts, as in psql.
+    const last = Array.isArray(native) ? (native as pg.QueryResult[]).at(-1) : native
+    const command = last?.command ?? ''
+    return {
+      rows: last?.rows ?? [],
+      rowCount: CHANGES.has(command) ? (last?.rowCount ?? 0) : 0,
+      lastInsertId: null,
+      command,
+      forKnex: { response: native },
+    }
+  }
+
+  async #query(statement: Statement): Promise<pg.QueryResult> {
+    const config = {
+      ...statement.driverOptions,
+      text: statement.sql,
+      values: [...statement.bindings],
+      ...(statement.asArrays === true && { rowMode: 'array' }),
+    }
+    // The simple protocol, which pg chooses for a statement without values, knows no limit of rows.
+    const extended = { ...config, queryMode: 'extended' }
+    const only = statement.take === 'first' && statement.facts.isRead
+    try {
+      return await new Promise<pg.QueryResult>((resolve, reject) => {
+        const callback = (error: Error | null, result: pg.QueryResult): void => {
+          if (error) reject(error)
+          else resolve(result)
+        }
+        if (only) this.raw.query(new FirstRowQuery(extended, callback))
+        else this.raw.query(config, callback)
+      })
+    } catch (error) {
+      await this.#readyAgain()
+      throw error
+    }
+  }
+
+  /** pg reports an error before the server is ready for the next statement: only then is the transaction's state known. */
+  async #readyAgain(): Promise<void> {
+    if (this.raw.readyForQuery || this.broken !== null) return
+    await new Promise<void>((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer)
+        this.raw.off('drain', end)
+        this.raw.off('end', end)
+        resolve()
+      }
+      const timer = setTimeout(() => {
+        this.destroy()
+        end()
+      }, PATIENCE_MILLIS)
+      this.raw.on('drain', end)
+      this.raw.on('end', end)
+    })
+  }
+
+  // A cursor of SQL, not of the protocol: the connection can run other statements between two reads, and its
+  // savepoints come and go. Outside of a transaction it must be held, or it would end with its own statement.
+  async openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
+    if (!statement.facts.isRead)
+      return buffered((await this.run({ ...statement, take: 'all' })).rows as Row[])
+    const name = `millpond_${(cursors += 1)}`
+    const owns = alone && !this.inTransaction
+    const hold = owns || this.inTransaction ? '' : 'WITH HOLD '
+    if (owns) await this.#plain('BEGIN')
+    await this.run({
+      ...statement,
+      sql: `DECLARE ${name} NO SCROLL CURSOR ${hold}FOR ${statement.sql}`,
+      take: 'count',
+    })
+    return {
+      read: async (count) => (await this.#plain(`FETCH ${count} FROM ${name}`)).rows as Row[],
+      close: async () => {
+        if (this.broken !== null) return
+        // A transaction that ended or failed has taken its cursor along.
+        if (owns) await this.#plain(this.raw.getTransactionStatus() === 'T' ? 'COMMIT' : 'ROLLBACK')
+        else if (hold !== '' || this.raw.getTransactionStatus() === 'T')
+          await this.#plain(`CLOSE ${name}`).catch(() => undefined)
+      },
+    }
+  }
+
+  #plain(sql: string): Promise<Result> {
+    return this.run({
+      sql,
+      bindings: [],
+      facts: { verb: '', isRead: false, hasReturning: false },
+      take: 'all',
+    })
+  }
+
+  /**
+   * Sends a CancelRequest and waits until the server has hung up: from then on it can no longer hit a later
+   * statement. https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
+   */
+  async cancel(): Promise<void> {
+    const { host, port, processID, secretKey } = this.raw
+    const secret = Buffer.isBuffer(secretKey) ? secretKey : int32(secretKey)
+    const request = Buffer.concat([int32(12 + secret.length), int32(80_877_102), int32(processID), secret])
+    await new Promise<void>((resolve, reject) => {
+      const socket = host.startsWith('/')
+        ? connectSocket(`${host}/.s.PGSQL.${port}`)
+        : connectSocket(port, host)
+      socket.setTimeout(PATIENCE_MILLIS, () => socket.destroy(new Error('The cancel request got no answer.')))
+      socket.once('error', reject)
+      socket.once('close', () => {
+        resolve()
+      })
+      socket.once('connect', () => {
+        if (this.raw.ssl === false || this.raw.ssl === undefined) {
+          socket.end(request)
+          return
+        }
+        // The server answers one byte to an SSLRequest, and TLS begins.
+        socket.write(Buffer.concat([int32(8), int32(80_877_103)]))
+        socket.once('data', () => {
+          const options = typeof this.raw.ssl === 'object' ? this.raw.ssl : {}
+          const secure = connectTls({ ...options, socket, servername: host }, () => secure.end(request))
+          secure.once('error', reject)
+        })
+      })
+    })
+  }
+
+  async ping(): Promise<void> {
+    const timer = setTimeout(() => {
+      this.destroy()
+    }, PATIENCE_MILLIS)
+    try {
+      await this.#plain('SELECT 1')
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async reset(): Promise<string | null> {
+    if (!this.inTransaction) return null
+    await this.#plain('ROLLBACK')
+    return 'an open transaction, which was rolled back'
+  }
+
+  hold(alive: boolean): void {
+    if (alive) this.raw.ref()
+    else this.raw.unref()
+  }
+
+  destroy(): void {
+    this.#destroyed ??= new ConnectionError('The connection was closed.')
+    this.raw.connection.stream.destroy()
+  }
+
+  async close(): Promise<void> {
+    this.#destroyed ??= new ConnectionError('The connection was closed.')
+    const timer = setTimeout(() => this.raw.connection.stream.destroy(), PATIENCE_MILLIS)
+    await this.raw.end().catch(() => undefined)
+    clearTimeout(timer)
+  }
+}
+
+function int32(value: number): Buffer {
+  const buffer = Buffer.alloc(4)
+  buffer.writeInt32BE(value)
+  return buffer
+}
+
+function buffered(rows: Row[]): Cursor {
+  return {
+    read: (count) => Promise.resolve(rows.splice(0, count)),
+    close: () => Promise.resolve(),
+  }
+}

@@ -1,0 +1,125 @@
+/** PostgreSQL, through pg: how to write for it, connect to it, and read its errors. */
+import { readFileSync } from 'node:fs'
+import knex, { type Knex } from 'knex'
+import pg from 'pg'
+import { ConfigurationError } from '../errors'
+import type { Settings } from '../options'
+import type { DatabaseURL } from '../url'
+import type { ConnectFailure, Dialect, TransactionModes } from './dialect'
+import { connectFailure, translate } from './postgres-errors'
+import { PostgresSession, type RawConnection } from './postgres-session'
+
+/** What libpq calls sslmode, and what it means for node's TLS: https://www.postgresql.org/docs/current/libpq-ssl.html */
+const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']
+
+const DATE_OID = 1082
+
+/** pg's own parsers, but for `date`, which pg turns into midnight of the local time zone: another day elsewhere. */
+const types = {
+  getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
+    return oid === DATE_OID ? (text: string) => text : pg.types.getTypeParser(oid, format as 'text')
+  },
+}
+
+export function postgres(url: DatabaseURL): Dialect {
+  return {
+    name: 'postgresql',
+    isSingle: false,
+    lexicon: { dollarQuotes: true, bracketNames: false, foreign: /\$\d+/y },
+
+    placeholder: (n) => `$${n}`,
+
+    // One array instead of many placeholders: an empty list works, and the text is the same for every length.
+    writeList(before, isNegated, values, bind) {
+      if (values.some((value) => Array.isArray(value))) throw new Error('must be a flat list')
+      const operator = isNegated ? '<> ALL (' : '= ANY ('
+      return before.replace(/\b(?:not\s+)?in\s*\(\s*$/i, operator) + bind(values)
+    },
+
+    toDriver(value) {
+      if (Array.isArray(value)) return value.map((element) => toScalar(element))
+      return toScalar(value)
+    },
+    // pg writes objects as JSON and arrays as arrays, which is what users of Knex expect.
+    toDriverFromBuilder: (value) => value,
+
+    // The deep import that this avoids has no types.
+    Client: knex({ client: 'pg' }).client.constructor as typeof Knex.Client,
+    knexName: 'pg',
+    knexConfig: (_, settings) => knexConfig(url, settings),
+    open: (raw) => Promise.resolve(new PostgresSession(raw as RawConnection)),
+
+    begin: (modes) => ({ open: [beginText(modes)], close: [] }),
+    admitWriter: () => null,
+
+    translate,
+    translateConnect: (error): ConnectFailure => connectFailure(error, url),
+  }
+}
+
+function toScalar(value: unknown): unknown {
+  if (value === undefined) throw new Error('is undefined. Give null for NULL.')
+  if (typeof value === 'function' || typeof value === 'symbol')
+    throw new Error(`is a ${typeof value}, which no database stores.`)
+  const isPlain =
+    typeof value === 'object' && value !== null && !(value instanceof Date) && !ArrayBuffer.isView(value)
+  if (isPlain)
+    throw new Error('is an object where a scalar belongs. Write json(value) if you mean a JSON document.')
+  return value
+}
+
+function beginText(modes: TransactionModes): string {
+  const parts = ['BEGIN']
+  if (modes.isolation !== undefined) parts.push(`ISOLATION LEVEL ${modes.isolation.toUpperCase()}`)
+  if (modes.readOnly !== undefined) parts.push(modes.readOnly ? 'READ ONLY' : 'READ WRITE')
+  if (modes.deferrable === true) parts.push('DEFERRABLE')
+  return parts.join(' ')
+}
+
+/** A configuration for Knex: ours, and the one that the Knex CLI reads. */
+export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
+  const { host, application_name: application } = url.options
+  const connection = {
+    host: url.hostname ?? host,
+    port: url.port ?? undefined,
+    user: url.username ?? undefined,
+    password: url.password ?? undefined,
+    database: url.database === '' ? undefined : url.database,
+    application_name: application ?? 'millpond',
+    ssl: tls(url),
+    // Off in pg by default: a dead peer would be noticed after minutes only.
+    keepAlive: true,
+    connectionTimeoutMillis: settings.pool.acquireTimeoutMillis,
+    types,
+  }
+  return {
+    connection: Object.fromEntries(Object.entries(connection).filter(([, value]) => value !== undefined)),
+  }
+}
+
+function tls(url: DatabaseURL): object | false | undefined {
+  const { sslmode: mode, sslrootcert, sslcert, sslkey } = url.options
+  if (mode === undefined) return undefined
+  if (!SSL_MODES.includes(mode)) {
+    throw new ConfigurationError(`sslmode is one of ${SSL_MODES.join(', ')}, got '${mode}'.`)
+  }
+  if (mode === 'allow' || mode === 'prefer') {
+    throw new ConfigurationError(
+      `sslmode=${mode} may silently end up without encryption. Choose: disable, require, verify-ca or verify-full.`,
+    )
+  }
+  if (mode === 'disable') return false
+  const files = { ca: sslrootcert, cert: sslcert, key: sslkey }
+  const loaded = Object.fromEntries(
+    Object.entries(files).flatMap(([name, path]) =>
+      path === undefined ? [] : [[name, readFileSync(path, 'utf8')]],
+    ),
+  )
+  // As libpq: `require` encrypts without asking who is there, unless it is told whom to trust.
+  const verifies = mode !== 'require' || sslrootcert !== undefined
+  return {
+    ...loaded,
+    rejectUnauthorized: verifies,
+    ...(mode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
+  }
+}

@@ -1,0 +1,184 @@
+/** Reads SQL as text: where its placeholders are, and whether it changes anything. */
+
+/** How a database writes what may hide a colon or a keyword. */
+export interface Lexicon {
+  /** PostgreSQL: `$tag$…$tag$`, `E'…\'…'`, comments that nest. */
+  readonly dollarQuotes: boolean
+  /** SQLite: `[name]` and `` `name` ``. */
+  readonly bracketNames: boolean
+  /** The driver's own placeholders, as a sticky pattern: refused, because they would bind something else, or nothing. */
+  readonly foreign: RegExp
+}
+
+/** A stretch of SQL: plain text, or a `:name` to be replaced. */
+export type Segment =
+  { readonly text: string } | { readonly name: string; readonly isList: boolean; readonly isNegated: boolean }
+
+export interface ParsedSql {
+  readonly segments: readonly Segment[]
+  /** In the order in which they first occur. */
+  readonly names: readonly string[]
+  /** A placeholder of another style that was found outside of literals, such as `?1` or `$1`. */
+  readonly foreign: string | null
+  /** True when a second statement follows the first. The body of a CREATE (a trigger's, say) does not count. */
+  readonly isSeveral: boolean
+  /** The keyword that says what the statement does, in capitals: SELECT, INSERT, BEGIN, … */
+  readonly verb: string
+  /** True when it surely changes nothing. */
+  readonly isRead: boolean
+  readonly hasReturning: boolean
+}
+
+const WORD = /[\p{L}_][\p{L}\p{N}_$]*/uy
+const NAME = /:(\$?[A-Za-z0-9_]*[A-Za-z_0-9])/y
+const DOLLAR_TAG = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy
+
+/** What may stand in front of a colon that is no placeholder: a slice `a[x:y]`, a path, the second of `::`. */
+const JOINED = /[\p{L}\p{N}_$:\])"'`]/u
+
+const READS = new Set(['SELECT', 'VALUES', 'TABLE', 'SHOW', 'EXPLAIN'])
+// Without REPLACE, which is a function as well: the statement has INTO behind it.
+const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'INTO'])
+
+/**
+ * Splits SQL at its `:name` placeholders. String literals, quoted names and comments are skipped whole, and
+ * neither `::` casts nor PostgreSQL's `?` operators are taken for placeholders.
+ */
+export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
+  const segments: Segment[] = []
+  const names = new Set<string>()
+  const words: string[] = []
+  let foreign: string | null = null
+  let isEnded = false
+  let isSeveral = false
+  let start = 0
+  let at = 0
+  while (at < sql.length) {
+    const end = skipOpaque(sql, at, lexicon)
+    if (end > at) {
+      at = end
+      continue
+    }
+    const name = matchAt(NAME, sql, at)
+    if (
+      name !== null &&
+      sql[at + 1] !== undefined &&
+      !/\d/.test(sql[at + 1] ?? '') &&
+      !JOINED.test(sql[at - 1] ?? ' ')
+    ) {
+      const before = sql.slice(start, at)
+      const list = isOpenList(sql, at, at + name.length)
+      segments.push({ text: before })
+      segments.push({ name: name.slice(1), isList: list !== null, isNegated: list === 'NOT IN' })
+      names.add(name.slice(1))
+      at += name.length
+      start = at
+      continue
+    }
+    const word = matchAt(WORD, sql, at)
+    if (word !== null) {
+      isSeveral ||= isEnded && words[0] !== 'CREATE'
+      words.push(word.toUpperCase())
+      at += word.length
+      continue
+    }
+    const other = matchAt(lexicon.foreign, sql, at)
+    if (other !== null) {
+      foreign ??= other
+      at += other.length
+      continue
+    }
+    isEnded ||= sql[at] === ';' && words.length > 0
+    at += 1
+  }
+  segments.push({ text: sql.slice(start) })
+  return { segments, names: [...names], foreign, isSeveral, ...classify(words, sql) }
+}
+
+function classify(
+  words: readonly string[],
+  sql: string,
+): Pick<ParsedSql, 'verb' | 'isRead' | 'hasReturning'> {
+  const first = words[0] ?? ''
+  const main =
+    first === 'WITH' ? (words.find((word) => CHANGES.has(word) && word !== 'INTO') ?? 'SELECT') : first
+  const isPragmaRead = first === 'PRAGMA' && !/[=(]/.test(sql)
+  const isExplained = first === 'EXPLAIN' && words.includes('ANALYZE')
+  const locks = words.some(
+    (word, index) => word === 'FOR' && /^(UPDATE|NO|SHARE|KEY)$/.test(words[index + 1] ?? ''),
+  )
+  const changes = words.some((word) => CHANGES.has(word))
+  return {
+    verb: main,
+    isRead: isPragmaRead || (READS.has(main) && !changes && !isExplained && !locks),
+    hasReturning: words.includes('RETURNING'),
+  }
+}
+
+/** `IN` or `NOT IN` when the placeholder is all that the parentheses hold. */
+function isOpenList(sql: string, start: number, end: number): 'IN' | 'NOT IN' | null {
+  const before = /\b(not\s+)?in\s*\(\s*$/i.exec(sql.slice(Math.max(0, start - 200), start))
+  if (before === null || !/^\s*\)/.test(sql.slice(end, end + 200))) return null
+  return before[1] === undefined ? 'IN' : 'NOT IN'
+}
+
+/** The end of the literal, quoted name or comment that starts here, or `at` when none does. */
+function skipOpaque(sql: string, at: number, lexicon: Lexicon): number {
+  switch (sql[at]) {
+    case "'":
+      return lexicon.dollarQuotes && /(?:^|[^\p{L}\p{N}_$])e$/iu.test(sql.slice(Math.max(0, at - 2), at))
+        ? closing(sql, at, "'", true)
+        : closing(sql, at, "'", false)
+    case '"':
+      return closing(sql, at, '"', false)
+    case '`':
+      return lexicon.bracketNames ? closing(sql, at, '`', false) : at
+    case '[':
+      return lexicon.bracketNames ? after(sql, sql.indexOf(']', at), 1) : at
+    case '-':
+      return sql[at + 1] === '-' ? after(sql, sql.indexOf('\n', at), 1) : at
+    case '/':
+      return sql[at + 1] === '*' ? endOfComment(sql, at, lexicon.dollarQuotes) : at
+    case '$': {
+      const tag =
+        lexicon.dollarQuotes && !/[\p{L}\p{N}_$]/u.test(sql[at - 1] ?? ' ')
+          ? matchAt(DOLLAR_TAG, sql, at)
+          : null
+      return tag === null ? at : after(sql, sql.indexOf(tag, at + tag.length), tag.length)
+    }
+    default:
+      return at
+  }
+}
+
+function closing(sql: string, at: number, quote: string, backslashes: boolean): number {
+  for (let i = at + 1; i < sql.length; i += 1) {
+    if (backslashes && sql[i] === '\\') i += 1
+    else if (sql[i] === quote && sql[i + 1] === quote) i += 1
+    else if (sql[i] === quote) return i + 1
+  }
+  return sql.length
+}
+
+function endOfComment(sql: string, at: number, nests: boolean): number {
+  if (!nests) return after(sql, sql.indexOf('*/', at + 2), 2)
+  let depth = 1
+  for (let i = at + 2; i < sql.length; i += 1) {
+    const pair = sql.slice(i, i + 2)
+    if (pair === '/*') depth += 1
+    else if (pair === '*/') depth -= 1
+    else continue
+    i += 1
+    if (depth === 0) return i + 1
+  }
+  return sql.length
+}
+
+function after(sql: string, found: number, length: number): number {
+  return found < 0 ? sql.length : found + length
+}
+
+function matchAt(pattern: RegExp, sql: string, at: number): string | null {
+  pattern.lastIndex = at
+  return pattern.exec(sql)?.[0] ?? null
+}

@@ -1,0 +1,179 @@
+/** SQLite, through sqlite3: how to write for it, connect to it, and read its errors. Nobody else knows the driver. */
+import { resolve } from 'node:path'
+import knex, { type Knex } from 'knex'
+import {
+  CheckViolationError,
+  ConnectionError,
+  ConstraintViolationError,
+  DatabaseError,
+  ForeignKeyViolationError,
+  NotNullViolationError,
+  QueryCanceledError,
+  QueryError,
+  SerializationError,
+  UniqueViolationError,
+  type Violation,
+} from '../errors'
+import { Mutex } from '../mutex'
+import type { DatabaseURL } from '../url'
+import type { ConnectFailure, Dialect } from './dialect'
+import { openSession, type RawConnection, type WriteTurns } from './sqlite-session'
+
+/**
+ * SQLite takes one writer at a time, and its own way of waiting, a busy handler, sleeps in one of libuv's four
+ * threads: a few waiters there, and the writer that they wait for cannot run its next statement. So writers wait
+ * here instead, and all Databases of this process on one file share the queue.
+ */
+const turnsByFile = new Map<string, WriteTurns>()
+
+function turnsFor(url: DatabaseURL): WriteTurns {
+  const file = url.isMemory ? null : resolve(url.database)
+  const turns = (file === null ? undefined : turnsByFile.get(file)) ?? {
+    door: new Mutex(),
+    writer: new Mutex(),
+  }
+  if (file !== null) turnsByFile.set(file, turns)
+  return turns
+}
+
+export function sqlite(url: DatabaseURL): Dialect {
+  const turns = turnsFor(url)
+  return {
+    name: 'sqlite',
+    isSingle: url.isMemory,
+    lexicon: { dollarQuotes: false, bracketNames: true, foreign: /\?\d*|[$@][A-Za-z0-9_]+/y },
+
+    // Numbered, so that a name that occurs twice is bound once.
+    placeholder: (n) => `?${n}`,
+    writeList: (before, _isNegated, values, bind) => before + values.map(bind).join(', '),
+    toDriver,
+    toDriverFromBuilder: (value) => (isDocument(value) ? JSON.stringify(value) : toDriver(value)),
+
+    Client: knex({ client: 'sqlite3', useNullAsDefault: true }).client.constructor as typeof Knex.Client,
+    knexName: 'sqlite3',
+    knexConfig: () => knexConfig(url),
+    open: (raw) => openSession(raw as RawConnection, turns, url.isMemory),
+
+    // A transaction that is going to write says so at once: the change from reader to writer half-way fails with
+    // SQLITE_BUSY without waiting. Isolation is always serializable, whatever less was asked for.
+    begin: ({ readOnly }) =>
+      readOnly === true
+        ? { open: ['PRAGMA query_only = ON', 'BEGIN DEFERRED'], close: ['PRAGMA query_only = OFF'] }
+        : { open: ['BEGIN IMMEDIATE'], close: [] },
+    // One at a time takes a connection in order to write; the others wait without holding one.
+    admitWriter: (limits) => turns.door.lock(limits),
+
+    translate,
+    translateConnect(error): ConnectFailure {
+      if (error instanceof DatabaseError) return { error, isTransient: false }
+      const reason = error instanceof Error ? error.message : String(error)
+      const advice = /CANTOPEN/.test(reason)
+        ? ' Its folder must exist, and the file must be readable and writable.'
+        : ''
+      return {
+        error: new ConnectionError(`Could not open ${url.toString()}: ${reason}.${advice}`, { cause: error }),
+        isTransient: /SQLITE_BUSY/.test(reason),
+      }
+    },
+  }
+}
+
+/** A configuration for Knex: ours, and the one that the Knex CLI reads. */
+export function knexConfig(url: DatabaseURL): Knex.Config {
+  return { connection: { filename: url.database }, useNullAsDefault: true }
+}
+
+function isDocument(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !(value instanceof Date) && !ArrayBuffer.isView(value)
+}
+
+/** The driver stores NULL for a BigInt and a rounded number for a Date, without a word: neither may reach it. */
+function toDriver(value: unknown): unknown {
+  if (value === undefined) throw new Error('is undefined. Give null for NULL.')
+  if (typeof value === 'bigint') return value.toString()
+  if (typeof value === 'number' && Number.isNaN(value))
+    throw new Error('is NaN, which SQLite stores as NULL.')
+  if (typeof value === 'function' || typeof value === 'symbol')
+    throw new Error(`is a ${typeof value}, which no database stores.`)
+  if (value instanceof Date) {
+    if (Number.isNaN(value.getTime())) throw new Error('is an invalid Date.')
+    // As SQLite's own date functions write it, so that the two compare.
+    return value.toISOString().replace('T', ' ').replace('Z', '')
+  }
+  if (Array.isArray(value))
+    throw new Error('is an array, which SQLite has no type for. Inside IN (:ids) it is spread.')
+  if (isDocument(value))
+    throw new Error('is an object where a scalar belongs. Write json(value) if you mean a JSON document.')
+  return value
+}
+
+/** The driver shows the primary result code only, so the constraint's kind and columns are read from the message. */
+function translate(error: unknown, sql: string): DatabaseError {
+  if (error instanceof DatabaseError) return error
+  const message = error instanceof Error ? error.message : String(error)
+  const [, code = '', text = message] = /^(SQLITE_[A-Z]+): (.*)$/s.exec(message) ?? []
+  const cause = { cause: error }
+  switch (code) {
+    case 'SQLITE_CONSTRAINT':
+      return translateViolation(text, sql, cause)
+    case 'SQLITE_BUSY':
+    case 'SQLITE_LOCKED':
+      return new SerializationError(
+        'Another process kept the database file locked for too long. Run the transaction again: ' +
+          'transaction(work, { retries: 3 }) does.',
+        sql,
+        cause,
+      )
+    case 'SQLITE_INTERRUPT':
+      return new QueryCanceledError('The statement was interrupted.', sql, cause)
+    case 'SQLITE_MISUSE':
+      return new ConnectionError(`The connection to the database file is closed: ${text}.`, cause)
+    default:
+      return new QueryError(text, sql, cause)
+  }
+}
+
+function translateViolation(text: string, sql: string, cause: ErrorOptions): ConstraintViolationError {
+  const [, kind = '', rest = ''] =
+    /^(UNIQUE|NOT NULL|FOREIGN KEY|CHECK) constraint failed(?:: (.*))?$/s.exec(text) ?? []
+  const violation = kind === 'CHECK' ? { constraint: rest, table: null, columns: [] } : columnsOf(rest)
+  switch (kind) {
+    case 'UNIQUE':
+      return new UniqueViolationError(
+        `The row exists already: its key is taken (${rest}).`,
+        sql,
+        violation,
+        cause,
+      )
+    case 'NOT NULL':
+      return new NotNullViolationError(
+        `Column ${violation.columns.join(', ')} must have a value.`,
+        sql,
+        violation,
+        cause,
+      )
+    case 'FOREIGN KEY':
+      return new ForeignKeyViolationError(
+        'A row that is referred to does not exist, or is still referred to.',
+        sql,
+        violation,
+        cause,
+      )
+    case 'CHECK':
+      return new CheckViolationError(`A check of the table refused the row (${rest}).`, sql, violation, cause)
+    default:
+      return new ConstraintViolationError(`A constraint refused the row: ${text}.`, sql, violation, cause)
+  }
+}
+
+/** `users.tenant, users.email` -> the table and its columns; `index 'name'` -> the constraint. */
+function columnsOf(text: string): Violation {
+  const index = /^index '(.*)'$/.exec(text)
+  if (index) return { constraint: index[1] ?? null, table: null, columns: [] }
+  const pairs = text === '' ? [] : text.split(', ').map((column) => column.split('.'))
+  return {
+    constraint: null,
+    table: pairs[0]?.[0] ?? null,
+    columns: pairs.flatMap(([, column]) => column ?? []),
+  }
+}

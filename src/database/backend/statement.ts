@@ -1,0 +1,190 @@
+/** Turns SQL with `:names`, a sql`…` query or a Knex builder into a statement for the driver. */
+import type { Knex } from 'knex'
+import { BindError, ConfigurationError } from '../errors'
+import { JsonValue, SqlQuery } from '../sql'
+import type { Dialect, Statement } from './dialect'
+import { parseSql, type ParsedSql } from './sql-text'
+
+/** SQL text with `:names`, a sql`…` query, or a Knex builder. */
+export type Query = string | SqlQuery | Knex.QueryBuilder | Knex.Raw | Knex.SchemaBuilder
+/** Values for the `:names` of a text. */
+export type Values = Readonly<Record<string, unknown>>
+
+/** Where the text can be asked for without running anything. */
+interface Compilable {
+  readonly client?: { readonly transacting?: boolean }
+  toSQL(): CompiledByKnex | readonly CompiledByKnex[]
+}
+
+interface CompiledByKnex {
+  readonly sql: string
+  readonly options?: object
+  toNative?(): { readonly sql: string; readonly bindings: readonly unknown[] }
+}
+
+export type Take = Pick<Statement, 'take' | 'asArrays'>
+
+/** A builder that needs Knex itself to run it: several statements, or work between them. */
+export class KnexProgram {
+  constructor(readonly builder: Knex.SchemaBuilder) {}
+}
+
+/** Texts that are parsed once. Bounded, since a program may make texts without end. */
+const CACHE_SIZE = 1000
+
+export class Compiler {
+  readonly #dialect: Dialect
+  readonly #parsed = new Map<string, ParsedSql>()
+
+  constructor(dialect: Dialect) {
+    this.#dialect = dialect
+  }
+
+  /**
+   * @throws BindError when values and placeholders do not match, or a value cannot be bound
+   * @throws ConfigurationError when the query is none, or is bound to a transaction of Knex's own
+   */
+  compile(query: Query, values: Values | undefined, take: Take): Statement | KnexProgram {
+    if (typeof query === 'string') return this.#fromText(query, values, take)
+    if (query instanceof SqlQuery) {
+      refuseValues(values, 'a sql`…` query')
+      const named = query.toNamed()
+      return this.#fromText(named.text, named.values, take)
+    }
+    if (!isCompilable(query)) {
+      throw new ConfigurationError(`A query is SQL text, sql\`…\` or a Knex builder, got ${describe(query)}.`)
+    }
+    refuseValues(values, 'a Knex builder')
+    return this.#fromBuilder(query, take)
+  }
+
+  /** A statement of our own, such as COMMIT. */
+  plain(sql: string, take: Take = { take: 'count' }): Statement {
+    return { sql, bindings: [], facts: this.parse(sql), ...take }
+  }
+
+  parse(sql: string): ParsedSql {
+    let parsed = this.#parsed.get(sql)
+    if (parsed === undefined) {
+      parsed = parseSql(sql, this.#dialect.lexicon)
+      if (this.#parsed.size >= CACHE_SIZE) {
+        for (const oldest of this.#parsed.keys()) {
+          this.#parsed.delete(oldest)
+          break
+        }
+      }
+      this.#parsed.set(sql, parsed)
+    }
+    return parsed
+  }
+
+  #fromText(text: string, values: Values = {}, take: Take): Statement {
+    const parsed = this.parse(text)
+    const { names } = parsed
+    if (parsed.foreign !== null) {
+      throw new BindError(
+        `The statement holds the placeholder '${parsed.foreign}'. Write :name and give its value under that name.`,
+        text,
+      )
+    }
+    if (parsed.isSeveral) {
+      throw new BindError(
+        'The text holds more than one statement. Run them one by one, in a transaction if need be.',
+        text,
+      )
+    }
+    const missing = names.filter((name) => !Object.hasOwn(values, name))
+    const extra = Object.keys(values).filter((name) => !names.includes(name))
+    if (missing.length > 0 || extra.length > 0) {
+      throw new BindError(`The values do not match the statement: ${mismatch(missing, extra)}.`, text)
+    }
+    const bindings: unknown[] = []
+    const numbers = new Map<string, number>()
+    const add = (name: string, value: unknown): string => {
+      bindings.push(this.#toDriver(name, value, text))
+      return this.#dialect.placeholder(bindings.length)
+    }
+    let sql = ''
+    for (const segment of parsed.segments) {
+      if ('text' in segment) {
+        sql += segment.text
+        continue
+      }
+      const value = values[segment.name]
+      if (segment.isList && Array.isArray(value)) {
+        sql = this.#dialect.writeList(sql, segment.isNegated, value, (element) => add(segment.name, element))
+        continue
+      }
+      const number = numbers.get(segment.name)
+      if (number !== undefined) {
+        sql += this.#dialect.placeholder(number)
+        continue
+      }
+      sql += add(segment.name, value)
+      numbers.set(segment.name, bindings.length)
+    }
+    return { sql, bindings, facts: parsed, ...take }
+  }
+
+  #toDriver(name: string, value: unknown, text: string): unknown {
+    try {
+      return this.#dialect.toDriver(value instanceof JsonValue ? value.text : value)
+    } catch (cause) {
+      const which = name.startsWith('$')
+        ? `value ${Number(name.slice(1)) + 1} of the template`
+        : `value of :${name}`
+      throw new BindError(`The ${which} ${cause instanceof Error ? cause.message : 'cannot be bound'}`, text)
+    }
+  }
+
+  #fromBuilder(query: Compilable, take: Take): Statement | KnexProgram {
+    if (query.client?.transacting === true) {
+      throw new ConfigurationError(
+        'The builder belongs to a transaction of Knex (.transacting(trx)). Await it, or leave .transacting away ' +
+          'and use database.transaction(): its queries join by themselves.',
+      )
+    }
+    const compiled = query.toSQL()
+    if (isSeveral(compiled) || compiled.toNative === undefined) {
+      return new KnexProgram(query as unknown as Knex.SchemaBuilder) // what toSQL() says, its type cannot
+    }
+    const native = compiled.toNative()
+    const options = compiled.options
+    return {
+      sql: native.sql,
+      bindings: native.bindings.map((value) => this.#dialect.toDriverFromBuilder(value)),
+      facts: this.parse(native.sql),
+      ...take,
+      ...(options === undefined ? {} : { driverOptions: options }),
+    }
+  }
+}
+
+function isSeveral(
+  compiled: CompiledByKnex | readonly CompiledByKnex[],
+): compiled is readonly CompiledByKnex[] {
+  return Array.isArray(compiled)
+}
+
+function isCompilable(query: unknown): query is Compilable {
+  return typeof query === 'object' && query !== null && 'toSQL' in query && typeof query.toSQL === 'function'
+}
+
+function refuseValues(values: Values | undefined, what: string): void {
+  if (values !== undefined && Object.keys(values).length > 0) {
+    throw new ConfigurationError(`Values go with SQL text; ${what} has its own.`)
+  }
+}
+
+function mismatch(missing: readonly string[], extra: readonly string[]): string {
+  const list = (names: readonly string[]): string => names.map((name) => `:${name}`).join(', ')
+  const parts: string[] = []
+  if (missing.length > 0) parts.push(`it needs ${list(missing)}, for which no value was given`)
+  if (extra.length > 0) parts.push(`it has no ${list(extra)}, for which a value was given`)
+  return parts.join('; ')
+}
+
+function describe(value: unknown): string {
+  if (value === null) return 'null'
+  return Array.isArray(value) ? 'an array' : typeof value
+}

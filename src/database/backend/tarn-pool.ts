@@ -1,0 +1,117 @@
+/** tarn's pool with its gaps closed: a true cap, connections retired on return, waiters that can leave. */
+import knex from 'knex'
+import type { PendingOperation } from 'tarn/dist/PendingOperation'
+import type { Session } from './dialect'
+
+export interface TarnPoolOptions {
+  /** Connections kept when they come back; the rest, up to `max`, are closed. */
+  readonly size: number
+  readonly max: number
+  readonly idleTimeoutMillis: number
+  readonly acquireTimeoutMillis: number
+  create(): Promise<Session>
+  destroy(session: Session): Promise<void>
+  /** Asked before each loan. */
+  validate(session: Session): Promise<boolean>
+  /** Asked of idle ones once a second. */
+  isExpired(session: Session): boolean
+}
+
+/** Beyond every timeout that our own code sets: tarn's timers are only there as a backstop. */
+const BACKSTOP_MILLIS = 10_000
+
+export class TarnPool extends knex.KnexPool<Session> {
+  readonly #size: number
+  readonly #isExpired: (session: Session) => boolean
+
+  constructor(options: TarnPoolOptions) {
+    super({
+      min: 0,
+      max: options.max,
+      create: options.create,
+      destroy: options.destroy,
+      // tarn awaits the answer, whatever its types say (tarn/dist/Pool.js, _validateResource).
+      validate: options.validate as unknown as (session: Session) => boolean,
+      acquireTimeoutMillis: options.acquireTimeoutMillis + BACKSTOP_MILLIS,
+      createTimeoutMillis: options.acquireTimeoutMillis + BACKSTOP_MILLIS,
+      // tarn refuses Infinity.
+      idleTimeoutMillis: Math.min(options.idleTimeoutMillis, Number.MAX_SAFE_INTEGER),
+      reapIntervalMillis: 1000,
+      createRetryIntervalMillis: 50,
+      // Our pool tells its waiters itself: tarn rejects the first one while it still stands in the queue, where a
+      // connection that comes back in that moment is handed to it and lost.
+      propagateCreateError: false,
+      log: () => undefined,
+    })
+    this.#size = options.size
+    this.#isExpired = options.isExpired
+  }
+
+  /** Connections that exist or are being made or closed: what the server sees. */
+  get open(): number {
+    return this.used.length + this.free.length + this.pendingCreates.length + this.pendingDestroys.length
+  }
+
+  /**
+   * Takes a waiter out of the queue.
+   *
+   * @returns false when it is too late: it is being served, so its promise will resolve and what it resolves to
+   * must be given back. Aborting it then would lose the connection for good (tarn/dist/Pool.js sets `isRejected`
+   * some ticks after the abort).
+   */
+  cancel(operation: PendingOperation<Session>): boolean {
+    const at = this.pendingAcquires.indexOf(operation)
+    if (at < 0) return false
+    this.pendingAcquires.splice(at, 1)
+    operation.abort()
+    return true
+  }
+
+  /** Puts a connection back, unless it is one too many and nobody waits for it. */
+  giveBack(session: Session): void {
+    const extra = this.used.length + this.free.length > this.#size
+    if (extra && this.pendingAcquires.length === 0) this.retire(session)
+    else this.release(session)
+  }
+
+  /** Closes a connection that is out, instead of taking it back. */
+  retire(session: Session): void {
+    const at = this.used.findIndex((resource) => resource.resource === session)
+    const [resource] = at < 0 ? [] : this.used.splice(at, 1)
+    if (resource === undefined) return
+    resource.settle()
+    void this._destroy(session)
+  }
+
+  /** Closes connections that are idle and past their time: tarn alone would wait until somebody asks for them. */
+  override check(): void {
+    const expired = this.free.filter((resource) => this.#isExpired(resource.resource))
+    this.free = this.free.filter((resource) => !expired.includes(resource))
+    for (const resource of expired) {
+      resource.settle()
+      void this._destroy(resource.resource)
+    }
+    super.check()
+  }
+
+  // tarn counts a connection that is being closed as gone, and so exceeds its cap while closing is slow.
+  override _shouldCreateMoreResources(): boolean {
+    return (
+      super._shouldCreateMoreResources() &&
+      this.used.length + this.pendingCreates.length + this.pendingDestroys.length < this.max
+    )
+  }
+
+  // … and since it is counted now, its end is the moment when a waiter may be served.
+  override async _destroy(session: Session): Promise<Session | void> {
+    const destroyed = await super._destroy(session)
+    this._tryAcquireOrCreate()
+    return destroyed
+  }
+
+  // Idle connections must not keep the process alive.
+  override _startReaping(): void {
+    super._startReaping()
+    this.interval?.unref()
+  }
+}

@@ -1,0 +1,104 @@
+/** One connection, held: whoever has it runs every statement on it, one after the other. */
+import type { Backend } from './backend/backend'
+import type { Lease } from './backend/lease'
+import type { Pool } from './backend/pool'
+import { Held } from './held'
+import type { Limits } from './limits'
+import { type Connection, type Reading, type Transaction, type TransactionOptions, Verbs } from './queryable'
+import { begin, transaction } from './transaction'
+
+export class HeldConnection extends Held implements Connection {
+  protected readonly title = 'connection'
+  /** Null for a connection that was never lent: the one that afterConnect gets. */
+  readonly #pool: Pool | null
+  #state: 'open' | 'ending' | 'released' = 'open'
+
+  constructor(backend: Backend, key: object, pool: Pool | null, lease: Lease) {
+    super({ backend, key, parent: null, lease, isHandle: false })
+    this.#pool = pool
+  }
+
+  get raw(): unknown {
+    return this.lease.session.raw
+  }
+
+  protected get isAccepting(): boolean {
+    return this.#state === 'open'
+  }
+
+  protected get isGone(): boolean {
+    return this.#state === 'released'
+  }
+
+  protected limit(limits: Limits): Limits {
+    return limits
+  }
+
+  override transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T> {
+    return transaction(this, work, options)
+  }
+
+  override begin(options?: TransactionOptions): Promise<Transaction> {
+    return begin(this, options)
+  }
+
+  async release(): Promise<void> {
+    if (this.#state === 'released') return
+    this.#state = 'released'
+    await this.lease.interrupt()
+    await this.#pool?.release(this.lease)
+  }
+
+  /** Gives the connection back when all that was started on it has ended. */
+  async finish(): Promise<void> {
+    this.#state = 'ending'
+    const unlock = await this.drain()
+    unlock()
+    await this.release()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release()
+  }
+}
+
+/** The connection of a transaction that is open already: what is run on it runs in that transaction. */
+export class JoinedConnection extends Verbs implements Connection {
+  protected readonly backend: Backend
+  readonly #held: Held
+
+  constructor(held: Held) {
+    super()
+    this.backend = held.backend
+    this.#held = held
+  }
+
+  get raw(): unknown {
+    return this.#held.lease.session.raw
+  }
+
+  protected use<T>(limits: Limits, isRead: boolean, work: (lease: Lease) => Promise<T>): Promise<T> {
+    return this.#held.use(limits, isRead, work)
+  }
+
+  protected reading(limits: Limits): Reading {
+    return this.#held.reading(limits)
+  }
+
+  override transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T> {
+    return this.#held.transaction(work, options)
+  }
+
+  override begin(options?: TransactionOptions): Promise<Transaction> {
+    return this.#held.begin(options)
+  }
+
+  /** It is not ours to give back. */
+  release(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release()
+  }
+}

@@ -1,0 +1,333 @@
+/** One logical database: connected at start-up, lent out per query, transaction or request, disconnected at the end. */
+import { inspect } from 'node:util'
+import type { Knex } from 'knex'
+import { type Backend, createBackend } from './backend/backend'
+import type { Lease } from './backend/lease'
+import type { Pool, PoolStats } from './backend/pool'
+import { HeldConnection, JoinedConnection } from './connection'
+import { type Holder, NotConnectedError, TransactionError } from './errors'
+import { type DatabaseEvents, Events } from './events'
+import { Held } from './held'
+import { Limits } from './limits'
+import type { BackendOptions } from './options'
+import {
+  checked,
+  type Connection,
+  type QueryOptions,
+  type Reading,
+  type Transaction,
+  type TransactionOptions,
+  Verbs,
+} from './queryable'
+import { boundTo, runBound, runDetached } from './scope'
+import { begin, followedBy, type Hook, OpenTransaction, transactionWithRetries } from './transaction'
+import { DatabaseURL } from './url'
+
+export interface DatabaseOptions extends BackendOptions {
+  /** Runs once on every new connection, before anybody else uses it: SET, PRAGMA. */
+  readonly afterConnect?: (connection: Connection) => Promise<void>
+}
+
+const DEFAULT_GRACE_MILLIS = 10_000
+const DEFAULT_PING_MILLIS = 1000
+
+/**
+ * A database. Making one does no I/O; `connect()` opens its pool, `disconnect()` closes it.
+ *
+ * Every query takes a connection of its own from the pool and gives it back, but inside `transaction(work)` and
+ * `connection(work)`: there every query of the work runs on the one connection, and so in the one transaction,
+ * without having it passed along.
+ *
+ * @throws ConfigurationError for a URL or an option that is wrong
+ * @example
+ * const database = new Database('sqlite:///blog.db')
+ * await database.connect()
+ * const posts = await database.fetchAll('SELECT * FROM posts WHERE author_id = :author', { author: 1 })
+ * await database.disconnect()
+ */
+export class Database extends Verbs implements AsyncDisposable {
+  readonly url: DatabaseURL
+  protected readonly backend: Backend
+  readonly #options: DatabaseOptions
+  readonly #events = new Events()
+  #pool: Pool | null = null
+  #connecting: Promise<void> | null = null
+  #disconnecting: Promise<void> | null = null
+
+  constructor(url: string | DatabaseURL, options: DatabaseOptions = {}) {
+    super()
+    this.url = new DatabaseURL(url)
+    this.#options = options
+    const { afterConnect: _, ...backendOptions } = options
+    this.backend = createBackend(this.url, backendOptions, this.#events, {
+      use: (isRead, work) => this.use(Limits.of(undefined, ''), isRead, work),
+      acquire: () => this.#lendToKnex(),
+      release: (lease) => this.#open().release(lease),
+      iterate: (builder) => this.iterate(builder),
+    })
+  }
+
+  /** What it is called in logs and errors. */
+  get name(): string {
+    return this.backend.settings.name
+  }
+
+  /** True between connect() and disconnect(). It says nothing about the server: for that there is ping(). */
+  get isConnected(): boolean {
+    return this.#pool !== null && this.#disconnecting === null
+  }
+
+  /** The one Knex instance. Builders made with it can be awaited, and join the transaction of their scope. */
+  get knex(): Knex {
+    return this.backend.knex
+  }
+
+  /** A Knex builder for a table: the same as `database.knex(name)`. */
+  // oxlint-disable-next-line typescript/no-explicit-any -- Knex's own default: a table of unknown columns
+  table<T extends object = any>(name: string): Knex.QueryBuilder<T> {
+    return this.backend.knex<T>(name)
+  }
+
+  /**
+   * Opens the pool and one connection, to prove that the URL is right. Safe to call more than once, and by several
+   * callers at the same time. While the server refuses connections because it is starting, it is tried again, until
+   * `connectTimeoutMillis` is over.
+   *
+   * @throws ConnectionError when the database cannot be reached, with the driver's reason as its cause
+   */
+  async connect(): Promise<void> {
+    if (this.#disconnecting !== null) await this.#disconnecting
+    this.#connecting ??= this.#connect()
+    return this.#connecting
+  }
+
+  async #connect(): Promise<void> {
+    const pool = this.backend.createPool((lease) => this.#prepare(lease))
+    try {
+      const limits = Limits.of(undefined, 'connect')
+      await pool.release(await pool.lend(limits, false, this.backend.settings.connectTimeoutMillis))
+    } catch (error) {
+      await pool.close(0)
+      this.#connecting = null
+      throw error
+    }
+    this.#pool = pool
+    this.#events.emit('connect')
+  }
+
+  async #prepare(lease: Lease): Promise<void> {
+    const { afterConnect } = this.#options
+    if (afterConnect === undefined) return
+    // Under a key of its own: it belongs to no scope of this Database.
+    await afterConnect(new HeldConnection(this.backend, {}, null, lease))
+  }
+
+  /**
+   * Refuses new work from now on, lets running work finish within the grace, then cancels what is left and closes
+   * every connection. Always resolves; does nothing when not connected.
+   */
+  async disconnect(options?: { readonly graceMillis?: number }): Promise<void> {
+    const graceMillis = checked(options, ['graceMillis'])?.graceMillis ?? DEFAULT_GRACE_MILLIS
+    // One that is just being opened is opened first: it could not be closed before.
+    await this.#connecting?.catch(() => undefined)
+    this.#disconnecting ??= this.#disconnect(graceMillis)
+    await this.#disconnecting
+  }
+
+  async #disconnect(graceMillis: number): Promise<void> {
+    const pool = this.#pool
+    const stuck = (await pool?.close(graceMillis)) ?? []
+    this.#pool = null
+    this.#connecting = null
+    this.#disconnecting = null
+    if (pool === null) return
+    for (const { label } of stuck)
+      this.#events.emit('cleanup', { what: 'a connection, which was cut off by disconnect()', label })
+    this.#events.emit('disconnect')
+  }
+
+  /** Runs work with one connection, which its queries run on by themselves. Inside a transaction it is that one's. */
+  async connection<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    const bound = this.#bound()
+    if (bound instanceof HeldConnection) return work(bound)
+    if (bound !== null) return work(new JoinedConnection(bound))
+    return this.#withConnection(Limits.of(undefined, ''), false, (connection) =>
+      runBound(this, connection, () => work(connection)),
+    )
+  }
+
+  /** Takes a connection that is yours to release, and that no query uses by itself. `await using` releases it. */
+  async acquire(): Promise<Connection> {
+    const pool = this.#open()
+    const lease = await pool.lend(Limits.of(undefined, ''), false)
+    return new HeldConnection(this.backend, this, pool, lease)
+  }
+
+  override async transaction<T>(
+    work: (tx: Transaction) => Promise<T>,
+    options: TransactionOptions = {},
+  ): Promise<T> {
+    const bound = this.#bound()
+    if (bound !== null) return bound.transaction(work, options)
+    const limits = Limits.of({ signal: options.signal, timeoutMillis: options.timeoutMillis }, 'BEGIN')
+    const after: Hook[] = []
+    return followedBy(this, null, after, () =>
+      this.#withConnection(limits, options.readOnly !== true, (connection) =>
+        transactionWithRetries(connection, work, options, after),
+      ),
+    )
+  }
+
+  override async begin(options: TransactionOptions = {}): Promise<Transaction> {
+    const bound = this.#bound()
+    if (bound !== null) return bound.begin(options)
+    const limits = Limits.of({ signal: options.signal, timeoutMillis: options.timeoutMillis }, 'BEGIN')
+    const pool = this.#open()
+    const lease = await pool.lend(limits, options.readOnly !== true)
+    const connection = new HeldConnection(this.backend, this, pool, lease)
+    try {
+      return await begin(connection, options, () => connection.release(), null)
+    } catch (error) {
+      await connection.release()
+      throw error
+    }
+  }
+
+  /**
+   * Makes a function of work whose every call runs in a transaction, of its own or of its caller's.
+   *
+   * @example
+   * const rename = database.transactional(async (id: number, title: string) => {
+   *   await database.execute('UPDATE posts SET title = :title WHERE id = :id', { id, title })
+   * })
+   * await rename(1, 'A better title')
+   */
+  transactional<A extends unknown[], T>(
+    work: (...args: A) => Promise<T>,
+    options?: TransactionOptions,
+  ): (...args: A) => Promise<T> {
+    return (...args) => this.transaction(() => work(...args), options)
+  }
+
+  /** Runs work outside of the ambient transaction, and free of its scope's signal and deadline: for background jobs. */
+  detached<T>(work: () => T): T {
+    return runDetached(this, work)
+  }
+
+  /**
+   * Asks the server for a sign of life, over a connection of its own, so that a full pool does not make it wait.
+   * Gives up after a second unless told otherwise.
+   *
+   * @throws ConnectionError | QueryTimeoutError | NotConnectedError
+   */
+  async ping(options?: QueryOptions): Promise<void> {
+    await this.#open().ping(Limits.of({ timeoutMillis: DEFAULT_PING_MILLIS, ...options }, 'ping'))
+  }
+
+  /** The pool's figures at this moment. */
+  stats(): PoolStats {
+    const { size, maxOverflow } = this.backend.settings.pool
+    return this.#pool?.stats() ?? {
+      size, maxOverflow, used: 0, idle: 0, creating: 0, waiting: 0, acquired: 0, waited: 0, timedOut: 0, created: 0, retired: 0,
+    } // prettier-ignore
+  }
+
+  /** Who has a connection now, longest first. */
+  holders(): readonly Holder[] {
+    return this.#pool?.holders() ?? []
+  }
+
+  on<E extends keyof DatabaseEvents>(event: E, listener: (...args: DatabaseEvents[E]) => void): this {
+    this.#events.on(event, listener as never) // Node's types lose the pair of name and payload in a generic call
+    return this
+  }
+
+  off<E extends keyof DatabaseEvents>(event: E, listener: (...args: DatabaseEvents[E]) => void): this {
+    this.#events.off(event, listener as never)
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.disconnect()
+  }
+
+  /** Never more than the name and the starred-out URL, whoever logs it. */
+  [inspect.custom](): string {
+    return `Database(${this.url.toString()})`
+  }
+
+  protected override async use<T>(
+    limits: Limits,
+    isRead: boolean,
+    work: (lease: Lease) => Promise<T>,
+  ): Promise<T> {
+    const bound = this.#bound()
+    if (bound !== null) return bound.use(limits, isRead, work)
+    const pool = this.#open()
+    const lease = await pool.lend(limits, !isRead)
+    try {
+      return await work(lease)
+    } finally {
+      await pool.release(lease)
+    }
+  }
+
+  protected override reading(limits: Limits): Reading {
+    const bound = this.#bound()
+    if (bound !== null) return bound.reading(limits)
+    if (this.backend.dialect.isSingle) {
+      // With one connection for everybody, each piece takes it anew, so that others have their turn in between.
+      return { alone: false, use: (work) => this.use(limits, true, work), release: () => Promise.resolve() }
+    }
+    const pool = this.#open()
+    let lease: Lease | undefined
+    return {
+      alone: true,
+      use: async (work) => work((lease ??= await pool.lend(limits, false))),
+      release: async () => {
+        if (lease !== undefined) await pool.release(lease)
+      },
+    }
+  }
+
+  async #withConnection<T>(
+    limits: Limits,
+    writes: boolean,
+    work: (held: HeldConnection) => Promise<T>,
+  ): Promise<T> {
+    const pool = this.#open()
+    const connection = new HeldConnection(this.backend, this, pool, await pool.lend(limits, writes))
+    let result: T
+    try {
+      result = await work(connection)
+    } catch (error) {
+      await connection.release()
+      throw error
+    }
+    await connection.finish()
+    return result
+  }
+
+  #bound(): Held | null {
+    const bound = boundTo(this)
+    return bound instanceof Held ? bound : null
+  }
+
+  #open(): Pool {
+    if (this.#pool === null) {
+      throw new NotConnectedError(
+        `Database '${this.name}' is not connected. Call await database.connect() first.`,
+      )
+    }
+    return this.#pool
+  }
+
+  async #lendToKnex(): Promise<Lease> {
+    if (this.#bound() instanceof OpenTransaction) {
+      throw new TransactionError(
+        'knex.transaction() cannot be used inside database.transaction(). Nest database.transaction() instead: it is a savepoint.',
+      )
+    }
+    return this.#open().lend(Limits.of(undefined, 'BEGIN'), true)
+  }
+}

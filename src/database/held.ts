@@ -1,0 +1,149 @@
+/** What a held connection and a transaction on it have in common: their statements take turns. */
+import type { Backend } from './backend/backend'
+import type { Lease } from './backend/lease'
+import { TransactionClosedError, TransactionError } from './errors'
+import { Limits } from './limits'
+import { Mutex, type Unlock } from './mutex'
+import { type Reading, Verbs } from './queryable'
+import { boundTo } from './scope'
+
+/**
+ * One level of the tree that grows on a connection: the connection, its transaction, the savepoints in it. Each
+ * level runs one thing at a time, and a child that is open is such a thing: while it lasts, its parent waits.
+ */
+export abstract class Held extends Verbs {
+  readonly backend: Backend
+  /** The Database, as the key under which scopes know it. */
+  readonly key: object
+  readonly parent: Held | null
+  readonly lease: Lease
+  protected readonly turns = new Mutex()
+  /** The transaction that has this level's turn now. */
+  protected child: Held | null = null
+  /** Where it was opened, if that was recorded. */
+  readonly site: Error | null
+  /** A handle is ended by hand, so waiting for it may be waiting for oneself. */
+  readonly isHandle: boolean
+
+  protected constructor(place: {
+    backend: Backend
+    key: object
+    parent: Held | null
+    lease: Lease
+    isHandle: boolean
+  }) {
+    super()
+    this.backend = place.backend
+    this.key = place.key
+    this.parent = place.parent
+    this.lease = place.lease
+    this.isHandle = place.isHandle
+    // Only a child can be in somebody's way, so only its place is worth the microseconds.
+    this.site = place.parent === null ? null : new Error('opened')
+  }
+
+  /** What the level is called in errors. */
+  protected abstract readonly title: string
+  /** False from the moment in which its end begins: what comes later is refused. */
+  protected abstract readonly isAccepting: boolean
+  /** True once it is certain that nothing of it will stay. What still waits for its turn is refused as well. */
+  protected abstract readonly isGone: boolean
+  /** The level's own limits, on top of those of each call. */
+  protected abstract limit(limits: Limits): Limits
+
+  /** Waits for this level's turn and takes it. For statements, and for children that keep it as long as they last. */
+  async takeTurn(limits: Limits): Promise<Unlock> {
+    this.#refuseIfEnded(!this.isAccepting)
+    this.#refuseToWaitForSelf()
+    const child = this.child
+    const patience = this.backend.settings.pool.acquireTimeoutMillis
+    const bounded =
+      child?.isHandle === true ? limits.within(patience, () => this.#tooLong(child, patience)) : limits
+    const unlock = await this.turns.lock(bounded)
+    if (this.#isGoneWithAll()) {
+      unlock()
+      this.#refuseIfEnded(true)
+    }
+    return unlock
+  }
+
+  async use<T>(limits: Limits, _isRead: boolean, work: (lease: Lease) => Promise<T>): Promise<T> {
+    const unlock = await this.takeTurn(this.limit(limits))
+    try {
+      return await this.section(work)
+    } finally {
+      unlock()
+    }
+  }
+
+  /** Runs statements in a turn that was taken; they are refused from the moment in which this level is gone. */
+  section<T>(work: (lease: Lease) => Promise<T>): Promise<T> {
+    return this.lease.section(() => this.#isGoneWithAll(), work)
+  }
+
+  reading(limits: Limits): Reading {
+    return {
+      alone: false,
+      use: (work) => this.use(limits, true, work),
+      release: () => Promise.resolve(),
+    }
+  }
+
+  /** Makes `child` the one that this level waits for. Returns how to let go of it. */
+  adopt(child: Held): () => void {
+    this.child = child
+    return () => {
+      if (this.child === child) this.child = null
+    }
+  }
+
+  /** Resolves when all statements that were accepted so far have ended, and no other can come in between. */
+  protected async drain(): Promise<Unlock> {
+    return this.turns.lock(Limits.none)
+  }
+
+  isInside(other: Held): boolean {
+    for (let level = this.parent; level !== null; level = level.parent) {
+      if (level === other) return true
+    }
+    return false
+  }
+
+  #isGoneWithAll(): boolean {
+    for (let level: Held | null = this; level !== null; level = level.parent) {
+      if (level.isGone) return true
+    }
+    return false
+  }
+
+  #refuseIfEnded(isEnded: boolean): void {
+    if (!isEnded && !this.#isGoneWithAll()) return
+    throw new TransactionClosedError(
+      `The statement did not run: its ${this.title} has ended. Something still runs after the work that it belongs to ` +
+        'has settled; await it there, or wrap it in database.detached() to let it run on its own.',
+    )
+  }
+
+  /** The ambient transaction is inside this one, so this one's turn comes when the ambient one has ended: never. */
+  #refuseToWaitForSelf(): void {
+    const here = boundTo(this.key)
+    if (!(here instanceof Held) || here.#isGoneWithAll() || !here.isAccepting || !here.isInside(this)) return
+    throw new TransactionError(
+      `The outer ${this.title} is used inside the ${here.title} that is open in it, and would wait for it for ever. ` +
+        `Use the inner one, or the database itself.\nThe inner one was ${here.#place()}`,
+    )
+  }
+
+  #tooLong(child: Held, millis: number): TransactionError {
+    return new TransactionError(
+      `The ${this.title} waited ${millis} ms for the ${child.title} in it to end. ` +
+        `Commit it or roll it back first.\nIt was ${child.#place()}`,
+    )
+  }
+
+  #place(): string {
+    const frames = this.site?.stack?.split('\n').slice(1) ?? []
+    const own = frames.filter((frame) => !frame.includes(__dirname) && !frame.includes('node:'))
+    return `opened ${(own[0] ?? frames.at(-1) ?? 'at a place that was not recorded').trim()}`
+  }
+}

@@ -1,0 +1,41 @@
+/** The library's only door: every public name, in reading order. */
+export { Database, type DatabaseOptions } from './database'
+export { DatabaseURL, type URLParts } from './url'
+export type { PoolOptions } from './options'
+export type {
+  Connection,
+  ExecuteResult,
+  Queryable,
+  QueryOptions,
+  Transaction,
+  TransactionOptions,
+} from './queryable'
+export type { Query, Values } from './backend/statement'
+export type { IsolationLevel, Row } from './backend/dialect'
+export type { PoolStats } from './backend/pool'
+export { json, sql, type JsonValue, type SqlQuery } from './sql'
+export { runInScope, type Scope } from './scope'
+export type { CleanupEvent, ConnectRetryEvent, DatabaseEvents, QueryEvent } from './events'
+export { knexConfig } from './backend/backend'
+export {
+  BindError,
+  CheckViolationError,
+  CommitUnknownError,
+  ConfigurationError,
+  ConnectionError,
+  ConstraintViolationError,
+  DatabaseError,
+  ForeignKeyViolationError,
+  type Holder,
+  NotConnectedError,
+  NotNullViolationError,
+  PoolTimeoutError,
+  QueryCanceledError,
+  QueryError,
+  QueryTimeoutError,
+  SerializationError,
+  TransactionClosedError,
+  TransactionError,
+  UniqueViolationError,
+  type Violation,
+} from './errors'

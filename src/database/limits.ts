@@ -1,0 +1,124 @@
+/** How long one call may take, and who may call it off. */
+import { type DatabaseError, QueryCanceledError, QueryTimeoutError } from './errors'
+import { currentScope } from './scope'
+
+/** Why a call ran out: somebody aborted it, or its time was up. */
+export type Expiry = { readonly kind: 'aborted'; readonly reason: unknown } | { readonly kind: 'late' }
+
+/** Makes the error for a deadline that passed; `cause` is what the driver said, if it said anything. */
+export type Late = (cause?: unknown) => DatabaseError
+
+export interface LimitOptions {
+  /** Aborting it takes a waiting call out of its queue and cancels a running statement on the server. */
+  readonly signal?: AbortSignal | undefined
+  /** For the whole call: waiting for a connection or a turn, and running. */
+  readonly timeoutMillis?: number | undefined
+}
+
+/** Node fires timers above this at once, instead of late. */
+const LONGEST_TIMER_MILLIS = 2 ** 31 - 1
+
+const neverMind = (): void => undefined
+
+export class Limits {
+  readonly #signals: readonly AbortSignal[]
+  /** On the clock of performance.now(), in milliseconds. */
+  readonly deadline: number
+  readonly #late: Late
+  readonly #sql: string
+
+  private constructor(signals: readonly AbortSignal[], deadline: number, late: Late, sql: string) {
+    this.#signals = signals
+    this.deadline = deadline
+    this.#late = late
+    this.#sql = sql
+  }
+
+  /** For what must be seen through, such as ROLLBACK. */
+  static readonly none = new Limits([], Infinity, (cause) => timedOut('', 'limits', cause), '')
+
+  /** The call's own options together with those of the scope it is made in. */
+  static of(options: LimitOptions | undefined, sql: string): Limits {
+    const scope = currentScope()
+    const signals: AbortSignal[] = []
+    if (options?.signal) signals.push(options.signal)
+    if (scope?.signal && scope.signal !== options?.signal) signals.push(scope.signal)
+    const timeoutMillis = options?.timeoutMillis
+    const own = timeoutMillis === undefined ? Infinity : performance.now() + timeoutMillis
+    const inherited = scope?.deadline ?? Infinity
+    return own <= inherited
+      ? new Limits(signals, own, (cause) => timedOut(sql, `timeoutMillis of ${timeoutMillis} ms`, cause), sql)
+      : new Limits(signals, inherited, (cause) => timedOut(sql, 'deadline of its scope', cause), sql)
+  }
+
+  /** These limits, or an earlier end. */
+  within(millis: number, late: Late): Limits {
+    if (millis === Infinity) return this
+    const deadline = performance.now() + millis
+    return deadline < this.deadline ? new Limits(this.#signals, deadline, late, this.#sql) : this
+  }
+
+  /** These limits, and one more signal that ends them. */
+  and(signal: AbortSignal): Limits {
+    return new Limits([...this.#signals, signal], this.deadline, this.#late, this.#sql)
+  }
+
+  /** Calls back once when the limits run out (at the next tick if they already have). Returns how to stop watching. */
+  watch(expired: (expiry: Expiry) => void): () => void {
+    if (this.deadline === Infinity && this.#signals.length === 0) return neverMind
+    let timer: NodeJS.Timeout | undefined
+    const stop = (): void => {
+      clearTimeout(timer)
+      for (const signal of this.#signals) signal.removeEventListener('abort', onAbort)
+    }
+    const end = (expiry: Expiry): void => {
+      stop()
+      expired(expiry)
+    }
+    const onAbort = (): void => {
+      end({ kind: 'aborted', reason: this.#signals.find((signal) => signal.aborted)?.reason })
+    }
+    const aborted = this.#signals.find((signal) => signal.aborted)
+    if (aborted) {
+      timer = setTimeout(onAbort, 0)
+      return stop
+    }
+    for (const signal of this.#signals) signal.addEventListener('abort', onAbort)
+    if (this.deadline !== Infinity) {
+      const left = Math.max(0, this.deadline - performance.now())
+      timer = setTimeout(
+        () => {
+          end({ kind: 'late' })
+        },
+        Math.min(left, LONGEST_TIMER_MILLIS),
+      )
+    }
+    return stop
+  }
+
+  /** @throws when the limits have run out already: for the moment before something is started */
+  check(): void {
+    const aborted = this.#signals.find((signal) => signal.aborted)
+    if (aborted) throw this.error({ kind: 'aborted', reason: aborted.reason })
+    if (this.deadline !== Infinity && performance.now() >= this.deadline) {
+      throw this.error({ kind: 'late' })
+    }
+  }
+
+  /** The error for a call that ran out, with the driver's error, if there was one, as its cause. */
+  error(expiry: Expiry, cause?: unknown): DatabaseError {
+    if (expiry.kind === 'late') return this.#late(cause)
+    return new QueryCanceledError('The query was cancelled: its signal was aborted.', this.#sql, {
+      cause: cause ?? expiry.reason,
+    })
+  }
+}
+
+/** The usual error for a deadline. `what` completes "within the …". */
+export function timedOut(sql: string, what: string, cause?: unknown): QueryTimeoutError {
+  return new QueryTimeoutError(
+    `The query was cancelled: it did not end within the ${what}.`,
+    sql,
+    cause === undefined ? undefined : { cause },
+  )
+}

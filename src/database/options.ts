@@ -1,0 +1,169 @@
+/** Every option of a Database: its default, its check, and what the URL may say about it. */
+import type { Knex } from 'knex'
+import { ConfigurationError } from './errors'
+import type { DatabaseURL } from './url'
+
+/** The pool of a Database. All times are milliseconds. */
+export interface PoolOptions {
+  /** Connections that are kept open once they were needed. Default 5. In memory, SQLite has exactly 1. */
+  readonly size?: number
+  /** Extra ones under load, closed when they come back. Default 10. */
+  readonly maxOverflow?: number
+  /** How long a query waits for a connection before it fails with PoolTimeoutError. Default 30 000. */
+  readonly acquireTimeoutMillis?: number
+  /** A connection older than this is replaced, up to a tenth earlier so that they do not all go at once. Default 1 800 000. */
+  readonly maxLifetimeMillis?: number
+  /** A connection that was not used for this long is closed. Default 600 000. */
+  readonly idleTimeoutMillis?: number
+  /** A connection idle for this long is pinged before it is lent out. Default 500; false never pings. */
+  readonly validateAfterIdleMillis?: number | false
+}
+
+/** What a Database takes, apart from its `afterConnect`, which needs a Connection to work on. */
+export interface BackendOptions {
+  /** What it is called in logs and errors. Default: the database's name in the URL. */
+  readonly name?: string
+  readonly pool?: PoolOptions
+  /** Default 60 000; 0 turns it off. */
+  readonly statementTimeoutMillis?: number
+  /** For the whole of connect(), retries included. Default 15 000. */
+  readonly connectTimeoutMillis?: number
+  /** Merged into the Knex configuration: the way out for what has no option here. */
+  readonly knex?: Partial<Knex.Config>
+}
+
+export interface Settings {
+  readonly name: string
+  readonly pool: Required<PoolOptions>
+  readonly statementTimeoutMillis: number
+  readonly connectTimeoutMillis: number
+  readonly knex: Partial<Knex.Config>
+}
+
+const POOL_DEFAULTS: Required<PoolOptions> = {
+  size: 5,
+  maxOverflow: 10,
+  acquireTimeoutMillis: 30_000,
+  maxLifetimeMillis: 1_800_000,
+  idleTimeoutMillis: 600_000,
+  validateAfterIdleMillis: 500,
+}
+
+const DEFAULTS = { statementTimeoutMillis: 60_000, connectTimeoutMillis: 15_000 }
+
+const KNOWN = [
+  'name',
+  'pool',
+  'statementTimeoutMillis',
+  'connectTimeoutMillis',
+  'afterConnect',
+  'knex',
+] as const
+
+/** The smallest value that makes sense for each of the pool's numbers. */
+const POOL_MINIMUM: Readonly<Record<keyof PoolOptions, number>> = {
+  size: 1,
+  maxOverflow: 0,
+  acquireTimeoutMillis: 1,
+  maxLifetimeMillis: 1,
+  idleTimeoutMillis: 1,
+  validateAfterIdleMillis: 0,
+}
+
+/** What a pool is called in a URL: SQLAlchemy's names, with its seconds, and those of `databases`. */
+const URL_POOL: Readonly<Record<string, (value: number) => PoolOptions>> = {
+  pool_size: (size) => ({ size }),
+  max_overflow: (maxOverflow) => ({ maxOverflow }),
+  pool_timeout: (seconds) => ({ acquireTimeoutMillis: seconds * 1000 }),
+  pool_recycle: (seconds) => ({ maxLifetimeMillis: seconds * 1000 }),
+  max_size: (size) => ({ size, maxOverflow: 0 }),
+}
+
+/** The URL parameters that the driver understands, by dialect; the dialect itself gives them their meaning. */
+const URL_DRIVER: Readonly<Record<string, readonly string[]>> = {
+  postgresql: ['sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'application_name', 'host'],
+  sqlite: [],
+}
+
+/**
+ * Puts the URL's parameters, the options and the defaults together; options win over the URL.
+ *
+ * @throws ConfigurationError naming the first option that is unknown or impossible
+ */
+export function settle(url: DatabaseURL, options: BackendOptions): Settings {
+  refuseUnknown(options, KNOWN, 'A Database', 'option')
+  refuseUnknown(options.pool ?? {}, Object.keys(POOL_DEFAULTS), 'A pool', 'option')
+  const asked: PoolOptions = { ...poolOfURL(url), ...definedOnly(options.pool ?? {}) }
+  const pool = { ...POOL_DEFAULTS, ...asked }
+  for (const [name, minimum] of Object.entries(POOL_MINIMUM)) {
+    const value = pool[name as keyof PoolOptions]
+    if (value === false && name === 'validateAfterIdleMillis') continue
+    requireNumber(`pool.${name}`, value, minimum, name === 'size' || name === 'maxOverflow')
+  }
+  if (url.isMemory) {
+    if ((asked.size ?? 1) !== 1 || (asked.maxOverflow ?? 0) !== 0) {
+      throw new ConfigurationError(
+        'A SQLite database in memory lives and dies with its one connection, so its pool has size 1 and maxOverflow 0. ' +
+          'Leave both out, or name a file: sqlite:///file.db.',
+      )
+    }
+    // That one connection holds all the data: nothing may ever retire it.
+    Object.assign(pool, { size: 1, maxOverflow: 0, maxLifetimeMillis: Infinity, idleTimeoutMillis: Infinity })
+  }
+  const { statementTimeoutMillis, connectTimeoutMillis } = { ...DEFAULTS, ...definedOnly(options) }
+  requireNumber('statementTimeoutMillis', statementTimeoutMillis, 0)
+  requireNumber('connectTimeoutMillis', connectTimeoutMillis, 1)
+  return Object.freeze({
+    name:
+      options.name ?? (url.database === '' ? url.dialect : (url.database.split('/').at(-1) ?? url.dialect)),
+    pool: Object.freeze(pool),
+    statementTimeoutMillis: statementTimeoutMillis === 0 ? Infinity : statementTimeoutMillis,
+    connectTimeoutMillis,
+    knex: options.knex ?? {},
+  })
+}
+
+function poolOfURL(url: DatabaseURL): PoolOptions {
+  const driver = URL_DRIVER[url.dialect] ?? []
+  let pool: PoolOptions = {}
+  for (const [name, text] of Object.entries(url.options)) {
+    if (driver.includes(name)) continue
+    const read = URL_POOL[name]
+    if (read === undefined || !Object.hasOwn(URL_POOL, name)) {
+      throw new ConfigurationError(
+        `The database URL has an unknown parameter '${name}'. Known ones are ${[...Object.keys(URL_POOL), ...driver].join(', ')}.`,
+      )
+    }
+    if (!/^\d+(\.\d+)?$/.test(text)) {
+      throw new ConfigurationError(`The parameter '${name}' of the database URL is a number, got '${text}'.`)
+    }
+    pool = { ...pool, ...read(Number(text)) }
+  }
+  return pool
+}
+
+function refuseUnknown(given: object, known: readonly string[], owner: string, what: string): void {
+  const unknown = Object.keys(given).find((name) => !known.includes(name))
+  if (unknown !== undefined) {
+    throw new ConfigurationError(`${owner} has no ${what} '${unknown}'. Known ones are ${known.join(', ')}.`)
+  }
+}
+
+function requireNumber(name: string, value: unknown, minimum: number, whole = false): void {
+  if (
+    typeof value !== 'number' ||
+    Number.isNaN(value) ||
+    value < minimum ||
+    (whole && !Number.isInteger(value))
+  ) {
+    const kind = whole ? 'a whole number' : 'a number'
+    throw new ConfigurationError(
+      `${name} is ${kind} from ${minimum} up, got ${String(value)} (${typeof value}).`,
+    )
+  }
+}
+
+/** An option that is there but undefined counts as left out. */
+function definedOnly<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
+}
