@@ -4,8 +4,10 @@ import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { Held } from './held'
 import type { Limits } from './limits'
-import { type Connection, type Reading, type Transaction, type TransactionOptions, Verbs } from './queryable'
-import { begin, transaction } from './transaction'
+import type { Hook } from './hooks'
+import type { Connection, Transaction, TransactionOptions } from './queryable'
+import { OpenTransaction } from './transaction'
+import { type Reading, Verbs } from './verbs'
 
 export class HeldConnection extends Held implements Connection {
   protected readonly title = 'connection'
@@ -34,12 +36,14 @@ export class HeldConnection extends Held implements Connection {
     return limits
   }
 
-  override transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T> {
-    return transaction(this, work, options)
-  }
+  protected override readonly mayRetry = true
 
-  override begin(options?: TransactionOptions): Promise<Transaction> {
-    return begin(this, options)
+  protected override openTransaction(
+    options: TransactionOptions,
+    isHandle: boolean,
+    after: (hooks: readonly Hook[]) => Promise<void>,
+  ): Promise<OpenTransaction> {
+    return OpenTransaction.open(this, options, isHandle, after)
   }
 
   async release(): Promise<void> {

@@ -8,20 +8,20 @@ import { HeldConnection, JoinedConnection } from './connection'
 import { type Holder, NotConnectedError, TransactionError } from './errors'
 import { type DatabaseEvents, Events } from './events'
 import { Held } from './held'
+import { followedBy, type Hook, runHooks } from './hooks'
 import { Limits } from './limits'
 import type { BackendOptions } from './options'
 import {
   checked,
   type Connection,
   type QueryOptions,
-  type Reading,
   type Transaction,
   type TransactionOptions,
-  Verbs,
 } from './queryable'
 import { boundTo, runBound, runDetached } from './scope'
-import { begin, followedBy, type Hook, OpenTransaction, transactionWithRetries } from './transaction'
+import { OpenTransaction } from './transaction'
 import { DatabaseURL } from './url'
+import { type Reading, Verbs } from './verbs'
 
 export interface DatabaseOptions extends BackendOptions {
   /** Runs once on every new connection, before anybody else uses it: SET, PRAGMA. */
@@ -173,7 +173,7 @@ export class Database extends Verbs implements AsyncDisposable {
     const after: Hook[] = []
     return followedBy(this, null, after, () =>
       this.#withConnection(limits, options.readOnly !== true, (connection) =>
-        transactionWithRetries(connection, work, options, after),
+        connection.transactionBefore(after, work, options),
       ),
     )
   }
@@ -186,7 +186,10 @@ export class Database extends Verbs implements AsyncDisposable {
     const lease = await pool.lend(limits, options.readOnly !== true)
     const connection = new HeldConnection(this.backend, this, pool, lease)
     try {
-      return await begin(connection, options, () => connection.release(), null)
+      return await connection.beginThen(options, async (hooks) => {
+        await connection.release()
+        await runHooks(this, null, hooks)
+      })
     } catch (error) {
       await connection.release()
       throw error

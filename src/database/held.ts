@@ -1,11 +1,22 @@
-/** What a held connection and a transaction on it have in common: their statements take turns. */
+/** What a held connection and a transaction on it have in common: statements take turns, and transactions open on it. */
 import type { Backend } from './backend/backend'
 import type { Lease } from './backend/lease'
 import { TransactionClosedError, TransactionError } from './errors'
 import { Limits } from './limits'
 import { Mutex, type Unlock } from './mutex'
-import { type Reading, Verbs } from './queryable'
-import { boundTo } from './scope'
+import { followedBy, type Hook, runHooks } from './hooks'
+import { checkedTransaction, type Transaction, type TransactionOptions } from './queryable'
+import { withRetries } from './retries'
+import { boundTo, runBound } from './scope'
+import { type Reading, Verbs } from './verbs'
+
+/** A transaction as the block sees it that it was opened for. */
+export interface Endable {
+  /** The end of a block that succeeded. */
+  finish(forceRollback: boolean): Promise<void>
+  /** The end of a block that failed. */
+  fail(error: unknown): Promise<void>
+}
 
 /**
  * One level of the tree that grows on a connection: the connection, its transaction, the savepoints in it. Each
@@ -50,6 +61,60 @@ export abstract class Held extends Verbs {
   protected abstract readonly isGone: boolean
   /** The level's own limits, on top of those of each call. */
   protected abstract limit(limits: Limits): Limits
+
+  /** Begins one level further in. `after` gets the hooks that are due once it has ended. */
+  protected abstract openTransaction(
+    options: TransactionOptions,
+    isHandle: boolean,
+    after: (hooks: readonly Hook[]) => Promise<void>,
+  ): Promise<Held & Transaction & Endable>
+  /** Whether a failed transaction may be run again here: only the outermost one starts from a clean slate. */
+  protected abstract readonly mayRetry: boolean
+
+  override async transaction<T>(
+    work: (tx: Transaction) => Promise<T>,
+    options: TransactionOptions = {},
+  ): Promise<T> {
+    const hooks: Hook[] = []
+    return followedBy(this.key, this, hooks, () => this.transactionBefore(hooks, work, options))
+  }
+
+  /** The same, but what is to follow is left in `hooks`: for one who has a connection to give back first. */
+  async transactionBefore<T>(
+    hooks: Hook[],
+    work: (tx: Transaction) => Promise<T>,
+    options: TransactionOptions,
+  ): Promise<T> {
+    const { retries = 0, forceRollback = false } = checkedTransaction(options)
+    return withRetries(this.mayRetry ? retries : 0, async () => {
+      // Those of a try that is made again never happened.
+      hooks.length = 0
+      const tx = await this.openTransaction(options, false, async (due) => {
+        hooks.push(...due)
+      })
+      let result: T
+      try {
+        result = await runBound(this.key, tx, () => work(tx))
+      } catch (error) {
+        await tx.fail(error)
+        throw error
+      }
+      await tx.finish(forceRollback)
+      return result
+    })
+  }
+
+  override begin(options: TransactionOptions = {}): Promise<Transaction> {
+    return this.beginThen(options, (hooks) => runHooks(this.key, this, hooks))
+  }
+
+  /** Begins a transaction that is ended by hand, and says what comes after its end. */
+  beginThen(
+    options: TransactionOptions,
+    afterEnd: (hooks: readonly Hook[]) => Promise<void>,
+  ): Promise<Transaction> {
+    return this.openTransaction(options, true, afterEnd)
+  }
 
   /** Waits for this level's turn and takes it. For statements, and for children that keep it as long as they last. */
   async takeTurn(limits: Limits): Promise<Unlock> {
@@ -109,11 +174,13 @@ export abstract class Held extends Verbs {
     return false
   }
 
+  /** @throws TransactionClosedError when this level, or one around it, has ended */
+  refuseIfGone(): void {
+    this.#refuseIfEnded(this.#isGoneWithAll())
+  }
+
   #isGoneWithAll(): boolean {
-    for (let level: Held | null = this; level !== null; level = level.parent) {
-      if (level.isGone) return true
-    }
-    return false
+    return this.isGone || this.parent?.#isGoneWithAll() === true
   }
 
   #refuseIfEnded(isEnded: boolean): void {

@@ -1,11 +1,7 @@
-/** The six ways to run a query, written once; a Database, a Connection and a Transaction all have them. */
-import type { Knex } from 'knex'
-import type { Backend } from './backend/backend'
-import type { Cursor, IsolationLevel, Row, Statement } from './backend/dialect'
-import type { Lease } from './backend/lease'
-import { KnexProgram, type Query, type Take, type Values } from './backend/statement'
-import { ConfigurationError, TransactionClosedError } from './errors'
-import { Limits } from './limits'
+/** What can run a query: a Database, a Connection and a Transaction all are this. */
+import { ISOLATION_LEVELS, type IsolationLevel, type Row } from './backend/dialect'
+import type { Query, Values } from './backend/statement'
+import { ConfigurationError } from './errors'
 
 export interface QueryOptions {
   /** Aborting it takes a waiting query out of its queue and cancels a running one on the server. */
@@ -88,165 +84,8 @@ export interface Transaction extends Queryable, AsyncDisposable {
   afterRollback(work: () => unknown): void
 }
 
-/** Where a streamed result is read: `use` for each piece, `release` at the end. */
-export interface Reading {
-  readonly alone: boolean
-  use<T>(work: (lease: Lease) => Promise<T>): Promise<T>
-  release(): Promise<void>
-}
-
-const DEFAULT_BATCH_SIZE = 256
-const ROWS_PER_INSERT = 100
-
-export abstract class Verbs implements Queryable {
-  protected abstract readonly backend: Backend
-
-  /** Lends the connection that a statement of this one runs on, when it is its turn. */
-  protected abstract use<T>(limits: Limits, isRead: boolean, work: (lease: Lease) => Promise<T>): Promise<T>
-  /** Settles now, in the caller's scope, where a stream will be read from. */
-  protected abstract reading(limits: Limits): Reading
-  abstract transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>
-  abstract begin(options?: TransactionOptions): Promise<Transaction>
-
-  async fetchAll<R extends object = Row>(
-    query: Query,
-    values?: Values,
-    options?: QueryOptions,
-  ): Promise<R[]> {
-    return (await this.#rows(query, values, options, { take: 'all' })) as R[]
-  }
-
-  async fetchOne<R extends object = Row>(
-    query: Query,
-    values?: Values,
-    options?: QueryOptions,
-  ): Promise<R | null> {
-    const [row] = (await this.#rows(query, values, options, { take: 'first' })) as R[]
-    return row ?? null
-  }
-
-  async fetchVal<T = unknown>(
-    query: Query,
-    values?: Values,
-    options?: QueryOptions & { readonly column?: string | number },
-  ): Promise<T | null> {
-    const column = options?.column ?? 0
-    const take: Take = { take: 'first', asArrays: typeof column === 'number' }
-    const [row] = await this.#rows(query, values, options, take)
-    if (row === undefined) return null
-    if (typeof row !== 'object' || row === null || !(column in row)) {
-      const has = Array.isArray(row)
-        ? `${row.length} columns, counted from 0`
-        : Object.keys(row as object).join(', ')
-      throw new ConfigurationError(`The result has no column ${JSON.stringify(column)}: it has ${has}.`)
-    }
-    return (row as Record<string | number, T | null>)[column] ?? null
-  }
-
-  async execute(query: Query, values?: Values, options?: QueryOptions): Promise<ExecuteResult> {
-    const statement = this.backend.compiler.compile(query, values, { take: 'count' })
-    const limits = Limits.of(checked(options, QUERY_OPTIONS), textOf(statement))
-    if (statement instanceof KnexProgram) {
-      await this.use(limits, false, (lease) => this.backend.runProgram(statement.builder, lease))
-      return { rowCount: 0, lastInsertId: null }
-    }
-    const { rowCount, lastInsertId } = await this.use(limits, statement.facts.isRead, (lease) =>
-      lease.run(statement, limits),
-    )
-    return { rowCount, lastInsertId }
-  }
-
-  /**
-   * The values are read one by one, or a hundred at a time for a bare Knex table, so that they may come from an
-   * endless generator without being held in memory. `query` is SQL with `:names`, or `database.table('name')`.
-   */
-  async executeMany(
-    query: Query,
-    values: Iterable<Values> | AsyncIterable<Values>,
-    options?: QueryOptions,
-  ): Promise<{ rowCount: number }> {
-    checked(options, QUERY_OPTIONS)
-    return this.transaction(async (tx) => {
-      let rowCount = 0
-      if (typeof query === 'string') {
-        for await (const one of values) rowCount += (await tx.execute(query, one)).rowCount
-        return { rowCount }
-      }
-      if (!isTable(query))
-        throw new ConfigurationError("executeMany takes SQL with :names, or database.table('name').")
-      let chunk: Values[] = []
-      const insert = async (): Promise<void> => {
-        if (chunk.length > 0) rowCount += (await tx.execute(query.clone().insert(chunk))).rowCount
-        chunk = []
-      }
-      for await (const one of values) {
-        chunk.push(one)
-        if (chunk.length === ROWS_PER_INSERT) await insert()
-      }
-      await insert()
-      return { rowCount }
-    }, options)
-  }
-
-  iterate<R extends object = Row>(
-    query: Query,
-    values?: Values,
-    options?: QueryOptions & { readonly batchSize?: number },
-  ): AsyncIterableIterator<R> {
-    const statement = this.backend.compiler.compile(query, values, { take: 'all' })
-    if (statement instanceof KnexProgram) throw noRows()
-    checked(options, [...QUERY_OPTIONS, 'batchSize'])
-    const batchSize = options?.batchSize ?? DEFAULT_BATCH_SIZE
-    if (!Number.isInteger(batchSize) || batchSize < 1) {
-      throw new ConfigurationError(`batchSize is a whole number from 1 up, got ${String(batchSize)}.`)
-    }
-    const limits = Limits.of(options, statement.sql)
-    return read(this.reading(limits), statement, limits, batchSize) as AsyncIterableIterator<R>
-  }
-
-  async #rows(
-    query: Query,
-    values: Values | undefined,
-    options: QueryOptions | undefined,
-    take: Take,
-  ): Promise<readonly unknown[]> {
-    const statement = this.backend.compiler.compile(query, values, take)
-    if (statement instanceof KnexProgram) throw noRows()
-    const limits = Limits.of(checked(options, [...QUERY_OPTIONS, 'column']), statement.sql)
-    const { rows } = await this.use(limits, statement.facts.isRead, (lease) => lease.run(statement, limits))
-    return rows
-  }
-}
-
-async function* read(
-  reading: Reading,
-  statement: Statement,
-  limits: Limits,
-  batchSize: number,
-): AsyncGenerator<Row> {
-  let cursor: Cursor | undefined
-  try {
-    const opened = await reading.use((lease) => lease.openCursor(statement, reading.alone, limits))
-    cursor = opened
-    for (;;) {
-      const rows = await reading.use(() => opened.read(batchSize))
-      yield* rows
-      if (rows.length < batchSize) return
-    }
-  } finally {
-    try {
-      if (cursor !== undefined) await reading.use(() => cursor?.close() ?? Promise.resolve())
-    } catch (error) {
-      // A transaction that has ended has closed its cursors.
-      if (!(error instanceof TransactionClosedError)) throw error
-    } finally {
-      await reading.release()
-    }
-  }
-}
-
-const QUERY_OPTIONS = ['signal', 'timeoutMillis']
-export const TRANSACTION_OPTIONS = [
+export const QUERY_OPTIONS = ['signal', 'timeoutMillis']
+const TRANSACTION_OPTIONS = [
   ...QUERY_OPTIONS, 'isolation', 'readOnly', 'deferrable', 'forceRollback', 'retries',
 ] // prettier-ignore
 
@@ -257,14 +96,17 @@ export function checked<T extends object>(options: T | undefined, known: readonl
   throw new ConfigurationError(`There is no option '${unknown}' here. Known ones are ${known.join(', ')}.`)
 }
 
-function textOf(statement: Statement | KnexProgram): string {
-  return statement instanceof KnexProgram ? 'a schema change' : statement.sql
-}
-
-function noRows(): ConfigurationError {
-  return new ConfigurationError('A schema builder has no rows. Run it by execute(), or await it.')
-}
-
-function isTable(query: unknown): query is Knex.QueryBuilder {
-  return typeof query === 'object' && query !== null && 'insert' in query && 'clone' in query
+/** @throws ConfigurationError for an option that is unknown or has no such value */
+export function checkedTransaction(options: TransactionOptions): TransactionOptions {
+  checked(options, TRANSACTION_OPTIONS)
+  const { isolation, retries } = options
+  if (isolation !== undefined && !ISOLATION_LEVELS.includes(isolation)) {
+    throw new ConfigurationError(
+      `isolation is one of ${ISOLATION_LEVELS.join(', ')}, got ${JSON.stringify(isolation)}.`,
+    )
+  }
+  if (retries !== undefined && (!Number.isInteger(retries) || retries < 0)) {
+    throw new ConfigurationError(`retries is a whole number from 0 up, got ${String(retries)}.`)
+  }
+  return options
 }

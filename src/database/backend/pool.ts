@@ -12,8 +12,10 @@ import type { Limits } from '../limits'
 import type { Unlock } from '../mutex'
 import type { Settings } from '../options'
 import { currentScope, outsideOfScopes } from '../scope'
+import { Connector } from './connector'
 import type { ConnectFailure, Dialect, Session } from './dialect'
 import { Lease } from './lease'
+import { PingLane } from './ping-lane'
 import { TarnPool } from './tarn-pool'
 
 export interface PoolStats {
@@ -39,10 +41,10 @@ export interface PoolContext {
   readonly settings: Settings
   readonly events: Events
   /** Opens a connection and makes a session of it. */
-  open(): Promise<Session>
+  open(this: void): Promise<Session>
   /** Runs on each new session before anybody else has it. */
-  prepare(lease: Lease): Promise<void>
-  translateConnect(error: unknown): ConnectFailure
+  prepare(this: void, lease: Lease): Promise<void>
+  translateConnect(this: void, error: unknown): ConnectFailure
 }
 
 interface Waiter {
@@ -55,37 +57,43 @@ interface Loan {
   readonly leaveQueue: Unlock | null
 }
 
-const FIRST_BACKOFF_MILLIS = 50
-const LONGEST_BACKOFF_MILLIS = 1000
-
 export class Pool {
   readonly #context: PoolContext
+  readonly #connector: Connector
+  readonly #pingLane: PingLane
   readonly #tarn: TarnPool
   readonly #loans = new Map<Session, Loan>()
   readonly #byRaw = new WeakMap<object, Lease>()
-  readonly #bornAndIdle = new WeakMap<Session, { expires: number; idleSince: number }>()
   readonly #waiters = new Set<Waiter>()
-  readonly #total = { acquired: 0, waited: 0, timedOut: 0, created: 0, retired: 0 }
+  readonly #total = { acquired: 0, waited: 0, timedOut: 0, retired: 0 }
   #queueing = 0
-  #lane: Session | null = null
-  #connectFailures = 0
-  #lastFailure: DatabaseError | undefined
   #closing = false
   #onLoanEnd: (() => void) | undefined
 
   constructor(context: PoolContext) {
     this.#context = context
-    const { pool } = context.settings
+    const { settings, open, translateConnect } = context
+    this.#connector = new Connector({
+      settings,
+      open,
+      prepare: (session) => this.#prepare(session),
+      translateConnect,
+      failed: (failure, attempt) => {
+        this.#connectFailed(failure, attempt)
+      },
+    })
+    this.#pingLane = new PingLane(open, translateConnect)
+    const { size, maxOverflow, idleTimeoutMillis, acquireTimeoutMillis } = settings.pool
     this.#tarn = new TarnPool({
-      size: pool.size,
-      max: pool.size + pool.maxOverflow,
-      idleTimeoutMillis: pool.idleTimeoutMillis,
-      acquireTimeoutMillis: pool.acquireTimeoutMillis,
+      size,
+      max: size + maxOverflow,
+      idleTimeoutMillis,
+      acquireTimeoutMillis,
       // Outside of the scope of whoever happens to ask first: its deadline is not that of the connection.
-      create: () => outsideOfScopes(() => this.#create()),
+      create: () => outsideOfScopes(() => this.#connector.create()),
       destroy: (session) => this.#destroy(session),
-      validate: (session) => this.#validate(session),
-      isExpired: (session) => session.broken !== null || this.#isOld(session),
+      validate: (session) => this.#connector.isFit(session),
+      isExpired: (session) => this.#connector.isWorn(session),
     })
   }
 
@@ -166,6 +174,7 @@ export class Pool {
       idle: this.#tarn.numFree(),
       creating: this.#tarn.numPendingCreates(),
       waiting: this.#queueing,
+      created: this.#connector.created,
       ...this.#total,
     }
   }
@@ -179,32 +188,7 @@ export class Pool {
     this.#refuseWhenClosing()
     // A database that is its one connection is there as long as that is.
     if (this.#context.dialect.isSingle) return
-    let stopWatching: (() => void) | undefined
-    const late = new Promise<never>((_, reject) => {
-      stopWatching = limits.watch((expiry) => {
-        this.#lane?.destroy()
-        reject(limits.error(expiry))
-      })
-    })
-    try {
-      await Promise.race([this.#pingOnLane(), late])
-    } finally {
-      stopWatching?.()
-    }
-  }
-
-  async #pingOnLane(): Promise<void> {
-    try {
-      if (this.#lane === null || this.#lane.broken !== null) {
-        const session = await outsideOfScopes(() => this.#context.open())
-        session.hold(false)
-        if (this.#closing || this.#lane?.broken === null) void session.close()
-        else this.#lane = session
-      }
-      await this.#lane?.ping()
-    } catch (cause) {
-      throw this.#context.translateConnect(cause).error
-    }
+    await this.#pingLane.ping(limits)
   }
 
   /**
@@ -225,7 +209,7 @@ export class Pool {
       this.#tarn.retire(session)
     }
     this.#loans.clear()
-    await Promise.all([this.#tarn.destroy(), this.#lane?.close()])
+    await Promise.all([this.#tarn.destroy(), this.#pingLane.close()])
     return stuck
   }
 
@@ -284,82 +268,29 @@ export class Pool {
   }
 
   #putBack(session: Session): void {
-    const times = this.#bornAndIdle.get(session)
-    if (times) times.idleSince = performance.now()
+    this.#connector.rests(session)
     this.#tarn.giveBack(session)
-  }
-
-  async #create(): Promise<Session> {
-    if (this.#connectFailures > 0) await this.#backOff()
-    try {
-      const session = await this.#context.open()
-      await this.#prepare(session)
-      this.#connectFailures = 0
-      this.#lastFailure = undefined
-      this.#total.created += 1
-      session.hold(false)
-      // Up to a tenth less, so that connections opened together do not all go at once.
-      const lifetime = this.#context.settings.pool.maxLifetimeMillis * (1 - Math.random() * 0.1)
-      const now = performance.now()
-      this.#bornAndIdle.set(session, { expires: now + lifetime, idleSince: now })
-      return session
-    } catch (cause) {
-      this.#connectFailed(cause)
-      throw cause
-    }
   }
 
   async #prepare(session: Session): Promise<void> {
     const lease = this.#lease(session)
     this.#byRaw.set(session.raw, lease)
-    try {
-      await this.#context.prepare(lease)
-      lease.end()
-    } catch (error) {
-      session.destroy()
-      throw error
-    }
+    await this.#context.prepare(lease)
+    lease.end()
   }
 
   /** A failure that may pass leaves the waiters where they are, until their time is up; any other ends their wait. */
-  #connectFailed(cause: unknown): void {
-    const { error, isTransient } = this.#context.translateConnect(cause)
-    this.#connectFailures += 1
-    this.#lastFailure = error
-    const [first] = this.#waiters
-    if (isTransient && first !== undefined) {
-      this.#context.events.emit('connectRetry', { attempt: this.#connectFailures, error })
+  #connectFailed({ error, isTransient }: ConnectFailure, attempt: number): void {
+    if (isTransient && this.#waiters.size > 0) {
+      this.#context.events.emit('connectRetry', { attempt, error })
       return
     }
     for (const waiter of this.#waiters) waiter.fail(error)
   }
 
-  #backOff(): Promise<void> {
-    const longest = Math.min(FIRST_BACKOFF_MILLIS * 2 ** (this.#connectFailures - 1), LONGEST_BACKOFF_MILLIS)
-    return new Promise((resolve) => setTimeout(resolve, longest * (0.5 + Math.random() / 2)))
-  }
-
   async #destroy(session: Session): Promise<void> {
     this.#total.retired += 1
     await session.close()
-  }
-
-  async #validate(session: Session): Promise<boolean> {
-    if (session.broken !== null || this.#isOld(session)) return false
-    const { validateAfterIdleMillis } = this.#context.settings.pool
-    if (validateAfterIdleMillis === false) return true
-    const idleMillis = performance.now() - (this.#bornAndIdle.get(session)?.idleSince ?? 0)
-    if (idleMillis < validateAfterIdleMillis) return true
-    try {
-      await session.ping()
-      return true
-    } catch {
-      return false
-    }
-  }
-
-  #isOld(session: Session): boolean {
-    return performance.now() > (this.#bornAndIdle.get(session)?.expires ?? Infinity)
   }
 
   #lease(session: Session): Lease {
@@ -383,7 +314,7 @@ export class Pool {
   #lateError(waitMillis: number): DatabaseError {
     const { size, maxOverflow } = this.#context.settings.pool
     const holders = this.holders()
-    if (this.#lastFailure !== undefined) return this.#lastFailure
+    if (this.#connector.lastFailure !== undefined) return this.#connector.lastFailure
     if (holders.length < size + maxOverflow && this.#tarn.numPendingCreates() > 0) {
       return new ConnectionError(
         `Database '${this.#context.name}' did not accept a connection within ${waitMillis} ms. ` +

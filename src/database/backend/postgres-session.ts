@@ -8,7 +8,7 @@ import type { Cursor, Result, Row, Session, Statement } from './dialect'
 /** pg's Client with the parts that its types leave out. */
 export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection'> {
   /** Set by Knex when the connection reports an error or its end. */
-  __knex__disposed?: unknown
+  __knex__disposed?: Error | string
   readyForQuery: boolean
   readonly processID: number
   readonly secretKey: number | Buffer
@@ -55,7 +55,7 @@ export class PostgresSession implements Session {
     if (this.#destroyed !== null) return this.#destroyed
     const reason = this.raw.__knex__disposed
     if (reason === undefined) return null
-    return reason instanceof Error ? reason : new ConnectionError(String(reason))
+    return reason instanceof Error ? reason : new ConnectionError(reason)
   }
 
   get inTransaction(): boolean {

@@ -17,7 +17,7 @@ const DATE_OID = 1082
 /** pg's own parsers, but for `date`, which pg turns into midnight of the local time zone: another day elsewhere. */
 const types = {
   getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
-    return oid === DATE_OID ? (text: string) => text : pg.types.getTypeParser(oid, format as 'text')
+    return oid === DATE_OID ? (text: string) => text : pg.types.getTypeParser(oid, format)
   },
 }
 

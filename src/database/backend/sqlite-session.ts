@@ -1,11 +1,9 @@
 /** One connection to a SQLite file: sqlite3's Database, with the transaction state that it does not tell. */
-import type sqlite3 from 'sqlite3'
 import { ConnectionError, QueryError } from '../errors'
 import { Limits } from '../limits'
 import type { Mutex, Unlock } from '../mutex'
 import type { Cursor, Result, Row, Session, Statement } from './dialect'
-
-export type RawConnection = sqlite3.Database
+import { exec, type OpenCursor, openCursor, type RawConnection, readRows, send } from './sqlite-driver'
 
 /** The two queues of a file's writers: one to take a connection, one to write. */
 export interface WriteTurns {
@@ -13,14 +11,8 @@ export interface WriteTurns {
   readonly writer: Mutex
 }
 
-interface OpenCursor {
-  readonly prepared: sqlite3.Statement
-  isAtEnd: boolean
-}
-
 const BUSY_TIMEOUT_MILLIS = 5000
 const STRIKE_EVERY_MILLIS = 5
-const CHANGES = new Set(['INSERT', 'REPLACE', 'UPDATE', 'DELETE'])
 const ENDS = new Set(['COMMIT', 'END', 'ROLLBACK'])
 
 /** After these SQLite may have rolled the whole transaction back: https://www.sqlite.org/lang_transaction.html */
@@ -45,7 +37,7 @@ export async function openSession(
 class SqliteSession implements Session {
   readonly raw: RawConnection
   readonly #turns: WriteTurns
-  readonly #cursors = new Set<sqlite3.Statement>()
+  readonly #cursors = new Set<OpenCursor>()
   #broken: Error | null = null
   #running = false
   /** `lost`: SQLite has rolled it back by itself, and nobody who works in it knows yet. */
@@ -74,7 +66,7 @@ class SqliteSession implements Session {
     this.#running = true
     try {
       if (!isRead && !endsAll && !/^BEGIN\s+DEFERRED/i.test(statement.sql)) await this.#startWriting()
-      const result = await this.#send(verb === 'BEGIN' ? immediate(statement) : statement)
+      const result = await send(this.raw, verb === 'BEGIN' ? immediate(statement) : statement)
       if (verb === 'BEGIN' || verb === 'SAVEPOINT') this.#transaction = 'open'
       if (endsAll) this.#transaction = 'none'
       return result
@@ -107,11 +99,11 @@ class SqliteSession implements Session {
   /** There is no call that says whether a transaction is open, but BEGIN fails if one is. */
   async #probe(): Promise<void> {
     try {
-      await this.#exec('BEGIN DEFERRED')
+      await exec(this.raw, 'BEGIN DEFERRED')
     } catch {
       return
     }
-    await this.#exec('ROLLBACK')
+    await exec(this.raw, 'ROLLBACK')
     this.#transaction = 'lost'
     this.#stopWriting()
   }
@@ -134,63 +126,8 @@ class SqliteSession implements Session {
     }
   }
 
-  #send(statement: Statement): Promise<Result> {
-    const { sql, facts, take } = statement
-    const bindings = [...statement.bindings]
-    const changes = CHANGES.has(facts.verb)
-    return new Promise((resolve, reject) => {
-      if (take === 'count' && !facts.hasReturning) {
-        this.raw.run(sql, bindings, function (this: sqlite3.RunResult, error: Error | null) {
-          if (error) {
-            reject(error)
-            return
-          }
-          // The driver's figures are those of the last INSERT or UPDATE, however long ago it was.
-          const rowCount = changes ? this.changes : 0
-          const isInsert = facts.verb === 'INSERT' || facts.verb === 'REPLACE'
-          const lastInsertId = isInsert && rowCount > 0 ? this.lastID : null
-          resolve({
-            rows: [],
-            rowCount,
-            lastInsertId,
-            command: facts.verb,
-            forKnex: { response: [], context: this },
-          })
-        })
-        return
-      }
-      const done = (error: Error | null, found?: Row[] | Row): void => {
-        if (error) {
-          reject(error)
-          return
-        }
-        const objects = found === undefined ? [] : Array.isArray(found) ? found : [found]
-        const rows = statement.asArrays === true ? objects.map((row) => Object.values(row)) : objects
-        const rowCount = changes ? rows.length : 0
-        resolve({
-          rows,
-          rowCount,
-          lastInsertId: null,
-          command: facts.verb,
-          forKnex: { response: rows, context: {} },
-        })
-      }
-      if (take === 'first' && facts.isRead) this.raw.get<Row>(sql, bindings, done)
-      else this.raw.all<Row>(sql, bindings, done)
-    })
-  }
-
-  #exec(sql: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.raw.exec(sql, (error) => {
-        if (error) reject(error)
-        else resolve()
-      })
-    })
-  }
-
   pragma(text: string): Promise<void> {
-    return this.#exec(`PRAGMA ${text}`)
+    return exec(this.raw, `PRAGMA ${text}`)
   }
 
   async openCursor(statement: Statement): Promise<Cursor> {
@@ -198,51 +135,21 @@ class SqliteSession implements Session {
       const rows = [...(await this.run({ ...statement, take: 'all' })).rows] as Row[]
       return { read: (count) => Promise.resolve(rows.splice(0, count)), close: () => Promise.resolve() }
     }
-    const prepared = await this.#prepare(statement)
-    const cursor = { prepared, isAtEnd: false }
-    this.#cursors.add(prepared)
+    const cursor = await openCursor(this.raw, statement)
+    this.#cursors.add(cursor)
     return {
-      read: (count) => this.#step(cursor, count),
-      close: () => {
-        this.#cursors.delete(prepared)
-        return this.broken === null
-          ? new Promise((resolve) => prepared.finalize(() => resolve()))
-          : Promise.resolve()
+      read: (count) => this.#read(cursor, count),
+      close: async () => {
+        if (!this.#cursors.delete(cursor)) return
+        await new Promise((resolve) => cursor.prepared.finalize(resolve))
       },
     }
   }
 
-  #prepare(statement: Statement): Promise<sqlite3.Statement> {
-    return new Promise((resolve, reject) => {
-      const prepared = this.raw.prepare(statement.sql, [...statement.bindings], (error: Error | null) => {
-        if (error) reject(error)
-        else resolve(prepared)
-      })
-    })
-  }
-
-  /**
-   * `get` takes one step, so that rows are made as they are asked for; `each` would push them all. Never one `get`
-   * more than there are rows: after the last one the driver starts the statement again.
-   */
-  async #step(cursor: OpenCursor, count: number): Promise<readonly Row[]> {
-    if (cursor.isAtEnd) return []
+  async #read(cursor: OpenCursor, count: number): Promise<readonly Row[]> {
     this.#running = true
     try {
-      const rows: Row[] = []
-      await new Promise<void>((resolve, reject) => {
-        const next = (): void => {
-          cursor.prepared.get<Row>((error, row) => {
-            cursor.isAtEnd = row === undefined
-            if (row !== undefined) rows.push(row)
-            if (error) reject(error)
-            else if (cursor.isAtEnd || rows.length === count) resolve()
-            else next()
-          })
-        }
-        next()
-      })
-      return rows
+      return await readRows(cursor, count)
     } finally {
       this.#running = false
     }
@@ -266,14 +173,14 @@ class SqliteSession implements Session {
   }
 
   async ping(): Promise<void> {
-    await this.#exec('SELECT 1')
+    await exec(this.raw, 'SELECT 1')
   }
 
   async reset(): Promise<string | null> {
-    for (const prepared of this.#cursors) prepared.finalize()
+    for (const cursor of this.#cursors) cursor.prepared.finalize()
     this.#cursors.clear()
     if (!this.inTransaction) return null
-    if (this.#transaction === 'open') await this.#exec('ROLLBACK')
+    if (this.#transaction === 'open') await exec(this.raw, 'ROLLBACK')
     this.#transaction = 'none'
     this.#stopWriting()
     return 'an open transaction, which was rolled back'
@@ -299,7 +206,7 @@ class SqliteSession implements Session {
   async #shut(): Promise<void> {
     if (!this.#isOpen) return
     this.#isOpen = false
-    for (const prepared of this.#cursors) prepared.finalize()
+    for (const cursor of this.#cursors) cursor.prepared.finalize()
     this.#cursors.clear()
     // Queued behind whatever still runs; SQLite rolls an open transaction back as it closes.
     await new Promise<void>((resolve) => {

@@ -17,7 +17,8 @@ import {
 import { Mutex } from '../mutex'
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure, Dialect } from './dialect'
-import { openSession, type RawConnection, type WriteTurns } from './sqlite-session'
+import type { RawConnection } from './sqlite-driver'
+import { openSession, type WriteTurns } from './sqlite-session'
 
 /**
  * SQLite takes one writer at a time, and its own way of waiting, a busy handler, sleeps in one of libuv's four

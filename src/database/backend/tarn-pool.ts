@@ -9,12 +9,12 @@ export interface TarnPoolOptions {
   readonly max: number
   readonly idleTimeoutMillis: number
   readonly acquireTimeoutMillis: number
-  create(): Promise<Session>
-  destroy(session: Session): Promise<void>
+  create(this: void): Promise<Session>
+  destroy(this: void, session: Session): Promise<void>
   /** Asked before each loan. */
-  validate(session: Session): Promise<boolean>
+  validate(this: void, session: Session): Promise<boolean>
   /** Asked of idle ones once a second. */
-  isExpired(session: Session): boolean
+  isExpired(this: void, session: Session): boolean
 }
 
 /** Beyond every timeout that our own code sets: tarn's timers are only there as a backstop. */

@@ -1,0 +1,43 @@
+/** What is to be done once the outermost transaction has ended: afterCommit and afterRollback. */
+import { attachCleanup, TransactionError } from './errors'
+import { runBound } from './scope'
+
+/** Work to be done when the outermost transaction has ended. */
+export interface Hook {
+  readonly on: 'commit' | 'rollback'
+  readonly work: () => unknown
+}
+
+/** Runs work and then the hooks that it has left. An error of the work stays the one that is thrown. */
+export async function followedBy<T>(
+  key: object,
+  around: object | null,
+  after: readonly Hook[],
+  work: () => Promise<T>,
+): Promise<T> {
+  let result: T
+  try {
+    result = await work()
+  } catch (error) {
+    await runHooks(key, around, after).catch((cleanup: unknown) => {
+      attachCleanup(error, cleanup)
+    })
+    throw error
+  }
+  await runHooks(key, around, after)
+  return result
+}
+
+/** @throws TransactionError when one of them fails, which changes nothing about the transaction */
+export async function runHooks(key: object, around: object | null, hooks: readonly Hook[]): Promise<void> {
+  for (const { on, work } of hooks) {
+    try {
+      await runBound(key, around, async () => work())
+    } catch (cause) {
+      throw new TransactionError(
+        `The transaction has ended as it was told to, but the work that was to follow its ${on} failed.`,
+        { cause },
+      )
+    }
+  }
+}
