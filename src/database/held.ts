@@ -15,7 +15,7 @@ export interface Endable {
   /** The end of a block that succeeded. */
   finish(forceRollback: boolean): Promise<void>
   /** The end of a block that failed. */
-  fail(error: unknown): Promise<void>
+  fail(reason: unknown): Promise<void>
 }
 
 /**
@@ -180,7 +180,7 @@ export abstract class Held extends Verbs {
   }
 
   #isGoneWithAll(): boolean {
-    return this.isGone || this.parent?.#isGoneWithAll() === true
+    return this.isGone || (this.parent !== null && this.parent.#isGoneWithAll())
   }
 
   #refuseIfEnded(isEnded: boolean): void {

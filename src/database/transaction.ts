@@ -178,12 +178,12 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   }
 
   /** The end of a block that failed: cancels what runs, refuses what waits, rolls back. */
-  async fail(error: unknown): Promise<void> {
+  async fail(reason: unknown): Promise<void> {
     // A commit that is under way cannot be called back; a rollback is done once.
     await Promise.allSettled([this.#end])
     if (this.isGone) return
     this.#state = 'rolled back'
-    this.#end = this.#interruptAndRollBack(error)
+    this.#end = this.#interruptAndRollBack(reason)
     await this.#end
   }
 
@@ -229,9 +229,9 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     }
   }
 
-  async #interruptAndRollBack(error: unknown): Promise<void> {
+  async #interruptAndRollBack(reason: unknown): Promise<void> {
     await this.lease.interrupt()
-    await this.#rollBack(error)
+    await this.#rollBack(reason)
   }
 
   async #rollBack(error: unknown): Promise<void> {

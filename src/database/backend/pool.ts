@@ -162,7 +162,7 @@ export class Pool {
   holders(): readonly Holder[] {
     return [...this.#loans.values()]
       .map(({ lease }) => lease.describe())
-      .sort((a, b) => b.heldMillis - a.heldMillis)
+      .toSorted((a, b) => b.heldMillis - a.heldMillis)
   }
 
   stats(): PoolStats {
