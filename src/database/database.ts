@@ -3,12 +3,14 @@ import { inspect } from 'node:util'
 import type { Knex } from 'knex'
 import { type Backend, createBackend } from './backend/backend'
 import type { Lease } from './backend/lease'
-import type { Pool, PoolStats } from './backend/pool'
+import type { PoolStats } from './backend/pool'
 import { HeldConnection, JoinedConnection } from './connection'
-import { type Holder, NotConnectedError, TransactionError } from './errors'
+import { type Holder, TransactionError } from './errors'
 import { type DatabaseEvents, Events } from './events'
+import { ForcedRollback } from './forced-rollback'
 import { Held } from './held'
 import { followedBy, type Hook, runHooks } from './hooks'
+import { Lifecycle } from './lifecycle'
 import { Limits } from './limits'
 import type { BackendOptions } from './options'
 import {
@@ -26,6 +28,8 @@ import { type Reading, Verbs } from './verbs'
 export interface DatabaseOptions extends BackendOptions {
   /** Runs once on every new connection, before anybody else uses it: SET, PRAGMA. */
   readonly afterConnect?: (connection: Connection) => Promise<void>
+  /** One transaction from connect() to disconnect(), always rolled back: for tests. */
+  readonly forceRollback?: boolean
 }
 
 const DEFAULT_GRACE_MILLIS = 10_000
@@ -48,22 +52,27 @@ const DEFAULT_PING_MILLIS = 1000
 export class Database extends Verbs implements AsyncDisposable {
   readonly url: DatabaseURL
   protected readonly backend: Backend
-  readonly #options: DatabaseOptions
   readonly #events = new Events()
-  #pool: Pool | null = null
-  #connecting: Promise<void> | null = null
-  #disconnecting: Promise<void> | null = null
+  readonly #life: Lifecycle
+  #forced: ForcedRollback | null = null
 
   constructor(url: string | DatabaseURL, options: DatabaseOptions = {}) {
     super()
     this.url = new DatabaseURL(url)
-    this.#options = options
-    const { afterConnect: _, ...backendOptions } = options
+    const { afterConnect, forceRollback = false, ...backendOptions } = options
     this.backend = createBackend(this.url, backendOptions, this.#events, {
       use: (isRead, work) => this.use(Limits.of(undefined, ''), isRead, work),
       acquire: () => this.#lendToKnex(),
-      release: (lease) => this.#open().release(lease),
+      release: (lease) => this.#life.pool.release(lease),
       iterate: (builder) => this.iterate(builder),
+    })
+    this.#life = new Lifecycle(this.backend, this.#events, {
+      // Under a key of its own: it belongs to no scope of this Database.
+      prepare: async (lease) => afterConnect?.(new HeldConnection(this.backend, {}, null, lease)),
+      opened: async (pool) => {
+        if (forceRollback) this.#forced = await ForcedRollback.begin(this.backend, this, pool)
+      },
+      closing: () => this.#endForced(),
     })
   }
 
@@ -74,7 +83,7 @@ export class Database extends Verbs implements AsyncDisposable {
 
   /** True between connect() and disconnect(). It says nothing about the server: for that there is ping(). */
   get isConnected(): boolean {
-    return this.#pool !== null && this.#disconnecting === null
+    return this.#life.isConnected
   }
 
   /** The one Knex instance. Builders made with it can be awaited, and join the transaction of their scope. */
@@ -95,31 +104,8 @@ export class Database extends Verbs implements AsyncDisposable {
    *
    * @throws ConnectionError when the database cannot be reached, with the driver's reason as its cause
    */
-  async connect(): Promise<void> {
-    if (this.#disconnecting !== null) await this.#disconnecting
-    this.#connecting ??= this.#connect()
-    return this.#connecting
-  }
-
-  async #connect(): Promise<void> {
-    const pool = this.backend.createPool((lease) => this.#prepare(lease))
-    try {
-      const limits = Limits.of(undefined, 'connect')
-      await pool.release(await pool.lend(limits, false, this.backend.settings.connectTimeoutMillis))
-    } catch (error) {
-      await pool.close(0)
-      this.#connecting = null
-      throw error
-    }
-    this.#pool = pool
-    this.#events.emit('connect')
-  }
-
-  async #prepare(lease: Lease): Promise<void> {
-    const { afterConnect } = this.#options
-    if (afterConnect === undefined) return
-    // Under a key of its own: it belongs to no scope of this Database.
-    await afterConnect(new HeldConnection(this.backend, {}, null, lease))
+  connect(): Promise<void> {
+    return this.#life.connect()
   }
 
   /**
@@ -128,22 +114,7 @@ export class Database extends Verbs implements AsyncDisposable {
    */
   async disconnect(options?: { readonly graceMillis?: number }): Promise<void> {
     const graceMillis = checked(options, ['graceMillis'])?.graceMillis ?? DEFAULT_GRACE_MILLIS
-    // One that is just being opened is opened first: it could not be closed before.
-    await this.#connecting?.catch(() => undefined)
-    this.#disconnecting ??= this.#disconnect(graceMillis)
-    await this.#disconnecting
-  }
-
-  async #disconnect(graceMillis: number): Promise<void> {
-    const pool = this.#pool
-    const stuck = (await pool?.close(graceMillis)) ?? []
-    this.#pool = null
-    this.#connecting = null
-    this.#disconnecting = null
-    if (pool === null) return
-    for (const { label } of stuck)
-      this.#events.emit('cleanup', { what: 'a connection, which was cut off by disconnect()', label })
-    this.#events.emit('disconnect')
+    await this.#life.disconnect(graceMillis)
   }
 
   /** Runs work with one connection, which its queries run on by themselves. Inside a transaction it is that one's. */
@@ -158,7 +129,8 @@ export class Database extends Verbs implements AsyncDisposable {
 
   /** Takes a connection that is yours to release, and that no query uses by itself. `await using` releases it. */
   async acquire(): Promise<Connection> {
-    const pool = this.#open()
+    if (this.#forced !== null) return new JoinedConnection(this.#forced.level)
+    const pool = this.#life.pool
     const lease = await pool.lend(Limits.of(undefined, ''), false)
     return new HeldConnection(this.backend, this, pool, lease)
   }
@@ -182,7 +154,7 @@ export class Database extends Verbs implements AsyncDisposable {
     const bound = this.#bound()
     if (bound !== null) return bound.begin(options)
     const limits = Limits.of({ signal: options.signal, timeoutMillis: options.timeoutMillis }, 'BEGIN')
-    const pool = this.#open()
+    const pool = this.#life.pool
     const lease = await pool.lend(limits, options.readOnly !== true)
     const connection = new HeldConnection(this.backend, this, pool, lease)
     try {
@@ -212,6 +184,23 @@ export class Database extends Verbs implements AsyncDisposable {
     return (...args) => this.transaction(() => work(...args), options)
   }
 
+  /**
+   * Rolls back, at its end, all that is done on this Database while work runs, by whomever: for tests. Transactions
+   * are savepoints meanwhile, and take turns; their isolation and other modes do not apply.
+   *
+   * @throws TransactionError when that is so already
+   */
+  async forceRollback<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#forced !== null)
+      throw new TransactionError('All of this Database is being rolled back already.')
+    this.#forced = await ForcedRollback.begin(this.backend, this, this.#life.pool)
+    try {
+      return await work()
+    } finally {
+      await this.#endForced()
+    }
+  }
+
   /** Runs work outside of the ambient transaction, and free of its scope's signal and deadline: for background jobs. */
   detached<T>(work: () => T): T {
     return runDetached(this, work)
@@ -224,20 +213,20 @@ export class Database extends Verbs implements AsyncDisposable {
    * @throws ConnectionError | QueryTimeoutError | NotConnectedError
    */
   async ping(options?: QueryOptions): Promise<void> {
-    await this.#open().ping(Limits.of({ timeoutMillis: DEFAULT_PING_MILLIS, ...options }, 'ping'))
+    await this.#life.pool.ping(Limits.of({ timeoutMillis: DEFAULT_PING_MILLIS, ...options }, 'ping'))
   }
 
   /** The pool's figures at this moment. */
   stats(): PoolStats {
     const { size, maxOverflow } = this.backend.settings.pool
-    return this.#pool?.stats() ?? {
+    return this.#life.current?.stats() ?? {
       size, maxOverflow, used: 0, idle: 0, creating: 0, waiting: 0, acquired: 0, waited: 0, timedOut: 0, created: 0, retired: 0,
     } // prettier-ignore
   }
 
   /** Who has a connection now, longest first. */
   holders(): readonly Holder[] {
-    return this.#pool?.holders() ?? []
+    return this.#life.current?.holders() ?? []
   }
 
   on<E extends keyof DatabaseEvents>(event: E, listener: (...args: DatabaseEvents[E]) => void): this {
@@ -265,8 +254,9 @@ export class Database extends Verbs implements AsyncDisposable {
     work: (lease: Lease) => Promise<T>,
   ): Promise<T> {
     const bound = this.#bound()
+    if (this.#forced !== null && bound === this.#forced.level) return this.#forced.use(limits, isRead, work)
     if (bound !== null) return bound.use(limits, isRead, work)
-    const pool = this.#open()
+    const pool = this.#life.pool
     const lease = await pool.lend(limits, !isRead)
     try {
       return await work(lease)
@@ -282,7 +272,7 @@ export class Database extends Verbs implements AsyncDisposable {
       // With one connection for everybody, each piece takes it anew, so that others have their turn in between.
       return { alone: false, use: (work) => this.use(limits, true, work), release: () => Promise.resolve() }
     }
-    const pool = this.#open()
+    const pool = this.#life.pool
     let lease: Lease | undefined
     return {
       alone: true,
@@ -298,7 +288,7 @@ export class Database extends Verbs implements AsyncDisposable {
     writes: boolean,
     work: (held: HeldConnection) => Promise<T>,
   ): Promise<T> {
-    const pool = this.#open()
+    const pool = this.#life.pool
     const connection = new HeldConnection(this.backend, this, pool, await pool.lend(limits, writes))
     let result: T
     try {
@@ -311,18 +301,16 @@ export class Database extends Verbs implements AsyncDisposable {
     return result
   }
 
+  /** What queries run in here: the transaction or connection of this scope, if it has one. */
   #bound(): Held | null {
     const bound = boundTo(this)
-    return bound instanceof Held ? bound : null
+    return bound instanceof Held ? bound : (this.#forced?.level ?? null)
   }
 
-  #open(): Pool {
-    if (this.#pool === null) {
-      throw new NotConnectedError(
-        `Database '${this.name}' is not connected. Call await database.connect() first.`,
-      )
-    }
-    return this.#pool
+  async #endForced(): Promise<void> {
+    const forced = this.#forced
+    this.#forced = null
+    await forced?.end()
   }
 
   async #lendToKnex(): Promise<Lease> {
@@ -331,6 +319,6 @@ export class Database extends Verbs implements AsyncDisposable {
         'knex.transaction() cannot be used inside database.transaction(). Nest database.transaction() instead: it is a savepoint.',
       )
     }
-    return this.#open().lend(Limits.of(undefined, 'BEGIN'), true)
+    return this.#life.pool.lend(Limits.of(undefined, 'BEGIN'), true)
   }
 }

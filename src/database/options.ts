@@ -57,6 +57,7 @@ const KNOWN = [
   'statementTimeoutMillis',
   'connectTimeoutMillis',
   'afterConnect',
+  'forceRollback',
   'knex',
 ] as const
 

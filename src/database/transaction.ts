@@ -29,6 +29,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   /** `ending`: a commit is under way, and nothing more is accepted. */
   #state: 'open' | 'ending' | 'committed' | 'rolled back' = 'open'
   #end: Promise<void> | null = null
+  #isForced = false
 
   private constructor(
     on: Held,
@@ -60,7 +61,8 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     afterEnd: AfterEnd,
   ): Promise<OpenTransaction> {
     checkedTransaction(options)
-    if (on instanceof OpenTransaction) refuseOtherModes(options, on.#outermost().#options)
+    if (on instanceof OpenTransaction && !on.#outermost().#isForced)
+      refuseOtherModes(options, on.#outermost().#options)
     const sql = transactionSql(on.backend.dialect, depthOn(on), options)
     const limits = Limits.of({ signal: options.signal, timeoutMillis: options.timeoutMillis }, 'BEGIN')
     const unlock = await on.takeTurn(limits)
@@ -76,6 +78,13 @@ export class OpenTransaction extends Held implements Transaction, Endable {
       throw error
     }
     return new OpenTransaction(on, options, isHandle, sql, unlock, afterEnd)
+  }
+
+  /** The transaction of a test, in which others are to feel as if they were outermost. */
+  static async openForced(on: Held): Promise<OpenTransaction> {
+    const transaction = await OpenTransaction.open(on, {}, false, () => Promise.resolve())
+    transaction.#isForced = true
+    return transaction
   }
 
   protected override openTransaction(
@@ -265,7 +274,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     }
     this.#leaveParent()
     const outcome = state === 'committed' ? 'commit' : 'rollback'
-    if (this.parent instanceof OpenTransaction && !this.#parentIsGone()) {
+    if (this.parent instanceof OpenTransaction && !this.parent.#isForced && !this.#parentIsGone()) {
       this.parent.#hooks.push(...handUp(this.#hooks, outcome))
       await this.#afterEnd([])
     } else {

@@ -115,6 +115,8 @@ export interface Dialect {
   knexConfig(url: DatabaseURL, settings: Settings): Knex.Config
   /** True when the database is its one connection, so that there is no second one to ping by. */
   readonly isSingle: boolean
+  /** True when nothing runs in a transaction any more after a statement in it has failed. */
+  readonly errorAbortsTransaction: boolean
   /** Makes a session of a connection that Knex has just opened. */
   open(raw: object): Promise<Session>
 

@@ -57,6 +57,9 @@ interface Loan {
   readonly leaveQueue: Unlock | null
 }
 
+/** How long closing may take once nobody holds a connection any more. */
+const CLOSE_PATIENCE_MILLIS = 2000
+
 export class Pool {
   readonly #context: PoolContext
   readonly #connector: Connector
@@ -209,7 +212,9 @@ export class Pool {
       this.#tarn.retire(session)
     }
     this.#loans.clear()
-    await Promise.all([this.#tarn.destroy(), this.#pingLane.close()])
+    // Bounded, since a connection that is just being opened to a host that does not answer takes its time.
+    const patience = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_PATIENCE_MILLIS).unref())
+    await Promise.race([patience, Promise.all([this.#tarn.destroy(), this.#pingLane.close()])])
     return stuck
   }
 

@@ -25,6 +25,7 @@ export function postgres(url: DatabaseURL): Dialect {
   return {
     name: 'postgresql',
     isSingle: false,
+    errorAbortsTransaction: true,
     lexicon: { dollarQuotes: true, bracketNames: false, foreign: /\$\d+/y },
 
     placeholder: (n) => `$${n}`,

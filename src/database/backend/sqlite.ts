@@ -42,6 +42,7 @@ export function sqlite(url: DatabaseURL): Dialect {
   return {
     name: 'sqlite',
     isSingle: url.isMemory,
+    errorAbortsTransaction: false,
     lexicon: { dollarQuotes: false, bracketNames: true, foreign: /\?\d*|[$@][A-Za-z0-9_]+/y },
 
     // Numbered, so that a name that occurs twice is bound once.

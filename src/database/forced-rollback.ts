@@ -1,0 +1,58 @@
+/** One transaction that everything runs in and that is rolled back at the end: for tests. */
+import type { Backend } from './backend/backend'
+import type { Lease } from './backend/lease'
+import type { Pool } from './backend/pool'
+import { HeldConnection } from './connection'
+import type { Held } from './held'
+import { Limits } from './limits'
+import { OpenTransaction } from './transaction'
+
+export class ForcedRollback {
+  readonly #connection: HeldConnection
+  readonly #transaction: OpenTransaction
+
+  private constructor(connection: HeldConnection, transaction: OpenTransaction) {
+    this.#connection = connection
+    this.#transaction = transaction
+  }
+
+  static async begin(backend: Backend, key: object, pool: Pool): Promise<ForcedRollback> {
+    const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), true)
+    const connection = new HeldConnection(backend, key, pool, lease)
+    try {
+      return new ForcedRollback(connection, await OpenTransaction.openForced(connection))
+    } catch (error) {
+      await connection.release()
+      throw error
+    }
+  }
+
+  /** What everything runs in that has no transaction of its own. */
+  get level(): Held {
+    return this.#transaction
+  }
+
+  /**
+   * Runs one statement. On a database where a failed one spoils its whole transaction it gets a savepoint of its
+   * own, so that the test can go on as the program would.
+   */
+  async use<T>(limits: Limits, isRead: boolean, work: (lease: Lease) => Promise<T>): Promise<T> {
+    const { backend } = this.#transaction
+    if (!backend.dialect.errorAbortsTransaction) return this.#transaction.use(limits, isRead, work)
+    const savepoint = await OpenTransaction.open(this.#transaction, {}, false, () => Promise.resolve())
+    let result: T
+    try {
+      result = await savepoint.use(limits, isRead, work)
+    } catch (error) {
+      await savepoint.fail(error)
+      throw error
+    }
+    await savepoint.finish(false)
+    return result
+  }
+
+  async end(): Promise<void> {
+    await this.#transaction.fail(null)
+    await this.#connection.release()
+  }
+}

@@ -1,0 +1,93 @@
+/** From connect() to disconnect(): opens the pool, lends it while it is there, closes it. */
+import type { Backend } from './backend/backend'
+import type { Lease } from './backend/lease'
+import type { Pool } from './backend/pool'
+import { NotConnectedError } from './errors'
+import type { Events } from './events'
+import { Limits } from './limits'
+
+export interface LifecycleHooks {
+  /** Runs on each new connection before anybody else has it. */
+  prepare(this: void, lease: Lease): Promise<void>
+  /** Runs when the pool is open, before connect() resolves. */
+  opened(this: void, pool: Pool): Promise<void>
+  /** Runs before the pool is closed. */
+  closing(this: void): Promise<void>
+}
+
+export class Lifecycle {
+  readonly #backend: Backend
+  readonly #events: Events
+  readonly #hooks: LifecycleHooks
+  #pool: Pool | null = null
+  #connecting: Promise<void> | null = null
+  #disconnecting: Promise<void> | null = null
+
+  constructor(backend: Backend, events: Events, hooks: LifecycleHooks) {
+    this.#backend = backend
+    this.#events = events
+    this.#hooks = hooks
+  }
+
+  get isConnected(): boolean {
+    return this.#pool !== null && this.#disconnecting === null
+  }
+
+  /** The pool, or null when not connected: for those who only look. */
+  get current(): Pool | null {
+    return this.#pool
+  }
+
+  /** @throws NotConnectedError */
+  get pool(): Pool {
+    if (this.#pool === null) {
+      const { name } = this.#backend.settings
+      throw new NotConnectedError(`Database '${name}' is not connected. Call await database.connect() first.`)
+    }
+    return this.#pool
+  }
+
+  async connect(): Promise<void> {
+    if (this.#disconnecting !== null) await this.#disconnecting
+    // One promise for all who ask, so that there is one pool.
+    this.#connecting ??= this.#connect()
+    await this.#connecting
+  }
+
+  async #connect(): Promise<void> {
+    const pool = this.#backend.createPool(this.#hooks.prepare)
+    try {
+      const limits = Limits.of(undefined, 'connect')
+      await pool.release(await pool.lend(limits, false, this.#backend.settings.connectTimeoutMillis))
+      await this.#hooks.opened(pool)
+    } catch (error) {
+      await pool.close(0)
+      this.#connecting = null
+      throw error
+    }
+    this.#pool = pool
+    this.#events.emit('connect')
+  }
+
+  async disconnect(graceMillis: number): Promise<void> {
+    // One that is just being opened is opened first: it could not be closed before.
+    await Promise.allSettled([this.#connecting])
+    this.#disconnecting ??= this.#disconnect(graceMillis)
+    await this.#disconnecting
+  }
+
+  async #disconnect(graceMillis: number): Promise<void> {
+    const pool = this.#pool
+    if (pool !== null) {
+      await this.#hooks.closing()
+      const stuck = await pool.close(graceMillis)
+      for (const { label } of stuck) {
+        this.#events.emit('cleanup', { what: 'a connection, which was cut off by disconnect()', label })
+      }
+    }
+    this.#pool = null
+    this.#connecting = null
+    this.#disconnecting = null
+    if (pool !== null) this.#events.emit('disconnect')
+  }
+}
