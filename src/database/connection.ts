@@ -2,15 +2,17 @@
 import type { Backend } from './backend/backend'
 import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
+import { TransactionError } from './errors'
 import { Held } from './held'
-import type { Limits } from './limits'
+import { Limits } from './limits'
 import type { Hook } from './hooks'
 import type { Connection, Transaction, TransactionOptions } from './queryable'
 import { OpenTransaction } from './transaction'
-import { type Reading, Verbs } from './verbs'
+import { type Reading, Verbs, type Work } from './verbs'
 
 export class HeldConnection extends Held implements Connection {
   protected readonly title = 'connection'
+  protected readonly limits = Limits.none
   /** Null for a connection that was never lent: the one that afterConnect gets. */
   readonly #pool: Pool | null
   #state: 'open' | 'ending' | 'released' = 'open'
@@ -32,18 +34,15 @@ export class HeldConnection extends Held implements Connection {
     return this.#state === 'released'
   }
 
-  protected limit(limits: Limits): Limits {
-    return limits
-  }
-
   protected override readonly mayRetry = true
 
   protected override openTransaction(
     options: TransactionOptions,
+    limits: Limits,
     isHandle: boolean,
     after: (hooks: readonly Hook[]) => Promise<void>,
   ): Promise<OpenTransaction> {
-    return OpenTransaction.open(this, options, isHandle, after)
+    return OpenTransaction.open(this, options, limits, isHandle, after)
   }
 
   async release(): Promise<void> {
@@ -53,9 +52,20 @@ export class HeldConnection extends Held implements Connection {
     await this.#pool?.release(this.lease)
   }
 
-  /** Gives the connection back when all that was started on it has ended. */
+  /**
+   * Gives the connection back when all that was started on it has ended.
+   *
+   * @throws TransactionError when a transaction was begun on it and not ended
+   */
   async finish(): Promise<void> {
     this.#state = 'ending'
+    if (this.child?.isHandle === true) {
+      await this.release()
+      throw new TransactionError(
+        'The work has ended, but a transaction that it began is still open, and was rolled back. ' +
+          'End it with commit() or rollback(), or declare it with `await using`.',
+      )
+    }
     const unlock = await this.drain()
     unlock()
     await this.release()
@@ -81,7 +91,7 @@ export class JoinedConnection extends Verbs implements Connection {
     return this.#held.lease.session.raw
   }
 
-  protected use<T>(limits: Limits, isRead: boolean, work: (lease: Lease) => Promise<T>): Promise<T> {
+  protected use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T> {
     return this.#held.use(limits, isRead, work)
   }
 

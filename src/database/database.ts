@@ -15,7 +15,10 @@ import { Limits } from './limits'
 import type { BackendOptions } from './options'
 import {
   checked,
+  checkedTransaction,
+  checkedWork,
   type Connection,
+  limitsOf,
   type QueryOptions,
   type Transaction,
   type TransactionOptions,
@@ -23,7 +26,7 @@ import {
 import { boundTo, runBound, runDetached } from './scope'
 import { OpenTransaction } from './transaction'
 import { DatabaseURL } from './url'
-import { type Reading, Verbs } from './verbs'
+import { type Reading, Verbs, type Work } from './verbs'
 
 export interface DatabaseOptions extends BackendOptions {
   /** Runs once on every new connection, before anybody else uses it: SET, PRAGMA. */
@@ -60,6 +63,7 @@ export class Database extends Verbs implements AsyncDisposable {
     super()
     this.url = new DatabaseURL(url)
     const { afterConnect, forceRollback = false, ...backendOptions } = options
+    if (afterConnect !== undefined) checkedWork('afterConnect', afterConnect)
     this.backend = createBackend(this.url, backendOptions, this.#events, {
       use: (isRead, work) => this.use(Limits.of(undefined, ''), isRead, work),
       acquire: () => this.#lendToKnex(),
@@ -119,6 +123,7 @@ export class Database extends Verbs implements AsyncDisposable {
 
   /** Runs work with one connection, which its queries run on by themselves. Inside a transaction it is that one's. */
   async connection<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    checkedWork('connection', work)
     const bound = this.#bound()
     if (bound instanceof HeldConnection) return work(bound)
     if (bound !== null) return work(new JoinedConnection(bound))
@@ -141,24 +146,30 @@ export class Database extends Verbs implements AsyncDisposable {
   ): Promise<T> {
     const bound = this.#bound()
     if (bound !== null) return bound.transaction(work, options)
-    const limits = Limits.of({ signal: options.signal, timeoutMillis: options.timeoutMillis }, 'BEGIN')
+    checkedTransaction(options, work)
+    const limits = limitsOf(options)
     const after: Hook[] = []
-    return followedBy(this, null, after, () =>
-      this.#withConnection(limits, options.readOnly !== true, (connection) =>
-        connection.transactionBefore(after, work, options),
-      ),
+    return followedBy(
+      this,
+      () => null,
+      after,
+      () =>
+        this.#withConnection(limits, options.readOnly !== true, (connection) =>
+          connection.transactionBefore(after, work, options, limits),
+        ),
     )
   }
 
   override async begin(options: TransactionOptions = {}): Promise<Transaction> {
     const bound = this.#bound()
     if (bound !== null) return bound.begin(options)
-    const limits = Limits.of({ signal: options.signal, timeoutMillis: options.timeoutMillis }, 'BEGIN')
+    checkedTransaction(options)
+    const limits = limitsOf(options)
     const pool = this.#life.pool
     const lease = await pool.lend(limits, options.readOnly !== true)
     const connection = new HeldConnection(this.backend, this, pool, lease)
     try {
-      return await connection.beginThen(options, async (hooks) => {
+      return await connection.beginThen(options, limits, async (hooks) => {
         await connection.release()
         await runHooks(this, null, hooks)
       })
@@ -248,18 +259,14 @@ export class Database extends Verbs implements AsyncDisposable {
     return `Database(${this.url.toString()})`
   }
 
-  protected override async use<T>(
-    limits: Limits,
-    isRead: boolean,
-    work: (lease: Lease) => Promise<T>,
-  ): Promise<T> {
+  protected override async use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T> {
     const bound = this.#bound()
     if (this.#forced !== null && bound === this.#forced.level) return this.#forced.use(limits, isRead, work)
     if (bound !== null) return bound.use(limits, isRead, work)
     const pool = this.#life.pool
     const lease = await pool.lend(limits, !isRead)
     try {
-      return await work(lease)
+      return await work(lease, limits)
     } finally {
       await pool.release(lease)
     }
@@ -276,7 +283,7 @@ export class Database extends Verbs implements AsyncDisposable {
     let lease: Lease | undefined
     return {
       alone: true,
-      use: async (work) => work((lease ??= await pool.lend(limits, false))),
+      use: async (work) => work((lease ??= await pool.lend(limits, false)), limits),
       release: async () => {
         if (lease !== undefined) await pool.release(lease)
       },

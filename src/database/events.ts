@@ -37,7 +37,15 @@ export interface DatabaseEvents {
 
 export class Events extends EventEmitter<DatabaseEvents> {
   /** Statements are many and listeners few: with none, an event costs nothing. */
-  emitQuery(event: QueryEvent): void {
-    if (this.listenerCount('query') > 0) this.emit('query', event)
+  tell<E extends keyof DatabaseEvents>(event: E, ...payload: DatabaseEvents[E]): void {
+    if (this.listenerCount(event) === 0) return
+    try {
+      ;(this as EventEmitter).emit(event, ...payload)
+    } catch (error) {
+      // A listener's mistake must not change the outcome of a statement, nor may it go unseen.
+      process.nextTick(() => {
+        throw error
+      })
+    }
   }
 }

@@ -1,11 +1,11 @@
 /** One transaction that everything runs in and that is rolled back at the end: for tests. */
 import type { Backend } from './backend/backend'
-import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { HeldConnection } from './connection'
 import type { Held } from './held'
 import { Limits } from './limits'
 import { OpenTransaction } from './transaction'
+import type { Work } from './verbs'
 
 export class ForcedRollback {
   readonly #connection: HeldConnection
@@ -36,10 +36,12 @@ export class ForcedRollback {
    * Runs one statement. On a database where a failed one spoils its whole transaction it gets a savepoint of its
    * own, so that the test can go on as the program would.
    */
-  async use<T>(limits: Limits, isRead: boolean, work: (lease: Lease) => Promise<T>): Promise<T> {
+  async use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T> {
     const { backend } = this.#transaction
     if (!backend.dialect.errorAbortsTransaction) return this.#transaction.use(limits, isRead, work)
-    const savepoint = await OpenTransaction.open(this.#transaction, {}, false, () => Promise.resolve())
+    const savepoint = await OpenTransaction.open(this.#transaction, {}, limits, false, () =>
+      Promise.resolve(),
+    )
     let result: T
     try {
       result = await savepoint.use(limits, isRead, work)

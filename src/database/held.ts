@@ -5,10 +5,10 @@ import { TransactionClosedError, TransactionError } from './errors'
 import { Limits } from './limits'
 import { Mutex, type Unlock } from './mutex'
 import { followedBy, type Hook, runHooks } from './hooks'
-import { checkedTransaction, type Transaction, type TransactionOptions } from './queryable'
+import { checkedTransaction, limitsOf, type Transaction, type TransactionOptions } from './queryable'
 import { withRetries } from './retries'
 import { boundTo, runBound } from './scope'
-import { type Reading, Verbs } from './verbs'
+import { type Reading, Verbs, type Work } from './verbs'
 
 /** A transaction as the block sees it that it was opened for. */
 export interface Endable {
@@ -60,11 +60,12 @@ export abstract class Held extends Verbs {
   /** True once it is certain that nothing of it will stay. What still waits for its turn is refused as well. */
   protected abstract readonly isGone: boolean
   /** The level's own limits, on top of those of each call. */
-  protected abstract limit(limits: Limits): Limits
+  protected abstract readonly limits: Limits
 
   /** Begins one level further in. `after` gets the hooks that are due once it has ended. */
   protected abstract openTransaction(
     options: TransactionOptions,
+    limits: Limits,
     isHandle: boolean,
     after: (hooks: readonly Hook[]) => Promise<void>,
   ): Promise<Held & Transaction & Endable>
@@ -76,7 +77,13 @@ export abstract class Held extends Verbs {
     options: TransactionOptions = {},
   ): Promise<T> {
     const hooks: Hook[] = []
-    return followedBy(this.key, this, hooks, () => this.transactionBefore(hooks, work, options))
+    const limits = limitsOf(options)
+    return followedBy(
+      this.key,
+      () => this.nearestOpen(),
+      hooks,
+      () => this.transactionBefore(hooks, work, options, limits),
+    )
   }
 
   /** The same, but what is to follow is left in `hooks`: for one who has a connection to give back first. */
@@ -84,12 +91,13 @@ export abstract class Held extends Verbs {
     hooks: Hook[],
     work: (tx: Transaction) => Promise<T>,
     options: TransactionOptions,
+    limits: Limits,
   ): Promise<T> {
-    const { retries = 0, forceRollback = false } = checkedTransaction(options)
+    const { retries = 0, forceRollback = false } = checkedTransaction(options, work)
     return withRetries(this.mayRetry ? retries : 0, async () => {
       // Those of a try that is made again never happened.
       hooks.length = 0
-      const tx = await this.openTransaction(options, false, async (due) => {
+      const tx = await this.openTransaction(options, limits, false, async (due) => {
         hooks.push(...due)
       })
       let result: T
@@ -104,46 +112,62 @@ export abstract class Held extends Verbs {
     })
   }
 
-  override begin(options: TransactionOptions = {}): Promise<Transaction> {
-    return this.beginThen(options, (hooks) => runHooks(this.key, this, hooks))
+  override async begin(options: TransactionOptions = {}): Promise<Transaction> {
+    return this.beginThen(options, limitsOf(options), (hooks) =>
+      runHooks(this.key, this.nearestOpen(), hooks),
+    )
   }
 
   /** Begins a transaction that is ended by hand, and says what comes after its end. */
   beginThen(
     options: TransactionOptions,
+    limits: Limits,
     afterEnd: (hooks: readonly Hook[]) => Promise<void>,
   ): Promise<Transaction> {
-    return this.openTransaction(options, true, afterEnd)
+    checkedTransaction(options)
+    return this.openTransaction(options, limits, true, afterEnd)
+  }
+
+  /** The innermost level around here that has not ended, for what follows the end of one. */
+  protected nearestOpen(): Held | null {
+    return this.isOver ? (this.parent?.nearestOpen() ?? null) : this
   }
 
   /** Waits for this level's turn and takes it. For statements, and for children that keep it as long as they last. */
   async takeTurn(limits: Limits): Promise<Unlock> {
     this.#refuseIfEnded(!this.isAccepting)
-    this.#refuseToWaitForSelf()
+    this.refuseToWaitForSelf()
     const child = this.child
     const patience = this.backend.settings.pool.acquireTimeoutMillis
     const bounded =
       child?.isHandle === true ? limits.within(patience, () => this.#tooLong(child, patience)) : limits
     const unlock = await this.turns.lock(bounded)
-    if (this.#isGoneWithAll()) {
+    if (this.isOver) {
       unlock()
       this.#refuseIfEnded(true)
     }
     return unlock
   }
 
-  async use<T>(limits: Limits, _isRead: boolean, work: (lease: Lease) => Promise<T>): Promise<T> {
-    const unlock = await this.takeTurn(this.limit(limits))
+  async use<T>(limits: Limits, _isRead: boolean, work: Work<T>): Promise<T> {
+    const bounded = this.bounded(limits)
+    const unlock = await this.takeTurn(bounded)
     try {
-      return await this.section(work)
+      return await this.section(bounded, (lease) => work(lease, bounded))
     } finally {
       unlock()
     }
   }
 
+  /** A call's limits together with those of this level and of all around it. */
+  bounded(limits: Limits): Limits {
+    const own = limits.and(this.limits)
+    return this.parent === null ? own : this.parent.bounded(own)
+  }
+
   /** Runs statements in a turn that was taken; they are refused from the moment in which this level is gone. */
-  section<T>(work: (lease: Lease) => Promise<T>): Promise<T> {
-    return this.lease.section(() => this.#isGoneWithAll(), work)
+  section<T>(limits: Limits, work: (lease: Lease) => Promise<T>): Promise<T> {
+    return this.lease.section(() => this.isOver, limits, work)
   }
 
   reading(limits: Limits): Reading {
@@ -176,15 +200,16 @@ export abstract class Held extends Verbs {
 
   /** @throws TransactionClosedError when this level, or one around it, has ended */
   refuseIfGone(): void {
-    this.#refuseIfEnded(this.#isGoneWithAll())
+    this.#refuseIfEnded(this.isOver)
   }
 
-  #isGoneWithAll(): boolean {
-    return this.isGone || (this.parent !== null && this.parent.#isGoneWithAll())
+  /** True when this level has ended, or one around it has. */
+  get isOver(): boolean {
+    return this.isGone || this.parent?.isOver === true
   }
 
   #refuseIfEnded(isEnded: boolean): void {
-    if (!isEnded && !this.#isGoneWithAll()) return
+    if (!isEnded && !this.isOver) return
     throw new TransactionClosedError(
       `The statement did not run: its ${this.title} has ended. Something still runs after the work that it belongs to ` +
         'has settled; await it there, or wrap it in database.detached() to let it run on its own.',
@@ -192,9 +217,9 @@ export abstract class Held extends Verbs {
   }
 
   /** The ambient transaction is inside this one, so this one's turn comes when the ambient one has ended: never. */
-  #refuseToWaitForSelf(): void {
+  protected refuseToWaitForSelf(): void {
     const here = boundTo(this.key)
-    if (!(here instanceof Held) || here.#isGoneWithAll() || !here.isAccepting || !here.isInside(this)) return
+    if (!(here instanceof Held) || here.isOver || !here.isAccepting || !here.isInside(this)) return
     throw new TransactionError(
       `The outer ${this.title} is used inside the ${here.title} that is open in it, and would wait for it for ever. ` +
         `Use the inner one, or the database itself.\nThe inner one was ${here.#place()}`,

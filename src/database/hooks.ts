@@ -11,7 +11,7 @@ export interface Hook {
 /** Runs work and then the hooks that it has left. An error of the work stays the one that is thrown. */
 export async function followedBy<T>(
   key: object,
-  around: object | null,
+  around: () => object | null,
   after: readonly Hook[],
   work: () => Promise<T>,
 ): Promise<T> {
@@ -19,25 +19,32 @@ export async function followedBy<T>(
   try {
     result = await work()
   } catch (error) {
-    await runHooks(key, around, after).catch((cleanup: unknown) => {
+    await runHooks(key, around(), after).catch((cleanup: unknown) => {
       attachCleanup(error, cleanup)
     })
     throw error
   }
-  await runHooks(key, around, after)
+  await runHooks(key, around(), after)
   return result
 }
 
-/** @throws TransactionError when one of them fails, which changes nothing about the transaction */
+/**
+ * Runs all of them, also after one that fails.
+ *
+ * @throws TransactionError when one of them fails, which changes nothing about the transaction
+ */
 export async function runHooks(key: object, around: object | null, hooks: readonly Hook[]): Promise<void> {
+  let failure: TransactionError | undefined
   for (const { on, work } of hooks) {
     try {
       await runBound(key, around, async () => work())
     } catch (cause) {
-      throw new TransactionError(
+      if (failure !== undefined) attachCleanup(failure, cause)
+      failure ??= new TransactionError(
         `The transaction has ended as it was told to, but the work that was to follow its ${on} failed.`,
         { cause },
       )
     }
   }
+  if (failure !== undefined) throw failure
 }

@@ -15,6 +15,9 @@ export interface LifecycleHooks {
   closing(this: void): Promise<void>
 }
 
+/** How long a connect() that has failed waits for the connections that it did open to close. */
+const FAILED_PATIENCE_MILLIS = 100
+
 export class Lifecycle {
   readonly #backend: Backend
   readonly #events: Events
@@ -61,12 +64,13 @@ export class Lifecycle {
       await pool.release(await pool.lend(limits, false, this.#backend.settings.connectTimeoutMillis))
       await this.#hooks.opened(pool)
     } catch (error) {
-      await pool.close(0)
+      // Whatever did not open until now is not waited for.
+      await pool.close(0, FAILED_PATIENCE_MILLIS)
       this.#connecting = null
       throw error
     }
     this.#pool = pool
-    this.#events.emit('connect')
+    this.#events.tell('connect')
   }
 
   async disconnect(graceMillis: number): Promise<void> {
@@ -82,12 +86,12 @@ export class Lifecycle {
       await this.#hooks.closing()
       const stuck = await pool.close(graceMillis)
       for (const { label } of stuck) {
-        this.#events.emit('cleanup', { what: 'a connection, which was cut off by disconnect()', label })
+        this.#events.tell('cleanup', { what: 'a connection, which was cut off by disconnect()', label })
       }
     }
     this.#pool = null
     this.#connecting = null
     this.#disconnecting = null
-    if (pool !== null) this.#events.emit('disconnect')
+    if (pool !== null) this.#events.tell('disconnect')
   }
 }

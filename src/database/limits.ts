@@ -1,5 +1,7 @@
 /** How long one call may take, and who may call it off. */
-import { type DatabaseError, QueryCanceledError, QueryTimeoutError } from './errors'
+import { setMaxListeners } from 'node:events'
+import { inspect } from 'node:util'
+import { ConfigurationError, type DatabaseError, QueryCanceledError, QueryTimeoutError } from './errors'
 import { currentScope } from './scope'
 
 /** Why a call ran out: somebody aborted it, or its time was up. */
@@ -41,9 +43,9 @@ export class Limits {
   static of(options: LimitOptions | undefined, sql: string): Limits {
     const scope = currentScope()
     const signals: AbortSignal[] = []
-    if (options?.signal) signals.push(options.signal)
-    if (scope?.signal && scope.signal !== options?.signal) signals.push(scope.signal)
-    const timeoutMillis = options?.timeoutMillis
+    const { signal, timeoutMillis } = options === undefined ? NO_OPTIONS : checkedLimits(options)
+    if (signal !== undefined) signals.push(unlimited(signal))
+    if (scope?.signal !== undefined && scope.signal !== signal) signals.push(unlimited(scope.signal))
     const own = timeoutMillis === undefined ? Infinity : performance.now() + timeoutMillis
     const inherited = scope?.deadline ?? Infinity
     return own <= inherited
@@ -58,9 +60,17 @@ export class Limits {
     return deadline < this.deadline ? new Limits(this.#signals, deadline, late, this.#sql) : this
   }
 
-  /** These limits, and one more signal that ends them. */
-  and(signal: AbortSignal): Limits {
-    return new Limits([...this.#signals, signal], this.deadline, this.#late, this.#sql)
+  /** Until a signal is aborted. */
+  static until(signal: AbortSignal): Limits {
+    return new Limits([signal], Infinity, Limits.none.#late, '')
+  }
+
+  /** These limits and others: whatever ends first. */
+  and(other: Limits): Limits {
+    if (other.deadline === Infinity && other.#signals.length === 0) return this
+    const signals = [...new Set([...this.#signals, ...other.#signals])]
+    const earlier = this.deadline <= other.deadline ? this : other
+    return new Limits(signals, earlier.deadline, earlier.#late, this.#sql)
   }
 
   /** Calls back once when the limits run out (at the next tick if they already have). Returns how to stop watching. */
@@ -112,6 +122,29 @@ export class Limits {
       cause: cause ?? expiry.reason,
     })
   }
+}
+
+const NO_OPTIONS: LimitOptions = {}
+
+function checkedLimits(options: LimitOptions): LimitOptions {
+  const { signal, timeoutMillis } = options
+  if (timeoutMillis !== undefined && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0)) {
+    throw new ConfigurationError(`timeoutMillis is a number from 0 up, got ${inspect(timeoutMillis)}.`)
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new ConfigurationError(`signal is an AbortSignal, got ${inspect(signal)}.`)
+  }
+  return options
+}
+
+const known = new WeakSet<AbortSignal>()
+
+/** A signal that any number of queries may wait on: Node warns of a leak from the eleventh listener on. */
+function unlimited(signal: AbortSignal): AbortSignal {
+  if (known.has(signal)) return signal
+  known.add(signal)
+  setMaxListeners(0, signal)
+  return signal
 }
 
 /** The usual error for a deadline. `what` completes "within the …". */

@@ -1,4 +1,5 @@
 /** Every option of a Database: its default, its check, and what the URL may say about it. */
+import { inspect } from 'node:util'
 import type { Knex } from 'knex'
 import { ConfigurationError } from './errors'
 import type { DatabaseURL } from './url'
@@ -111,6 +112,9 @@ export function settle(url: DatabaseURL, options: BackendOptions): Settings {
     // That one connection holds all the data: nothing may ever retire it.
     Object.assign(pool, { size: 1, maxOverflow: 0, maxLifetimeMillis: Infinity, idleTimeoutMillis: Infinity })
   }
+  if (options.name !== undefined && (typeof options.name !== 'string' || options.name === '')) {
+    throw new ConfigurationError(`name is a text, got ${inspect(options.name)}.`)
+  }
   const { statementTimeoutMillis, connectTimeoutMillis } = { ...DEFAULTS, ...definedOnly(options) }
   requireNumber('statementTimeoutMillis', statementTimeoutMillis, 0)
   requireNumber('connectTimeoutMillis', connectTimeoutMillis, 1)
@@ -158,9 +162,7 @@ function requireNumber(name: string, value: unknown, minimum: number, whole = fa
     (whole && !Number.isInteger(value))
   ) {
     const kind = whole ? 'a whole number' : 'a number'
-    throw new ConfigurationError(
-      `${name} is ${kind} from ${minimum} up, got ${String(value)} (${typeof value}).`,
-    )
+    throw new ConfigurationError(`${name} is ${kind} from ${minimum} up, got ${inspect(value)}.`)
   }
 }
 

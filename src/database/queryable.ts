@@ -1,7 +1,9 @@
 /** What can run a query: a Database, a Connection and a Transaction all are this. */
+import { inspect } from 'node:util'
 import { ISOLATION_LEVELS, type IsolationLevel, type Row } from './backend/dialect'
 import type { Query, Values } from './backend/statement'
 import { ConfigurationError } from './errors'
+import { Limits } from './limits'
 
 export interface QueryOptions {
   /** Aborting it takes a waiting query out of its queue and cancels a running one on the server. */
@@ -96,17 +98,35 @@ export function checked<T extends object>(options: T | undefined, known: readonl
   throw new ConfigurationError(`There is no option '${unknown}' here. Known ones are ${known.join(', ')}.`)
 }
 
-/** @throws ConfigurationError for an option that is unknown or has no such value */
-export function checkedTransaction(options: TransactionOptions): TransactionOptions {
+/**
+ * The options of a transaction, and the work that is to be done in it.
+ *
+ * @throws ConfigurationError for an option that is unknown or has no such value, or work that is none
+ */
+export function checkedTransaction(options: TransactionOptions, work: unknown = noWork): TransactionOptions {
   checked(options, TRANSACTION_OPTIONS)
+  checkedWork('transaction', work)
   const { isolation, retries } = options
   if (isolation !== undefined && !ISOLATION_LEVELS.includes(isolation)) {
     throw new ConfigurationError(
-      `isolation is one of ${ISOLATION_LEVELS.join(', ')}, got ${JSON.stringify(isolation)}.`,
+      `isolation is one of ${ISOLATION_LEVELS.join(', ')}, got ${inspect(isolation)}.`,
     )
   }
   if (retries !== undefined && (!Number.isInteger(retries) || retries < 0)) {
-    throw new ConfigurationError(`retries is a whole number from 0 up, got ${String(retries)}.`)
+    throw new ConfigurationError(`retries is a whole number from 0 up, got ${inspect(retries)}.`)
   }
   return options
+}
+
+const noWork = (): void => undefined
+
+/** @throws ConfigurationError for work that is no function: before anything is opened for it */
+export function checkedWork(method: string, work: unknown): void {
+  if (typeof work === 'function') return
+  throw new ConfigurationError(`${method}(work) takes a function, got ${inspect(work)}.`)
+}
+
+/** How long a transaction may take as a whole, from now on. */
+export function limitsOf({ signal, timeoutMillis }: TransactionOptions): Limits {
+  return Limits.of({ signal, timeoutMillis }, 'BEGIN')
 }

@@ -1,17 +1,12 @@
 /** A transaction: BEGIN … COMMIT on a held connection; inside another one, a savepoint. */
 import type { Result } from './backend/dialect'
-import {
-  attachCleanup,
-  CommitUnknownError,
-  ConnectionError,
-  TransactionClosedError,
-  TransactionError,
-} from './errors'
+import { attachCleanup, TransactionClosedError, TransactionError } from './errors'
+import { sendCommit } from './commit'
 import { type Endable, Held } from './held'
 import type { Hook } from './hooks'
-import { Limits, timedOut } from './limits'
+import { Limits } from './limits'
 import type { Unlock } from './mutex'
-import { checkedTransaction, type Transaction, type TransactionOptions } from './queryable'
+import type { Transaction, TransactionOptions } from './queryable'
 import { refuseOtherModes, type TransactionSql, transactionSql } from './transaction-sql'
 
 /** Takes the hooks that are due, once a transaction has ended. */
@@ -20,8 +15,8 @@ type AfterEnd = (hooks: readonly Hook[]) => Promise<void>
 export class OpenTransaction extends Held implements Transaction, Endable {
   readonly depth: number
   protected override readonly mayRetry = false
+  protected readonly limits: Limits
   readonly #options: TransactionOptions
-  readonly #deadline: number
   readonly #sql: TransactionSql
   readonly #afterEnd: AfterEnd
   readonly #leaveParent: Unlock
@@ -34,6 +29,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   private constructor(
     on: Held,
     options: TransactionOptions,
+    limits: Limits,
     isHandle: boolean,
     sql: TransactionSql,
     unlockParent: Unlock,
@@ -42,12 +38,13 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     super({ backend: on.backend, key: on.key, parent: on, lease: on.lease, isHandle })
     this.depth = depthOn(on)
     this.#options = options
-    this.#deadline =
-      options.timeoutMillis === undefined ? Infinity : performance.now() + options.timeoutMillis
+    this.limits = limits
     this.#sql = sql
     this.#afterEnd = afterEnd
     const abandon = on.adopt(this)
+    this.lease.transactions += 1
     this.#leaveParent = () => {
+      this.lease.transactions -= 1
       abandon()
       unlockParent()
     }
@@ -57,18 +54,18 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   static async open(
     on: Held,
     options: TransactionOptions,
+    limits: Limits,
     isHandle: boolean,
     afterEnd: AfterEnd,
   ): Promise<OpenTransaction> {
-    checkedTransaction(options)
     if (on instanceof OpenTransaction && !on.#outermost().#isForced)
       refuseOtherModes(options, on.#outermost().#options)
     const sql = transactionSql(on.backend.dialect, depthOn(on), options)
-    const limits = Limits.of({ signal: options.signal, timeoutMillis: options.timeoutMillis }, 'BEGIN')
-    const unlock = await on.takeTurn(limits)
+    const bounded = on.bounded(limits)
+    const unlock = await on.takeTurn(bounded)
     try {
-      await on.section(async (lease) => {
-        for (const text of sql.open) await lease.run(on.backend.compiler.plain(text), limits)
+      await on.section(bounded, async (lease) => {
+        for (const text of sql.open) await lease.runOwn(on.backend.compiler.plain(text), bounded)
       })
       on.refuseIfGone()
     } catch (error) {
@@ -77,22 +74,23 @@ export class OpenTransaction extends Held implements Transaction, Endable {
       unlock()
       throw error
     }
-    return new OpenTransaction(on, options, isHandle, sql, unlock, afterEnd)
+    return new OpenTransaction(on, options, limits, isHandle, sql, unlock, afterEnd)
   }
 
   /** The transaction of a test, in which others are to feel as if they were outermost. */
   static async openForced(on: Held): Promise<OpenTransaction> {
-    const transaction = await OpenTransaction.open(on, {}, false, () => Promise.resolve())
+    const transaction = await OpenTransaction.open(on, {}, Limits.none, false, () => Promise.resolve())
     transaction.#isForced = true
     return transaction
   }
 
   protected override openTransaction(
     options: TransactionOptions,
+    limits: Limits,
     isHandle: boolean,
     afterEnd: AfterEnd,
   ): Promise<OpenTransaction> {
-    return OpenTransaction.open(this, options, isHandle, afterEnd)
+    return OpenTransaction.open(this, options, limits, isHandle, afterEnd)
   }
 
   protected get title(): string {
@@ -109,17 +107,6 @@ export class OpenTransaction extends Held implements Transaction, Endable {
 
   protected get isGone(): boolean {
     return this.#state === 'rolled back' || this.#state === 'committed'
-  }
-
-  protected limit(limits: Limits): Limits {
-    const { signal, timeoutMillis } = this.#options
-    const bounded =
-      this.#deadline === Infinity
-        ? limits
-        : limits.within(this.#deadline - performance.now(), (cause) =>
-            timedOut('', `timeoutMillis of ${timeoutMillis} ms of its transaction`, cause),
-          )
-    return signal === undefined ? bounded : bounded.and(signal)
   }
 
   afterCommit(work: () => unknown): void {
@@ -141,6 +128,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
    */
   async commit(): Promise<void> {
     this.#refuseIfEnded('commit()')
+    this.refuseToWaitForSelf()
     if (this.child?.isHandle === true) {
       throw new TransactionError(
         'A transaction inside this one is still open. Commit it or roll it back first.',
@@ -204,8 +192,8 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     const unlock = await this.drain()
     try {
       this.#refuseIfParentIsGone()
-      this.limit(Limits.of({}, 'COMMIT')).check()
-      await this.#sendCommit()
+      this.bounded(Limits.of(undefined, 'COMMIT')).check()
+      await sendCommit(this.backend, this.lease, this.#sql.commit, this.depth)
     } catch (error) {
       await this.#rollBack(error)
       throw error
@@ -213,29 +201,6 @@ export class OpenTransaction extends Held implements Transaction, Endable {
       unlock()
     }
     await this.#leave('committed')
-  }
-
-  async #sendCommit(): Promise<void> {
-    let result: Result
-    try {
-      result = await this.#run(this.#sql.commit)
-    } catch (cause) {
-      // Without its connection a savepoint is surely gone; of a COMMIT the answer may have been lost on its way.
-      if (!(cause instanceof ConnectionError) || this.depth > 1) throw cause
-      throw new CommitUnknownError(
-        'The connection was lost while the server was committing, so nobody knows whether it did. ' +
-          'Look for what the transaction wrote before doing it again.',
-        { cause },
-      )
-    }
-    // https://www.postgresql.org/docs/current/sql-commit.html: an aborted transaction is rolled back by COMMIT, and
-    // the only sign of it is the command tag.
-    if (result.command === 'ROLLBACK') {
-      throw new TransactionError(
-        'The server rolled the transaction back instead of committing it, because a statement in it had failed and ' +
-          'the error was caught. Let the error leave the transaction, or put what may fail into one of its own inside.',
-      )
-    }
   }
 
   async #interruptAndRollBack(reason: unknown): Promise<void> {
@@ -287,10 +252,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   }
 
   #parentIsGone(): boolean {
-    for (let level = this.parent; level instanceof OpenTransaction; level = level.parent) {
-      if (level.isGone) return true
-    }
-    return false
+    return this.parent?.isOver === true
   }
 
   #refuseIfParentIsGone(): void {

@@ -134,6 +134,12 @@ function parse(text: string): URLParts {
         `Write postgresql://user:password@host:5432/name, sqlite:///relative.db, sqlite:////absolute.db or sqlite:// (in memory).`,
     )
   }
+  // Whatever stands where then, it may be a piece of the password, and must not be quoted in an error.
+  if (dialect !== 'sqlite' && groups.userinfo === undefined && text.includes('@')) {
+    throw new ConfigurationError(
+      "The database URL holds an '@' in the wrong place. In a user name or password, write / as %2F, ? as %3F, # as %23 and @ as %40.",
+    )
+  }
   if (driver !== '' && driver !== DRIVERS[dialect]) {
     throw new ConfigurationError(
       `There is no driver '${driver}' for ${dialect}. Write ${dialect}://… or ${dialect}+${DRIVERS[dialect]}://….`,

@@ -16,10 +16,13 @@ import {
   type TransactionOptions,
 } from './queryable'
 
+/** What is to be done with a connection, within limits that may be narrower than those of the call. */
+export type Work<T> = (lease: Lease, limits: Limits) => Promise<T>
+
 /** Where a streamed result is read: `use` for each piece, `release` at the end. */
 export interface Reading {
   readonly alone: boolean
-  use<T>(work: (lease: Lease) => Promise<T>): Promise<T>
+  use<T>(work: Work<T>): Promise<T>
   release(): Promise<void>
 }
 
@@ -30,7 +33,7 @@ export abstract class Verbs implements Queryable {
   protected abstract readonly backend: Backend
 
   /** Lends the connection that a statement of this one runs on, when it is its turn. */
-  protected abstract use<T>(limits: Limits, isRead: boolean, work: (lease: Lease) => Promise<T>): Promise<T>
+  protected abstract use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T>
   /** Settles now, in the caller's scope, where a stream will be read from. */
   protected abstract reading(limits: Limits): Reading
   abstract transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>
@@ -62,7 +65,7 @@ export abstract class Verbs implements Queryable {
     const take: Take = { take: 'first', asArrays: typeof column === 'number' }
     const [row] = await this.#rows(query, values, options, take)
     if (row === undefined) return null
-    if (typeof row !== 'object' || row === null || !(column in row)) {
+    if (typeof row !== 'object' || row === null || !Object.hasOwn(row, column)) {
       const has = Array.isArray(row)
         ? `${row.length} columns, counted from 0`
         : Object.keys(row as object).join(', ')
@@ -78,8 +81,8 @@ export abstract class Verbs implements Queryable {
       await this.use(limits, false, (lease) => this.backend.runProgram(statement.builder, lease))
       return { rowCount: 0, lastInsertId: null }
     }
-    const { rowCount, lastInsertId } = await this.use(limits, statement.facts.isRead, (lease) =>
-      lease.run(statement, limits),
+    const { rowCount, lastInsertId } = await this.use(limits, statement.facts.isRead, (lease, bounded) =>
+      lease.run(statement, bounded),
     )
     return { rowCount, lastInsertId }
   }
@@ -141,7 +144,9 @@ export abstract class Verbs implements Queryable {
     const statement = this.backend.compiler.compile(query, values, take)
     if (statement instanceof KnexProgram) throw noRows()
     const limits = Limits.of(checked(options, [...QUERY_OPTIONS, 'column']), statement.sql)
-    const { rows } = await this.use(limits, statement.facts.isRead, (lease) => lease.run(statement, limits))
+    const { rows } = await this.use(limits, statement.facts.isRead, (lease, bounded) =>
+      lease.run(statement, bounded),
+    )
     return rows
   }
 }
@@ -154,11 +159,14 @@ async function* read(
 ): AsyncGenerator<Row> {
   let cursor: Cursor | undefined
   try {
-    const opened = await reading.use((lease) => lease.openCursor(statement, reading.alone, limits))
+    const opened = await reading.use((lease, bounded) => lease.openCursor(statement, reading.alone, bounded))
     cursor = opened
     for (;;) {
-      const rows = await reading.use(() => opened.read(batchSize))
-      yield* rows
+      const rows = await reading.use((lease, bounded) => lease.read(opened, batchSize, statement, bounded))
+      for (const row of rows) {
+        yield row
+        limits.check()
+      }
       if (rows.length < batchSize) return
     }
   } finally {

@@ -2,11 +2,11 @@
 import knex, { type Knex } from 'knex'
 import { ConfigurationError } from '../errors'
 import type { Events } from '../events'
-import { Limits } from '../limits'
+import { Limits, timedOut } from '../limits'
 import { settle, type Settings } from '../options'
 import type { BackendOptions } from '../options'
 import { DatabaseURL } from '../url'
-import type { Dialect, Session, Statement } from './dialect'
+import type { Dialect, Outcome, Session, Statement } from './dialect'
 import { type KnexDoor, type KnexQuery, leasedClient } from './knex-client'
 import type { Lease } from './lease'
 import { Pool } from './pool'
@@ -23,6 +23,8 @@ export interface Backend {
   readonly knex: Knex
   /** A pool lives from connect() to disconnect(), so each connect() makes its own. */
   createPool(prepare: (lease: Lease) => Promise<void>): Pool
+  /** What became of a transaction whose connection was lost; `unknown` if that cannot be found out. */
+  outcomeOf(transactionId: string): Promise<Outcome>
   /** Runs a builder that only Knex can run, such as a schema change in several steps. */
   runProgram(builder: Knex.SchemaBuilder, lease: Lease): Promise<unknown>
 }
@@ -69,6 +71,17 @@ export function createBackend(
         translateConnect: (error) => dialect.translateConnect(error, url),
       })
       return pool
+    },
+    async outcomeOf(transactionId) {
+      const limits = Limits.none.within(settings.pool.acquireTimeoutMillis, () =>
+        timedOut('', 'acquire timeout'),
+      )
+      try {
+        return (await pool?.outcomeOf(transactionId, limits)) ?? 'unknown'
+      } catch {
+        // Whatever the reason, it leaves the question where it was.
+        return 'unknown'
+      }
     },
     async runProgram(builder, lease) {
       // A runner that has its connection already, so that the builder need not be changed to carry it.
@@ -124,19 +137,35 @@ function config(url: DatabaseURL, dialect: Dialect, settings: Settings, door: Kn
 /** Methods for which Knex's SQLite dialect reads counts and ids instead of rows. */
 const COUNTED = new Set(['insert', 'update', 'del', 'counter'])
 
+/**
+ * Knex opens a transaction of its own for some schema changes on SQLite. Inside one of ours that is a savepoint.
+ */
+const NESTED: Readonly<Record<string, readonly string[]>> = {
+  BEGIN: ['SAVEPOINT millpond_knex'],
+  COMMIT: ['RELEASE SAVEPOINT millpond_knex'],
+  ROLLBACK: ['ROLLBACK TO SAVEPOINT millpond_knex', 'RELEASE SAVEPOINT millpond_knex'],
+}
+
 async function runForKnex(
   lease: Lease,
   query: KnexQuery,
   compiler: Compiler,
   dialect: Dialect,
 ): Promise<KnexQuery> {
+  const limits = Limits.of(undefined, query.sql).and(lease.limits)
+  const facts = compiler.parse(query.sql)
+  const nested = lease.transactions > 0 && query.method === undefined ? NESTED[facts.verb] : undefined
+  if (nested !== undefined) {
+    for (const sql of nested) await lease.runOwn(compiler.plain(sql), limits)
+    return query
+  }
   const statement: Statement = {
     sql: query.sql,
     bindings: (query.bindings ?? []).map((value) => dialect.toDriverFromBuilder(value)),
-    facts: compiler.parse(query.sql),
+    facts,
     take: COUNTED.has(query.method ?? '') && !query.returning ? 'count' : 'all',
     ...(query.options === undefined ? {} : { driverOptions: query.options }),
   }
-  const { forKnex } = await lease.run(statement, Limits.of(undefined, query.sql))
+  const { forKnex } = await lease.run(statement, limits)
   return Object.assign(query, forKnex)
 }

@@ -24,6 +24,7 @@ export class Connector {
   /** Why the last attempt failed; undefined after one that succeeded. */
   lastFailure: DatabaseError | undefined
   created = 0
+  readonly #preparing = new Set<Session>()
 
   constructor(context: ConnectorContext) {
     this.#context = context
@@ -53,13 +54,21 @@ export class Connector {
 
   async #open(): Promise<Session> {
     const session = await this.#context.open()
+    this.#preparing.add(session)
     try {
       await this.#context.prepare(session)
     } catch (error) {
       session.destroy()
       throw error
+    } finally {
+      this.#preparing.delete(session)
     }
     return session
+  }
+
+  /** Cuts off connections that are not ready yet, whatever keeps them from it. */
+  abandon(): void {
+    for (const session of this.#preparing) session.destroy()
   }
 
   /** Remembers that the session is idle from now on. */

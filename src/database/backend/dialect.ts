@@ -42,6 +42,9 @@ export interface Cursor {
   close(): Promise<void>
 }
 
+/** What became of a transaction whose connection was lost. `open`: the server has not noticed the loss yet. */
+export type Outcome = 'committed' | 'rolled back' | 'open' | 'unknown'
+
 /** A live connection to the database. Whoever holds it sees to it that one call runs at a time. */
 export interface Session {
   /** The driver's connection, by which Knex knows it. */
@@ -49,7 +52,11 @@ export interface Session {
   /** Why it must not be used again, or null. */
   readonly broken: Error | null
   readonly inTransaction: boolean
+  /** What the server knows its open transaction by, once it has written something; null where there is no such thing. */
+  readonly transactionId: string | null
   run(statement: Statement): Promise<Result>
+  /** What became of the transaction that another session had under that id. */
+  outcomeOf(transactionId: string): Promise<Outcome>
   /** `alone`: nobody else will use the connection until the cursor is closed, so it may hold a transaction. */
   openCursor(statement: Statement, alone: boolean): Promise<Cursor>
   /**
@@ -86,8 +93,8 @@ export type IsolationLevel = (typeof ISOLATION_LEVELS)[number]
 export interface Dialect {
   readonly name: 'postgresql' | 'sqlite'
   readonly lexicon: Lexicon
-  /** The placeholder for the n-th binding, counted from 1. */
-  placeholder(n: number): string
+  /** The placeholder for the n-th binding, counted from 1, to which `value` is bound. */
+  placeholder(n: number, value: unknown): string
   /**
    * Writes `… IN (:list)`. `before` ends in the opening parenthesis.
    *

@@ -51,10 +51,6 @@ const READ_METHODS = new Set(['select', 'first', 'pluck'])
 /** The same class on both dialects, since what differs is in the sessions. */
 export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
   return class LeasedClient extends Base {
-    get #door(): KnexDoor {
-      return (this.config as Config).millpond
-    }
-
     /** Lends are made by our pool; Knex gets none of its own. */
     override initializePool(): void {}
 
@@ -68,12 +64,12 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
 
     /** Reached only by Knex's own transactions: builders go through the runner. */
     override async acquireConnection(): Promise<object> {
-      return (await this.#door.acquire()).session.raw
+      return (await doorOf(this).acquire()).session.raw
     }
 
     override async releaseConnection(raw: object): Promise<void> {
-      const lease = this.#door.leaseOf(raw)
-      if (lease !== undefined) await this.#door.release(lease)
+      const lease = doorOf(this).leaseOf(raw)
+      if (lease !== undefined) await doorOf(this).release(lease)
     }
 
     override runner(builder: Builder): Runner {
@@ -81,7 +77,7 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
       // Inside of a Knex transaction, or on a connection that somebody chose, Knex knows where to run.
       if ((this as { transacting?: boolean }).transacting === true || builder._connection !== undefined)
         return runner
-      const door = this.#door
+      const door = doorOf(this)
       runner.ensureConnection = (run, params) =>
         door.use(isRead(door, builder), (lease) => {
           runner.connection = lease.session.raw
@@ -117,15 +113,20 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
     }
 
     _query(raw: object, query: KnexQuery): Promise<KnexQuery> {
-      const lease = this.#door.leaseOf(raw)
+      const lease = doorOf(this).leaseOf(raw)
       if (lease === undefined) {
         throw new TransactionError(
           'The connection was not taken from this Database, so nothing can be run on it.',
         )
       }
-      return this.#door.run(lease, query)
+      return doorOf(this).run(lease, query)
     }
   }
+}
+
+/** Knex makes the client of a transaction without running its constructor: it has a config, and nothing of ours. */
+function doorOf(client: Knex.Client): KnexDoor {
+  return (client.config as Config).millpond
 }
 
 function isRead(door: KnexDoor, builder: Builder): boolean {

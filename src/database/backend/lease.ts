@@ -1,13 +1,33 @@
 /** A connection taken out of the pool: who took it, since when, and what it runs now. Every statement passes here. */
 import type { Events } from '../events'
 import type { DatabaseError, Holder } from '../errors'
-import { TransactionClosedError } from '../errors'
-import { type Expiry, type Limits, timedOut } from '../limits'
+import { TransactionClosedError, TransactionError } from '../errors'
+import { type Expiry, Limits, timedOut } from '../limits'
 import type { Scope } from '../scope'
-import type { Cursor, Dialect, Result, Session, Statement } from './dialect'
+import type { Cursor, Dialect, Result, Row, Session, Statement } from './dialect'
 
 /** A cancelled statement that has not ended after this long is on a connection that is lost. */
 const CANCEL_GRACE_MILLIS = 5000
+
+/** Statements that open or end a transaction. */
+const CONTROL = new Set([
+  'BEGIN',
+  'START',
+  'COMMIT',
+  'END',
+  'ROLLBACK',
+  'ABORT',
+  'PREPARE',
+  'SAVEPOINT',
+  'RELEASE',
+])
+
+function controlRefused(sql: string): TransactionError {
+  return new TransactionError(
+    `'${sql.trim()}' cannot be run inside a transaction of millpond, which would not know of it. ` +
+      'Use commit() and rollback() of the transaction, and transaction() for a savepoint.',
+  )
+}
 
 export interface LeaseContext {
   readonly dialect: Dialect
@@ -17,6 +37,10 @@ export interface LeaseContext {
 
 export class Lease {
   readonly session: Session
+  /** How many transactions of ours are open on it, one inside the other. */
+  transactions = 0
+  /** Those of the section that runs now, for statements that Knex makes on its way. */
+  limits = Limits.none
   readonly #context: LeaseContext
   readonly #scope: Scope | undefined
   readonly #since = performance.now()
@@ -37,13 +61,15 @@ export class Lease {
    * Runs work that sends one statement or several, as Knex's schema builder does. From the moment in which `isOver`
    * says so, its further statements are refused: the transaction that they belong to has been rolled back.
    */
-  async section<T>(isOver: () => boolean, work: (lease: Lease) => Promise<T>): Promise<T> {
+  async section<T>(isOver: () => boolean, limits: Limits, work: (lease: Lease) => Promise<T>): Promise<T> {
     this.#guard = isOver
+    this.limits = limits
     this.#busy += 1
     try {
       return await work(this)
     } finally {
       this.#guard = null
+      this.limits = Limits.none
       this.#rest()
     }
   }
@@ -53,6 +79,12 @@ export class Lease {
    * cancel is over, so that nothing that comes later is hit by it.
    */
   async run(statement: Statement, limits: Limits): Promise<Result> {
+    if (this.transactions > 0 && CONTROL.has(statement.facts.verb)) throw controlRefused(statement.sql)
+    return this.runOwn(statement, limits)
+  }
+
+  /** The same for the statements that open transactions. */
+  runOwn(statement: Statement, limits: Limits): Promise<Result> {
     return this.#watched(statement.sql, limits, () => this.session.run(statement))
   }
 
@@ -61,6 +93,7 @@ export class Lease {
    * within the statement timeout, the connection is cut, since nobody can say what became of it.
    */
   async runThrough(statement: Statement): Promise<Result> {
+    this.#refuseIfEnded(false)
     const { statementTimeoutMillis } = this.#context
     const timer =
       statementTimeoutMillis === Infinity
@@ -83,21 +116,16 @@ export class Lease {
     }
   }
 
-  async openCursor(statement: Statement, alone: boolean, limits: Limits): Promise<Cursor> {
-    const cursor = await this.#watched(statement.sql, limits, () => this.session.openCursor(statement, alone))
-    return {
-      read: (count) => this.#watched(statement.sql, limits, () => cursor.read(count)),
-      close: () => cursor.close(),
-    }
+  openCursor(statement: Statement, alone: boolean, limits: Limits): Promise<Cursor> {
+    return this.#watched(statement.sql, limits, () => this.session.openCursor(statement, alone))
+  }
+
+  read(cursor: Cursor, count: number, statement: Statement, limits: Limits): Promise<readonly Row[]> {
+    return this.#watched(statement.sql, limits, () => cursor.read(count))
   }
 
   async #watched<T>(sql: string, limits: Limits, work: () => Promise<T>): Promise<T> {
-    if (this.#returned || this.#guard?.() === true) {
-      throw new TransactionClosedError(
-        'The statement did not run: its transaction has ended, or its connection has gone back to the pool. Something ' +
-          'still runs after the work that it belongs to; await it there, or wrap it in database.detached().',
-      )
-    }
+    this.#refuseIfEnded(this.#guard?.() === true)
     limits.check()
     const { statementTimeoutMillis } = this.#context
     const started = performance.now()
@@ -140,8 +168,16 @@ export class Lease {
     }
   }
 
+  #refuseIfEnded(isOver: boolean): void {
+    if (!this.#returned && !isOver) return
+    throw new TransactionClosedError(
+      'The statement did not run: its transaction has ended, or its connection has gone back to the pool. Something ' +
+        'still runs after the work that it belongs to; await it there, or wrap it in database.detached().',
+    )
+  }
+
   #tell(sql: string, started: number, error: DatabaseError | undefined): void {
-    this.#context.events.emitQuery({
+    this.#context.events.tell('query', {
       sql,
       durationMillis: performance.now() - started,
       label: this.#scope?.label ?? null,

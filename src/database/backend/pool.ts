@@ -8,14 +8,14 @@ import {
   PoolTimeoutError,
 } from '../errors'
 import type { Events } from '../events'
-import type { Limits } from '../limits'
+import { Limits } from '../limits'
 import type { Unlock } from '../mutex'
 import type { Settings } from '../options'
 import { currentScope, outsideOfScopes } from '../scope'
 import { Connector } from './connector'
-import type { ConnectFailure, Dialect, Session } from './dialect'
+import type { ConnectFailure, Dialect, Outcome, Session } from './dialect'
 import { Lease } from './lease'
-import { PingLane } from './ping-lane'
+import { SideLane } from './side-lane'
 import { TarnPool } from './tarn-pool'
 
 export interface PoolStats {
@@ -57,20 +57,23 @@ interface Loan {
   readonly leaveQueue: Unlock | null
 }
 
+/** How often a server is asked that has not noticed a lost connection yet. */
+const ASK_AGAIN_MILLIS = 50
+
 /** How long closing may take once nobody holds a connection any more. */
 const CLOSE_PATIENCE_MILLIS = 2000
 
 export class Pool {
   readonly #context: PoolContext
   readonly #connector: Connector
-  readonly #pingLane: PingLane
+  readonly #sideLane: SideLane
   readonly #tarn: TarnPool
   readonly #loans = new Map<Session, Loan>()
   readonly #byRaw = new WeakMap<object, Lease>()
   readonly #waiters = new Set<Waiter>()
   readonly #total = { acquired: 0, waited: 0, timedOut: 0, retired: 0 }
   #queueing = 0
-  #closing = false
+  readonly #closed = new AbortController()
   #onLoanEnd: (() => void) | undefined
 
   constructor(context: PoolContext) {
@@ -85,7 +88,7 @@ export class Pool {
         this.#connectFailed(failure, attempt)
       },
     })
-    this.#pingLane = new PingLane(open, translateConnect)
+    this.#sideLane = new SideLane(open, translateConnect)
     const { size, maxOverflow, idleTimeoutMillis, acquireTimeoutMillis } = settings.pool
     this.#tarn = new TarnPool({
       size,
@@ -113,9 +116,14 @@ export class Pool {
     waitMillis: number = this.#context.settings.pool.acquireTimeoutMillis,
   ): Promise<Lease> {
     this.#refuseWhenClosing()
-    const bounded = limits.within(waitMillis, () => this.#lateError(waitMillis))
+    const bounded = limits.within(waitMillis, () => {
+      this.#total.timedOut += 1
+      return this.#lateError(waitMillis)
+    })
     bounded.check()
-    const admission = writes ? this.#context.dialect.admitWriter(bounded) : null
+    const admission = writes
+      ? this.#context.dialect.admitWriter(bounded.and(Limits.until(this.#closed.signal)))
+      : null
     this.#queueing += 1
     let leaveQueue: Unlock | null = null
     try {
@@ -130,6 +138,7 @@ export class Pool {
       return lease
     } catch (error) {
       leaveQueue?.()
+      this.#refuseWhenClosing()
       throw error
     } finally {
       this.#queueing -= 1
@@ -144,7 +153,7 @@ export class Pool {
     lease.end()
     try {
       const what = session.broken === null ? await session.reset() : null
-      if (what !== null) this.#context.events.emit('cleanup', { what, label: lease.describe().label })
+      if (what !== null) this.#context.events.tell('cleanup', { what, label: lease.describe().label })
     } catch {
       // What state it is in nobody knows, so nobody may have it.
       session.destroy()
@@ -152,7 +161,7 @@ export class Pool {
     this.#loans.delete(session)
     loan.leaveQueue?.()
     session.hold(false)
-    if (session.broken === null && !this.#closing) this.#putBack(session)
+    if (session.broken === null && !this.#closed.signal.aborted) this.#putBack(session)
     else this.#tarn.retire(session)
     this.#onLoanEnd?.()
   }
@@ -191,17 +200,27 @@ export class Pool {
     this.#refuseWhenClosing()
     // A database that is its one connection is there as long as that is.
     if (this.#context.dialect.isSingle) return
-    await this.#pingLane.ping(limits)
+    await this.#sideLane.ask(limits, (session) => session.ping())
+  }
+
+  /** Asks what became of a transaction whose connection was lost, until the server knows or `limits` run out. */
+  async outcomeOf(transactionId: string, limits: Limits): Promise<Outcome> {
+    for (;;) {
+      limits.check()
+      const outcome = await this.#sideLane.ask(limits, (session) => session.outcomeOf(transactionId))
+      if (outcome !== 'open') return outcome
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLIS))
+    }
   }
 
   /**
    * Closes every connection: the idle ones now, the others as they come back, and what is still out after the
-   * grace by force. Always resolves.
+   * grace by force. Always resolves, and waits no longer than `patienceMillis` for connections to be closed.
    *
    * @returns who had to be cut off
    */
-  async close(graceMillis: number): Promise<readonly Holder[]> {
-    this.#closing = true
+  async close(graceMillis: number, patienceMillis = CLOSE_PATIENCE_MILLIS): Promise<readonly Holder[]> {
+    this.#closed.abort()
     for (const waiter of this.#waiters) waiter.fail(this.#closingError())
     await this.#loansEnd(graceMillis)
     const stuck = this.holders()
@@ -212,9 +231,10 @@ export class Pool {
       this.#tarn.retire(session)
     }
     this.#loans.clear()
+    this.#connector.abandon()
     // Bounded, since a connection that is just being opened to a host that does not answer takes its time.
-    const patience = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_PATIENCE_MILLIS).unref())
-    await Promise.race([patience, Promise.all([this.#tarn.destroy(), this.#pingLane.close()])])
+    const patience = new Promise<void>((resolve) => setTimeout(resolve, patienceMillis))
+    await Promise.race([patience, Promise.all([this.#tarn.destroy(), this.#sideLane.close()])])
     return stuck
   }
 
@@ -249,7 +269,6 @@ export class Pool {
       }
       const stopWatching = limits.watch((expiry) => {
         const error = limits.error(expiry)
-        if (expiry.kind === 'late') this.#total.timedOut += 1
         waiter.fail(error)
       })
       this.#waiters.add(waiter)
@@ -287,7 +306,7 @@ export class Pool {
   /** A failure that may pass leaves the waiters where they are, until their time is up; any other ends their wait. */
   #connectFailed({ error, isTransient }: ConnectFailure, attempt: number): void {
     if (isTransient && this.#waiters.size > 0) {
-      this.#context.events.emit('connectRetry', { attempt, error })
+      this.#context.events.tell('connectRetry', { attempt, error })
       return
     }
     for (const waiter of this.#waiters) waiter.fail(error)
@@ -308,7 +327,7 @@ export class Pool {
   }
 
   #refuseWhenClosing(): void {
-    if (this.#closing) throw this.#closingError()
+    if (this.#closed.signal.aborted) throw this.#closingError()
   }
 
   #closingError(): NotConnectedError {
@@ -326,13 +345,22 @@ export class Pool {
           'The pool is not full: the server does not answer. Check its address and that it is running.',
       )
     }
+    const others = this.#queueing - 1
+    if (holders.length === 0) {
+      return new PoolTimeoutError(
+        `No turn to write to database '${this.#context.name}' came within ${waitMillis} ms: another Database of ` +
+          'this process, on the same file, has been writing all the time.',
+        holders,
+        others,
+      )
+    }
     return new PoolTimeoutError(
       `No connection to database '${this.#context.name}' became free within ${waitMillis} ms: ` +
-        `${holders.length} of ${size + maxOverflow} are in use and ${this.#queueing} wait. ` +
+        `${holders.length} of ${size + maxOverflow} are in use and ${others} others wait. ` +
         `The database may be quite well; the connections are held by:\n${list(holders)}\n` +
         'Look for slow queries and forgotten transactions among them first; then raise pool.size or maxOverflow.',
       holders,
-      this.#queueing,
+      others,
     )
   }
 }

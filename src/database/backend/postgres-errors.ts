@@ -157,7 +157,7 @@ function isHangUp(reason: string, error: unknown): boolean {
 
 /** Class 22 is about data, and quotes it: `invalid input syntax for type integer: "abc"`. */
 function withoutValues(error: ServerError): string {
-  return error.code.startsWith('22') ? error.message.replaceAll(/"[^"]*"/g, '"…"') : error.message
+  return error.code.startsWith('22') ? error.message.replace(/".*"/s, '"…"') : error.message
 }
 
 /** The key's columns are only in the detail: `Key (lower(email), tenant)=(…) already exists.` */

@@ -1,9 +1,10 @@
 /** One connection to PostgreSQL: pg's Client, watched so that it is never lent out in an unknown state. */
 import { connect as connectSocket, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
-import pg from 'pg'
+import type pg from 'pg'
 import { ConnectionError } from '../errors'
-import type { Cursor, Result, Row, Session, Statement } from './dialect'
+import type { Cursor, Outcome, Result, Row, Session, Statement } from './dialect'
+import { FirstRowQuery, IdentifiedQuery } from './postgres-queries'
 
 /** pg's Client with the parts that its types leave out. */
 export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection'> {
@@ -25,27 +26,20 @@ const PATIENCE_MILLIS = 5000
 /** Commands whose tag counts rows that they changed; that of SELECT counts rows that it read. */
 const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'COPY'])
 
+/** Statements that write, and so give their transaction an id. What a SELECT writes by a function goes unnoticed. */
+const WRITES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'CREATE', 'ALTER', 'DROP', 'TRUNCATE'])
+
+const DECLARABLE = new Set(['SELECT', 'VALUES', 'TABLE'])
+
+const PLAIN = { verb: '', isRead: false, hasReturning: false }
+
 let cursors = 0
-
-/** Stops after the first row: the server makes no more of them, and no second round trip is needed. */
-class FirstRowQuery extends pg.Query {
-  _getRows(connection: { execute(options: object): void; sync(): void }): void {
-    connection.execute({ portal: '', rows: 1 })
-    // Ends the portal as well: what is left of its rows is never asked for.
-    connection.sync()
-  }
-
-  /** pg's own would ask for more; the sync that was sent along answers it. */
-  handlePortalSuspended(): void {
-    this.isCut = true
-  }
-
-  isCut = false
-}
 
 export class PostgresSession implements Session {
   readonly raw: RawConnection
   #destroyed: Error | null = null
+  #transactionId: string | null = null
+  readonly #heldCursors = new Set<string>()
 
   constructor(raw: RawConnection) {
     this.raw = raw
@@ -63,42 +57,71 @@ export class PostgresSession implements Session {
     return status === 'T' || status === 'E'
   }
 
+  get transactionId(): string | null {
+    return this.#transactionId
+  }
+
   async run(statement: Statement): Promise<Result> {
-    const native = await this.#query(statement)
+    if (!this.inTransaction) this.#transactionId = null
+    const identifies =
+      this.#transactionId === null &&
+      WRITES.has(statement.facts.verb) &&
+      this.raw.getTransactionStatus() === 'T'
+    const native = await this.#query(statement, identifies)
     // Several statements in one text give several results; the last one counts, as in psql.
-    const last = Array.isArray(native) ? (native as pg.QueryResult[]).at(-1) : native
+    const results = Array.isArray(native) ? (native as pg.QueryResult[]) : [native]
+    if (identifies) this.#transactionId = textOf(results.pop())
+    const last = results.at(-1)
     const command = last?.command ?? ''
     return {
       rows: last?.rows ?? [],
       rowCount: CHANGES.has(command) ? (last?.rowCount ?? 0) : 0,
       lastInsertId: null,
       command,
-      forKnex: { response: native },
+      forKnex: { response: identifies ? last : native },
     }
   }
 
-  async #query(statement: Statement): Promise<pg.QueryResult> {
+  async #query(statement: Statement, identifies: boolean): Promise<pg.QueryResult> {
     const config = {
       ...statement.driverOptions,
       text: statement.sql,
       values: [...statement.bindings],
       ...(statement.asArrays === true && { rowMode: 'array' }),
     }
-    // The simple protocol, which pg chooses for a statement without values, knows no limit of rows.
+    // The simple protocol, which pg chooses for a statement without values, knows neither limits nor company.
     const extended = { ...config, queryMode: 'extended' }
-    const only = statement.take === 'first' && statement.facts.isRead
+    const takesFirst = statement.take === 'first' && statement.facts.isRead
     try {
       return await new Promise<pg.QueryResult>((resolve, reject) => {
         const callback = (error: Error | null, result: pg.QueryResult): void => {
           if (error) reject(error)
           else resolve(result)
         }
-        if (only) this.raw.query(new FirstRowQuery(extended, callback))
+        if (takesFirst) this.raw.query(new FirstRowQuery(extended, callback))
+        else if (identifies) this.raw.query(new IdentifiedQuery(extended, callback))
         else this.raw.query(config, callback)
       })
     } catch (error) {
       await this.#readyAgain()
       throw error
+    }
+  }
+
+  /** Asks what became of another session's transaction. https://www.postgresql.org/docs/current/functions-info.html */
+  async outcomeOf(transactionId: string): Promise<Outcome> {
+    const sql = 'SELECT txid_status($1::bigint) AS status'
+    const { rows } = await this.run({ sql, bindings: [transactionId], facts: PLAIN, take: 'all' })
+    switch ((rows[0] as { status: string | null } | undefined)?.status) {
+      case 'committed':
+        return 'committed'
+      case 'aborted':
+        return 'rolled back'
+      case 'in progress':
+        return 'open'
+      default:
+        // Too long ago for the server to remember.
+        return 'unknown'
     }
   }
 
@@ -124,36 +147,39 @@ export class PostgresSession implements Session {
   // A cursor of SQL, not of the protocol: the connection can run other statements between two reads, and its
   // savepoints come and go. Outside of a transaction it must be held, or it would end with its own statement.
   async openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
-    if (!statement.facts.isRead)
-      return buffered((await this.run({ ...statement, take: 'all' })).rows as Row[])
+    // EXPLAIN and SHOW, and what writes, cannot be declared as a cursor.
+    if (!statement.facts.isRead || !DECLARABLE.has(statement.facts.verb)) {
+      return buffered([...(await this.run({ ...statement, take: 'all' })).rows] as Row[])
+    }
     const name = `millpond_${(cursors += 1)}`
     const owns = alone && !this.inTransaction
-    const hold = owns || this.inTransaction ? '' : 'WITH HOLD '
+    const isHeld = !owns && !this.inTransaction
     if (owns) await this.#plain('BEGIN')
-    await this.run({
-      ...statement,
-      sql: `DECLARE ${name} NO SCROLL CURSOR ${hold}FOR ${statement.sql}`,
-      take: 'count',
-    })
+    try {
+      const sql = `DECLARE ${name} NO SCROLL CURSOR ${isHeld ? 'WITH HOLD ' : ''}FOR ${statement.sql}`
+      await this.run({ ...statement, sql, facts: PLAIN, take: 'count' })
+    } catch (error) {
+      if (owns && this.broken === null) await this.#plain('ROLLBACK')
+      throw error
+    }
+    if (isHeld) this.#heldCursors.add(name)
     return {
       read: async (count) => (await this.#plain(`FETCH ${count} FROM ${name}`)).rows as Row[],
-      close: async () => {
-        if (this.broken !== null) return
-        // A transaction that ended or failed has taken its cursor along.
-        if (owns) await this.#plain(this.raw.getTransactionStatus() === 'T' ? 'COMMIT' : 'ROLLBACK')
-        else if (hold !== '' || this.raw.getTransactionStatus() === 'T')
-          await this.#plain(`CLOSE ${name}`).catch(() => undefined)
-      },
+      close: () => this.#closeCursor(name, owns),
     }
   }
 
+  async #closeCursor(name: string, owns: boolean): Promise<void> {
+    if (this.broken !== null) return
+    const isHeld = this.#heldCursors.delete(name)
+    const isOpen = this.raw.getTransactionStatus() === 'T'
+    // A transaction that has ended or failed has taken its cursor along.
+    if (owns) await this.#plain(isOpen ? 'COMMIT' : 'ROLLBACK')
+    else if (isHeld || isOpen) await this.#plain(`CLOSE ${name}`)
+  }
+
   #plain(sql: string): Promise<Result> {
-    return this.run({
-      sql,
-      bindings: [],
-      facts: { verb: '', isRead: false, hasReturning: false },
-      take: 'all',
-    })
+    return this.run({ sql, bindings: [], facts: PLAIN, take: 'all' })
   }
 
   /**
@@ -201,9 +227,10 @@ export class PostgresSession implements Session {
   }
 
   async reset(): Promise<string | null> {
-    if (!this.inTransaction) return null
-    await this.#plain('ROLLBACK')
-    return 'an open transaction, which was rolled back'
+    const wasOpen = this.inTransaction
+    if (wasOpen) await this.#plain('ROLLBACK')
+    for (const name of this.#heldCursors) await this.#closeCursor(name, false)
+    return wasOpen ? 'an open transaction, which was rolled back' : null
   }
 
   hold(alive: boolean): void {
@@ -222,6 +249,12 @@ export class PostgresSession implements Session {
     await this.raw.end().catch(() => undefined)
     clearTimeout(timer)
   }
+}
+
+/** The one value of a result, whether its rows are objects or arrays. */
+function textOf(result: pg.QueryResult | undefined): string | null {
+  const row = result?.rows[0] as object | undefined
+  return row === undefined ? null : String(Object.values(row)[0])
 }
 
 function int32(value: number): Buffer {

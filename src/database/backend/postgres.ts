@@ -90,7 +90,8 @@ export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
     ssl: tls(url),
     // Off in pg by default: a dead peer would be noticed after minutes only.
     keepAlive: true,
-    connectionTimeoutMillis: settings.pool.acquireTimeoutMillis,
+    // As long as somebody may wait for it; pg takes 0 for no limit.
+    connectionTimeoutMillis: Math.min(Math.ceil(settings.pool.acquireTimeoutMillis), 2 ** 31 - 1),
     types,
   }
   return {

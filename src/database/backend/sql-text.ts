@@ -20,7 +20,7 @@ export interface ParsedSql {
   readonly names: readonly string[]
   /** A placeholder of another style that was found outside of literals, such as `?1` or `$1`. */
   readonly foreign: string | null
-  /** True when a second statement follows the first. The body of a CREATE (a trigger's, say) does not count. */
+  /** True when a second statement follows the first. Those in the body of a trigger or function do not count. */
   readonly isSeveral: boolean
   /** The keyword that says what the statement does, in capitals: SELECT, INSERT, BEGIN, … */
   readonly verb: string
@@ -36,6 +36,13 @@ const DOLLAR_TAG = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy
 /** What may stand in front of a colon that is no placeholder: a slice `a[x:y]`, a path, the second of `::`. */
 const JOINED = /[\p{L}\p{N}_$:\])"'`]/u
 
+/** What opens and closes the body of a trigger or function, in a CREATE. */
+const NESTS: Readonly<Record<string, number>> = { BEGIN: 1, CASE: 1, END: -1 }
+
+/** SQLite's pragmas that change the file when they are given a value, and those that do in any case. */
+const WRITING_PRAGMA =
+  /^(?:journal_mode|user_version|application_id|auto_vacuum|encoding|page_size|schema_version)\s*[=(]|^(?:wal_checkpoint|incremental_vacuum|optimize)/i
+
 const READS = new Set(['SELECT', 'VALUES', 'TABLE', 'SHOW', 'EXPLAIN'])
 // Without REPLACE, which is a function as well: the statement has INTO behind it.
 const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'INTO'])
@@ -49,6 +56,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
   const names = new Set<string>()
   const words: string[] = []
   let foreign: string | null = null
+  let depth = 0
   let isEnded = false
   let isSeveral = false
   let start = 0
@@ -77,8 +85,9 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
     }
     const word = matchAt(WORD, sql, at)
     if (word !== null) {
-      isSeveral ||= isEnded && words[0] !== 'CREATE'
+      isSeveral ||= isEnded
       words.push(word.toUpperCase())
+      depth = Math.max(0, depth + (words[0] === 'CREATE' ? (NESTS[words.at(-1) ?? ''] ?? 0) : 0))
       at += word.length
       continue
     }
@@ -88,11 +97,25 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
       at += other.length
       continue
     }
-    isEnded ||= sql[at] === ';' && words.length > 0
+    isEnded ||= sql[at] === ';' && words.length > 0 && depth === 0
     at += 1
   }
   segments.push({ text: sql.slice(start) })
   return { segments, names: [...names], foreign, isSeveral, ...classify(words, sql) }
+}
+
+/** The same statement with NULL for every placeholder of the driver: for asking about it without running it. */
+export function withoutPlaceholders(sql: string, lexicon: Lexicon): string {
+  let result = ''
+  let at = 0
+  while (at < sql.length) {
+    const end = skipOpaque(sql, at, lexicon)
+    const placeholder = end > at ? null : matchAt(lexicon.foreign, sql, at)
+    const next = end > at ? end : at + (placeholder?.length ?? 1)
+    result += placeholder === null ? sql.slice(at, next) : 'NULL'
+    at = next
+  }
+  return result
 }
 
 function classify(
@@ -102,7 +125,8 @@ function classify(
   const first = words[0] ?? ''
   const main =
     first === 'WITH' ? (words.find((word) => CHANGES.has(word) && word !== 'INTO') ?? 'SELECT') : first
-  const isPragmaRead = first === 'PRAGMA' && !/[=(]/.test(sql)
+  const isPragmaRead =
+    first === 'PRAGMA' && !WRITING_PRAGMA.test(sql.replace(/^[^]*?pragma\s+(?:\w+\.)?/i, ''))
   const isExplained = first === 'EXPLAIN' && words.includes('ANALYZE')
   const locks = words.some(
     (word, index) => word === 'FOR' && /^(UPDATE|NO|SHARE|KEY)$/.test(words[index + 1] ?? ''),

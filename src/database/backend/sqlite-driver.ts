@@ -8,6 +8,8 @@ export type RawConnection = sqlite3.Database
 export interface OpenCursor {
   readonly prepared: sqlite3.Statement
   isAtEnd: boolean
+  /** The temporary table that it reads from, if it has one. */
+  readonly table: string | null
 }
 
 const CHANGES = new Set(['INSERT', 'REPLACE', 'UPDATE', 'DELETE'])
@@ -17,26 +19,41 @@ export function send(raw: RawConnection, statement: Statement): Promise<Result> 
   return take === 'count' && !facts.hasReturning ? sendForCount(raw, statement) : sendForRows(raw, statement)
 }
 
-function sendForCount(raw: RawConnection, { sql, bindings, facts }: Statement): Promise<Result> {
+async function sendForCount(raw: RawConnection, statement: Statement): Promise<Result> {
+  const { sql, facts } = statement
+  const isInsert = facts.verb === 'INSERT' || facts.verb === 'REPLACE'
+  // A SELECT may give rows without end, whose ids are not to be held in memory.
+  if (!isInsert || /\bselect\b/i.test(sql)) return run(raw, statement)
+  try {
+    const asked = { ...statement, sql: `${sql.replace(/[\s;]+$/, '')}\nRETURNING rowid AS id` }
+    const { rows } = await sendForRows(raw, asked)
+    const lastInsertId = (rows.at(-1) as { id: number } | undefined)?.id ?? null
+    return counted(facts.verb, rows.length, lastInsertId)
+  } catch (error) {
+    // A table without rowids, or one that cannot return anything, has no id to tell.
+    if (!(error instanceof Error) || !/no such column: rowid|RETURNING|syntax error/i.test(error.message))
+      throw error
+    return { ...(await run(raw, statement)), lastInsertId: null }
+  }
+}
+
+function run(raw: RawConnection, { sql, bindings, facts }: Statement): Promise<Result> {
   return new Promise((resolve, reject) => {
     raw.run(sql, [...bindings], function (this: sqlite3.RunResult, error: Error | null) {
       if (error) {
         reject(error)
         return
       }
-      // The driver's figures are those of the last INSERT or UPDATE, however long ago it was.
+      // The driver's figures are those of the last statement that changed something, however long ago it was.
       const rowCount = CHANGES.has(facts.verb) ? this.changes : 0
-      const isInsert = facts.verb === 'INSERT' || facts.verb === 'REPLACE'
-      const lastInsertId = isInsert && rowCount > 0 ? this.lastID : null
-      resolve({
-        rows: [],
-        rowCount,
-        lastInsertId,
-        command: facts.verb,
-        forKnex: { response: [], context: this },
-      })
+      resolve(counted(facts.verb, rowCount, facts.verb === 'INSERT' && rowCount > 0 ? this.lastID : null))
     })
   })
+}
+
+function counted(command: string, rowCount: number, lastInsertId: number | null): Result {
+  const context = { changes: rowCount, lastID: lastInsertId ?? 0 }
+  return { rows: [], rowCount, lastInsertId, command, forKnex: { response: [], context } }
 }
 
 function sendForRows(
@@ -74,11 +91,38 @@ export function exec(raw: RawConnection, sql: string): Promise<void> {
   })
 }
 
-export function openCursor(raw: RawConnection, statement: Statement): Promise<OpenCursor> {
+let tables = 0
+
+/**
+ * Opens a cursor. `isStable` makes it read from a copy of the result: SQLite's own would see rows that are written
+ * while it is read, and a loop that inserts into the table it reads would never end.
+ */
+export async function openCursor(
+  raw: RawConnection,
+  statement: Statement,
+  isStable: boolean,
+): Promise<OpenCursor> {
+  if (!isStable) return { prepared: await prepare(raw, statement), isAtEnd: false, table: null }
+  const table = `temp.millpond_cursor_${(tables += 1)}`
+  await run(raw, {
+    ...statement,
+    sql: `CREATE TEMP TABLE ${table.slice('temp.'.length)} AS ${statement.sql}`,
+  })
+  const prepared = await prepare(raw, { ...statement, sql: `SELECT * FROM ${table}`, bindings: [] })
+  return { prepared, isAtEnd: false, table }
+}
+
+export async function closeCursor(raw: RawConnection, { prepared, table }: OpenCursor): Promise<void> {
+  await new Promise((resolve) => prepared.finalize(resolve))
+  // It may be gone already, with a savepoint that was rolled back.
+  if (table !== null) await exec(raw, `DROP TABLE IF EXISTS ${table}`)
+}
+
+function prepare(raw: RawConnection, { sql, bindings }: Statement): Promise<sqlite3.Statement> {
   return new Promise((resolve, reject) => {
-    const prepared = raw.prepare(statement.sql, [...statement.bindings], (error: Error | null) => {
+    const prepared = raw.prepare(sql, [...bindings], (error: Error | null) => {
       if (error) reject(error)
-      else resolve({ prepared, isAtEnd: false })
+      else resolve(prepared)
     })
   })
 }

@@ -3,52 +3,63 @@ import { ConnectionError, QueryError } from '../errors'
 import { Limits } from '../limits'
 import type { Mutex, Unlock } from '../mutex'
 import type { Cursor, Result, Row, Session, Statement } from './dialect'
-import { exec, type OpenCursor, openCursor, type RawConnection, readRows, send } from './sqlite-driver'
+import { type ColumnNames, withDistinctColumns } from './sqlite-columns'
+import {
+  closeCursor,
+  exec,
+  type OpenCursor,
+  openCursor,
+  type RawConnection,
+  readRows,
+  send,
+} from './sqlite-driver'
 
-/** The two queues of a file's writers: one to take a connection, one to write. */
-export interface WriteTurns {
+/** What the connections to one file share. */
+export interface SqliteFile {
+  /** One at a time takes a connection in order to write, … */
   readonly door: Mutex
+  /** … and one at a time writes. */
   readonly writer: Mutex
+  readonly columns: ColumnNames
+  readonly isMemory: boolean
 }
 
 const BUSY_TIMEOUT_MILLIS = 5000
 const STRIKE_EVERY_MILLIS = 5
 const ENDS = new Set(['COMMIT', 'END', 'ROLLBACK'])
+const SCHEMA_CHANGES = new Set(['CREATE', 'ALTER', 'DROP', 'ROLLBACK', 'ATTACH', 'DETACH'])
 
-/** After these SQLite may have rolled the whole transaction back: https://www.sqlite.org/lang_transaction.html */
-const MAY_ROLL_BACK = /^SQLITE_(FULL|IOERR|NOMEM|BUSY|INTERRUPT|ABORT|CORRUPT)/
-
-export async function openSession(
-  raw: RawConnection,
-  turns: WriteTurns,
-  isMemory: boolean,
-): Promise<Session> {
+export async function openSession(raw: RawConnection, file: SqliteFile): Promise<Session> {
   // Parallel statements on one connection block the event loop: TryGhost/node-sqlite3#1394.
   raw.serialize()
-  const session = new SqliteSession(raw, turns)
   // First of all how long to wait: switching to WAL may already find the file locked.
-  await session.pragma(`busy_timeout = ${BUSY_TIMEOUT_MILLIS}`)
-  if (!isMemory) await session.pragma('journal_mode = WAL')
-  await session.pragma('synchronous = NORMAL')
-  await session.pragma('foreign_keys = ON')
-  return session
+  await exec(raw, `PRAGMA busy_timeout = ${BUSY_TIMEOUT_MILLIS}`)
+  if (!file.isMemory) await exec(raw, 'PRAGMA journal_mode = WAL')
+  await exec(raw, 'PRAGMA synchronous = NORMAL')
+  await exec(raw, 'PRAGMA foreign_keys = ON')
+  return new SqliteSession(raw, file)
 }
 
 class SqliteSession implements Session {
   readonly raw: RawConnection
-  readonly #turns: WriteTurns
+  // A file has no connection that could be lost between a COMMIT and its answer.
+  readonly transactionId = null
+  readonly #file: SqliteFile
   readonly #cursors = new Set<OpenCursor>()
   #broken: Error | null = null
+  #isShut = false
   #running = false
+  #isReadOnly = false
   /** `lost`: SQLite has rolled it back by itself, and nobody who works in it knows yet. */
   #transaction: 'none' | 'open' | 'lost' = 'none'
+  /** Opened by a SAVEPOINT without a BEGIN, so that its RELEASE is a COMMIT. */
+  #isBare = false
   #endWriting: Unlock | null = null
   #waiting: AbortController | null = null
-  #isOpen = true
 
-  constructor(raw: RawConnection, turns: WriteTurns) {
+  constructor(raw: RawConnection, file: SqliteFile) {
     this.raw = raw
-    this.#turns = turns
+    this.#file = file
   }
 
   get broken(): Error | null {
@@ -59,6 +70,10 @@ class SqliteSession implements Session {
     return this.#transaction !== 'none'
   }
 
+  outcomeOf(): Promise<'unknown'> {
+    return Promise.resolve('unknown')
+  }
+
   async run(statement: Statement): Promise<Result> {
     const { verb, isRead } = statement.facts
     const endsAll = ENDS.has(verb) && !/\bTO\b/i.test(statement.sql)
@@ -66,13 +81,15 @@ class SqliteSession implements Session {
     this.#running = true
     try {
       if (!isRead && !endsAll && !/^BEGIN\s+DEFERRED/i.test(statement.sql)) await this.#startWriting()
-      const result = await send(this.raw, verb === 'BEGIN' ? immediate(statement) : statement)
-      if (verb === 'BEGIN' || verb === 'SAVEPOINT') this.#transaction = 'open'
-      if (endsAll) this.#transaction = 'none'
+      const result = await send(this.raw, await this.#prepared(statement))
+      await this.#follow(statement, endsAll)
       return result
     } catch (error) {
-      if (this.#transaction === 'open' && error instanceof Error && MAY_ROLL_BACK.test(error.message))
-        await this.#probe()
+      // It may have rolled the whole transaction back: https://www.sqlite.org/lang_transaction.html, section 3.
+      if (this.#transaction === 'open' && !(await this.#isOpen())) {
+        this.#transaction = 'lost'
+        this.#stopWriting()
+      }
       throw error
     } finally {
       this.#running = false
@@ -80,12 +97,60 @@ class SqliteSession implements Session {
     }
   }
 
+  /** The statement as the driver is to have it. */
+  async #prepared(statement: Statement): Promise<Statement> {
+    const { sql, facts, asArrays } = statement
+    if (facts.verb === 'BEGIN') return { ...statement, sql: immediate(sql) }
+    if (asArrays !== true || !facts.isRead) return statement
+    const names = await this.#file.columns.of(this.raw, sql, this.#isReadOnly)
+    return names === null ? statement : { ...statement, sql: withDistinctColumns(sql, names) }
+  }
+
+  /** Keeps up with what a statement has done to the session. */
+  async #follow({ sql, facts: { verb } }: Statement, endsAll: boolean): Promise<void> {
+    if (SCHEMA_CHANGES.has(verb)) this.#file.columns.forget()
+    const queryOnly = verb === 'PRAGMA' ? /\bquery_only\s*=\s*(\w+)/i.exec(sql)?.[1] : undefined
+    if (queryOnly !== undefined) this.#isReadOnly = /^(?:on|1|true|yes)$/i.test(queryOnly)
+    if (endsAll) {
+      this.#transaction = 'none'
+    } else if (this.#transaction === 'none' && (verb === 'BEGIN' || verb === 'SAVEPOINT')) {
+      this.#transaction = 'open'
+      this.#isBare = verb === 'SAVEPOINT'
+    } else if (this.#isBare && verb === 'RELEASE' && !(await this.#isOpen())) {
+      this.#transaction = 'none'
+    }
+  }
+
+  /** There is no call that says whether a transaction is open, but BEGIN fails if one is. */
+  async #isOpen(): Promise<boolean> {
+    try {
+      await exec(this.raw, 'BEGIN DEFERRED')
+    } catch {
+      return true
+    }
+    await exec(this.raw, 'ROLLBACK')
+    return false
+  }
+
+  /** As PostgreSQL does in an aborted transaction: nothing runs, and whatever ends it is answered by ROLLBACK. */
+  #answerLost({ sql, facts: { verb } }: Statement, endsAll: boolean): Result {
+    if (!endsAll && verb !== 'ROLLBACK' && verb !== 'RELEASE') {
+      throw new QueryError(
+        'The transaction was rolled back by SQLite because of an earlier error, so nothing runs in it any more.',
+        sql,
+      )
+    }
+    if (endsAll) this.#transaction = 'none'
+    const forKnex = { response: [], context: {} }
+    return { rows: [], rowCount: 0, lastInsertId: null, command: 'ROLLBACK', forKnex }
+  }
+
   /** The writer's turn lasts as long as its transaction, or else as its statement. */
   async #startWriting(): Promise<void> {
     if (this.#endWriting !== null) return
     this.#waiting = new AbortController()
     try {
-      this.#endWriting = await this.#turns.writer.lock(Limits.none.and(this.#waiting.signal))
+      this.#endWriting = await this.#file.writer.lock(Limits.until(this.#waiting.signal))
     } finally {
       this.#waiting = null
     }
@@ -96,52 +161,18 @@ class SqliteSession implements Session {
     this.#endWriting = null
   }
 
-  /** There is no call that says whether a transaction is open, but BEGIN fails if one is. */
-  async #probe(): Promise<void> {
-    try {
-      await exec(this.raw, 'BEGIN DEFERRED')
-    } catch {
-      return
-    }
-    await exec(this.raw, 'ROLLBACK')
-    this.#transaction = 'lost'
-    this.#stopWriting()
-  }
-
-  /** As PostgreSQL does in an aborted transaction: nothing runs, and COMMIT is answered by ROLLBACK. */
-  #answerLost(statement: Statement, endsAll: boolean): Result {
-    if (!endsAll) {
-      throw new QueryError(
-        'The transaction was rolled back by SQLite because of an earlier error, so nothing runs in it any more.',
-        statement.sql,
-      )
-    }
-    this.#transaction = 'none'
-    return {
-      rows: [],
-      rowCount: 0,
-      lastInsertId: null,
-      command: 'ROLLBACK',
-      forKnex: { response: [], context: {} },
-    }
-  }
-
-  pragma(text: string): Promise<void> {
-    return exec(this.raw, `PRAGMA ${text}`)
-  }
-
   async openCursor(statement: Statement): Promise<Cursor> {
     if (!statement.facts.isRead) {
       const rows = [...(await this.run({ ...statement, take: 'all' })).rows] as Row[]
       return { read: (count) => Promise.resolve(rows.splice(0, count)), close: () => Promise.resolve() }
     }
-    const cursor = await openCursor(this.raw, statement)
+    const isStable = this.#transaction === 'open' && !this.#isReadOnly
+    const cursor = await openCursor(this.raw, statement, isStable)
     this.#cursors.add(cursor)
     return {
       read: (count) => this.#read(cursor, count),
       close: async () => {
-        if (!this.#cursors.delete(cursor)) return
-        await new Promise((resolve) => cursor.prepared.finalize(resolve))
+        if (this.#cursors.delete(cursor)) await closeCursor(this.raw, cursor)
       },
     }
   }
@@ -177,13 +208,19 @@ class SqliteSession implements Session {
   }
 
   async reset(): Promise<string | null> {
-    for (const cursor of this.#cursors) cursor.prepared.finalize()
-    this.#cursors.clear()
-    if (!this.inTransaction) return null
+    // In memory there is one connection for all, and a cursor on it takes turns with them.
+    const abandoned = this.#file.isMemory ? [] : [...this.#cursors]
+    for (const cursor of abandoned) {
+      this.#cursors.delete(cursor)
+      await closeCursor(this.raw, cursor)
+    }
+    const wasOpen = this.inTransaction
     if (this.#transaction === 'open') await exec(this.raw, 'ROLLBACK')
     this.#transaction = 'none'
+    if (this.#isReadOnly) await exec(this.raw, 'PRAGMA query_only = OFF')
+    this.#isReadOnly = false
     this.#stopWriting()
-    return 'an open transaction, which was rolled back'
+    return wasOpen ? 'an open transaction, which was rolled back' : null
   }
 
   // A file that is open does not keep Node running.
@@ -198,16 +235,14 @@ class SqliteSession implements Session {
   }
 
   async close(): Promise<void> {
-    if (this.#broken !== null && !this.#isOpen) return
     this.#broken ??= new ConnectionError('The connection was closed.')
     await this.#shut()
   }
 
   async #shut(): Promise<void> {
-    if (!this.#isOpen) return
-    this.#isOpen = false
-    for (const cursor of this.#cursors) cursor.prepared.finalize()
-    this.#cursors.clear()
+    if (this.#isShut) return
+    this.#isShut = true
+    this.#finalizeCursors()
     // Queued behind whatever still runs; SQLite rolls an open transaction back as it closes.
     await new Promise<void>((resolve) => {
       this.raw.close(() => {
@@ -216,11 +251,14 @@ class SqliteSession implements Session {
     })
     this.#stopWriting()
   }
+
+  #finalizeCursors(): void {
+    for (const cursor of this.#cursors) cursor.prepared.finalize()
+    this.#cursors.clear()
+  }
 }
 
-/** A bare BEGIN, such as Knex's own, is a BEGIN IMMEDIATE here: it is there to write, or it would not be there. */
-function immediate(statement: Statement): Statement {
-  return /^\s*BEGIN(\s+TRANSACTION)?\s*;?\s*$/i.test(statement.sql)
-    ? { ...statement, sql: 'BEGIN IMMEDIATE' }
-    : statement
+/** A bare BEGIN, such as Knex's own, is there to write, or it would not be there. */
+function immediate(sql: string): string {
+  return /^\s*BEGIN(\s+TRANSACTION)?\s*;?\s*$/i.test(sql) ? 'BEGIN IMMEDIATE' : sql
 }

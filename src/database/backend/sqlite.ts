@@ -18,43 +18,58 @@ import { Mutex } from '../mutex'
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure, Dialect } from './dialect'
 import type { RawConnection } from './sqlite-driver'
-import { openSession, type WriteTurns } from './sqlite-session'
+import { openSession, type SqliteFile } from './sqlite-session'
+import type { Lexicon } from './sql-text'
+import { ColumnNames } from './sqlite-columns'
+
+const LEXICON: Lexicon = { dollarQuotes: false, bracketNames: true, foreign: /\?\d*|[$@][A-Za-z0-9_]+/y }
 
 /**
  * SQLite takes one writer at a time, and its own way of waiting, a busy handler, sleeps in one of libuv's four
  * threads: a few waiters there, and the writer that they wait for cannot run its next statement. So writers wait
  * here instead, and all Databases of this process on one file share the queue.
  */
-const turnsByFile = new Map<string, WriteTurns>()
+const files = new Map<string, SqliteFile>()
 
-function turnsFor(url: DatabaseURL): WriteTurns {
-  const file = url.isMemory ? null : resolve(url.database)
-  const turns = (file === null ? undefined : turnsByFile.get(file)) ?? {
+function fileOf(url: DatabaseURL): SqliteFile {
+  const path = url.isMemory ? null : resolve(url.database)
+  const known = path === null ? undefined : files.get(path)
+  if (known !== undefined) return known
+  const file = {
     door: new Mutex(),
     writer: new Mutex(),
+    columns: new ColumnNames(LEXICON),
+    isMemory: url.isMemory,
   }
-  if (file !== null) turnsByFile.set(file, turns)
-  return turns
+  if (path !== null) files.set(path, file)
+  return file
 }
 
+/** SQLite takes 32 766 placeholders in one statement; a list of this length is bound as one JSON text. */
+const LONG_LIST = 1000
+
 export function sqlite(url: DatabaseURL): Dialect {
-  const turns = turnsFor(url)
+  const file = fileOf(url)
   return {
     name: 'sqlite',
     isSingle: url.isMemory,
     errorAbortsTransaction: false,
-    lexicon: { dollarQuotes: false, bracketNames: true, foreign: /\?\d*|[$@][A-Za-z0-9_]+/y },
+    lexicon: LEXICON,
 
     // Numbered, so that a name that occurs twice is bound once.
-    placeholder: (n) => `?${n}`,
-    writeList: (before, _isNegated, values, bind) => before + values.map(bind).join(', '),
+    placeholder: (n, value) => (isBeyondNumbers(value) ? `CAST(?${n} AS INTEGER)` : `?${n}`),
+    writeList(before, _isNegated, values, bind) {
+      const isLong = values.length > LONG_LIST && values.every(isJsonScalar)
+      if (!isLong) return before + values.map(bind).join(', ')
+      return `${before}SELECT value FROM json_each(${bind(JSON.stringify(values))})`
+    },
     toDriver,
     toDriverFromBuilder: (value) => (isDocument(value) ? JSON.stringify(value) : toDriver(value)),
 
     Client: knex({ client: 'sqlite3', useNullAsDefault: true }).client.constructor as typeof Knex.Client,
     knexName: 'sqlite3',
     knexConfig: () => knexConfig(url),
-    open: (raw) => openSession(raw as RawConnection, turns, url.isMemory),
+    open: (raw) => openSession(raw as RawConnection, file),
 
     // A transaction that is going to write says so at once: the change from reader to writer half-way fails with
     // SQLITE_BUSY without waiting. Isolation is always serializable, whatever less was asked for.
@@ -63,7 +78,7 @@ export function sqlite(url: DatabaseURL): Dialect {
         ? { open: ['PRAGMA query_only = ON', 'BEGIN DEFERRED'], close: ['PRAGMA query_only = OFF'] }
         : { open: ['BEGIN IMMEDIATE'], close: [] },
     // One at a time takes a connection in order to write; the others wait without holding one.
-    admitWriter: (limits) => turns.door.lock(limits),
+    admitWriter: (limits) => file.door.lock(limits),
 
     translate,
     translateConnect(error): ConnectFailure {
@@ -85,14 +100,23 @@ export function knexConfig(url: DatabaseURL): Knex.Config {
   return { connection: { filename: url.database }, useNullAsDefault: true }
 }
 
+function isJsonScalar(value: unknown): boolean {
+  return typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value))
+}
+
 function isDocument(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !(value instanceof Date) && !ArrayBuffer.isView(value)
+}
+
+/** Bound as text, since the driver knows no larger integers than JavaScript's numbers hold exactly. */
+function isBeyondNumbers(value: unknown): boolean {
+  return typeof value === 'bigint' && !Number.isSafeInteger(Number(value))
 }
 
 /** The driver stores NULL for a BigInt and a rounded number for a Date, without a word: neither may reach it. */
 function toDriver(value: unknown): unknown {
   if (value === undefined) throw new Error('is undefined. Give null for NULL.')
-  if (typeof value === 'bigint') return value.toString()
+  if (typeof value === 'bigint') return isBeyondNumbers(value) ? value.toString() : Number(value)
   if (typeof value === 'number' && Number.isNaN(value))
     throw new Error('is NaN, which SQLite stores as NULL.')
   if (typeof value === 'function' || typeof value === 'symbol')

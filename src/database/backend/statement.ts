@@ -45,6 +45,11 @@ export class Compiler {
    * @throws ConfigurationError when the query is none, or is bound to a transaction of Knex's own
    */
   compile(query: Query, values: Values | undefined, take: Take): Statement | KnexProgram {
+    if (values !== undefined && (typeof values !== 'object' || values === null || Array.isArray(values))) {
+      throw new ConfigurationError(
+        `Values are an object with a property for each :name, got ${describe(values)}.`,
+      )
+    }
     if (typeof query === 'string') return this.#fromText(query, values, take)
     if (query instanceof SqlQuery) {
       refuseValues(values, 'a sql`…` query')
@@ -99,10 +104,10 @@ export class Compiler {
       throw new BindError(`The values do not match the statement: ${mismatch(missing, extra)}.`, text)
     }
     const bindings: unknown[] = []
-    const numbers = new Map<string, number>()
+    const placeholders = new Map<string, string>()
     const add = (name: string, value: unknown): string => {
       bindings.push(this.#toDriver(name, value, text))
-      return this.#dialect.placeholder(bindings.length)
+      return this.#dialect.placeholder(bindings.length, value)
     }
     let sql = ''
     for (const segment of parsed.segments) {
@@ -115,13 +120,10 @@ export class Compiler {
         sql = this.#dialect.writeList(sql, segment.isNegated, value, (element) => add(segment.name, element))
         continue
       }
-      const number = numbers.get(segment.name)
-      if (number !== undefined) {
-        sql += this.#dialect.placeholder(number)
-        continue
-      }
-      sql += add(segment.name, value)
-      numbers.set(segment.name, bindings.length)
+      // A name that occurs again is bound once.
+      const placeholder = placeholders.get(segment.name) ?? add(segment.name, value)
+      placeholders.set(segment.name, placeholder)
+      sql += placeholder
     }
     return { sql, bindings, facts: parsed, ...take }
   }

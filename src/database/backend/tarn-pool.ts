@@ -20,6 +20,13 @@ export interface TarnPoolOptions {
 /** Beyond every timeout that our own code sets: tarn's timers are only there as a backstop. */
 const BACKSTOP_MILLIS = 10_000
 
+/** Node fires timers above this at once. */
+const LONGEST_TIMER_MILLIS = 2 ** 31 - 1
+
+function backstop(millis: number): number {
+  return Math.min(Math.ceil(millis) + BACKSTOP_MILLIS, LONGEST_TIMER_MILLIS)
+}
+
 export class TarnPool extends knex.KnexPool<Session> {
   readonly #size: number
   readonly #isExpired: (session: Session) => boolean
@@ -32,10 +39,10 @@ export class TarnPool extends knex.KnexPool<Session> {
       destroy: options.destroy,
       // tarn awaits the answer, whatever its types say (tarn/dist/Pool.js, _validateResource).
       validate: options.validate as unknown as (session: Session) => boolean,
-      acquireTimeoutMillis: options.acquireTimeoutMillis + BACKSTOP_MILLIS,
-      createTimeoutMillis: options.acquireTimeoutMillis + BACKSTOP_MILLIS,
-      // tarn refuses Infinity.
-      idleTimeoutMillis: Math.min(options.idleTimeoutMillis, Number.MAX_SAFE_INTEGER),
+      acquireTimeoutMillis: backstop(options.acquireTimeoutMillis),
+      createTimeoutMillis: backstop(options.acquireTimeoutMillis),
+      // tarn takes whole numbers only, and no Infinity.
+      idleTimeoutMillis: Math.min(Math.ceil(options.idleTimeoutMillis), Number.MAX_SAFE_INTEGER),
       reapIntervalMillis: 1000,
       createRetryIntervalMillis: 50,
       // Our pool tells its waiters itself: tarn rejects the first one while it still stands in the queue, where a
