@@ -3,9 +3,8 @@ import type { Backend } from './backend/backend'
 import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { TransactionError } from './errors'
-import { Held } from './held'
+import { Held, type Opening } from './held'
 import { Limits } from './limits'
-import type { Hook } from './hooks'
 import type { Connection, Transaction, TransactionOptions } from './queryable'
 import { OpenTransaction } from './transaction'
 import { type Reading, Verbs, type Work } from './verbs'
@@ -18,7 +17,7 @@ export class HeldConnection extends Held implements Connection {
   #state: 'open' | 'ending' | 'released' = 'open'
 
   constructor(backend: Backend, key: object, pool: Pool | null, lease: Lease) {
-    super({ backend, key, parent: null, lease, isHandle: false })
+    super({ backend, key, parent: null, lease }, false, null)
     this.#pool = pool
   }
 
@@ -36,13 +35,8 @@ export class HeldConnection extends Held implements Connection {
 
   protected override readonly mayRetry = true
 
-  protected override openTransaction(
-    options: TransactionOptions,
-    limits: Limits,
-    isHandle: boolean,
-    after: (hooks: readonly Hook[]) => Promise<void>,
-  ): Promise<OpenTransaction> {
-    return OpenTransaction.open(this, options, limits, isHandle, after)
+  protected override open(opening: Opening): Promise<OpenTransaction> {
+    return OpenTransaction.open(this, opening)
   }
 
   async release(): Promise<void> {

@@ -3,13 +3,15 @@ import { inspect } from 'node:util'
 import type { Knex } from 'knex'
 import { type Backend, createBackend } from './backend/backend'
 import type { Lease } from './backend/lease'
-import type { PoolStats } from './backend/pool'
+import { noStats, type PoolStats } from './backend/pool-stats'
+import { beginBorrowed, type BorrowedFrom, withBorrowed } from './borrowed'
 import { HeldConnection, JoinedConnection } from './connection'
 import { type Holder, TransactionError } from './errors'
 import { type DatabaseEvents, Events } from './events'
 import { ForcedRollback } from './forced-rollback'
 import { Held } from './held'
-import { followedBy, type Hook, runHooks } from './hooks'
+import { followedBy, type Hook } from './hooks'
+import { readingFrom } from './lent-reading'
 import { Lifecycle } from './lifecycle'
 import { Limits } from './limits'
 import type { BackendOptions } from './options'
@@ -127,7 +129,7 @@ export class Database extends Verbs implements AsyncDisposable {
     const bound = this.#bound()
     if (bound instanceof HeldConnection) return work(bound)
     if (bound !== null) return work(new JoinedConnection(bound))
-    return this.#withConnection(Limits.of(undefined, ''), false, (connection) =>
+    return withBorrowed(this.#lender, Limits.of(undefined, ''), false, (connection) =>
       runBound(this, connection, () => work(connection)),
     )
   }
@@ -154,7 +156,7 @@ export class Database extends Verbs implements AsyncDisposable {
       () => null,
       after,
       () =>
-        this.#withConnection(limits, options.readOnly !== true, (connection) =>
+        withBorrowed(this.#lender, limits, options.readOnly !== true, (connection) =>
           connection.transactionBefore(after, work, options, limits),
         ),
     )
@@ -165,18 +167,7 @@ export class Database extends Verbs implements AsyncDisposable {
     if (bound !== null) return bound.begin(options)
     checkedTransaction(options)
     const limits = limitsOf(options)
-    const pool = this.#life.pool
-    const lease = await pool.lend(limits, options.readOnly !== true)
-    const connection = new HeldConnection(this.backend, this, pool, lease)
-    try {
-      return await connection.beginThen(options, limits, async (hooks) => {
-        await connection.release()
-        await runHooks(this, null, hooks)
-      })
-    } catch (error) {
-      await connection.release()
-      throw error
-    }
+    return beginBorrowed(this.#lender, options, limits)
   }
 
   /**
@@ -229,10 +220,7 @@ export class Database extends Verbs implements AsyncDisposable {
 
   /** The pool's figures at this moment. */
   stats(): PoolStats {
-    const { size, maxOverflow } = this.backend.settings.pool
-    return this.#life.current?.stats() ?? {
-      size, maxOverflow, used: 0, idle: 0, creating: 0, waiting: 0, acquired: 0, waited: 0, timedOut: 0, created: 0, retired: 0,
-    } // prettier-ignore
+    return this.#life.current?.stats() ?? noStats(this.backend.settings.pool)
   }
 
   /** Who has a connection now, longest first. */
@@ -275,37 +263,11 @@ export class Database extends Verbs implements AsyncDisposable {
   protected override reading(limits: Limits): Reading {
     const bound = this.#bound()
     if (bound !== null) return bound.reading(limits)
-    if (this.backend.dialect.isSingle) {
-      // With one connection for everybody, each piece takes it anew, so that others have their turn in between.
-      return { alone: false, use: (work) => this.use(limits, true, work), release: () => Promise.resolve() }
-    }
-    const pool = this.#life.pool
-    let lease: Lease | undefined
-    return {
-      alone: true,
-      use: async (work) => work((lease ??= await pool.lend(limits, false)), limits),
-      release: async () => {
-        if (lease !== undefined) await pool.release(lease)
-      },
-    }
+    return readingFrom(this.#life.pool, this.backend.dialect.isSingle, limits)
   }
 
-  async #withConnection<T>(
-    limits: Limits,
-    writes: boolean,
-    work: (held: HeldConnection) => Promise<T>,
-  ): Promise<T> {
-    const pool = this.#life.pool
-    const connection = new HeldConnection(this.backend, this, pool, await pool.lend(limits, writes))
-    let result: T
-    try {
-      result = await work(connection)
-    } catch (error) {
-      await connection.release()
-      throw error
-    }
-    await connection.finish()
-    return result
+  get #lender(): BorrowedFrom {
+    return { backend: this.backend, key: this, pool: this.#life.pool }
   }
 
   /** What queries run in here: the transaction or connection of this scope, if it has one. */

@@ -4,7 +4,7 @@ import type { Pool } from './backend/pool'
 import { HeldConnection } from './connection'
 import type { Held } from './held'
 import { Limits } from './limits'
-import { OpenTransaction } from './transaction'
+import { OpenTransaction, unlimited } from './transaction'
 import type { Work } from './verbs'
 
 export class ForcedRollback {
@@ -39,9 +39,7 @@ export class ForcedRollback {
   async use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T> {
     const { backend } = this.#transaction
     if (!backend.dialect.errorAbortsTransaction) return this.#transaction.use(limits, isRead, work)
-    const savepoint = await OpenTransaction.open(this.#transaction, {}, limits, false, () =>
-      Promise.resolve(),
-    )
+    const savepoint = await OpenTransaction.open(this.#transaction, unlimited(limits))
     let result: T
     try {
       result = await savepoint.use(limits, isRead, work)

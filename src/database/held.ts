@@ -10,6 +10,27 @@ import { withRetries } from './retries'
 import { boundTo, runBound } from './scope'
 import { type Reading, Verbs, type Work } from './verbs'
 
+/** Where in the tree a level grows. */
+export interface Place {
+  readonly backend: Backend
+  readonly key: object
+  readonly parent: Held | null
+  readonly lease: Lease
+}
+
+/** How a transaction is to be opened. */
+export interface Opening {
+  readonly options: TransactionOptions
+  /** For the transaction as a whole. */
+  readonly limits: Limits
+  /** Ended by hand, so that waiting for it may be waiting for oneself. */
+  readonly isHandle: boolean
+  /** Where in the program, if that is worth knowing. */
+  readonly site: Error | null
+  /** Takes the hooks that are due once it has ended. */
+  readonly afterEnd: (hooks: readonly Hook[]) => Promise<void>
+}
+
 /** A transaction as the block sees it that it was opened for. */
 export interface Endable {
   /** The end of a block that succeeded. */
@@ -31,26 +52,17 @@ export abstract class Held extends Verbs {
   protected readonly turns = new Mutex()
   /** The transaction that has this level's turn now. */
   protected child: Held | null = null
-  /** Where it was opened, if that was recorded. */
-  readonly site: Error | null
-  /** A handle is ended by hand, so waiting for it may be waiting for oneself. */
   readonly isHandle: boolean
+  readonly #site: Error | null
 
-  protected constructor(place: {
-    backend: Backend
-    key: object
-    parent: Held | null
-    lease: Lease
-    isHandle: boolean
-  }) {
+  protected constructor(place: Place, isHandle: boolean, site: Error | null) {
     super()
     this.backend = place.backend
     this.key = place.key
     this.parent = place.parent
     this.lease = place.lease
-    this.isHandle = place.isHandle
-    // Only a child can be in somebody's way, so only its place is worth the microseconds.
-    this.site = place.parent === null ? null : new Error('opened')
+    this.isHandle = isHandle
+    this.#site = site
   }
 
   /** What the level is called in errors. */
@@ -62,28 +74,18 @@ export abstract class Held extends Verbs {
   /** The level's own limits, on top of those of each call. */
   protected abstract readonly limits: Limits
 
-  /** Begins one level further in. `after` gets the hooks that are due once it has ended. */
-  protected abstract openTransaction(
-    options: TransactionOptions,
-    limits: Limits,
-    isHandle: boolean,
-    after: (hooks: readonly Hook[]) => Promise<void>,
-  ): Promise<Held & Transaction & Endable>
+  /** Begins one level further in. */
+  protected abstract open(opening: Opening): Promise<Held & Transaction & Endable>
   /** Whether a failed transaction may be run again here: only the outermost one starts from a clean slate. */
   protected abstract readonly mayRetry: boolean
 
-  override async transaction<T>(
+  override transaction<T>(
     work: (tx: Transaction) => Promise<T>,
     options: TransactionOptions = {},
   ): Promise<T> {
     const hooks: Hook[] = []
-    const limits = limitsOf(options)
-    return followedBy(
-      this.key,
-      () => this.nearestOpen(),
-      hooks,
-      () => this.transactionBefore(hooks, work, options, limits),
-    )
+    const around = (): Held | null => this.nearestOpen()
+    return followedBy(this.key, around, hooks, () => this.transactionBefore(hooks, work, options))
   }
 
   /** The same, but what is to follow is left in `hooks`: for one who has a connection to give back first. */
@@ -91,15 +93,17 @@ export abstract class Held extends Verbs {
     hooks: Hook[],
     work: (tx: Transaction) => Promise<T>,
     options: TransactionOptions,
-    limits: Limits,
+    limits = limitsOf(options),
   ): Promise<T> {
     const { retries = 0, forceRollback = false } = checkedTransaction(options, work)
+    const afterEnd = async (due: readonly Hook[]): Promise<void> => {
+      hooks.push(...due)
+    }
+    const opening = { options, limits, isHandle: false, site: this.siteOfChild(), afterEnd }
     return withRetries(this.mayRetry ? retries : 0, async () => {
       // Those of a try that is made again never happened.
       hooks.length = 0
-      const tx = await this.openTransaction(options, limits, false, async (due) => {
-        hooks.push(...due)
-      })
+      const tx = await this.open(opening)
       let result: T
       try {
         result = await runBound(this.key, tx, () => work(tx))
@@ -113,19 +117,23 @@ export abstract class Held extends Verbs {
   }
 
   override async begin(options: TransactionOptions = {}): Promise<Transaction> {
-    return this.beginThen(options, limitsOf(options), (hooks) =>
-      runHooks(this.key, this.nearestOpen(), hooks),
-    )
+    const afterEnd = (hooks: readonly Hook[]): Promise<void> => runHooks(this.key, this.nearestOpen(), hooks)
+    return this.beginThen(options, limitsOf(options), afterEnd)
   }
 
   /** Begins a transaction that is ended by hand, and says what comes after its end. */
-  beginThen(
+  async beginThen(
     options: TransactionOptions,
     limits: Limits,
     afterEnd: (hooks: readonly Hook[]) => Promise<void>,
   ): Promise<Transaction> {
     checkedTransaction(options)
-    return this.openTransaction(options, limits, true, afterEnd)
+    return this.open({ options, limits, isHandle: true, site: this.siteOfChild(), afterEnd })
+  }
+
+  /** The caller's place in the program. Only a savepoint can be in somebody's way, so only its place is worth the time. */
+  protected siteOfChild(): Error | null {
+    return this.parent === null ? null : new Error('opened here')
   }
 
   /** The innermost level around here that has not ended, for what follows the end of one. */
@@ -234,7 +242,7 @@ export abstract class Held extends Verbs {
   }
 
   #place(): string {
-    const frames = this.site?.stack?.split('\n').slice(1) ?? []
+    const frames = this.#site?.stack?.split('\n').slice(1) ?? []
     const own = frames.filter((frame) => !frame.includes(__dirname) && !frame.includes('node:'))
     return `opened ${(own[0] ?? frames.at(-1) ?? 'at a place that was not recorded').trim()}`
   }

@@ -12,7 +12,7 @@ export type {
 } from './queryable'
 export type { Query, Values } from './backend/statement'
 export type { IsolationLevel, Row } from './backend/dialect'
-export type { PoolStats } from './backend/pool'
+export type { PoolStats } from './backend/pool-stats'
 export { json, sql, type JsonValue, type SqlQuery } from './sql'
 export { runInScope, type Scope } from './scope'
 export type { CleanupEvent, ConnectRetryEvent, DatabaseEvents, QueryEvent } from './events'

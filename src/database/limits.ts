@@ -62,7 +62,7 @@ export class Limits {
 
   /** Until a signal is aborted. */
   static until(signal: AbortSignal): Limits {
-    return new Limits([signal], Infinity, Limits.none.#late, '')
+    return new Limits([unlimited(signal)], Infinity, Limits.none.#late, '')
   }
 
   /** These limits and others: whatever ends first. */
@@ -131,7 +131,7 @@ function checkedLimits(options: LimitOptions): LimitOptions {
   if (timeoutMillis !== undefined && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0)) {
     throw new ConfigurationError(`timeoutMillis is a number from 0 up, got ${inspect(timeoutMillis)}.`)
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+  if (signal !== undefined && typeof (signal as Partial<AbortSignal>).addEventListener !== 'function') {
     throw new ConfigurationError(`signal is an AbortSignal, got ${inspect(signal)}.`)
   }
   return options

@@ -2,23 +2,24 @@
 import type { Result } from './backend/dialect'
 import { attachCleanup, TransactionClosedError, TransactionError } from './errors'
 import { sendCommit } from './commit'
-import { type Endable, Held } from './held'
+import { type Endable, Held, type Opening } from './held'
 import type { Hook } from './hooks'
 import { Limits } from './limits'
 import type { Unlock } from './mutex'
-import type { Transaction, TransactionOptions } from './queryable'
+import type { Transaction } from './queryable'
 import { refuseOtherModes, type TransactionSql, transactionSql } from './transaction-sql'
 
-/** Takes the hooks that are due, once a transaction has ended. */
-type AfterEnd = (hooks: readonly Hook[]) => Promise<void>
+/** A transaction without options, whose hooks go nowhere. */
+export function unlimited(limits: Limits): Opening {
+  return { options: {}, limits, isHandle: false, site: null, afterEnd: () => Promise.resolve() }
+}
 
 export class OpenTransaction extends Held implements Transaction, Endable {
   readonly depth: number
   protected override readonly mayRetry = false
   protected readonly limits: Limits
-  readonly #options: TransactionOptions
+  readonly #opening: Opening
   readonly #sql: TransactionSql
-  readonly #afterEnd: AfterEnd
   readonly #leaveParent: Unlock
   readonly #hooks: Hook[] = []
   /** `ending`: a commit is under way, and nothing more is accepted. */
@@ -26,21 +27,12 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   #end: Promise<void> | null = null
   #isForced = false
 
-  private constructor(
-    on: Held,
-    options: TransactionOptions,
-    limits: Limits,
-    isHandle: boolean,
-    sql: TransactionSql,
-    unlockParent: Unlock,
-    afterEnd: AfterEnd,
-  ) {
-    super({ backend: on.backend, key: on.key, parent: on, lease: on.lease, isHandle })
+  private constructor(on: Held, opening: Opening, sql: TransactionSql, unlockParent: Unlock) {
+    super({ backend: on.backend, key: on.key, parent: on, lease: on.lease }, opening.isHandle, opening.site)
     this.depth = depthOn(on)
-    this.#options = options
-    this.limits = limits
+    this.limits = opening.limits
+    this.#opening = opening
     this.#sql = sql
-    this.#afterEnd = afterEnd
     const abandon = on.adopt(this)
     this.lease.transactions += 1
     this.#leaveParent = () => {
@@ -51,15 +43,11 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   }
 
   /** @throws the reason why BEGIN or SAVEPOINT failed; then nothing is open */
-  static async open(
-    on: Held,
-    options: TransactionOptions,
-    limits: Limits,
-    isHandle: boolean,
-    afterEnd: AfterEnd,
-  ): Promise<OpenTransaction> {
-    if (on instanceof OpenTransaction && !on.#outermost().#isForced)
-      refuseOtherModes(options, on.#outermost().#options)
+  static async open(on: Held, opening: Opening): Promise<OpenTransaction> {
+    const { options, limits } = opening
+    if (on instanceof OpenTransaction && !on.#outermost().#isForced) {
+      refuseOtherModes(options, on.#outermost().#opening.options)
+    }
     const sql = transactionSql(on.backend.dialect, depthOn(on), options)
     const bounded = on.bounded(limits)
     const unlock = await on.takeTurn(bounded)
@@ -74,23 +62,18 @@ export class OpenTransaction extends Held implements Transaction, Endable {
       unlock()
       throw error
     }
-    return new OpenTransaction(on, options, limits, isHandle, sql, unlock, afterEnd)
+    return new OpenTransaction(on, opening, sql, unlock)
   }
 
   /** The transaction of a test, in which others are to feel as if they were outermost. */
   static async openForced(on: Held): Promise<OpenTransaction> {
-    const transaction = await OpenTransaction.open(on, {}, Limits.none, false, () => Promise.resolve())
+    const transaction = await OpenTransaction.open(on, unlimited(Limits.none))
     transaction.#isForced = true
     return transaction
   }
 
-  protected override openTransaction(
-    options: TransactionOptions,
-    limits: Limits,
-    isHandle: boolean,
-    afterEnd: AfterEnd,
-  ): Promise<OpenTransaction> {
-    return OpenTransaction.open(this, options, limits, isHandle, afterEnd)
+  protected override open(opening: Opening): Promise<OpenTransaction> {
+    return OpenTransaction.open(this, opening)
   }
 
   protected get title(): string {
@@ -241,9 +224,9 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     const outcome = state === 'committed' ? 'commit' : 'rollback'
     if (this.parent instanceof OpenTransaction && !this.parent.#isForced && !this.#parentIsGone()) {
       this.parent.#hooks.push(...handUp(this.#hooks, outcome))
-      await this.#afterEnd([])
+      await this.#opening.afterEnd([])
     } else {
-      await this.#afterEnd(this.#hooks.filter((hook) => hook.on === outcome))
+      await this.#opening.afterEnd(this.#hooks.filter((hook) => hook.on === outcome))
     }
   }
 

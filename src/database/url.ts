@@ -134,10 +134,12 @@ function parse(text: string): URLParts {
         `Write postgresql://user:password@host:5432/name, sqlite:///relative.db, sqlite:////absolute.db or sqlite:// (in memory).`,
     )
   }
-  // Whatever stands where then, it may be a piece of the password, and must not be quoted in an error.
-  if (dialect !== 'sqlite' && groups.userinfo === undefined && text.includes('@')) {
+  // One '@' ends the user's part. With none or several there, some part is a piece of the password, and no error may
+  // quote it.
+  const signs = text.split('@').length - 1
+  if (dialect !== 'sqlite' && (signs > 1 || (signs === 1 && groups.userinfo === undefined))) {
     throw new ConfigurationError(
-      "The database URL holds an '@' in the wrong place. In a user name or password, write / as %2F, ? as %3F, # as %23 and @ as %40.",
+      "The database URL holds an '@' in the wrong place. In a user name or password write @ as %40, / as %2F, ? as %3F and # as %23.",
     )
   }
   if (driver !== '' && driver !== DRIVERS[dialect]) {

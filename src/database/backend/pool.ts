@@ -1,12 +1,5 @@
 /** The pool: lends sessions as leases, says who holds them, and closes when asked to. */
-import type { PendingOperation } from 'tarn/dist/PendingOperation'
-import {
-  ConnectionError,
-  type DatabaseError,
-  type Holder,
-  NotConnectedError,
-  PoolTimeoutError,
-} from '../errors'
+import { type DatabaseError, type Holder, NotConnectedError } from '../errors'
 import type { Events } from '../events'
 import { Limits } from '../limits'
 import type { Unlock } from '../mutex'
@@ -14,26 +7,11 @@ import type { Settings } from '../options'
 import { currentScope, outsideOfScopes } from '../scope'
 import { Connector } from './connector'
 import type { ConnectFailure, Dialect, Outcome, Session } from './dialect'
+import { lateError } from './late-error'
 import { Lease } from './lease'
+import type { PoolStats } from './pool-stats'
 import { SideLane } from './side-lane'
 import { TarnPool } from './tarn-pool'
-
-export interface PoolStats {
-  /** Connections kept, and extra ones allowed. */
-  readonly size: number
-  readonly maxOverflow: number
-  /** Now. */
-  readonly used: number
-  readonly idle: number
-  readonly creating: number
-  readonly waiting: number
-  /** Since connect(). */
-  readonly acquired: number
-  readonly waited: number
-  readonly timedOut: number
-  readonly created: number
-  readonly retired: number
-}
 
 export interface PoolContext {
   readonly name: string
@@ -45,11 +23,6 @@ export interface PoolContext {
   /** Runs on each new session before anybody else has it. */
   prepare(this: void, lease: Lease): Promise<void>
   translateConnect(this: void, error: unknown): ConnectFailure
-}
-
-interface Waiter {
-  readonly operation: PendingOperation<Session>
-  fail(error: DatabaseError): void
 }
 
 interface Loan {
@@ -70,7 +43,6 @@ export class Pool {
   readonly #tarn: TarnPool
   readonly #loans = new Map<Session, Loan>()
   readonly #byRaw = new WeakMap<object, Lease>()
-  readonly #waiters = new Set<Waiter>()
   readonly #total = { acquired: 0, waited: 0, timedOut: 0, retired: 0 }
   #queueing = 0
   readonly #closed = new AbortController()
@@ -129,7 +101,8 @@ export class Pool {
     try {
       leaveQueue = await admission
       this.#refuseWhenClosing()
-      const session = await this.#acquire(bounded)
+      if (this.#tarn.isBusy) this.#total.waited += 1
+      const session = await this.#tarn.take(bounded)
       const lease = this.#lease(session)
       this.#loans.set(session, { lease, leaveQueue })
       this.#byRaw.set(session.raw, lease)
@@ -221,7 +194,7 @@ export class Pool {
    */
   async close(graceMillis: number, patienceMillis = CLOSE_PATIENCE_MILLIS): Promise<readonly Holder[]> {
     this.#closed.abort()
-    for (const waiter of this.#waiters) waiter.fail(this.#closingError())
+    this.#tarn.failWaiters(this.#closingError())
     await this.#loansEnd(graceMillis)
     const stuck = this.holders()
     for (const [session, { lease, leaveQueue }] of this.#loans) {
@@ -233,8 +206,12 @@ export class Pool {
     this.#loans.clear()
     this.#connector.abandon()
     // Bounded, since a connection that is just being opened to a host that does not answer takes its time.
-    const patience = new Promise<void>((resolve) => setTimeout(resolve, patienceMillis))
+    let timer: NodeJS.Timeout | undefined
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, patienceMillis)
+    })
     await Promise.race([patience, Promise.all([this.#tarn.destroy(), this.#sideLane.close()])])
+    clearTimeout(timer)
     return stuck
   }
 
@@ -247,47 +224,6 @@ export class Pool {
         clearTimeout(timer)
         resolve()
       }
-    })
-  }
-
-  #acquire(limits: Limits): Promise<Session> {
-    const operation = this.#tarn.acquire()
-    return new Promise((resolve, reject) => {
-      let settled = false
-      const end = (): void => {
-        settled = true
-        stopWatching()
-        this.#waiters.delete(waiter)
-      }
-      const waiter: Waiter = {
-        operation,
-        fail: (error) => {
-          end()
-          this.#tarn.cancel(operation)
-          reject(error)
-        },
-      }
-      const stopWatching = limits.watch((expiry) => {
-        const error = limits.error(expiry)
-        waiter.fail(error)
-      })
-      this.#waiters.add(waiter)
-      if (this.#tarn.numPendingAcquires() > 0) this.#total.waited += 1
-      operation.promise.then(
-        (session) => {
-          // It may have been called off in the very moment in which it was served.
-          if (settled) this.#putBack(session)
-          else {
-            end()
-            resolve(session)
-          }
-        },
-        (cause: unknown) => {
-          if (settled) return
-          end()
-          reject(new ConnectionError('No connection could be had from the pool.', { cause }))
-        },
-      )
     })
   }
 
@@ -305,11 +241,11 @@ export class Pool {
 
   /** A failure that may pass leaves the waiters where they are, until their time is up; any other ends their wait. */
   #connectFailed({ error, isTransient }: ConnectFailure, attempt: number): void {
-    if (isTransient && this.#waiters.size > 0) {
+    if (isTransient && this.#tarn.isWaitedFor) {
       this.#context.events.tell('connectRetry', { attempt, error })
       return
     }
-    for (const waiter of this.#waiters) waiter.fail(error)
+    this.#tarn.failWaiters(error)
   }
 
   async #destroy(session: Session): Promise<void> {
@@ -334,42 +270,16 @@ export class Pool {
     return new NotConnectedError(`Database '${this.#context.name}' is disconnecting and takes no new work.`)
   }
 
-  /** Full, or out of reach? A waiter for whom a connection could still be opened did not fail because of the others. */
   #lateError(waitMillis: number): DatabaseError {
-    const { size, maxOverflow } = this.#context.settings.pool
-    const holders = this.holders()
-    if (this.#connector.lastFailure !== undefined) return this.#connector.lastFailure
-    if (holders.length < size + maxOverflow && this.#tarn.numPendingCreates() > 0) {
-      return new ConnectionError(
-        `Database '${this.#context.name}' did not accept a connection within ${waitMillis} ms. ` +
-          'The pool is not full: the server does not answer. Check its address and that it is running.',
-      )
-    }
-    const others = this.#queueing - 1
-    if (holders.length === 0) {
-      return new PoolTimeoutError(
-        `No turn to write to database '${this.#context.name}' came within ${waitMillis} ms: another Database of ` +
-          'this process, on the same file, has been writing all the time.',
-        holders,
-        others,
-      )
-    }
-    return new PoolTimeoutError(
-      `No connection to database '${this.#context.name}' became free within ${waitMillis} ms: ` +
-        `${holders.length} of ${size + maxOverflow} are in use and ${others} others wait. ` +
-        `The database may be quite well; the connections are held by:\n${list(holders)}\n` +
-        'Look for slow queries and forgotten transactions among them first; then raise pool.size or maxOverflow.',
-      holders,
-      others,
-    )
-  }
-}
-
-function list(holders: readonly Holder[]): string {
-  return holders
-    .map(({ label, heldMillis, sql, inTransaction }, index) => {
-      const what = sql ?? (inTransaction ? 'nothing, in an open transaction' : 'nothing')
-      return `  ${index + 1}. ${label ?? '(no label)'}, for ${Math.round(heldMillis)} ms, running ${what}`
+    const { name, settings } = this.#context
+    return lateError({
+      name,
+      waitMillis,
+      cap: settings.pool.size + settings.pool.maxOverflow,
+      holders: this.holders(),
+      others: this.#queueing - 1,
+      isConnecting: this.#tarn.numPendingCreates() > 0,
+      lastFailure: this.#connector.lastFailure,
     })
-    .join('\n')
+  }
 }

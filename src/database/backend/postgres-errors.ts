@@ -14,6 +14,7 @@ import {
 } from '../errors'
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure } from './dialect'
+import { codeOf, messageOf } from './driver-error'
 
 /** The fields of an ErrorResponse, as pg hands them over. */
 interface ServerError {
@@ -35,7 +36,7 @@ export function translate(error: unknown, sql: string): DatabaseError {
   if (error instanceof DatabaseError) return error
   const cause = { cause: error }
   if (!isServerError(error)) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     return isHangUp(reason, error)
       ? new ConnectionError(
           `The connection to the database was lost while a statement ran: ${reason}.`,
@@ -109,7 +110,7 @@ export function connectFailure(error: unknown, url: DatabaseURL): ConnectFailure
   if (error instanceof DatabaseError && !(error instanceof ConnectionError))
     return { error, isTransient: false }
   const code = codeOf(error)
-  const reason = error instanceof Error && error.message !== '' ? error.message : code
+  const reason = messageOf(error) || code
   const isTransient = TRANSIENT.has(code) || isHangUp(reason, error)
   return {
     error: new ConnectionError(`Could not connect to ${url.toString()}: ${reason}.${advice(code)}`, {
@@ -137,15 +138,8 @@ function advice(code: string): string {
   }
 }
 
-function codeOf(error: unknown): string {
-  if (typeof error !== 'object' || error === null) return ''
-  // Node tries every address of a host and then throws one error for all of them.
-  if (error instanceof AggregateError) return codeOf(error.errors[0])
-  return 'code' in error && typeof error.code === 'string' ? error.code : ''
-}
-
 function isServerError(error: unknown): error is ServerError {
-  return error instanceof Error && 'severity' in error && 'code' in error && typeof error.code === 'string'
+  return typeof error === 'object' && error !== null && 'severity' in error && codeOf(error) !== ''
 }
 
 function isHangUp(reason: string, error: unknown): boolean {

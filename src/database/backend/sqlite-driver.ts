@@ -1,6 +1,7 @@
 /** sqlite3's callbacks as promises, and its results as ours. */
 import type sqlite3 from 'sqlite3'
 import type { Result, Row, Statement } from './dialect'
+import { messageOf } from './driver-error'
 
 export type RawConnection = sqlite3.Database
 
@@ -31,8 +32,7 @@ async function sendForCount(raw: RawConnection, statement: Statement): Promise<R
     return counted(facts.verb, rows.length, lastInsertId)
   } catch (error) {
     // A table without rowids, or one that cannot return anything, has no id to tell.
-    if (!(error instanceof Error) || !/no such column: rowid|RETURNING|syntax error/i.test(error.message))
-      throw error
+    if (!/no such column: rowid|RETURNING|syntax error/i.test(messageOf(error))) throw error
     return { ...(await run(raw, statement)), lastInsertId: null }
   }
 }

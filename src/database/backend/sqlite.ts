@@ -17,6 +17,7 @@ import {
 import { Mutex } from '../mutex'
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure, Dialect } from './dialect'
+import { messageOf } from './driver-error'
 import type { RawConnection } from './sqlite-driver'
 import { openSession, type SqliteFile } from './sqlite-session'
 import type { Lexicon } from './sql-text'
@@ -83,7 +84,7 @@ export function sqlite(url: DatabaseURL): Dialect {
     translate,
     translateConnect(error): ConnectFailure {
       if (error instanceof DatabaseError) return { error, isTransient: false }
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = messageOf(error)
       const advice = /CANTOPEN/.test(reason)
         ? ' Its folder must exist, and the file must be readable and writable.'
         : ''
@@ -136,7 +137,7 @@ function toDriver(value: unknown): unknown {
 /** The driver shows the primary result code only, so the constraint's kind and columns are read from the message. */
 function translate(error: unknown, sql: string): DatabaseError {
   if (error instanceof DatabaseError) return error
-  const message = error instanceof Error ? error.message : String(error)
+  const message = messageOf(error)
   const [, code = '', text = message] = /^(SQLITE_[A-Z]+): (.*)$/s.exec(message) ?? []
   const cause = { cause: error }
   switch (code) {

@@ -3,6 +3,7 @@ import type { Knex } from 'knex'
 import { BindError, ConfigurationError } from '../errors'
 import { JsonValue, SqlQuery } from '../sql'
 import type { Dialect, Statement } from './dialect'
+import { messageOf } from './driver-error'
 import { parseSql, type ParsedSql } from './sql-text'
 
 /** SQL text with `:names`, a sql`…` query, or a Knex builder. */
@@ -135,7 +136,7 @@ export class Compiler {
       const which = name.startsWith('$')
         ? `value ${Number(name.slice(1)) + 1} of the template`
         : `value of :${name}`
-      throw new BindError(`The ${which} ${cause instanceof Error ? cause.message : 'cannot be bound'}`, text)
+      throw new BindError(`The ${which} ${messageOf(cause)}`, text)
     }
   }
 

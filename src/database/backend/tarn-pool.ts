@@ -1,6 +1,8 @@
 /** tarn's pool with its gaps closed: a true cap, connections retired on return, waiters that can leave. */
 import knex from 'knex'
 import type { PendingOperation } from 'tarn/dist/PendingOperation'
+import { ConnectionError, type DatabaseError } from '../errors'
+import type { Limits } from '../limits'
 import type { Session } from './dialect'
 
 export interface TarnPoolOptions {
@@ -29,6 +31,7 @@ function backstop(millis: number): number {
 
 export class TarnPool extends knex.KnexPool<Session> {
   readonly #size: number
+  readonly #waiters = new Set<(error: DatabaseError) => void>()
   readonly #isExpired: (session: Session) => boolean
 
   constructor(options: TarnPoolOptions) {
@@ -59,19 +62,69 @@ export class TarnPool extends knex.KnexPool<Session> {
     return this.used.length + this.free.length + this.pendingCreates.length + this.pendingDestroys.length
   }
 
+  /** True when whoever asks now has to wait, be it for a connection that is being opened. */
+  get isBusy(): boolean {
+    return this.free.length === 0 || this.pendingAcquires.length > 0
+  }
+
+  get isWaitedFor(): boolean {
+    return this.#waiters.size > 0
+  }
+
   /**
-   * Takes a waiter out of the queue.
+   * Takes a connection, in the order asked. One whose limits run out leaves the queue, and never takes a connection
+   * with it.
    *
-   * @returns false when it is too late: it is being served, so its promise will resolve and what it resolves to
-   * must be given back. Aborting it then would lose the connection for good (tarn/dist/Pool.js sets `isRejected`
-   * some ticks after the abort).
+   * @throws what `limits` makes of its end, or what {@link failWaiters} was given
    */
-  cancel(operation: PendingOperation<Session>): boolean {
+  take(limits: Limits): Promise<Session> {
+    const operation = this.acquire()
+    return new Promise((resolve, reject) => {
+      let isSettled = false
+      const settle = (): void => {
+        isSettled = true
+        stopWatching()
+        this.#waiters.delete(fail)
+      }
+      const fail = (error: DatabaseError): void => {
+        settle()
+        this.#leaveQueue(operation)
+        reject(error)
+      }
+      const stopWatching = limits.watch((expiry) => {
+        fail(limits.error(expiry))
+      })
+      this.#waiters.add(fail)
+      operation.promise.then(
+        (session) => {
+          // It may have been called off in the very moment in which it was served.
+          if (isSettled) {
+            this.giveBack(session)
+            return
+          }
+          settle()
+          resolve(session)
+        },
+        (cause: unknown) => {
+          if (!isSettled) fail(new ConnectionError('No connection could be had from the pool.', { cause }))
+        },
+      )
+    })
+  }
+
+  failWaiters(error: DatabaseError): void {
+    for (const fail of this.#waiters) fail(error)
+  }
+
+  /**
+   * One that is being served is past the queue: its promise will resolve, and what it resolves to is given back.
+   * Aborting it then would lose the connection for good, since tarn sets `isRejected` some ticks after the abort.
+   */
+  #leaveQueue(operation: PendingOperation<Session>): void {
     const at = this.pendingAcquires.indexOf(operation)
-    if (at < 0) return false
+    if (at < 0) return
     this.pendingAcquires.splice(at, 1)
     operation.abort()
-    return true
   }
 
   /** Puts a connection back, unless it is one too many and nobody waits for it. */

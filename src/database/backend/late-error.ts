@@ -1,0 +1,51 @@
+/** Says why somebody waited for a connection in vain: is the pool full, or the database out of reach? */
+import { ConnectionError, type DatabaseError, type Holder, PoolTimeoutError } from '../errors'
+
+export interface PoolState {
+  readonly name: string
+  readonly waitMillis: number
+  /** How many connections there may be. */
+  readonly cap: number
+  readonly holders: readonly Holder[]
+  /** How many others wait. */
+  readonly others: number
+  readonly isConnecting: boolean
+  /** Why the last attempt to connect failed, if it did. */
+  readonly lastFailure: DatabaseError | undefined
+}
+
+export function lateError(state: PoolState): DatabaseError {
+  const { name, waitMillis, cap, holders, others } = state
+  if (state.lastFailure !== undefined) return state.lastFailure
+  // One for whom a connection could still be opened did not fail because of the others.
+  if (state.isConnecting && holders.length < cap) {
+    return new ConnectionError(
+      `Database '${name}' did not accept a connection within ${waitMillis} ms. The pool is not full: the server does ` +
+        'not answer. Check its address and that it is running.',
+    )
+  }
+  if (holders.length === 0) {
+    return new PoolTimeoutError(
+      `No turn to write to database '${name}' came within ${waitMillis} ms: another Database of this process, on the ` +
+        'same file, has been writing all the time.',
+      holders,
+      others,
+    )
+  }
+  return new PoolTimeoutError(
+    `No connection to database '${name}' became free within ${waitMillis} ms: ${holders.length} of ${cap} are in use ` +
+      `and ${others} others wait. The database may be quite well; the connections are held by:\n${list(holders)}\n` +
+      'Look for slow queries and forgotten transactions among them first; then raise pool.size or maxOverflow.',
+    holders,
+    others,
+  )
+}
+
+function list(holders: readonly Holder[]): string {
+  return holders
+    .map(({ label, heldMillis, sql, inTransaction }, index) => {
+      const what = sql ?? (inTransaction ? 'nothing, in an open transaction' : 'nothing')
+      return `  ${index + 1}. ${label ?? '(no label)'}, for ${Math.round(heldMillis)} ms, running ${what}`
+    })
+    .join('\n')
+}

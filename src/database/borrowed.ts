@@ -1,0 +1,56 @@
+/** Connections borrowed from the pool for one piece of work, and given back whatever becomes of it. */
+import type { Backend } from './backend/backend'
+import type { Pool } from './backend/pool'
+import { HeldConnection } from './connection'
+import { runHooks } from './hooks'
+import type { Limits } from './limits'
+import type { Transaction, TransactionOptions } from './queryable'
+
+export interface BorrowedFrom {
+  readonly backend: Backend
+  /** The Database, as the key under which scopes know it. */
+  readonly key: object
+  readonly pool: Pool
+}
+
+/** Runs work with a connection. When the work succeeds, what it has started on the connection ends first. */
+export async function withBorrowed<T>(
+  { backend, key, pool }: BorrowedFrom,
+  limits: Limits,
+  writes: boolean,
+  work: (connection: HeldConnection) => Promise<T>,
+): Promise<T> {
+  const connection = new HeldConnection(backend, key, pool, await pool.lend(limits, writes))
+  let result: T
+  try {
+    result = await work(connection)
+  } catch (error) {
+    await connection.release()
+    throw error
+  }
+  await connection.finish()
+  return result
+}
+
+/** Begins a transaction that gives its connection back when it has been ended. */
+export async function beginBorrowed(
+  { backend, key, pool }: BorrowedFrom,
+  options: TransactionOptions,
+  limits: Limits,
+): Promise<Transaction> {
+  const connection = new HeldConnection(
+    backend,
+    key,
+    pool,
+    await pool.lend(limits, options.readOnly !== true),
+  )
+  try {
+    return await connection.beginThen(options, limits, async (hooks) => {
+      await connection.release()
+      await runHooks(key, null, hooks)
+    })
+  } catch (error) {
+    await connection.release()
+    throw error
+  }
+}
