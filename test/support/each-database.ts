@@ -1,0 +1,125 @@
+/** Runs a group of tests once per database: SQLite and PostgreSQL, or whatever TEST_DATABASE_URLS names. */
+import { Database, type DatabaseOptions } from '../../src/database'
+import type { Dialect, Scratch } from './scratch'
+import { ScratchPostgres } from './scratch-postgres'
+import { ScratchSqlite } from './scratch-sqlite'
+import { failWith, leftBehind } from './standing-check'
+
+/** What a group of tests knows about the database it runs on. */
+export interface DatabaseContext {
+  readonly dialect: Dialect
+  /** Of the group's own database: empty when the group begins, and dropped after it. Not known before its hooks run. */
+  readonly url: string
+  /** Connects a Database, to the group's own database unless told otherwise; it is disconnected after the test. */
+  open(options?: DatabaseOptions, url?: string): Promise<Database>
+  /** Puts a Database that the test made itself under the standing check. */
+  track(database: Database): Database
+  /** Runs SQL beside the library, over a connection of the plain driver, such as a look at pg_stat_activity. */
+  admin(sql: string, url?: string): Promise<Record<string, unknown>[]>
+  /** Makes a further database, dropped after the group, and returns its URL. */
+  createDatabase(): Promise<string>
+}
+
+/**
+ * Registers `tests` once per database. After each test the standing check fails it if it left a connection out, a
+ * transaction or a server open, or connections to the database after the disconnect.
+ *
+ * @example
+ * eachDatabase('fetchVal', (context) => {
+ *   it('returns the first column', async () => {
+ *     const database = await context.open()
+ *     expect(await database.fetchVal('select 1')).toBe(1)
+ *   })
+ * })
+ */
+export function eachDatabase(name: string, tests: (context: DatabaseContext) => void): void {
+  for (const scratch of scratches(process.env['TEST_DATABASE_URLS'] ?? '')) {
+    describe(`${name} on ${scratch.title}`, () => {
+      const context = new Context(scratch)
+      beforeAll(() => context.createDatabase())
+      tests(context)
+      // Registered last, these run after the hooks that `tests` registered.
+      afterEach(async () => {
+        failWith(await context.settle())
+      })
+      afterAll(() => scratch.dropAll())
+    })
+  }
+}
+
+/**
+ * Reads TEST_DATABASE_URLS, a list with commas: `sqlite://` stands for SQLite in files of its own, the URL of a
+ * PostgreSQL database for the server on which scratch databases are made.
+ */
+export function scratches(list: string): Scratch[] {
+  const urls = list
+    .split(',')
+    .map((url) => url.trim())
+    .filter(Boolean)
+  if (urls.length === 0) throw new Error('TEST_DATABASE_URLS names no database')
+  const servers = urls.filter((url) => /^postgres(ql)?:\/\//.test(url))
+  return urls.map((url) => {
+    if (url === 'sqlite://') return new ScratchSqlite()
+    if (!servers.includes(url)) {
+      // The URL itself stays out of the message: it may hold a password.
+      throw new Error('TEST_DATABASE_URLS takes sqlite:// and postgresql://… URLs, separated by commas')
+    }
+    return new ScratchPostgres(
+      url,
+      servers.length === 1 ? 'PostgreSQL' : `PostgreSQL at ${new URL(url).host}`,
+    )
+  })
+}
+
+class Context implements DatabaseContext {
+  readonly dialect: Dialect
+  readonly #scratch: Scratch
+  readonly #urls: string[] = []
+  #databases: Database[] = []
+  /** Those of them that are in a transaction, on purpose, until they are disconnected. */
+  #rolledBack: Database[] = []
+
+  constructor(scratch: Scratch) {
+    this.dialect = scratch.dialect
+    this.#scratch = scratch
+  }
+
+  get url(): string {
+    const [url] = this.#urls
+    if (url === undefined)
+      throw new Error('The database is made before the first test: ask for it in a test or hook')
+    return url
+  }
+
+  async open(options?: DatabaseOptions, url = this.url): Promise<Database> {
+    const database = this.track(new Database(url, options))
+    if (options?.forceRollback) this.#rolledBack.push(database)
+    await database.connect()
+    return database
+  }
+
+  track(database: Database): Database {
+    this.#databases.push(database)
+    return database
+  }
+
+  admin(sql: string, url = this.url): Promise<Record<string, unknown>[]> {
+    return this.#scratch.query(url, sql)
+  }
+
+  async createDatabase(): Promise<string> {
+    const url = await this.#scratch.create()
+    this.#urls.push(url)
+    return url
+  }
+
+  /** Runs the standing check and forgets the test's Databases. */
+  async settle(): Promise<string[]> {
+    const databases = this.#databases
+    const rolledBack = this.#rolledBack
+    this.#databases = []
+    this.#rolledBack = []
+    for (const database of rolledBack) await database.disconnect({ graceMillis: 0 })
+    return leftBehind({ scratch: this.#scratch, urls: this.#urls, databases })
+  }
+}
