@@ -1,0 +1,171 @@
+/** The migrations and seeds of the service: by `migrate`, by Knex's command line, and both on the same database. */
+import { execFile } from 'node:child_process'
+import { rm } from 'node:fs/promises'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { type Folder, migrate, migrationsFor } from '../../src/service/migrations'
+import { eachDatabase } from '../support/each-database'
+
+const root = path.resolve(__dirname, '..', '..')
+const run = promisify(execFile)
+
+eachDatabase('migrate', (context) => {
+  const tables = async (): Promise<string[]> => {
+    const database = await context.open()
+    const names = ['users', 'posts', 'accounts', 'products']
+    const found = await Promise.all(names.map((name) => database.knex.schema.hasTable(name)))
+    return names.filter((_name, index) => found[index])
+  }
+
+  it('makes the tables of one database, says what it ran, and has nothing to do the second time', async () => {
+    const database = await context.open()
+    expect(await migrate(database, 'main')).toEqual([
+      '20261122090000_create_users.ts',
+      '20261122090100_create_posts.ts',
+      '20261122090200_create_accounts.ts',
+    ])
+    expect(await migrate(database, 'main')).toEqual([])
+    expect(await tables()).toEqual(['users', 'posts', 'accounts'])
+  })
+
+  it('can have both folders in one database', async () => {
+    const database = await context.open()
+    expect(await migrate(database, 'products')).toEqual(['20261122090000_create_products.ts'])
+    expect(await tables()).toEqual(['users', 'posts', 'accounts', 'products'])
+  })
+
+  it('lets the database refuse what the service must never store', async () => {
+    const database = await context.open()
+    const ada = { username: 'ada', email: 'ada@example.org' }
+    await database.execute(database.table('users').insert(ada))
+    const refused = async (statement: Parameters<typeof database.execute>[0]): Promise<unknown> =>
+      database.execute(statement).catch((error: unknown) => error)
+
+    expect(await refused(database.table('users').insert(ada))).toMatchObject({ code: 'UNIQUE_VIOLATION' })
+    expect(await refused(database.table('users').insert({ ...ada, username: 'grace' }))).toMatchObject({
+      code: 'UNIQUE_VIOLATION',
+    })
+    expect(
+      await refused(database.table('posts').insert({ title: 'A', content: 'B', author_id: 1000 })),
+    ).toMatchObject({ code: 'FOREIGN_KEY_VIOLATION' })
+    expect(await refused(database.table('accounts').insert({ owner: 'Ada', balance: -1 }))).toMatchObject({
+      code: 'CHECK_VIOLATION',
+      constraint: 'accounts_balance_check',
+    })
+    expect(await refused(database.table('products').insert({ name: 'Rye', price: -1 }))).toMatchObject({
+      code: 'CHECK_VIOLATION',
+      constraint: 'products_price_check',
+    })
+  })
+
+  it('takes posts away with their author', async () => {
+    const database = await context.open()
+    const id = await database.fetchVal('select id from users where username = :name', { name: 'ada' })
+    await database.execute(database.table('posts').insert({ title: 'A', content: 'B', author_id: id }))
+    await database.execute('delete from users')
+    expect(Number(await database.fetchVal('select count(*) from posts'))).toBe(0)
+  })
+
+  it('takes everything back in a rollback', async () => {
+    const database = await context.open()
+    await database.knex.migrate.rollback(migrationsFor('main'), true)
+    expect(await tables()).toEqual(['products'])
+    await database.knex.migrate.rollback(migrationsFor('products'), true)
+    expect(await tables()).toEqual([])
+  })
+})
+
+eachDatabase('the seeds', (context) => {
+  const counts = async (): Promise<Record<string, number>> => {
+    const database = await context.open()
+    const names = ['users', 'posts', 'accounts', 'products']
+    const found = await Promise.all(names.map((name) => database.fetchVal(`select count(*) from ${name}`)))
+    return Object.fromEntries(names.map((name, index) => [name, Number(found[index])]))
+  }
+
+  it('leave a table alone that has rows', async () => {
+    const database = await context.open()
+    for (const folder of ['main', 'products'] as const) await migrate(database, folder)
+    await database.execute(database.table('users').insert({ username: 'me', email: 'me@example.org' }))
+    await migrate(database, 'main', { seed: true })
+    expect(await counts()).toEqual({ users: 1, posts: 0, accounts: 4, products: 0 })
+  })
+
+  it('fill empty tables once', async () => {
+    const database = await context.open()
+    await database.execute('delete from users')
+    for (let time = 1; time <= 2; time++) {
+      for (const folder of ['main', 'products'] as const) await migrate(database, folder, { seed: true })
+    }
+    expect(await counts()).toEqual({ users: 5, posts: 6, accounts: 4, products: 6 })
+  })
+
+  it('leave the next id free', async () => {
+    const database = await context.open()
+    for (const [table, row] of [
+      ['users', { username: 'next', email: 'next@example.org' }],
+      ['posts', { title: 'Next', content: '', author_id: database.table('users').min('id') }],
+      ['accounts', { owner: 'Next' }],
+      ['products', { name: 'Next', price: 1 }],
+    ] as const) {
+      await database.execute(database.table(table).insert(row))
+    }
+    expect(await counts()).toEqual({ users: 6, posts: 7, accounts: 5, products: 7 })
+  })
+})
+
+eachDatabase('the Knex command line', (context) => {
+  const compiled = path.join(root, 'node_modules', '.cache', `millpond-compiled-${process.pid}`)
+  let urls: Record<Folder, string>
+
+  const node = async (cwd: string, ...args: string[]): Promise<string> => {
+    const env = {
+      ...process.env,
+      DATABASE_URL: urls.main,
+      PRODUCTS_DATABASE_URL: urls.products,
+      NODE_ENV: 'test',
+    }
+    const { stdout } = await run(process.execPath, args, { cwd, env })
+    return stdout
+  }
+  const knex = (...args: string[]): Promise<string> => node(root, 'node_modules/knex/bin/cli.js', ...args)
+
+  beforeAll(async () => {
+    urls = { main: context.url, products: await context.createDatabase() }
+    // Types are checked before the tests; here only the output counts.
+    const tsc = ['node_modules/typescript/bin/tsc', '-p', '.', '--noCheck', '--outDir', compiled]
+    await run(process.execPath, tsc, { cwd: root })
+  })
+  afterAll(() => rm(compiled, { recursive: true, force: true }))
+
+  it('migrates, seeds, tells the state of and rolls back the main database', async () => {
+    expect(await knex('migrate:status')).toContain('Found 3 Pending Migration')
+    expect(await knex('migrate:latest')).toContain('Batch 1 run: 3 migrations')
+    expect(await knex('migrate:status')).toContain('No Pending Migration files Found')
+    expect(await knex('seed:run')).toContain('Ran 2 seed files')
+    expect(await knex('migrate:rollback')).toContain('Batch 1 rolled back: 3 migrations')
+  })
+
+  it('does the same to the other database by --env', async () => {
+    expect(await knex('migrate:latest', '--env', 'products')).toContain('Batch 1 run: 1 migrations')
+    expect(await knex('seed:run', '--env', 'products')).toContain('Ran 1 seed files')
+    expect(await knex('migrate:rollback', '--env', 'products')).toContain('Batch 1 rolled back: 1 migrations')
+  })
+
+  it('agrees with the compiled service on what has run, whoever ran it', async () => {
+    const service = `
+      const { Database } = require('./src/database')
+      const { migrate } = require('./src/service/migrations')
+      const database = new Database(process.env.DATABASE_URL)
+      database.connect()
+        .then(() => migrate(database, 'main', { seed: true }))
+        .then((names) => console.log(names.length, 'migrations'))
+        .finally(() => database.disconnect())`
+    const serviceRuns = (): Promise<string> => node(compiled, '-e', service)
+
+    expect(await serviceRuns()).toContain('3 migrations')
+    expect(await knex('migrate:rollback')).toContain('3 migrations')
+    expect(await knex('migrate:latest')).toContain('3 migrations')
+    expect(await serviceRuns()).toContain('0 migrations')
+  })
+})
