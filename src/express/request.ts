@@ -1,0 +1,87 @@
+/** The scope of a request: what its queries are called, until when they may run, and whether anybody still waits. */
+import type { Request, RequestHandler, Response } from 'express'
+import { runInScope } from '../database'
+
+export interface RequestScopeOptions {
+  /** How long the queries of one request may take together. Default 0: no limit. */
+  readonly timeoutMillis?: number
+}
+
+/**
+ * Gives each request a scope of its own: the label `METHOD /route`, a signal that aborts when the client goes away
+ * before it was answered, and a deadline. Every query made while the request is handled is subject to them.
+ *
+ * `serve` does this by itself. The middleware is for applications that call `listen` on their own, and for
+ * supertest; where both are in use, the first one counts. Put it before everything else.
+ *
+ * @example
+ * const app = express().use(requestScope({ timeoutMillis: 10_000 }))
+ */
+export function requestScope(options: RequestScopeOptions = {}): RequestHandler {
+  return (request, response, next) => {
+    if (SCOPE in request) next()
+    else openScope(request, response, options.timeoutMillis ?? 0).run(next)
+  }
+}
+
+const SCOPE = Symbol('millpond.scope')
+
+/** Opens the scope of a request that has none yet. */
+export function openScope(request: Request, response: Response, timeoutMillis: number): OpenScope {
+  const scope = new OpenScope(request, timeoutMillis)
+  // Kept on the request rather than looked up: AsyncLocalStorage is empty when a socket's events come.
+  Object.assign(request, { [SCOPE]: scope })
+  response.once('close', () => {
+    if (!response.writableEnded) scope.abort()
+  })
+  return scope
+}
+
+export class OpenScope {
+  readonly #request: Request
+  readonly #since = performance.now()
+  readonly deadline: number | undefined
+  #controller: AbortController | null = null
+  #isAborted = false
+
+  constructor(request: Request, timeoutMillis: number) {
+    this.#request = request
+    this.deadline = timeoutMillis === 0 ? undefined : this.#since + timeoutMillis
+  }
+
+  /** The route is known only after Express has matched it, so the label is put together whenever it is read. */
+  get label(): string {
+    return `${this.#request.method} ${routeOf(this.#request)}`
+  }
+
+  /** Made when it is first asked for: many requests are answered without a query. */
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController()
+      if (this.#isAborted) this.abort()
+    }
+    return this.#controller.signal
+  }
+
+  get ageMillis(): number {
+    return performance.now() - this.#since
+  }
+
+  abort(): void {
+    this.#isAborted = true
+    this.#controller?.abort(new Error('The client closed the connection before it was answered.'))
+  }
+
+  run<T>(work: () => T): T {
+    return runInScope(this, work)
+  }
+}
+
+/** The route's pattern, such as `/users/:id`, or the path while no route is known; never the query string. */
+export function routeOf(request: Request): string {
+  const pattern: unknown = (request.route as { path?: unknown } | undefined)?.path
+  if (typeof pattern === 'string') return request.baseUrl + pattern
+  const path = request.originalUrl ?? request.url
+  const end = path.indexOf('?')
+  return end < 0 ? path : path.slice(0, end)
+}

@@ -1,0 +1,89 @@
+/** Every option of `serve`: its default and its check. */
+import { ConfigurationError, type Database } from '../database'
+
+/** Where `serve` says what it does. The console and a pino logger both fit. */
+export interface Logger {
+  info(message: string): void
+  warn(message: string): void
+  error(message: string): void
+}
+
+export interface ServeOptions {
+  /** Default 3000; 0 takes any free one. */
+  readonly port?: number
+  /** Default: every interface of the machine, as `app.listen(port)` does. */
+  readonly host?: string
+  /** Connected first, in this order; disconnected last, in reverse. */
+  readonly databases?: readonly Database[]
+  /** Runs when the databases are connected, before the first request. */
+  readonly onStartup?: () => unknown
+  /** Runs after the last answer, before the databases are disconnected; only if `onStartup` succeeded. */
+  readonly onShutdown?: () => unknown
+  /** For the whole of a shutdown, the grace included. Default 30 000. */
+  readonly shutdownTimeoutMillis?: number
+  /** How long it goes on accepting requests when readiness is off, for load balancers to notice. Default 0. */
+  readonly readinessGraceMillis?: number
+  /** How long the queries of one request may take together. Default 0: no limit. */
+  readonly requestTimeoutMillis?: number
+  /** Signals that end the process. Default SIGTERM and SIGINT; an empty list leaves all of them to you. */
+  readonly signals?: readonly NodeJS.Signals[]
+  /**
+   * Ends the process after a signal. Default `process.exit`; where a second signal asks for an end at once, its own
+   * default action.
+   */
+  readonly exit?: (code: number, atOnce?: NodeJS.Signals) => void
+  /** Default: the console. */
+  readonly logger?: Logger
+}
+
+export type ServeSettings = Required<Omit<ServeOptions, 'host'>> & { readonly host: string | undefined }
+
+const DEFAULTS: ServeSettings = {
+  port: 3000,
+  host: undefined,
+  databases: [],
+  onStartup: () => {},
+  onShutdown: () => {},
+  shutdownTimeoutMillis: 30_000,
+  readinessGraceMillis: 0,
+  requestTimeoutMillis: 0,
+  signals: ['SIGTERM', 'SIGINT'],
+  exit: (code, atOnce) => {
+    if (atOnce === undefined) process.exit(code)
+    // process.exit would wait for what the driver of SQLite does in threads.
+    process.removeAllListeners(atOnce)
+    process.kill(process.pid, atOnce)
+  },
+  logger: console,
+}
+
+/** @throws ConfigurationError naming the first option that is unknown or impossible */
+export function settle(options: ServeOptions): ServeSettings {
+  const unknown = Object.keys(options).find((name) => !(name in DEFAULTS))
+  if (unknown !== undefined) {
+    throw new ConfigurationError(
+      `serve has no option '${unknown}'. Known ones are ${Object.keys(DEFAULTS).join(', ')}.`,
+    )
+  }
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+  const settings = { ...DEFAULTS, ...(given as ServeOptions) }
+  const { port, readinessGraceMillis, requestTimeoutMillis, shutdownTimeoutMillis } = settings
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new ConfigurationError(`port is a whole number from 0 to 65535, got ${String(port)}.`)
+  }
+  const times = {
+    shutdownTimeoutMillis,
+    readinessGraceMillis,
+    requestTimeoutMillis,
+  }
+  for (const [name, value] of Object.entries(times)) {
+    if (!(value >= 0))
+      throw new ConfigurationError(`${name} is a number of milliseconds from 0 up, got ${String(value)}.`)
+  }
+  if (readinessGraceMillis > 0 && readinessGraceMillis >= shutdownTimeoutMillis) {
+    throw new ConfigurationError(
+      `readinessGraceMillis (${readinessGraceMillis}) is part of shutdownTimeoutMillis (${shutdownTimeoutMillis}) and must be shorter.`,
+    )
+  }
+  return settings
+}

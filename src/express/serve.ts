@@ -1,0 +1,181 @@
+/** Runs an application: connects its databases, listens, and ends without cutting an answer off. */
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import { constants } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Express } from 'express'
+import { type ConnectRetryEvent, type Database, runInScope } from '../database'
+import { type Begun, disconnectionOf, end, messageOf, settles } from './ending'
+import { setShuttingDown } from './health'
+import { createServerFor } from './http-server'
+import { listen, urlOf } from './listen'
+import { openScope } from './request'
+import { type ServeOptions, type ServeSettings, settle } from './serve-options'
+import { Traffic } from './traffic'
+
+/**
+ * Serves an application until it is told to end.
+ *
+ * Connects the databases in the order given, runs `onStartup`, listens, and resolves. On SIGTERM or SIGINT the
+ * readiness goes off; after the grace for load balancers it accepts no more connections, answers what is in flight
+ * (with `Connection: close`), runs `onShutdown`, disconnects the databases in reverse order and exits with 0. What is
+ * still stuck at the time limit is named in the log, cancelled and destroyed, and the exit code is 1. A second signal
+ * ends the process at once.
+ *
+ * Every request runs in a scope of its own: see `requestScope`.
+ *
+ * @throws ListenError when the port is in use or may not be used
+ * @throws ConfigurationError for an option that is unknown or impossible
+ * @throws what `connect()` or `onStartup` throws; whatever had been connected by then is disconnected again
+ * @example
+ * await serve(app, { port: 3000, databases: [database] })
+ */
+export async function serve(app: Express, options: ServeOptions = {}): Promise<Serving> {
+  const serving = new Serving(app, settle(options))
+  await serving[START]()
+  return serving
+}
+
+const START = Symbol('start')
+
+/** An application that is being served. */
+export class Serving implements AsyncDisposable {
+  readonly server: Server
+  readonly #app: Express
+  readonly #settings: ServeSettings
+  readonly #traffic: Traffic
+  /** What was begun and has to be ended, in the order of beginning. */
+  readonly #begun: Begun[] = []
+  /** Aborted by a signal that comes before the start is over. */
+  readonly #start = new AbortController()
+  #isStarted = false
+  #isStopping = false
+  readonly #onSignal = (signal: NodeJS.Signals) => this.#stop(signal)
+  #closing: Promise<void> | null = null
+
+  constructor(app: Express, settings: ServeSettings) {
+    this.#app = app
+    this.#settings = settings
+    this.server = createServerFor(app, (request, response) => {
+      const scope = openScope(request, response, settings.requestTimeoutMillis)
+      this.#traffic.enter(scope, response)
+      scope.run(() => app(request, response))
+    })
+    this.#traffic = new Traffic(this.server)
+  }
+
+  /** Where it listens, such as `http://127.0.0.1:3000`. */
+  get url(): string {
+    return urlOf(this.server)
+  }
+
+  get port(): number {
+    return Number(new URL(this.url).port || 80)
+  }
+
+  /**
+   * Ends it as a signal would, but leaves the process alone. May be called again, and gives the same promise.
+   *
+   * @throws ShutdownError naming what did not end in time or failed to end
+   */
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close())
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async [START](): Promise<void> {
+    const { databases, host, logger, onShutdown, onStartup, port, signals } = this.#settings
+    for (const signal of signals) process.on(signal, this.#onSignal)
+    setShuttingDown(this.#app, false)
+    const stopped = once(this.#start.signal, 'abort').then(() => this.#start.signal.throwIfAborted())
+    const unlessStopped = (step: unknown): Promise<unknown> => Promise.race([step, stopped])
+    try {
+      for (const database of databases) {
+        this.#begun.push(disconnectionOf(database))
+        await unlessStopped(this.#inScope(() => connect(database, this.#settings)))
+      }
+      await unlessStopped(this.#inScope(onStartup))
+      this.#begun.push({ name: 'onShutdown', end: async () => void (await onShutdown()) })
+      await unlessStopped(listen(this.server, port, host))
+      this.server.on('error', (error) => logger.error(`the HTTP server reports: ${error.message}`))
+      this.#isStarted = true
+    } catch (error) {
+      // The first error is the reason; what goes wrong while cleaning up after it would only hide it.
+      await this.close().catch(() => {})
+      throw error
+    }
+    logger.info(`listening on ${this.url}`)
+  }
+
+  /** A signal cancels the queries of the start, rather than waiting for them. */
+  #inScope(work: () => unknown): unknown {
+    return runInScope({ label: 'start-up', signal: this.#start.signal }, work)
+  }
+
+  #stop(signal: NodeJS.Signals): void {
+    const { exit, logger } = this.#settings
+    if (this.#isStopping) {
+      logger.warn(`${signal} again: ending at once`)
+      exit(128 + constants.signals[signal], signal)
+      return
+    }
+    this.#isStopping = true
+    logger.info(`${signal}: shutting down, ${this.#traffic.requests} requests in flight`)
+    if (!this.#isStarted) this.#start.abort(new Error(`${signal} came before the application was started.`))
+    void this.#closeAndExit()
+  }
+
+  async #closeAndExit(): Promise<void> {
+    const { exit, logger } = this.#settings
+    try {
+      await this.close()
+      logger.info('shut down')
+      exit(0)
+    } catch (error) {
+      logger.error(messageOf(error))
+      exit(1)
+    }
+  }
+
+  async #close(): Promise<void> {
+    const { readinessGraceMillis, shutdownTimeoutMillis, signals } = this.#settings
+    const limit = performance.now() + shutdownTimeoutMillis
+    const complaints: string[] = []
+    setShuttingDown(this.#app, true)
+    if (this.server.listening) {
+      this.#traffic.drain()
+      await sleep(readinessGraceMillis)
+      const isAnswered = await settles(this.#traffic.close(), limit - performance.now())
+      if (!isAnswered) complaints.push(`not answered: ${this.#traffic.unanswered().join(', ')}`)
+      this.#traffic.destroy()
+    }
+    for (const begun of this.#begun.toReversed()) complaints.push(...(await end(begun, limit)))
+    for (const signal of signals) process.off(signal, this.#onSignal)
+    if (complaints.length > 0) throw new ShutdownError(complaints)
+  }
+}
+
+/** The shutdown took longer than its limit, or a part of it failed. All has been ended nevertheless. */
+export class ShutdownError extends Error {
+  constructor(readonly complaints: readonly string[]) {
+    super(`The shutdown was not clean: ${complaints.join('; ')}.`)
+    this.name = 'ShutdownError'
+  }
+}
+
+async function connect(database: Database, { logger }: ServeSettings): Promise<void> {
+  const where = `database ${database.name} (${String(database.url)})`
+  const onRetry = ({ attempt, error }: ConnectRetryEvent): void => {
+    logger.warn(`${where}: cannot be reached (try ${attempt}: ${error.message})`)
+  }
+  database.on('connectRetry', onRetry)
+  try {
+    await database.connect()
+  } finally {
+    database.off('connectRetry', onRetry)
+  }
+  logger.info(`${where}: connected`)
+}
