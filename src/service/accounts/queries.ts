@@ -1,0 +1,66 @@
+/** The accounts in the database, and the movement of money between them. */
+import type { Queryable } from '../../database'
+import type { Page } from '../page'
+
+export interface Account {
+  id: number
+  owner: string
+  /** In minor units. */
+  balance: number
+}
+
+/** PostgreSQL gives a bigint as text, because a number might not hold it. */
+interface AccountRow {
+  id: number
+  owner: string
+  balance: number | string
+}
+
+/** The largest balance: from here on JSON numbers would lose units. */
+export const LARGEST_BALANCE = Number.MAX_SAFE_INTEGER
+
+function toAccount({ id, owner, balance }: AccountRow): Account {
+  const exact = Number(balance)
+  if (!Number.isSafeInteger(exact))
+    throw new RangeError(`The balance of account ${id} is too large to be exact.`)
+  return { id, owner, balance: exact }
+}
+
+export async function listAccounts(database: Queryable, { after, limit }: Page): Promise<Account[]> {
+  const rows = await database.fetchAll<AccountRow>(
+    'SELECT id, owner, balance FROM accounts WHERE id > :after ORDER BY id LIMIT :limit',
+    { after, limit },
+  )
+  return rows.map(toAccount)
+}
+
+export async function findAccount(database: Queryable, id: number): Promise<Account | null> {
+  const row = await database.fetchOne<AccountRow>('SELECT id, owner, balance FROM accounts WHERE id = :id', {
+    id,
+  })
+  return row === null ? null : toAccount(row)
+}
+
+export async function createAccount(database: Queryable, account: Omit<Account, 'id'>): Promise<Account> {
+  const { owner, balance } = account
+  const row = await database.fetchOne<AccountRow>(
+    'INSERT INTO accounts (owner, balance) VALUES (:owner, :balance) RETURNING id, owner, balance',
+    { owner, balance },
+  )
+  if (row === null) throw new Error('INSERT … RETURNING gave no row.')
+  return toAccount(row)
+}
+
+/**
+ * Adds to a balance, or takes from it, unless that would leave it below zero or above the largest balance, or there
+ * is no such account: then it changes nothing and returns false. In a transaction, the row stays locked to its end.
+ */
+export async function changeBalance(database: Queryable, id: number, change: number): Promise<boolean> {
+  // The check and the change are one statement, so no other transaction comes between them.
+  const { rowCount } = await database.execute(
+    `UPDATE accounts SET balance = balance + :change
+     WHERE id = :id AND balance BETWEEN :least AND :most`,
+    { id, change, least: Math.max(-change, 0), most: LARGEST_BALANCE - Math.max(change, 0) },
+  )
+  return rowCount > 0
+}

@@ -1,0 +1,77 @@
+/** Accounts and transfers over HTTP. */
+import { z } from 'zod'
+import type { Database } from '../../database'
+import { HttpProblem } from '../../express'
+import { amount, id, line, money } from '../fields'
+import { pageAnswer, pageOf, pageQuery } from '../page'
+import { type Route, route } from '../route'
+import { createAccount, findAccount, listAccounts } from './queries'
+import { transfer } from './transfer'
+
+const account = z.object({ id, owner: z.string(), balance: money }).meta({ id: 'Account' })
+
+const movement = z
+  .strictObject({ from_account: id, to_account: id, amount })
+  .refine(({ from_account, to_account }) => from_account !== to_account, {
+    path: ['to_account'],
+    message: 'Must not be the account that the money comes from',
+  })
+
+const NOT_FOUND = 'Account not found'
+
+export function accountRoutes(database: Database): Route[] {
+  return [
+    route(
+      {
+        method: 'get',
+        path: '/accounts',
+        summary: 'List accounts',
+        input: { query: pageQuery },
+        answers: { 200: z.array(account) },
+      },
+      async ({ query }) => pageAnswer('/accounts', await listAccounts(database, pageOf(query)), query),
+    ),
+    route(
+      {
+        method: 'post',
+        path: '/accounts',
+        summary: 'Open an account',
+        input: { body: z.strictObject({ owner: line(100), balance: money }) },
+        answers: { 201: account },
+      },
+      async ({ body }) => {
+        const created = await createAccount(database, body)
+        return { status: 201, body: created, headers: { Location: `/accounts/${created.id}` } }
+      },
+    ),
+    route(
+      {
+        method: 'get',
+        path: '/accounts/{id}',
+        summary: 'Read an account',
+        input: { params: z.object({ id }) },
+        answers: { 200: account },
+        problems: { 404: NOT_FOUND },
+      },
+      async ({ params }) => {
+        const found = await findAccount(database, params.id)
+        if (found === null) throw new HttpProblem(404, NOT_FOUND)
+        return { status: 200, body: found }
+      },
+    ),
+    route(
+      {
+        method: 'post',
+        path: '/transfer',
+        summary: 'Move money from one account to another',
+        input: { body: movement },
+        answers: { 200: z.object({ message: z.string() }) },
+        problems: { 404: 'Account 7 not found', 409: 'Insufficient funds' },
+      },
+      async ({ body }) => {
+        await transfer(database, { from: body.from_account, to: body.to_account, amount: body.amount })
+        return { status: 200, body: { message: 'Transfer successful' } }
+      },
+    ),
+  ]
+}

@@ -1,0 +1,62 @@
+/** The service as an Express application, without I/O of its own: what it works on is given to it. */
+import express, { type Express, type RequestHandler } from 'express'
+import helmet from 'helmet'
+import type { Database } from '../database'
+import { health, methodNotAllowed, notFound, problems, requestScope, routeOf } from '../express'
+import { accountRoutes } from './accounts/routes'
+import { type Logger, requestLog } from './logging'
+import { postRoutes } from './posts/routes'
+import { productRoutes } from './products/routes'
+import { mount, type Route } from './route'
+import { userRoutes } from './users/routes'
+
+export interface Dependencies {
+  /** Users, posts and accounts. */
+  readonly main: Database
+  readonly products: Database
+  readonly logger: Logger
+}
+
+export function createApp({ main, products, logger }: Dependencies): Express {
+  const routes = [
+    ...userRoutes(main),
+    ...postRoutes(main),
+    ...accountRoutes(main),
+    ...productRoutes(products),
+  ]
+  const app = express()
+  app.disable('x-powered-by')
+  app.set('query parser', 'simple')
+  app.use(health(main, products))
+  app.use(requestScope(), requestLog(logger), helmet(), express.json({ limit: '100kb', strict: true }))
+  app.route('/').get(contents(routes)).all(methodNotAllowed('GET'))
+  mount(app, routes)
+  app.use(notFound())
+  app.use(
+    problems({
+      onError: (error, request) =>
+        logger.error({ err: error }, `${request.method} ${routeOf(request)} failed`),
+    }),
+  )
+  return app
+}
+
+/** Tells whoever opens the service in a browser what there is. */
+function contents(routes: readonly Route[]): RequestHandler {
+  const calls = routes.map(({ definition: { method, path, summary } }) => [
+    `${method.toUpperCase()} ${path}`,
+    summary,
+  ])
+  const body = JSON.stringify(
+    {
+      service: 'millpond',
+      try: ['/users', '/posts', '/accounts', '/products', '/readyz'],
+      calls: Object.fromEntries(calls) as Record<string, string>,
+    },
+    null,
+    2,
+  )
+  return (_request, response) => {
+    response.type('json').send(body)
+  }
+}

@@ -1,0 +1,173 @@
+/** The settings of the service: read from the environment, checked, and frozen. */
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { z } from 'zod'
+import { Database, DatabaseError, type DatabaseOptions, DatabaseURL, type PoolOptions } from '../database'
+
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+export interface DatabaseConfig {
+  readonly url: string
+  readonly options: DatabaseOptions
+  /** Brings it up to date at start-up. */
+  readonly migrates: boolean
+  /** Puts a few rows into its empty tables at start-up. */
+  readonly seeds: boolean
+}
+
+export interface Config {
+  readonly main: DatabaseConfig
+  readonly products: DatabaseConfig
+  readonly host: string
+  readonly port: number
+  readonly logLevel: LogLevel
+  readonly shutdownTimeoutMillis: number
+  readonly readinessGraceMillis: number
+  readonly requestTimeoutMillis: number
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** What is wrong with the environment, one line for each mistake. */
+export class EnvironmentError extends Error {
+  constructor(readonly mistakes: readonly string[]) {
+    super(mistakes.join('\n'))
+    this.name = 'EnvironmentError'
+  }
+}
+
+/**
+ * Reads the whole configuration.
+ *
+ * @throws EnvironmentError naming every variable that is wrong
+ */
+export function readConfig(env: Environment = environment()): Config {
+  const checked = consistent.safeParse(withoutEmpty(env))
+  if (!checked.success) {
+    throw new EnvironmentError(
+      checked.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`),
+    )
+  }
+  const read = checked.data
+  const pool = definedOnly<PoolOptions>({
+    size: read.DATABASE_POOL_SIZE,
+    maxOverflow: read.DATABASE_MAX_OVERFLOW,
+    acquireTimeoutMillis: read.DATABASE_POOL_TIMEOUT,
+    maxLifetimeMillis: read.DATABASE_POOL_RECYCLE,
+  })
+  const database = (name: string, url: string): DatabaseConfig => {
+    const { dialect, isMemory } = new DatabaseURL(url)
+    const isEmbedded = dialect === 'sqlite'
+    const options = definedOnly<DatabaseOptions>({
+      name,
+      // In memory there is exactly one connection, whatever the other database has.
+      pool: isMemory ? definedOnly<PoolOptions>({ acquireTimeoutMillis: read.DATABASE_POOL_TIMEOUT }) : pool,
+      connectTimeoutMillis: read.DATABASE_CONNECT_TIMEOUT,
+      statementTimeoutMillis: read.DATABASE_STATEMENT_TIMEOUT,
+    })
+    return Object.freeze({ url, options, migrates: read.MIGRATE_ON_START ?? isEmbedded, seeds: isEmbedded })
+  }
+  return Object.freeze({
+    main: database('main', read.DATABASE_URL),
+    products: database('products', read.PRODUCTS_DATABASE_URL),
+    host: read.HOST,
+    port: read.PORT,
+    logLevel: read.LOG_LEVEL,
+    shutdownTimeoutMillis: read.SHUTDOWN_TIMEOUT,
+    readinessGraceMillis: read.READINESS_GRACE,
+    requestTimeoutMillis: read.REQUEST_TIMEOUT,
+  })
+}
+
+/** The URLs of both databases, for tools that need nothing else. They are not checked. */
+export function databaseUrls(env: Environment = environment()): { main: string; products: string } {
+  const { DATABASE_URL = DEFAULT_URLS.main, PRODUCTS_DATABASE_URL = DEFAULT_URLS.products } =
+    withoutEmpty(env)
+  return { main: DATABASE_URL, products: PRODUCTS_DATABASE_URL }
+}
+
+/** The environment of the process, together with the file `.env` of the current folder; the process' own wins. */
+function environment(): Environment {
+  if (existsSync('.env')) process.loadEnvFile('.env')
+  return process.env
+}
+
+/** From src/ when it runs as TypeScript, from dist/src/ when it is compiled. */
+const projectRoot = path.resolve(__dirname, __filename.endsWith('.ts') ? '../..' : '../../..')
+
+function sqliteFile(name: string): string {
+  const file = path.join(projectRoot, 'data', name).split(path.sep).map(encodeURIComponent).join('/')
+  return `sqlite:///${file}`
+}
+
+const DEFAULT_URLS = { main: sqliteFile('main.sqlite'), products: sqliteFile('products.sqlite') }
+
+const seconds = (least: number) =>
+  z
+    .string()
+    .regex(/^\d+(\.\d+)?$/, 'must be a number of seconds')
+    .transform((text) => Number(text) * 1000)
+    .refine((millis) => millis >= least * 1000, `must be ${least} seconds or more`)
+
+const whole = (least: number, most: number) => {
+  const message = `must be a whole number from ${least} to ${most}`
+  return z
+    .string()
+    .regex(/^\d+$/, message)
+    .transform(Number)
+    .refine((value) => value >= least && value <= most, message)
+}
+
+const databaseUrl = z.string().superRefine((url, context) => {
+  try {
+    // Checks the parameters as well, and connects to nothing.
+    void new Database(url)
+  } catch (error) {
+    if (!(error instanceof DatabaseError)) throw error
+    context.addIssue({ code: 'custom', message: `is not usable: ${error.message}` })
+  }
+})
+
+const variables = z.object({
+  DATABASE_URL: databaseUrl.default(DEFAULT_URLS.main),
+  PRODUCTS_DATABASE_URL: databaseUrl.default(DEFAULT_URLS.products),
+  MIGRATE_ON_START: z
+    .enum(['true', 'false'], 'must be true or false')
+    .transform((text) => text === 'true')
+    .optional(),
+  HOST: z.string().default('127.0.0.1'),
+  PORT: whole(0, 65_535).default(3000),
+  LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
+  SHUTDOWN_TIMEOUT: seconds(0).default(30_000),
+  READINESS_GRACE: seconds(0).default(0),
+  REQUEST_TIMEOUT: seconds(0).default(60_000),
+  DATABASE_POOL_SIZE: whole(1, 10_000).optional(),
+  DATABASE_MAX_OVERFLOW: whole(0, 10_000).optional(),
+  DATABASE_POOL_TIMEOUT: seconds(0.001).optional(),
+  DATABASE_POOL_RECYCLE: seconds(1).optional(),
+  DATABASE_CONNECT_TIMEOUT: seconds(0.001).optional(),
+  DATABASE_STATEMENT_TIMEOUT: seconds(0).optional(),
+})
+
+const consistent = variables.refine(
+  (read) => read.READINESS_GRACE < read.SHUTDOWN_TIMEOUT || read.READINESS_GRACE === 0,
+  {
+    path: ['READINESS_GRACE'],
+    message: 'must be shorter than SHUTDOWN_TIMEOUT, which it is part of',
+  },
+)
+
+/** A variable that is there but empty counts as left out: compose files and CI write them so. */
+function withoutEmpty(env: Environment): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter((entry): entry is [string, string] => Boolean(entry[1])),
+  )
+}
+
+function definedOnly<T extends object>(options: { [K in keyof T]?: T[K] | undefined }): T {
+  return Object.freeze(
+    Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
+  ) as T
+}

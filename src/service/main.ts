@@ -1,0 +1,65 @@
+/** The entry point: reads the configuration, puts the service together, and serves it. */
+import { Database, DatabaseError } from '../database'
+import { ListenError, serve } from '../express'
+import { createApp } from './app'
+import { type Config, type DatabaseConfig, EnvironmentError, readConfig } from './config'
+import { createLogger, type Logger } from './logging'
+import { type Folder, makeDataFolder, migrate } from './migrations'
+
+async function start(): Promise<void> {
+  const config = readConfig()
+  const logger = createLogger(config.logLevel)
+  const main = open(config.main)
+  const products = open(config.products)
+  await serve(createApp({ main, products, logger }), {
+    ...limitsOf(config),
+    host: config.host,
+    port: config.port,
+    databases: [main, products],
+    onStartup: async () => {
+      await bringUpToDate(main, 'main', config.main, logger)
+      await bringUpToDate(products, 'products', config.products, logger)
+    },
+    logger,
+  })
+}
+
+function open({ url, options }: DatabaseConfig): Database {
+  makeDataFolder(url)
+  return new Database(url, options)
+}
+
+function limitsOf(config: Config) {
+  const { readinessGraceMillis, requestTimeoutMillis, shutdownTimeoutMillis } = config
+  return { readinessGraceMillis, requestTimeoutMillis, shutdownTimeoutMillis }
+}
+
+async function bringUpToDate(
+  database: Database,
+  folder: Folder,
+  config: DatabaseConfig,
+  logger: Logger,
+): Promise<void> {
+  if (!config.migrates) return
+  await migrate(database, folder, { seed: config.seeds })
+  logger.info(`database ${database.name}: up to date`)
+}
+
+/** Settings that cannot work: there is no point in starting again with the same ones. */
+const EXIT_CONFIGURATION = 2
+const EXIT_FAILURE = 1
+
+start().catch((error: unknown) => {
+  const isConfiguration =
+    error instanceof EnvironmentError ||
+    (error instanceof DatabaseError && error.code === 'CONFIGURATION_INVALID')
+  // What can be expected to go wrong is told in its own words; anything else is a defect, and needs its stack.
+  const isExpected = isConfiguration || error instanceof DatabaseError || error instanceof ListenError
+  const text = isExpected
+    ? error.message
+    : error instanceof Error
+      ? (error.stack ?? error.message)
+      : String(error)
+  process.stderr.write(`${text.replace(/^/gm, 'millpond: ')}\n`)
+  process.exit(isConfiguration ? EXIT_CONFIGURATION : EXIT_FAILURE)
+})

@@ -1,0 +1,150 @@
+/** One definition per route: what it takes and gives, from which the checks, the handler's types and the docs come. */
+import type { Express, Request, RequestHandler } from 'express'
+import { z } from 'zod'
+import { type FieldError, HttpProblem, methodNotAllowed } from '../express'
+
+interface Input {
+  readonly params?: z.ZodObject
+  readonly query?: z.ZodObject
+  readonly body?: z.ZodObject
+}
+
+/** What a route answers when all goes well, by status; null is an answer without a body. */
+type Answers = Readonly<Record<number, z.ZodType | null>>
+
+export interface Definition<I extends Input = Input, A extends Answers = Answers> {
+  readonly method: 'get' | 'post' | 'patch' | 'delete'
+  /** As OpenAPI writes it: `/users/{id}`. */
+  readonly path: `/${string}`
+  readonly summary: string
+  readonly input?: I
+  readonly answers: A
+  /** What else it answers, by status, in the words of `detail`. 422 goes without saying. */
+  readonly problems?: Readonly<Record<number, string>>
+}
+
+type Parsed<I, K extends keyof Input> = K extends keyof I
+  ? I[K] extends z.ZodType
+    ? z.output<I[K]>
+    : undefined
+  : undefined
+
+type Answer<A extends Answers> = {
+  [S in keyof A & number]: {
+    readonly status: S
+    readonly body: A[S] extends z.ZodType ? z.input<A[S]> : null
+    readonly headers?: Readonly<Record<string, string>>
+  }
+}[keyof A & number]
+
+type Handler<I extends Input, A extends Answers> = (input: {
+  readonly params: Parsed<I, 'params'>
+  readonly query: Parsed<I, 'query'>
+  readonly body: Parsed<I, 'body'>
+}) => Promise<Answer<A>>
+
+export interface Route {
+  readonly definition: Definition
+  readonly handle: RequestHandler
+}
+
+/**
+ * Puts a definition and its handler together. The handler gets only input that has been checked; what the definition
+ * does not know is refused with 422, so that a misspelt field is never silently ignored.
+ */
+export function route<const I extends Input, const A extends Answers>(
+  definition: Definition<I, A>,
+  handler: Handler<I, NoInfer<A>>,
+): Route {
+  return {
+    definition,
+    handle: async (request, response) => {
+      const answer = await handler(read(definition, request) as Parameters<typeof handler>[0])
+      response.status(answer.status)
+      if (answer.headers !== undefined) response.set(answer.headers)
+      if (answer.body === null) response.end()
+      else response.json(answer.body)
+    },
+  }
+}
+
+/** Mounts routes; an address answers a method that it does not have with 405. */
+export function mount(app: Express, routes: readonly Route[]): void {
+  const paths = new Map<string, Route[]>()
+  for (const each of routes)
+    paths.set(each.definition.path, [...(paths.get(each.definition.path) ?? []), each])
+  for (const [path, group] of paths) {
+    const address = app.route(path.replace(/\{(\w+)\}/g, ':$1'))
+    for (const { definition, handle } of group) address[definition.method](handle)
+    address.all(methodNotAllowed(...group.map(({ definition }) => definition.method.toUpperCase())))
+  }
+}
+
+const NOTHING = z.strictObject({})
+
+function read({ input = {}, problems = {} }: Definition, request: Request): Record<keyof Input, unknown> {
+  const params = (input.params ?? NOTHING).safeParse(numbersIn(input.params, request.params))
+  // Whatever cannot be an id is the id of nothing.
+  if (!params.success) throw new HttpProblem(404, problems[404] ?? 'Not found')
+  const isBodyInQuery = input.body !== undefined && isSentAsQuery(request)
+  const query = isBodyInQuery
+    ? {}
+    : check('query', input.query ?? NOTHING, numbersIn(input.query, request.query))
+  if (input.body === undefined) return { params: params.data, query, body: undefined }
+  const body = isBodyInQuery
+    ? check('query', input.body, numbersIn(input.body, request.query))
+    : check('body', input.body, bodyOf(request))
+  return { params: params.data, query, body }
+}
+
+/** A POST without a body may carry its fields in the address. */
+function isSentAsQuery(request: Request): boolean {
+  return request.method === 'POST' && !hasBody(request) && Object.keys(request.query).length > 0
+}
+
+function hasBody({ headers }: Request): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+function bodyOf(request: Request): unknown {
+  if (request.body === undefined && hasBody(request)) {
+    throw new HttpProblem(415, 'Send the body as JSON, with Content-Type: application/json.', {
+      headers: { Accept: 'application/json' },
+    })
+  }
+  // No body at all is the mistake of leaving out every field.
+  return (request.body as unknown) ?? {}
+}
+
+/** Reads those fields as numbers that the schema says are numbers: an address has only text. */
+function numbersIn(schema: z.ZodObject | undefined, texts: object): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(texts).map(([name, text]: [string, unknown]) => {
+      const field = Object.hasOwn(schema?.shape ?? {}, name) ? schema?.shape[name] : undefined
+      const isCanonical = typeof text === 'string' && String(Number(text)) === text
+      return [name, isCanonical && isNumber(field) ? Number(text) : text]
+    }),
+  )
+}
+
+function isNumber(field: z.core.$ZodType | undefined): boolean {
+  if (field instanceof z.ZodOptional || field instanceof z.ZodDefault) return isNumber(field.unwrap())
+  return field instanceof z.ZodNumber
+}
+
+/** One mistake each, but not the thousands that a hostile body can hold. */
+const MOST_ERRORS = 20
+
+function check(part: 'query' | 'body', schema: z.ZodObject, value: unknown): unknown {
+  const checked = schema.safeParse(value, {
+    error: ({ input }) => (input === undefined ? 'Required' : undefined),
+  })
+  if (checked.success) return checked.data
+  const errors = checked.error.issues.flatMap((issue): FieldError[] => {
+    const loc = [part, ...issue.path.map((key) => (typeof key === 'number' ? key : String(key)))]
+    if (issue.code !== 'unrecognized_keys') return [{ loc, msg: issue.message }]
+    return issue.keys.map((key) => ({ loc: [...loc, key], msg: 'Unknown field' }))
+  })
+  const what = part === 'body' ? 'The body' : 'The query'
+  throw new HttpProblem(422, `${what} is not valid.`, { errors: errors.slice(0, MOST_ERRORS) })
+}

@@ -1,0 +1,54 @@
+/** The users in the database. */
+import type { Queryable } from '../../database'
+import type { Page } from '../page'
+
+export interface User {
+  id: number
+  username: string
+  email: string
+}
+
+export function listUsers(database: Queryable, { after, limit }: Page): Promise<User[]> {
+  return database.fetchAll<User>(
+    'SELECT id, username, email FROM users WHERE id > :after ORDER BY id LIMIT :limit',
+    { after, limit },
+  )
+}
+
+export function findUser(database: Queryable, id: number): Promise<User | null> {
+  return database.fetchOne<User>('SELECT id, username, email FROM users WHERE id = :id', { id })
+}
+
+/** @throws UniqueViolationError when the username or the email is taken */
+export async function createUser(database: Queryable, { username, email }: Omit<User, 'id'>): Promise<User> {
+  const user = await database.fetchOne<User>(
+    'INSERT INTO users (username, email) VALUES (:username, :email) RETURNING id, username, email',
+    { username, email },
+  )
+  if (user === null) throw new Error('INSERT … RETURNING gave no row.')
+  return user
+}
+
+/**
+ * Leaves as it is what is not given, and returns null when there is no such user.
+ *
+ * @throws UniqueViolationError when the username or the email is taken
+ */
+export function changeUser(
+  database: Queryable,
+  id: number,
+  changes: { username?: string | undefined; email?: string | undefined },
+): Promise<User | null> {
+  const { username = null, email = null } = changes
+  return database.fetchOne<User>(
+    `UPDATE users SET username = COALESCE(:username, username), email = COALESCE(:email, email)
+     WHERE id = :id RETURNING id, username, email`,
+    { id, username, email },
+  )
+}
+
+/** Deletes a user together with their posts, and returns whether there was such a user. */
+export async function deleteUser(database: Queryable, id: number): Promise<boolean> {
+  const { rowCount } = await database.execute('DELETE FROM users WHERE id = :id', { id })
+  return rowCount > 0
+}

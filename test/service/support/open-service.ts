@@ -1,0 +1,57 @@
+/** The whole service in this process, on databases of its own, for tests that talk to it over HTTP. */
+import { pino } from 'pino'
+import { Database } from '../../../src/database'
+import { serve, type Serving } from '../../../src/express'
+import { createApp } from '../../../src/service/app'
+import { migrate } from '../../../src/service/migrations'
+import { type DatabaseContext, eachDatabase } from '../../support/each-database'
+import { freePort } from '../../support/free-port'
+
+export interface Service {
+  readonly context: DatabaseContext
+  readonly url: string
+  readonly main: Database
+  readonly products: Database
+  /** What was logged, as parsed JSON. */
+  readonly logged: Record<string, unknown>[]
+}
+
+/** Registers tests of the service once per database. The tables are empty when a test begins. */
+export function eachService(name: string, tests: (service: Service) => void): void {
+  eachDatabase(name, (context) => {
+    const service: { -readonly [K in keyof Service]?: Service[K] } = { context }
+    let productsUrl = ''
+    let serving: Serving
+
+    beforeAll(async () => {
+      productsUrl = await context.createDatabase()
+      await migrated(context.url, 'main')
+      await migrated(productsUrl, 'products')
+    })
+    beforeEach(async () => {
+      const main = await context.open({ name: 'main' })
+      const products = await context.open({ name: 'products' }, productsUrl)
+      for (const table of ['posts', 'users', 'accounts']) await main.execute(`DELETE FROM ${table}`)
+      await products.execute('DELETE FROM products')
+      const logged: Record<string, unknown>[] = []
+      const logger = pino(
+        { level: 'info' },
+        { write: (line) => void logged.push(JSON.parse(line) as Record<string, unknown>) },
+      )
+      const app = createApp({ main, products, logger })
+      const silent = pino({ level: 'silent' })
+      serving = await serve(app, { host: '127.0.0.1', port: await freePort(), signals: [], logger: silent })
+      Object.assign(service, { main, products, logged, url: serving.url })
+    })
+    afterEach(() => serving.close())
+
+    // Complete whenever a test runs; the members change from test to test.
+    tests(service as Service)
+  })
+}
+
+async function migrated(url: string, folder: 'main' | 'products'): Promise<void> {
+  await using database = new Database(url)
+  await database.connect()
+  await migrate(database, folder)
+}
