@@ -73,14 +73,14 @@ export class Lifecycle {
     this.#events.tell('connect')
   }
 
-  async disconnect(graceMillis: number): Promise<void> {
-    // One that is just being opened is opened first: it could not be closed before.
-    await Promise.allSettled([this.#connecting])
-    this.#disconnecting ??= this.#disconnect(graceMillis)
-    await this.#disconnecting
+  /** Refuses new work from this very moment on. */
+  disconnect(graceMillis: number): Promise<void> {
+    return (this.#disconnecting ??= this.#disconnect(graceMillis))
   }
 
   async #disconnect(graceMillis: number): Promise<void> {
+    // One that is just being opened is opened first: it could not be closed before.
+    await Promise.allSettled([this.#connecting])
     const pool = this.#pool
     if (pool !== null) {
       await this.#hooks.closing()

@@ -86,7 +86,10 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
       // Knex's own gives its connection back twice, so that a stranger's statements land in your transaction:
       // https://github.com/knex/knex/issues/6288
       runner.stream = (options, handler) => {
-        const stream = Readable.from(door.iterate(builder as Knex.QueryBuilder), { highWaterMark: 64 })
+        const rows = door.iterate(builder as Knex.QueryBuilder)
+        const stream = Readable.from(rows, { highWaterMark: 64 })
+        // A loop over the stream is a loop over the rows: left early, it has given the connection back when it ends.
+        Object.defineProperty(stream, Symbol.asyncIterator, { value: () => rows[Symbol.asyncIterator]() })
         const given = typeof options === 'function' ? options : handler
         if (typeof given !== 'function') return stream
         return new Promise<void>((resolve, reject) => {

@@ -197,6 +197,9 @@ export class Pool {
     this.#tarn.failWaiters(this.#closingError())
     await this.#loansEnd(graceMillis)
     const stuck = this.holders()
+    // A server notices that a connection is gone when it has something to say to it: a long statement is cancelled.
+    const interrupted = [...this.#loans.values()].map(({ lease }) => lease.interrupt())
+    await within(patienceMillis, Promise.all(interrupted))
     for (const [session, { lease, leaveQueue }] of this.#loans) {
       lease.end()
       leaveQueue?.()
@@ -206,12 +209,7 @@ export class Pool {
     this.#loans.clear()
     this.#connector.abandon()
     // Bounded, since a connection that is just being opened to a host that does not answer takes its time.
-    let timer: NodeJS.Timeout | undefined
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, patienceMillis)
-    })
-    await Promise.race([patience, Promise.all([this.#tarn.destroy(), this.#sideLane.close()])])
-    clearTimeout(timer)
+    await within(patienceMillis, Promise.all([this.#tarn.destroy(), this.#sideLane.close()]))
     return stuck
   }
 
@@ -282,4 +280,14 @@ export class Pool {
       lastFailure: this.#connector.lastFailure,
     })
   }
+}
+
+/** Waits for work to settle, but no longer than that. */
+async function within(millis: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, millis)
+  })
+  await Promise.race([late, work])
+  clearTimeout(timer)
 }

@@ -1,6 +1,5 @@
 /** What the columns of a query are called, in order, which sqlite3 does not tell. */
-import type { Row } from './dialect'
-import { exec, type RawConnection } from './sqlite-driver'
+import { all, exec, type RawConnection } from './sqlite-driver'
 import { type Lexicon, withoutPlaceholders } from './sql-text'
 
 /** Queries whose columns are known. Bounded, since a program may make texts without end. */
@@ -59,13 +58,4 @@ export function withDistinctColumns(sql: string, names: readonly string[]): stri
   const isPlain = new Set(names).size === names.length && names.every((name) => !/:\d+$|^\d+$/.test(name))
   if (isPlain) return sql
   return `WITH millpond(${names.map((_, index) => `c${index}`).join(', ')}) AS (${sql}) SELECT * FROM millpond`
-}
-
-function all(raw: RawConnection, sql: string): Promise<Row[]> {
-  return new Promise((resolve, reject) => {
-    raw.all<Row>(sql, (error, rows) => {
-      if (error) reject(error)
-      else resolve(rows)
-    })
-  })
 }

@@ -5,14 +5,6 @@ import { messageOf } from './driver-error'
 
 export type RawConnection = sqlite3.Database
 
-/** A prepared statement whose rows are taken one by one. */
-export interface OpenCursor {
-  readonly prepared: sqlite3.Statement
-  isAtEnd: boolean
-  /** The temporary table that it reads from, if it has one. */
-  readonly table: string | null
-}
-
 const CHANGES = new Set(['INSERT', 'REPLACE', 'UPDATE', 'DELETE'])
 
 export function send(raw: RawConnection, statement: Statement): Promise<Result> {
@@ -91,61 +83,12 @@ export function exec(raw: RawConnection, sql: string): Promise<void> {
   })
 }
 
-let tables = 0
-
-/**
- * Opens a cursor. `isStable` makes it read from a copy of the result: SQLite's own would see rows that are written
- * while it is read, and a loop that inserts into the table it reads would never end.
- */
-export async function openCursor(
-  raw: RawConnection,
-  statement: Statement,
-  isStable: boolean,
-): Promise<OpenCursor> {
-  if (!isStable) return { prepared: await prepare(raw, statement), isAtEnd: false, table: null }
-  const table = `temp.millpond_cursor_${(tables += 1)}`
-  await run(raw, {
-    ...statement,
-    sql: `CREATE TEMP TABLE ${table.slice('temp.'.length)} AS ${statement.sql}`,
-  })
-  const prepared = await prepare(raw, { ...statement, sql: `SELECT * FROM ${table}`, bindings: [] })
-  return { prepared, isAtEnd: false, table }
-}
-
-export async function closeCursor(raw: RawConnection, { prepared, table }: OpenCursor): Promise<void> {
-  await new Promise((resolve) => prepared.finalize(resolve))
-  // It may be gone already, with a savepoint that was rolled back.
-  if (table !== null) await exec(raw, `DROP TABLE IF EXISTS ${table}`)
-}
-
-function prepare(raw: RawConnection, { sql, bindings }: Statement): Promise<sqlite3.Statement> {
+/** Runs a query and resolves to its rows as they are. */
+export function all(raw: RawConnection, sql: string, bindings: readonly unknown[] = []): Promise<Row[]> {
   return new Promise((resolve, reject) => {
-    const prepared = raw.prepare(sql, [...bindings], (error: Error | null) => {
+    raw.all<Row>(sql, [...bindings], (error, rows) => {
       if (error) reject(error)
-      else resolve(prepared)
+      else resolve(rows)
     })
-  })
-}
-
-/**
- * `get` takes one step, so that rows are made as they are asked for; `each` would push them all. Never one `get`
- * more than there are rows: after the last one the driver starts the statement again.
- */
-export function readRows(cursor: OpenCursor, count: number): Promise<readonly Row[]> {
-  const rows: Row[] = []
-  return new Promise((resolve, reject) => {
-    const next = (): void => {
-      if (cursor.isAtEnd || rows.length === count) {
-        resolve(rows)
-        return
-      }
-      cursor.prepared.get<Row>((error, row) => {
-        cursor.isAtEnd = row === undefined
-        if (row !== undefined) rows.push(row)
-        if (error) reject(error)
-        else next()
-      })
-    }
-    next()
   })
 }

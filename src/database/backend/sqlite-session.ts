@@ -4,15 +4,8 @@ import { Limits } from '../limits'
 import type { Mutex, Unlock } from '../mutex'
 import type { Cursor, Result, Row, Session, Statement } from './dialect'
 import { type ColumnNames, withDistinctColumns } from './sqlite-columns'
-import {
-  closeCursor,
-  exec,
-  type OpenCursor,
-  openCursor,
-  type RawConnection,
-  readRows,
-  send,
-} from './sqlite-driver'
+import { openCopy, openStepping } from './sqlite-cursor'
+import { exec, type RawConnection, send } from './sqlite-driver'
 
 /** What the connections to one file share. */
 export interface SqliteFile {
@@ -45,7 +38,7 @@ class SqliteSession implements Session {
   // A file has no connection that could be lost between a COMMIT and its answer.
   readonly transactionId = null
   readonly #file: SqliteFile
-  readonly #cursors = new Set<OpenCursor>()
+  readonly #cursors = new Set<Cursor>()
   #broken: Error | null = null
   #isShut = false
   #running = false
@@ -166,21 +159,21 @@ class SqliteSession implements Session {
       const rows = [...(await this.run({ ...statement, take: 'all' })).rows] as Row[]
       return { read: (count) => Promise.resolve(rows.splice(0, count)), close: () => Promise.resolve() }
     }
-    const isStable = this.#transaction === 'open' && !this.#isReadOnly
-    const cursor = await openCursor(this.raw, statement, isStable)
+    const mayWrite = this.#transaction === 'open' && !this.#isReadOnly
+    const cursor = await (mayWrite ? openCopy : openStepping)(this.raw, statement)
     this.#cursors.add(cursor)
     return {
       read: (count) => this.#read(cursor, count),
       close: async () => {
-        if (this.#cursors.delete(cursor)) await closeCursor(this.raw, cursor)
+        if (this.#cursors.delete(cursor)) await cursor.close()
       },
     }
   }
 
-  async #read(cursor: OpenCursor, count: number): Promise<readonly Row[]> {
+  async #read(cursor: Cursor, count: number): Promise<readonly Row[]> {
     this.#running = true
     try {
-      return await readRows(cursor, count)
+      return await cursor.read(count)
     } finally {
       this.#running = false
     }
@@ -209,11 +202,7 @@ class SqliteSession implements Session {
 
   async reset(): Promise<string | null> {
     // In memory there is one connection for all, and a cursor on it takes turns with them.
-    const abandoned = this.#file.isMemory ? [] : [...this.#cursors]
-    for (const cursor of abandoned) {
-      this.#cursors.delete(cursor)
-      await closeCursor(this.raw, cursor)
-    }
+    if (!this.#file.isMemory) await this.#closeCursors()
     const wasOpen = this.inTransaction
     if (this.#transaction === 'open') await exec(this.raw, 'ROLLBACK')
     this.#transaction = 'none'
@@ -242,7 +231,7 @@ class SqliteSession implements Session {
   async #shut(): Promise<void> {
     if (this.#isShut) return
     this.#isShut = true
-    this.#finalizeCursors()
+    await this.#closeCursors().catch(() => undefined)
     // Queued behind whatever still runs; SQLite rolls an open transaction back as it closes.
     await new Promise<void>((resolve) => {
       this.raw.close(() => {
@@ -252,9 +241,10 @@ class SqliteSession implements Session {
     this.#stopWriting()
   }
 
-  #finalizeCursors(): void {
-    for (const cursor of this.#cursors) cursor.prepared.finalize()
+  async #closeCursors(): Promise<void> {
+    const abandoned = [...this.#cursors]
     this.#cursors.clear()
+    for (const cursor of abandoned) await cursor.close()
   }
 }
 

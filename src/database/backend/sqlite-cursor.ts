@@ -1,0 +1,68 @@
+/** Rows read piece by piece from SQLite, whose driver knows no cursors. */
+import type sqlite3 from 'sqlite3'
+import type { Cursor, Row, Statement } from './dialect'
+import { all, exec, type RawConnection, send } from './sqlite-driver'
+
+/**
+ * Steps through a prepared statement. It sees what is written while it is read, so nothing else may be written on its
+ * connection meanwhile.
+ */
+export async function openStepping(raw: RawConnection, statement: Statement): Promise<Cursor> {
+  const prepared = await prepare(raw, statement)
+  let isAtEnd = false
+  return {
+    // `get` takes one step, so that rows are made as they are asked for; `each` would push them all. Never one `get`
+    // more than there are rows: after the last one the driver starts the statement again.
+    read: (count) =>
+      new Promise((resolve, reject) => {
+        const rows: Row[] = []
+        const next = (): void => {
+          if (isAtEnd || rows.length === count) {
+            resolve(rows)
+            return
+          }
+          prepared.get<Row>((error, row) => {
+            isAtEnd = row === undefined
+            if (row !== undefined) rows.push(row)
+            if (error) reject(error)
+            else next()
+          })
+        }
+        next()
+      }),
+    close: async () => {
+      await new Promise((resolve) => prepared.finalize(resolve))
+    },
+  }
+}
+
+let copies = 0
+
+/**
+ * Reads from a copy of the result, in the temporary database: a loop that writes into the table it reads would see its
+ * own rows and never end, and a savepoint that is rolled back would end the statement.
+ */
+export async function openCopy(raw: RawConnection, statement: Statement): Promise<Cursor> {
+  const name = `millpond_cursor_${(copies += 1)}`
+  await send(raw, { ...statement, sql: `CREATE TEMP TABLE ${name} AS ${statement.sql}`, take: 'all' })
+  let taken = 0
+  return {
+    async read(count) {
+      const sql = `SELECT * FROM temp.${name} WHERE _rowid_ > ?1 ORDER BY _rowid_ LIMIT ?2`
+      const rows = await all(raw, sql, [taken, count])
+      taken += rows.length
+      return rows
+    },
+    // It may be gone already, with a savepoint that was rolled back.
+    close: () => exec(raw, `DROP TABLE IF EXISTS temp.${name}`),
+  }
+}
+
+function prepare(raw: RawConnection, { sql, bindings }: Statement): Promise<sqlite3.Statement> {
+  return new Promise((resolve, reject) => {
+    const prepared = raw.prepare(sql, [...bindings], (error: Error | null) => {
+      if (error) reject(error)
+      else resolve(prepared)
+    })
+  })
+}
