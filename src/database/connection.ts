@@ -74,11 +74,14 @@ export class HeldConnection extends Held implements Connection {
 export class JoinedConnection extends Verbs implements Connection {
   protected readonly backend: Backend
   readonly #held: Held
+  readonly #statements: Pick<Held, 'use' | 'reading'>
 
-  constructor(held: Held) {
+  /** `statements` says how they run, where that is not just in `held`. */
+  constructor(held: Held, statements: Pick<Held, 'use' | 'reading'> = held) {
     super()
     this.backend = held.backend
     this.#held = held
+    this.#statements = statements
   }
 
   get raw(): unknown {
@@ -86,11 +89,11 @@ export class JoinedConnection extends Verbs implements Connection {
   }
 
   protected use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T> {
-    return this.#held.use(limits, isRead, work)
+    return this.#statements.use(limits, isRead, work)
   }
 
   protected reading(limits: Limits): Reading {
-    return this.#held.reading(limits)
+    return this.#statements.reading(limits)
   }
 
   override transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T> {

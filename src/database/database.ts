@@ -128,7 +128,7 @@ export class Database extends Verbs implements AsyncDisposable {
     checkedWork('connection', work)
     const bound = this.#bound()
     if (bound instanceof HeldConnection) return work(bound)
-    if (bound !== null) return work(new JoinedConnection(bound))
+    if (bound !== null) return work(new JoinedConnection(bound, this.#statementsOf(bound)))
     return withBorrowed(this.#lender, Limits.of(undefined, ''), false, (connection) =>
       runBound(this, connection, () => work(connection)),
     )
@@ -136,7 +136,7 @@ export class Database extends Verbs implements AsyncDisposable {
 
   /** Takes a connection that is yours to release, and that no query uses by itself. `await using` releases it. */
   async acquire(): Promise<Connection> {
-    if (this.#forced !== null) return new JoinedConnection(this.#forced.level)
+    if (this.#forced !== null) return new JoinedConnection(this.#forced.level, this.#forced)
     const pool = this.#life.pool
     const lease = await pool.lend(Limits.of(undefined, ''), false)
     return new HeldConnection(this.backend, this, pool, lease)
@@ -249,8 +249,7 @@ export class Database extends Verbs implements AsyncDisposable {
 
   protected override async use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T> {
     const bound = this.#bound()
-    if (this.#forced !== null && bound === this.#forced.level) return this.#forced.use(limits, isRead, work)
-    if (bound !== null) return bound.use(limits, isRead, work)
+    if (bound !== null) return this.#statementsOf(bound).use(limits, isRead, work)
     const pool = this.#life.pool
     const lease = await pool.lend(limits, !isRead)
     try {
@@ -262,7 +261,7 @@ export class Database extends Verbs implements AsyncDisposable {
 
   protected override reading(limits: Limits): Reading {
     const bound = this.#bound()
-    if (bound !== null) return bound.reading(limits)
+    if (bound !== null) return this.#statementsOf(bound).reading(limits)
     return readingFrom(this.#life.pool, this.backend.dialect.isSingle, limits)
   }
 
@@ -274,6 +273,10 @@ export class Database extends Verbs implements AsyncDisposable {
   #bound(): Held | null {
     const bound = boundTo(this)
     return bound instanceof Held ? bound : (this.#forced?.level ?? null)
+  }
+
+  #statementsOf(bound: Held): Pick<Held, 'use' | 'reading'> {
+    return this.#forced !== null && bound === this.#forced.level ? this.#forced : bound
   }
 
   async #endForced(): Promise<void> {

@@ -5,7 +5,7 @@ import { HeldConnection } from './connection'
 import type { Held } from './held'
 import { Limits } from './limits'
 import { OpenTransaction, unlimited } from './transaction'
-import type { Work } from './verbs'
+import type { Reading, Work } from './verbs'
 
 export class ForcedRollback {
   readonly #connection: HeldConnection
@@ -49,6 +49,14 @@ export class ForcedRollback {
     }
     await savepoint.finish(false)
     return result
+  }
+
+  reading(limits: Limits): Reading {
+    return {
+      alone: false,
+      use: (work) => this.use(limits, true, work),
+      release: () => Promise.resolve(),
+    }
   }
 
   async end(): Promise<void> {

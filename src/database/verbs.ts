@@ -4,7 +4,7 @@ import type { Backend } from './backend/backend'
 import type { Cursor, Row, Statement } from './backend/dialect'
 import type { Lease } from './backend/lease'
 import { KnexProgram, type Query, type Take, type Values } from './backend/statement'
-import { ConfigurationError, TransactionClosedError } from './errors'
+import { attachCleanup, ConfigurationError, TransactionClosedError } from './errors'
 import { Limits } from './limits'
 import {
   checked,
@@ -88,8 +88,9 @@ export abstract class Verbs implements Queryable {
   }
 
   /**
-   * The values are read one by one, or a hundred at a time for a bare Knex table, so that they may come from an
-   * endless generator without being held in memory. `query` is SQL with `:names`, or `database.table('name')`.
+   * The values are read as they are needed, some hundreds at a time, so that they may come from a generator without
+   * being held in memory. `query` is SQL with `:names`, or `database.table('name')`. An `INSERT … VALUES (…)` of names
+   * alone inserts those hundreds in one statement; any other is run for each set of values.
    */
   async executeMany(
     query: Query,
@@ -97,26 +98,37 @@ export abstract class Verbs implements Queryable {
     options?: QueryOptions,
   ): Promise<{ rowCount: number }> {
     checked(options, QUERY_OPTIONS)
+    const { size, of } = this.#many(query)
     return this.transaction(async (tx) => {
       let rowCount = 0
-      if (typeof query === 'string') {
-        for await (const one of values) rowCount += (await tx.execute(query, one)).rowCount
-        return { rowCount }
-      }
-      if (!isTable(query))
-        throw new ConfigurationError("executeMany takes SQL with :names, or database.table('name').")
-      let chunk: Values[] = []
-      const insert = async (): Promise<void> => {
-        if (chunk.length > 0) rowCount += (await tx.execute(query.clone().insert(chunk))).rowCount
-        chunk = []
-      }
-      for await (const one of values) {
-        chunk.push(one)
-        if (chunk.length === ROWS_PER_INSERT) await insert()
-      }
-      await insert()
+      for await (const chunk of inChunks(values, size)) rowCount += await this.#change(tx, of(chunk))
       return { rowCount }
     }, options)
+  }
+
+  async #change(on: Transaction, statement: Statement): Promise<number> {
+    // Every transaction is made of these verbs; its interface does not say so, because it is for everybody.
+    if (!(on instanceof Verbs)) throw new TypeError('not a transaction of this library')
+    const limits = Limits.of(undefined, statement.sql)
+    const { rowCount } = await on.use(limits, false, (lease, bounded) => lease.run(statement, bounded))
+    return rowCount
+  }
+
+  /** How many sets of values go into one statement, and which one that is. */
+  #many(query: Query): { readonly size: number; of(this: void, rows: readonly Values[]): Statement } {
+    const { compiler } = this.backend
+    const one = (run: Query, row?: Values): Statement => {
+      const statement = compiler.compile(run, row, { take: 'count' })
+      if (statement instanceof KnexProgram) throw noRows()
+      return statement
+    }
+    if (typeof query === 'string') {
+      return compiler.bulk(query) ?? { size: 1, of: ([row]) => one(query, row) }
+    }
+    if (!isTable(query)) {
+      throw new ConfigurationError("executeMany takes SQL with :names, or database.table('name').")
+    }
+    return { size: ROWS_PER_INSERT, of: (rows) => one(query.clone().insert(rows)) }
   }
 
   iterate<R extends object = Row>(
@@ -151,6 +163,17 @@ export abstract class Verbs implements Queryable {
   }
 }
 
+async function* inChunks<T>(values: Iterable<T> | AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
+  let chunk: T[] = []
+  for await (const value of values) {
+    chunk.push(value)
+    if (chunk.length < size) continue
+    yield chunk
+    chunk = []
+  }
+  if (chunk.length > 0) yield chunk
+}
+
 async function* read(
   reading: Reading,
   statement: Statement,
@@ -158,6 +181,7 @@ async function* read(
   batchSize: number,
 ): AsyncGenerator<Row> {
   let cursor: Cursor | undefined
+  let hasFailed = false
   try {
     const opened = await reading.use((lease, bounded) => lease.openCursor(statement, reading.alone, bounded))
     cursor = opened
@@ -169,20 +193,25 @@ async function* read(
       }
       if (rows.length < batchSize) return
     }
+  } catch (error) {
+    hasFailed = true
+    await end(reading, statement, cursor).catch((cleanup: unknown) => {
+      attachCleanup(error, cleanup)
+    })
+    throw error
   } finally {
-    if (cursor !== undefined) await closeCursor(reading, cursor)
-    await reading.release()
+    if (!hasFailed) await end(reading, statement, cursor)
   }
 }
 
-async function closeCursor(reading: Reading, cursor: Cursor): Promise<void> {
+async function end(reading: Reading, statement: Statement, cursor: Cursor | undefined): Promise<void> {
   try {
-    await reading.use(() => cursor.close())
+    if (cursor !== undefined) await reading.use((lease) => lease.close(cursor, statement))
   } catch (error) {
     // A transaction that has ended has closed its cursors.
-    if (error instanceof TransactionClosedError) return
+    if (!(error instanceof TransactionClosedError)) throw error
+  } finally {
     await reading.release()
-    throw error
   }
 }
 

@@ -4,7 +4,7 @@ import { ListenError, serve } from '../express'
 import { createApp } from './app'
 import { type Config, type DatabaseConfig, EnvironmentError, readConfig } from './config'
 import { createLogger, type Logger } from './logging'
-import { type Folder, makeDataFolder, migrate } from './migrations'
+import { type Folder, makeDataFolder, migrate, pendingMigrations } from './migrations'
 
 async function start(): Promise<void> {
   const config = readConfig()
@@ -40,7 +40,16 @@ async function bringUpToDate(
   config: DatabaseConfig,
   logger: Logger,
 ): Promise<void> {
-  if (!config.migrates) return
+  if (!config.migrates) {
+    const pending = await pendingMigrations(database, folder)
+    if (pending.length > 0) {
+      logger.warn(
+        `database ${database.name}: migrations have not been run (${pending.join(', ')}). ` +
+          `Run \`npx knex migrate:latest --env ${folder}\`, or start with MIGRATE_ON_START=true.`,
+      )
+    }
+    return
+  }
   await migrate(database, folder, { seed: config.seeds })
   logger.info(`database ${database.name}: up to date`)
 }

@@ -53,6 +53,16 @@ export async function migrate(
   })
 }
 
+/** The migrations that a database has not seen yet. Changes nothing, not even where none was ever run. */
+export async function pendingMigrations(database: Database, folder: Folder): Promise<readonly string[]> {
+  const config = migrationsFor(folder)
+  const { knex } = database
+  const wasEverMigrated = config.tableName !== undefined && (await knex.schema.hasTable(config.tableName))
+  if (!wasEverMigrated) return ['all of them']
+  const [, pending] = (await knex.migrate.list(config)) as [unknown, readonly (Migration | string)[]]
+  return pending.map((migration) => (typeof migration === 'string' ? migration : migration.file))
+}
+
 /** Statements that keep other processes out; SQLite has none, its file keeps writers apart. */
 const LOCKS: Readonly<Record<string, { readonly take: string; readonly give: string }>> = {
   // Of the session: one of a transaction would keep a migration that creates an index concurrently waiting for ever.

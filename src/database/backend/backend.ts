@@ -51,7 +51,7 @@ export function createBackend(
     ...lender,
     leaseOf: (raw) => pool?.leaseOf(raw),
     isRead: (sql) => compiler.parse(sql).isRead,
-    run: (lease, query) => runForKnex(lease, query, compiler, dialect),
+    run: (lease, query) => runForKnex(lease, query, compiler),
   }
   const instance = knex(config(url, dialect, settings, door))
   const client = instance.client as Knex.Client
@@ -146,12 +146,7 @@ const NESTED: Readonly<Record<string, readonly string[]>> = {
   ROLLBACK: ['ROLLBACK TO SAVEPOINT millpond_knex', 'RELEASE SAVEPOINT millpond_knex'],
 }
 
-async function runForKnex(
-  lease: Lease,
-  query: KnexQuery,
-  compiler: Compiler,
-  dialect: Dialect,
-): Promise<KnexQuery> {
+async function runForKnex(lease: Lease, query: KnexQuery, compiler: Compiler): Promise<KnexQuery> {
   const limits = Limits.of(undefined, query.sql).and(lease.limits)
   const facts = compiler.parse(query.sql)
   const nested = lease.transactions > 0 && query.method === undefined ? NESTED[facts.verb] : undefined
@@ -161,7 +156,7 @@ async function runForKnex(
   }
   const statement: Statement = {
     sql: query.sql,
-    bindings: (query.bindings ?? []).map((value) => dialect.toDriverFromBuilder(value)),
+    bindings: (query.bindings ?? []).map((value) => compiler.fromBuilder(value)),
     facts,
     take: COUNTED.has(query.method ?? '') && !query.returning ? 'count' : 'all',
     ...(query.options === undefined ? {} : { driverOptions: query.options }),

@@ -1,7 +1,7 @@
 /** A connection taken out of the pool: who took it, since when, and what it runs now. Every statement passes here. */
 import type { Events } from '../events'
 import type { DatabaseError, Holder } from '../errors'
-import { TransactionClosedError, TransactionError } from '../errors'
+import { QueryCanceledError, TransactionClosedError, TransactionError } from '../errors'
 import { type Expiry, Limits, timedOut } from '../limits'
 import type { Scope } from '../scope'
 import type { Cursor, Dialect, Result, Row, Session, Statement } from './dialect'
@@ -124,6 +124,10 @@ export class Lease {
     return this.#watched(statement.sql, limits, () => cursor.read(count))
   }
 
+  close(cursor: Cursor, statement: Statement): Promise<void> {
+    return this.#watched(statement.sql, Limits.none, () => cursor.close())
+  }
+
   async #watched<T>(sql: string, limits: Limits, work: () => Promise<T>): Promise<T> {
     this.#refuseIfEnded(this.#guard?.() === true)
     limits.check()
@@ -155,8 +159,10 @@ export class Lease {
     try {
       return await work()
     } catch (cause) {
-      error =
-        expiry === undefined ? this.#context.dialect.translate(cause, sql) : bounded.error(expiry, cause)
+      const own = this.#context.dialect.translate(cause, sql)
+      // It may have failed by itself in the very moment in which its time was up.
+      const isCut = own instanceof QueryCanceledError || this.session.broken !== null
+      error = expiry !== undefined && isCut ? bounded.error(expiry, cause) : own
       throw error
     } finally {
       stopWatching()

@@ -12,6 +12,7 @@ import { Lease } from './lease'
 import type { PoolStats } from './pool-stats'
 import { SideLane } from './side-lane'
 import { TarnPool } from './tarn-pool'
+import { within } from './within'
 
 export interface PoolContext {
   readonly name: string
@@ -280,14 +281,4 @@ export class Pool {
       lastFailure: this.#connector.lastFailure,
     })
   }
-}
-
-/** Waits for work to settle, but no longer than that. */
-async function within(millis: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, millis)
-  })
-  await Promise.race([late, work])
-  clearTimeout(timer)
 }

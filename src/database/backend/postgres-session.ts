@@ -5,6 +5,7 @@ import type pg from 'pg'
 import { ConnectionError } from '../errors'
 import type { Cursor, Outcome, Result, Row, Session, Statement } from './dialect'
 import { FirstRowQuery, IdentifiedQuery } from './postgres-queries'
+import { within } from './within'
 
 /** pg's Client with the parts that its types leave out. */
 export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection'> {
@@ -22,6 +23,7 @@ export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection'> {
 
 /** How long a ping, a cancel request or the end of a failed statement may take. */
 const PATIENCE_MILLIS = 5000
+const STRIKE_EVERY_MILLIS = 50
 
 /** Commands whose tag counts rows that they changed; that of SELECT counts rows that it read. */
 const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'COPY'])
@@ -39,6 +41,8 @@ export class PostgresSession implements Session {
   readonly raw: RawConnection
   #destroyed: Error | null = null
   #transactionId: string | null = null
+  /** Settles with the statement that runs now, and never rejects. */
+  #running: Promise<unknown> | null = null
   readonly #heldCursors = new Set<string>()
 
   constructor(raw: RawConnection) {
@@ -92,19 +96,23 @@ export class PostgresSession implements Session {
     // The simple protocol, which pg chooses for a statement without values, knows neither limits nor company.
     const extended = { ...config, queryMode: 'extended' }
     const takesFirst = statement.take === 'first' && statement.facts.isRead
+    const sent = new Promise<pg.QueryResult>((resolve, reject) => {
+      const callback = (error: Error | null, result: pg.QueryResult): void => {
+        if (error) reject(error)
+        else resolve(result)
+      }
+      if (takesFirst) this.raw.query(new FirstRowQuery(extended, callback))
+      else if (identifies) this.raw.query(new IdentifiedQuery(extended, callback))
+      else this.raw.query(config, callback)
+    })
+    this.#running = sent.catch(() => undefined)
     try {
-      return await new Promise<pg.QueryResult>((resolve, reject) => {
-        const callback = (error: Error | null, result: pg.QueryResult): void => {
-          if (error) reject(error)
-          else resolve(result)
-        }
-        if (takesFirst) this.raw.query(new FirstRowQuery(extended, callback))
-        else if (identifies) this.raw.query(new IdentifiedQuery(extended, callback))
-        else this.raw.query(config, callback)
-      })
+      return await sent
     } catch (error) {
       await this.#readyAgain()
       throw error
+    } finally {
+      this.#running = null
     }
   }
 
@@ -182,11 +190,19 @@ export class PostgresSession implements Session {
     return this.run({ sql, bindings: [], facts: PLAIN, take: 'all' })
   }
 
+  /** A request that overtakes its statement is forgotten by the server, so it is repeated until the statement has ended. */
+  async cancel(): Promise<void> {
+    for (let running = this.#running; running !== null && this.broken === null; running = this.#running) {
+      await this.#requestCancel()
+      await within(STRIKE_EVERY_MILLIS, running)
+    }
+  }
+
   /**
    * Sends a CancelRequest and waits until the server has hung up: from then on it can no longer hit a later
    * statement. https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
    */
-  async cancel(): Promise<void> {
+  async #requestCancel(): Promise<void> {
     const { host, port, processID, secretKey } = this.raw
     const secret = Buffer.isBuffer(secretKey) ? secretKey : int32(secretKey)
     const request = Buffer.concat([int32(12 + secret.length), int32(80_877_102), int32(processID), secret])
@@ -239,6 +255,8 @@ export class PostgresSession implements Session {
   }
 
   destroy(): void {
+    // The server would go on with a long statement until it has something to say. Nothing comes after it to be hit.
+    if (this.#running !== null && this.broken === null) this.#requestCancel().catch(() => undefined)
     this.#destroyed ??= new ConnectionError('The connection was closed.')
     this.raw.connection.stream.destroy()
   }

@@ -1,45 +1,65 @@
-/** What the columns of a query are called, in order, which sqlite3 does not tell. */
+/** What the columns of a query are called and declared as, which sqlite3 does not tell. */
+import type { Row, Statement } from './dialect'
 import { all, exec, type RawConnection } from './sqlite-driver'
+import type { Column } from './sqlite-types'
 import { type Lexicon, withoutPlaceholders } from './sql-text'
 
 /** Queries whose columns are known. Bounded, since a program may make texts without end. */
 const CACHE_SIZE = 500
 
-/**
- * Finds them by a temporary view, which SQLite describes without running the query. A name that occurs twice is told
- * as `name` and `name:1`.
- */
-export class ColumnNames {
-  readonly #known = new Map<string, readonly string[] | null>()
+/** The table that a statement with RETURNING writes to. */
+const TARGET =
+  /\b(?:into|update(?:\s+or\s+\w+)?|delete\s+from)\s+(?:(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|\w+)\s*\.\s*)?("[^"]+"|`[^`]+`|\[[^\]]+\]|\w+)/i
+
+const TYPED_TABLES = `
+  SELECT 1 FROM (SELECT name FROM sqlite_schema UNION SELECT name FROM sqlite_temp_schema) AS t, pragma_table_xinfo(t.name) AS c
+  WHERE c.type LIKE 'bool%' OR c.type LIKE 'json%' LIMIT 1`
+
+export class Columns {
+  readonly #known = new Map<string, readonly Column[] | null>()
   readonly #lexicon: Lexicon
+  #hasTypes: boolean | null = null
 
   constructor(lexicon: Lexicon) {
     this.#lexicon = lexicon
   }
 
-  /** Null for what cannot be a view, such as a PRAGMA. */
-  async of(raw: RawConnection, sql: string, isReadOnly: boolean): Promise<readonly string[] | null> {
+  /** Whether any column of the database was declared as a type that SQLite does not have. */
+  async hasTypes(raw: RawConnection): Promise<boolean> {
+    return (this.#hasTypes ??= (await all(raw, TYPED_TABLES)).length > 0)
+  }
+
+  /** Null for what cannot be found out, such as the columns of a PRAGMA. */
+  async of(
+    raw: RawConnection,
+    { sql, facts }: Statement,
+    isReadOnly: boolean,
+  ): Promise<readonly Column[] | null> {
     const known = this.#known.get(sql)
     if (known !== undefined) return known
-    const names = await this.#describe(raw, sql, isReadOnly)
+    const columns = facts.isRead ? await this.#ofQuery(raw, sql, isReadOnly) : await this.#ofTarget(raw, sql)
     if (this.#known.size >= CACHE_SIZE) this.#known.clear()
-    this.#known.set(sql, names)
-    return names
+    this.#known.set(sql, columns)
+    return columns
   }
 
-  /** After a change of the schema: `SELECT *` may have other columns now. */
+  /** After a change of the schema. One that another process makes goes unnoticed until this one makes one, too. */
   forget(): void {
     this.#known.clear()
+    this.#hasTypes = null
   }
 
-  async #describe(raw: RawConnection, sql: string, isReadOnly: boolean): Promise<readonly string[] | null> {
+  /**
+   * By a temporary view, which SQLite describes without running the query. A name that occurs twice is told as `name`
+   * and `name:1`.
+   */
+  async #ofQuery(raw: RawConnection, sql: string, isReadOnly: boolean): Promise<readonly Column[] | null> {
     // A view is written to the temporary database only, but `query_only` forbids even that.
     if (isReadOnly) await exec(raw, 'PRAGMA query_only = OFF')
     try {
       await exec(raw, `CREATE TEMP VIEW millpond_columns AS ${withoutPlaceholders(sql, this.#lexicon)}`)
       try {
-        const rows = await all(raw, 'PRAGMA temp.table_info(millpond_columns)')
-        return rows.map((row) => String(row['name']))
+        return (await all(raw, 'PRAGMA temp.table_info(millpond_columns)')).map(toColumn)
       } finally {
         await exec(raw, 'DROP VIEW temp.millpond_columns')
       }
@@ -49,13 +69,15 @@ export class ColumnNames {
       if (isReadOnly) await exec(raw, 'PRAGMA query_only = ON')
     }
   }
+
+  /** The columns of the table that is written to, whichever of them RETURNING names. */
+  async #ofTarget(raw: RawConnection, sql: string): Promise<readonly Column[] | null> {
+    const target = TARGET.exec(sql)?.[1]
+    if (target === undefined) return null
+    return (await all(raw, `PRAGMA table_xinfo(${target})`)).map(toColumn)
+  }
 }
 
-/**
- * The query with columns whose names are in order and occur once, so that a row as an object loses none of them.
- */
-export function withDistinctColumns(sql: string, names: readonly string[]): string {
-  const isPlain = new Set(names).size === names.length && names.every((name) => !/:\d+$|^\d+$/.test(name))
-  if (isPlain) return sql
-  return `WITH millpond(${names.map((_, index) => `c${index}`).join(', ')}) AS (${sql}) SELECT * FROM millpond`
+function toColumn(row: Row): Column {
+  return { name: String(row['name']), declared: String(row['type']) }
 }

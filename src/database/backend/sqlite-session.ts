@@ -3,9 +3,10 @@ import { ConnectionError, QueryError } from '../errors'
 import { Limits } from '../limits'
 import type { Mutex, Unlock } from '../mutex'
 import type { Cursor, Result, Row, Session, Statement } from './dialect'
-import { type ColumnNames, withDistinctColumns } from './sqlite-columns'
+import type { Columns } from './sqlite-columns'
 import { openCopy, openStepping } from './sqlite-cursor'
 import { exec, type RawConnection, send } from './sqlite-driver'
+import { type Column, convert, hasLostDigits, withDistinctColumns, withExactIntegers } from './sqlite-types'
 
 /** What the connections to one file share. */
 export interface SqliteFile {
@@ -13,7 +14,7 @@ export interface SqliteFile {
   readonly door: Mutex
   /** … and one at a time writes. */
   readonly writer: Mutex
-  readonly columns: ColumnNames
+  readonly columns: Columns
   readonly isMemory: boolean
 }
 
@@ -76,7 +77,7 @@ class SqliteSession implements Session {
       if (!isRead && !endsAll && !/^BEGIN\s+DEFERRED/i.test(statement.sql)) await this.#startWriting()
       const result = await send(this.raw, await this.#prepared(statement))
       await this.#follow(statement, endsAll)
-      return result
+      return await this.#typed(statement, result)
     } catch (error) {
       // It may have rolled the whole transaction back: https://www.sqlite.org/lang_transaction.html, section 3.
       if (this.#transaction === 'open' && !(await this.#isOpen())) {
@@ -95,8 +96,35 @@ class SqliteSession implements Session {
     const { sql, facts, asArrays } = statement
     if (facts.verb === 'BEGIN') return { ...statement, sql: immediate(sql) }
     if (asArrays !== true || !facts.isRead) return statement
-    const names = await this.#file.columns.of(this.raw, sql, this.#isReadOnly)
-    return names === null ? statement : { ...statement, sql: withDistinctColumns(sql, names) }
+    const columns = await this.#columnsOf(statement)
+    return columns === null ? statement : { ...statement, sql: withDistinctColumns(sql, columns) }
+  }
+
+  /** The rows as their columns were declared, with all of their digits. */
+  async #typed(statement: Statement, result: Result): Promise<Result> {
+    if (result.rows.length === 0) return result
+    let typed = result
+    if (hasLostDigits(result.rows)) typed = await this.#readExactly(statement, result)
+    if (!(await this.#file.columns.hasTypes(this.raw))) return typed
+    convert(typed.rows, (await this.#columnsOf(statement)) ?? [])
+    return typed
+  }
+
+  async #readExactly(statement: Statement, result: Result): Promise<Result> {
+    const columns = await this.#columnsOf(statement)
+    if (columns === null) return result
+    if (!statement.facts.isRead) {
+      throw new QueryError(
+        'The statement has run, but what it returned holds an integer beyond 2^53, which the driver has rounded. ' +
+          'Write RETURNING CAST(column AS TEXT).',
+        statement.sql,
+      )
+    }
+    return send(this.raw, { ...statement, sql: withExactIntegers(statement.sql, columns) })
+  }
+
+  #columnsOf(statement: Statement): Promise<readonly Column[] | null> {
+    return this.#file.columns.of(this.raw, statement, this.#isReadOnly)
   }
 
   /** Keeps up with what a statement has done to the session. */
@@ -159,21 +187,26 @@ class SqliteSession implements Session {
       const rows = [...(await this.run({ ...statement, take: 'all' })).rows] as Row[]
       return { read: (count) => Promise.resolve(rows.splice(0, count)), close: () => Promise.resolve() }
     }
+    const columns = await this.#columnsOf(statement)
+    const exact =
+      columns === null ? statement : { ...statement, sql: withExactIntegers(statement.sql, columns) }
     const mayWrite = this.#transaction === 'open' && !this.#isReadOnly
-    const cursor = await (mayWrite ? openCopy : openStepping)(this.raw, statement)
+    const cursor = await (mayWrite ? openCopy : openStepping)(this.raw, exact)
     this.#cursors.add(cursor)
     return {
-      read: (count) => this.#read(cursor, count),
+      read: (count) => this.#read(cursor, count, columns ?? []),
       close: async () => {
         if (this.#cursors.delete(cursor)) await cursor.close()
       },
     }
   }
 
-  async #read(cursor: Cursor, count: number): Promise<readonly Row[]> {
+  async #read(cursor: Cursor, count: number, columns: readonly Column[]): Promise<readonly Row[]> {
     this.#running = true
     try {
-      return await cursor.read(count)
+      const rows = await cursor.read(count)
+      convert(rows, columns)
+      return rows
     } finally {
       this.#running = false
     }

@@ -21,7 +21,7 @@ import { messageOf } from './driver-error'
 import type { RawConnection } from './sqlite-driver'
 import { openSession, type SqliteFile } from './sqlite-session'
 import type { Lexicon } from './sql-text'
-import { ColumnNames } from './sqlite-columns'
+import { Columns } from './sqlite-columns'
 
 const LEXICON: Lexicon = { dollarQuotes: false, bracketNames: true, foreign: /\?\d*|[$@][A-Za-z0-9_]+/y }
 
@@ -39,7 +39,7 @@ function fileOf(url: DatabaseURL): SqliteFile {
   const file = {
     door: new Mutex(),
     writer: new Mutex(),
-    columns: new ColumnNames(LEXICON),
+    columns: new Columns(LEXICON),
     isMemory: url.isMemory,
   }
   if (path !== null) files.set(path, file)

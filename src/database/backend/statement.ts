@@ -2,6 +2,7 @@
 import type { Knex } from 'knex'
 import { BindError, ConfigurationError } from '../errors'
 import { JsonValue, SqlQuery } from '../sql'
+import { bulkInsertOf } from './bulk-insert'
 import type { Dialect, Statement } from './dialect'
 import { messageOf } from './driver-error'
 import { parseSql, type ParsedSql } from './sql-text'
@@ -29,6 +30,11 @@ export type Take = Pick<Statement, 'take' | 'asArrays'>
 export class KnexProgram {
   constructor(readonly builder: Knex.SchemaBuilder) {}
 }
+
+/** Rows in one INSERT: more gain nothing. */
+const LARGEST_BULK = 500
+/** SQLite takes 32 766 values in one statement, PostgreSQL 65 535. */
+const MOST_BINDINGS = 30_000
 
 /** Texts that are parsed once. Bounded, since a program may make texts without end. */
 const CACHE_SIZE = 1000
@@ -64,9 +70,38 @@ export class Compiler {
     return this.#fromBuilder(query, take)
   }
 
+  /**
+   * For many sets of values at once: how many go into one statement, and that statement. Null when the text must be
+   * run once for each.
+   */
+  bulk(text: string): { readonly size: number; of(this: void, rows: readonly Values[]): Statement } | null {
+    const parsed = this.parse(text)
+    const insert = parsed.foreign === null && !parsed.isSeveral ? bulkInsertOf(parsed) : null
+    if (insert === null) return null
+    const { head, names, tail } = insert
+    const of = (rows: readonly Values[]): Statement => {
+      const bindings: unknown[] = []
+      const tuples = rows.map((row) => {
+        refuseMismatch(parsed.names, row, text)
+        const places = names.map((name) => {
+          bindings.push(this.#toDriver(name, row[name], text))
+          return this.#dialect.placeholder(bindings.length, row[name])
+        })
+        return places.join(', ')
+      })
+      return { sql: head + tuples.join('), (') + tail, bindings, facts: parsed, take: 'count' }
+    }
+    return { size: Math.max(1, Math.min(LARGEST_BULK, Math.floor(MOST_BINDINGS / names.length))), of }
+  }
+
   /** A statement of our own, such as COMMIT. */
   plain(sql: string, take: Take = { take: 'count' }): Statement {
     return { sql, bindings: [], facts: this.parse(sql), ...take }
+  }
+
+  /** A binding of a Knex builder as the driver takes it. */
+  fromBuilder(value: unknown): unknown {
+    return this.#dialect.toDriverFromBuilder(value instanceof JsonValue ? value.text : value)
   }
 
   parse(sql: string): ParsedSql {
@@ -99,11 +134,7 @@ export class Compiler {
         text,
       )
     }
-    const missing = names.filter((name) => !Object.hasOwn(values, name))
-    const extra = Object.keys(values).filter((name) => !names.includes(name))
-    if (missing.length > 0 || extra.length > 0) {
-      throw new BindError(`The values do not match the statement: ${mismatch(missing, extra)}.`, text)
-    }
+    refuseMismatch(names, values, text)
     const bindings: unknown[] = []
     const placeholders = new Map<string, string>()
     const add = (name: string, value: unknown): string => {
@@ -155,7 +186,7 @@ export class Compiler {
     const options = compiled.options
     return {
       sql: native.sql,
-      bindings: native.bindings.map((value) => this.#dialect.toDriverFromBuilder(value)),
+      bindings: native.bindings.map((value) => this.fromBuilder(value)),
       facts: this.parse(native.sql),
       ...take,
       ...(options === undefined ? {} : { driverOptions: options }),
@@ -177,6 +208,13 @@ function refuseValues(values: Values | undefined, what: string): void {
   if (values !== undefined && Object.keys(values).length > 0) {
     throw new ConfigurationError(`Values go with SQL text; ${what} has its own.`)
   }
+}
+
+function refuseMismatch(names: readonly string[], values: Values, text: string): void {
+  const missing = names.filter((name) => !Object.hasOwn(values, name))
+  const extra = Object.keys(values).filter((name) => !names.includes(name))
+  if (missing.length === 0 && extra.length === 0) return
+  throw new BindError(`The values do not match the statement: ${mismatch(missing, extra)}.`, text)
 }
 
 function mismatch(missing: readonly string[], extra: readonly string[]): string {

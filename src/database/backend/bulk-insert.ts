@@ -1,0 +1,22 @@
+/** One INSERT of many rows, made of an INSERT of one. */
+import type { ParsedSql } from './sql-text'
+
+/** `INSERT … VALUES (` names `) …`, taken apart. */
+export interface BulkInsert {
+  readonly head: string
+  /** Of the tuple, in order; one may occur twice. */
+  readonly names: readonly string[]
+  readonly tail: string
+}
+
+/** Null when the statement is no INSERT of one tuple that holds placeholders and nothing else. */
+export function bulkInsertOf({ verb, segments, hasReturning }: ParsedSql): BulkInsert | null {
+  if (verb !== 'INSERT' || hasReturning || segments.length < 3) return null
+  const texts = segments.flatMap((segment) => ('text' in segment ? segment.text : []))
+  const names = segments.flatMap((segment) => ('name' in segment ? segment.name : []))
+  const [head = '', ...rest] = texts
+  const tail = rest.at(-1) ?? ''
+  const isTuple = rest.slice(0, -1).every((text) => /^\s*,\s*$/.test(text))
+  if (!isTuple || !/\bvalues\s*\(\s*$/i.test(head) || !/^\s*\)/.test(tail)) return null
+  return { head, names, tail }
+}

@@ -1,0 +1,69 @@
+/** Makes of SQLite's few storage classes what its columns were declared to be. */
+import type { Row } from './dialect'
+
+export interface Column {
+  readonly name: string
+  /** As in CREATE TABLE; an empty text for an expression. */
+  readonly declared: string
+}
+
+const LARGEST = Number.MAX_SAFE_INTEGER
+
+/** The conversion for a declared type, if it needs one. */
+function conversion(declared: string): ((value: unknown) => unknown) | null {
+  if (/^bool/i.test(declared)) return (value) => (value === 0 ? false : value === 1 ? true : value)
+  if (/^json/i.test(declared)) return parsed
+  return null
+}
+
+/** A text that is no JSON was not written as such, and stays what it is. */
+function parsed(value: unknown): unknown {
+  if (typeof value !== 'string') return value
+  try {
+    return JSON.parse(value) as unknown
+  } catch {
+    return value
+  }
+}
+
+/** Converts rows in place. Rows may have fewer columns than are known. */
+export function convert(rows: readonly unknown[], columns: readonly Column[]): void {
+  columns.forEach(({ name, declared }, index) => {
+    const to = conversion(declared)
+    if (to === null) return
+    for (const row of rows as (Row | unknown[])[]) {
+      if (Array.isArray(row)) row[index] = to(row[index])
+      else if (Object.hasOwn(row, name)) row[name] = to(row[name])
+    }
+  })
+}
+
+/** True when the driver has rounded an integer, or may have: a real number of that size looks the same. */
+export function hasLostDigits(rows: readonly unknown[]): boolean {
+  return rows.some((row) =>
+    Object.values(row as object).some(
+      (value) => typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value),
+    ),
+  )
+}
+
+/** The same query with integers as text where a number would lose digits. */
+export function withExactIntegers(sql: string, columns: readonly Column[]): string {
+  const exact = columns.map(({ name }, index) => {
+    const isLarge = `typeof(c${index}) = 'integer' AND c${index} NOT BETWEEN -${LARGEST} AND ${LARGEST}`
+    return `CASE WHEN ${isLarge} THEN CAST(c${index} AS TEXT) ELSE c${index} END AS "${name.replaceAll('"', '""')}"`
+  })
+  return `${named(sql, columns)} SELECT ${exact.join(', ')} FROM millpond`
+}
+
+/** The query with columns whose names are in order and occur once, so that a row as an object loses none of them. */
+export function withDistinctColumns(sql: string, columns: readonly Column[]): string {
+  const names = columns.map(({ name }) => name)
+  const isPlain = new Set(names).size === names.length && names.every((name) => !/:\d+$|^\d+$/.test(name))
+  return isPlain ? sql : `${named(sql, columns)} SELECT * FROM millpond`
+}
+
+function named(sql: string, columns: readonly Column[]): string {
+  const names = columns.map((_, index) => `c${index}`)
+  return `WITH millpond(${names.join(', ')}) AS (${sql.replace(/[\s;]+$/, '')}\n)`
+}
