@@ -13,11 +13,14 @@ import { PostgresSession, type RawConnection } from './postgres-session'
 const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']
 
 const DATE_OID = 1082
+const DATES_OID = 1182
+const TEXTS_OID = 1009
 
 /** pg's own parsers, but for `date`, which pg turns into midnight of the local time zone: another day elsewhere. */
 const types = {
   getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
-    return oid === DATE_OID ? (text: string) => text : pg.types.getTypeParser(oid, format)
+    if (oid === DATE_OID) return (text: string) => text
+    return pg.types.getTypeParser(oid === DATES_OID ? TEXTS_OID : oid, format)
   },
 }
 

@@ -6,7 +6,14 @@ import type { Cursor, Result, Row, Session, Statement } from './dialect'
 import type { Columns } from './sqlite-columns'
 import { openCopy, openStepping } from './sqlite-cursor'
 import { exec, type RawConnection, send } from './sqlite-driver'
-import { type Column, convert, hasLostDigits, withDistinctColumns, withExactIntegers } from './sqlite-types'
+import {
+  type Column,
+  convert,
+  hasLostDigits,
+  roundedColumns,
+  withDistinctColumns,
+  withExactIntegers,
+} from './sqlite-types'
 
 /** What the connections to one file share. */
 export interface SqliteFile {
@@ -95,7 +102,9 @@ class SqliteSession implements Session {
   async #prepared(statement: Statement): Promise<Statement> {
     const { sql, facts, asArrays } = statement
     if (facts.verb === 'BEGIN') return { ...statement, sql: immediate(sql) }
-    if (asArrays !== true || !facts.isRead) return statement
+    if (asArrays !== true) return statement
+    // Its columns are known by name only, so that it becomes arrays when they have been converted.
+    if (!facts.isRead) return { ...statement, asArrays: false }
     const columns = await this.#columnsOf(statement)
     return columns === null ? statement : { ...statement, sql: withDistinctColumns(sql, columns) }
   }
@@ -103,24 +112,25 @@ class SqliteSession implements Session {
   /** The rows as their columns were declared, with all of their digits. */
   async #typed(statement: Statement, result: Result): Promise<Result> {
     if (result.rows.length === 0) return result
-    let typed = result
-    if (hasLostDigits(result.rows)) typed = await this.#readExactly(statement, result)
-    if (!(await this.#file.columns.hasTypes(this.raw))) return typed
-    convert(typed.rows, (await this.#columnsOf(statement)) ?? [])
-    return typed
+    const typed = hasLostDigits(result.rows) ? await this.#readExactly(statement, result) : result
+    if (await this.#file.columns.hasTypes(this.raw))
+      convert(typed.rows, (await this.#columnsOf(statement)) ?? [])
+    if (statement.asArrays !== true || statement.facts.isRead) return typed
+    return { ...typed, rows: typed.rows.map((row) => Object.values(row as Row)) }
   }
 
   async #readExactly(statement: Statement, result: Result): Promise<Result> {
     const columns = await this.#columnsOf(statement)
     if (columns === null) return result
-    if (!statement.facts.isRead) {
-      throw new QueryError(
-        'The statement has run, but what it returned holds an integer beyond 2^53, which the driver has rounded. ' +
-          'Write RETURNING CAST(column AS TEXT).',
-        statement.sql,
-      )
-    }
-    return send(this.raw, { ...statement, sql: withExactIntegers(statement.sql, columns) })
+    if (statement.facts.isRead)
+      return send(this.raw, { ...statement, sql: withExactIntegers(statement.sql, columns) })
+    const [rounded] = roundedColumns(result.rows, columns)
+    if (rounded === undefined) return result
+    throw new QueryError(
+      `The statement has run, but the ${rounded} that it returned is beyond 2^53, and the driver has rounded it. ` +
+        `Write RETURNING CAST(${rounded} AS TEXT).`,
+      statement.sql,
+    )
   }
 
   #columnsOf(statement: Statement): Promise<readonly Column[] | null> {

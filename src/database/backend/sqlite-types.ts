@@ -40,10 +40,21 @@ export function convert(rows: readonly unknown[], columns: readonly Column[]): v
 
 /** True when the driver has rounded an integer, or may have: a real number of that size looks the same. */
 export function hasLostDigits(rows: readonly unknown[]): boolean {
-  return rows.some((row) =>
-    Object.values(row as object).some(
-      (value) => typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value),
-    ),
+  return rows.some((row) => Object.values(row as object).some(isRounded))
+}
+
+/** The columns declared as integers of which that is certain. Rows of a RETURNING cannot be asked for again. */
+export function roundedColumns(rows: readonly unknown[], columns: readonly Column[]): readonly string[] {
+  const integers = columns.filter(({ declared }) => /int/i.test(declared)).map(({ name }) => name)
+  return integers.filter((name) => (rows as Row[]).some((row) => isRounded(row[name])))
+}
+
+function isRounded(value: unknown): boolean {
+  return (
+    typeof value === 'number' &&
+    !Number.isSafeInteger(value) &&
+    Math.abs(value) > LARGEST &&
+    Math.abs(value) <= 2 ** 63
   )
 }
 
