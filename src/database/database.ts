@@ -195,6 +195,7 @@ export class Database extends Verbs implements AsyncDisposable {
   async forceRollback<T>(work: () => Promise<T>): Promise<T> {
     if (this.#forced !== null)
       throw new TransactionError('All of this Database is being rolled back already.')
+    checkedWork('forceRollback', work)
     this.#forced = await ForcedRollback.begin(this.backend, this, this.#life.pool)
     try {
       return await work()

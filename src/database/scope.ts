@@ -1,5 +1,6 @@
 /** What this async context carries: a label, a signal, a deadline, and what each Database is bound to. */
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { types } from 'node:util'
 
 export interface Scope {
   /** What the work is called in errors, in `holders()` and in metrics, such as `POST /transfer`. Read when needed. */
@@ -26,6 +27,19 @@ const storage = new AsyncLocalStorage<Frame>()
 
 const EMPTY: Scope = {}
 
+/**
+ * A Knex builder does nothing until somebody waits for it: one that work returns is started here, inside, since whoever
+ * waits for it does so outside.
+ */
+function runIn<T>(frame: Frame, work: () => T): T {
+  return storage.run(frame, () => {
+    const result = work()
+    const isLazy =
+      typeof result === 'object' && result !== null && 'then' in result && !types.isPromise(result)
+    return isLazy ? (Promise.resolve(result) as T) : result
+  })
+}
+
 export function currentScope(): Scope | undefined {
   return storage.getStore()?.scope
 }
@@ -39,7 +53,7 @@ export function currentScope(): Scope | undefined {
  */
 export function runInScope<T>(scope: Scope, work: () => T): T {
   const outer = storage.getStore()
-  return storage.run({ scope: inherit(scope, outer?.scope), key: null, bound: undefined, outer }, work)
+  return runIn({ scope: inherit(scope, outer?.scope), key: null, bound: undefined, outer }, work)
 }
 
 /** Label is read through a getter, because a web framework knows its route later than its request. */
@@ -59,7 +73,7 @@ function inherit(scope: Scope, outer: Scope | undefined): Scope {
 /** Runs work with `key` bound to `bound` for all of its async descendants. */
 export function runBound<T>(key: object, bound: unknown, work: () => T): T {
   const outer = storage.getStore()
-  return storage.run({ scope: outer?.scope ?? EMPTY, key, bound, outer }, work)
+  return runIn({ scope: outer?.scope ?? EMPTY, key, bound, outer }, work)
 }
 
 /** Runs work with `key` bound to nothing, and free of the scope's signal and deadline: only its label stays. */
@@ -71,7 +85,7 @@ export function runDetached<T>(key: object, work: () => T): T {
       return around.label
     },
   }
-  return storage.run({ scope, key, bound: undefined, outer }, work)
+  return runIn({ scope, key, bound: undefined, outer }, work)
 }
 
 /** What `key` is bound to here, or undefined. */

@@ -35,6 +35,8 @@ export class HeldResponse {
     )
     this.status = new Promise((resolve) => {
       response.once('close', () => resolve(null))
+      // Who left before this began will not be told of again.
+      if (response.destroyed || response.req.socket.destroyed) resolve(null)
       this.#replace({
         write: (...args: Parameters<Response['write']>) => {
           if (this.#answer === null) this.#body.push(() => response.write(...args))

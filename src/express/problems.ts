@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http'
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
 import {
   CheckViolationError,
+  CommitUnknownError,
   ConnectionError,
   ConstraintViolationError,
   DatabaseError,
@@ -111,6 +112,13 @@ const DATABASE_PROBLEMS: readonly DatabaseProblem[] = [
   ],
   [NotConnectedError, new HttpProblem(503, 'The service is starting or shutting down.')],
   [SerializationError, new HttpProblem(503, 'Others changed the same data. Try again.', { headers: RETRY })],
+  [
+    CommitUnknownError,
+    new HttpProblem(
+      500,
+      'The database was lost at the last moment: this may have been done. Look before you try again.',
+    ),
+  ],
   [QueryTimeoutError, new HttpProblem(504, 'The database did not answer in time.')],
   [
     QueryCanceledError,

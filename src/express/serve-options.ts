@@ -57,6 +57,9 @@ const DEFAULTS: ServeSettings = {
   logger: console,
 }
 
+/** The longest time that a timer of Node can be set to: it takes anything longer for 1 ms. */
+const LONGEST_MILLIS = 2 ** 31 - 1
+
 /** @throws ConfigurationError naming the first option that is unknown or impossible */
 export function settle(options: ServeOptions): ServeSettings {
   const unknown = Object.keys(options).find((name) => !(name in DEFAULTS))
@@ -79,6 +82,8 @@ export function settle(options: ServeOptions): ServeSettings {
   for (const [name, value] of Object.entries(times)) {
     if (!(value >= 0))
       throw new ConfigurationError(`${name} is a number of milliseconds from 0 up, got ${String(value)}.`)
+    if (value > LONGEST_MILLIS)
+      throw new ConfigurationError(`${name} is at most ${LONGEST_MILLIS}, got ${String(value)}.`)
   }
   if (readinessGraceMillis > 0 && readinessGraceMillis >= shutdownTimeoutMillis) {
     throw new ConfigurationError(

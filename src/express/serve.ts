@@ -38,6 +38,9 @@ export async function serve(app: Express, options: ServeOptions = {}): Promise<S
 
 const START = Symbol('start')
 
+/** A Ctrl-C reaches us twice under npm: from the terminal, and right after it from npm, which passes it on. */
+const ECHO_MILLIS = 300
+
 /** An application that is being served. */
 export class Serving implements AsyncDisposable {
   readonly server: Server
@@ -49,7 +52,8 @@ export class Serving implements AsyncDisposable {
   /** Aborted by a signal that comes before the start is over. */
   readonly #start = new AbortController()
   #isStarted = false
-  #isStopping = false
+  /** The signal that ends it, and when it came. */
+  #stopping: { readonly signal: NodeJS.Signals; readonly since: number } | null = null
   readonly #onSignal = (signal: NodeJS.Signals) => this.#stop(signal)
   #closing: Promise<void> | null = null
 
@@ -117,12 +121,14 @@ export class Serving implements AsyncDisposable {
 
   #stop(signal: NodeJS.Signals): void {
     const { exit, logger } = this.#settings
-    if (this.#isStopping) {
+    if (this.#stopping !== null) {
+      const { signal: first, since } = this.#stopping
+      if (signal === first && performance.now() - since < ECHO_MILLIS) return
       logger.warn(`${signal} again: ending at once`)
       exit(128 + constants.signals[signal], signal)
       return
     }
-    this.#isStopping = true
+    this.#stopping = { signal, since: performance.now() }
     logger.info(`${signal}: shutting down, ${this.#traffic.requests} requests in flight`)
     if (!this.#isStarted) this.#start.abort(new Error(`${signal} came before the application was started.`))
     void this.#closeAndExit()

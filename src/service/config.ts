@@ -104,12 +104,16 @@ function sqliteFile(name: string): string {
 
 const DEFAULT_URLS = { main: sqliteFile('main.sqlite'), products: sqliteFile('products.sqlite') }
 
+/** Node takes a timer that is longer for one of 1 ms. */
+const LONGEST_SECONDS = 2_147_483
+
 const seconds = (least: number) =>
   z
     .string()
     .regex(/^\d+(\.\d+)?$/, 'must be a number of seconds')
     .transform((text) => Number(text) * 1000)
     .refine((millis) => millis >= least * 1000, `must be ${least} seconds or more`)
+    .refine((millis) => millis <= LONGEST_SECONDS * 1000, `must be ${LONGEST_SECONDS} seconds or less`)
 
 const whole = (least: number, most: number) => {
   const message = `must be a whole number from ${least} to ${most}`

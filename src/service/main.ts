@@ -1,5 +1,5 @@
 /** The entry point: reads the configuration, puts the service together, and serves it. */
-import { Database, DatabaseError } from '../database'
+import { Database, DatabaseError, DatabaseURL } from '../database'
 import { ListenError, serve } from '../express'
 import { createApp } from './app'
 import { type Config, type DatabaseConfig, EnvironmentError, readConfig } from './config'
@@ -25,7 +25,13 @@ async function start(): Promise<void> {
 }
 
 function open({ url, options }: DatabaseConfig): Database {
-  makeDataFolder(url)
+  try {
+    makeDataFolder(url)
+  } catch (error) {
+    throw new EnvironmentError([
+      `The folder of ${String(new DatabaseURL(url))} cannot be made: ${messageOf(error)}`,
+    ])
+  }
   return new Database(url, options)
 }
 
@@ -72,3 +78,7 @@ start().catch((error: unknown) => {
   process.stderr.write(`${text.replace(/^/gm, 'millpond: ')}\n`)
   process.exit(isConfiguration ? EXIT_CONFIGURATION : EXIT_FAILURE)
 })
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -2,8 +2,9 @@
 import { mkdirSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
-import { type Database, DatabaseURL } from '../database'
+import { type Database, DatabaseURL, SerializationError } from '../database'
 
 /** A database of the service, by its folder under `migrations/` and `seeds/`. */
 export type Folder = 'main' | 'products'
@@ -36,8 +37,8 @@ export function seedsFor(folder: Folder): Knex.SeederConfig {
 }
 
 /**
- * Brings a database up to date, and lets the seeds fill its empty tables if told so. A second process that starts
- * meanwhile waits for the first one, as long as a statement may take.
+ * Brings a database up to date, and lets the seeds fill it if told so and if it is new: rows that somebody has deleted
+ * do not come back. A second process that starts meanwhile waits for the first one, as long as a statement may take.
  *
  * @returns the names of the migrations that it ran
  */
@@ -46,9 +47,11 @@ export async function migrate(
   folder: Folder,
   { seed = false }: { readonly seed?: boolean } = {},
 ): Promise<readonly string[]> {
-  return oneAtATime(database, `millpond migrations ${folder}`, async () => {
-    const [, names] = await database.knex.migrate.latest(migrationsFor(folder))
-    if (seed) await database.knex.seed.run(seedsFor(folder))
+  const alone = LOCKS[database.url.dialect] ?? inOneTransaction
+  return alone(database, folder, async (knex) => {
+    const [completed] = (await knex.migrate.list(migrationsFor(folder))) as [unknown[], unknown[]]
+    const [, names] = (await knex.migrate.latest(migrationsFor(folder))) as [number, string[]]
+    if (seed && completed.length === 0) await knex.seed.run(seedsFor(folder))
     return names
   })
 }
@@ -63,29 +66,55 @@ export async function pendingMigrations(database: Database, folder: Folder): Pro
   return pending.map((migration) => (typeof migration === 'string' ? migration : migration.file))
 }
 
-/** Statements that keep other processes out; SQLite has none, its file keeps writers apart. */
-const LOCKS: Readonly<Record<string, { readonly take: string; readonly give: string }>> = {
-  // Of the session: one of a transaction would keep a migration that creates an index concurrently waiting for ever.
-  postgresql: {
-    take: 'select pg_advisory_lock(hashtextextended(:name, 0))',
-    give: 'select pg_advisory_unlock(hashtextextended(:name, 0))',
-  },
-}
+/** Runs work while no other process does the same. */
+type Alone = <T>(database: Database, folder: Folder, work: (knex: Knex) => Promise<T>) => Promise<T>
 
-async function oneAtATime<T>(database: Database, name: string, work: () => Promise<T>): Promise<T> {
-  const lock = LOCKS[database.url.dialect]
-  if (!lock) return work()
+const LOCKS: Readonly<Record<string, Alone>> = { postgresql: underAdvisoryLock }
+
+/** The lock is the session's: one of a transaction would keep an index that is created concurrently waiting for ever. */
+async function underAdvisoryLock<T>(
+  database: Database,
+  folder: Folder,
+  work: (knex: Knex) => Promise<T>,
+): Promise<T> {
+  const name = `millpond migrations ${folder}`
   // A handle is not ambient, so that `work` does not join the connection that holds the lock.
   const keeper = await database.acquire()
   try {
-    await keeper.fetchVal(lock.take, { name })
+    await keeper.fetchVal('select pg_advisory_lock(hashtextextended(:name, 0))', { name })
     try {
-      return await work()
+      return await work(database.knex)
     } finally {
-      await keeper.fetchVal(lock.give, { name })
+      await keeper.fetchVal('select pg_advisory_unlock(hashtextextended(:name, 0))', { name })
     }
   } finally {
     await keeper.release()
+  }
+}
+
+const PATIENCE_MILLIS = 60_000
+
+/** SQLite's lock is a transaction. Tables can be made in one, so a process that is killed leaves nothing half done. */
+async function inOneTransaction<T>(
+  database: Database,
+  folder: Folder,
+  work: (knex: Knex) => Promise<T>,
+): Promise<T> {
+  const limit = performance.now() + PATIENCE_MILLIS
+  for (;;) {
+    try {
+      return await database.knex.transaction(async (tx) => {
+        // Makes Knex's tables, and then writes without a change: from there on all others are kept out.
+        await tx.migrate.list(migrationsFor(folder))
+        const { tableName } = migrationsFor(folder)
+        await tx(`${tableName}_lock`).update({ is_locked: tx.ref('is_locked') })
+        return work(tx)
+      })
+    } catch (error) {
+      // Somebody else writes. Nothing of ours is kept, so look again at what is there.
+      if (!(error instanceof SerializationError) || performance.now() > limit) throw error
+      await sleep(100 * Math.random())
+    }
   }
 }
 

@@ -98,6 +98,11 @@ it.each([
   expect((headers as Record<string, string>)['retry-after']).toBe(mayRetry ? '1' : undefined)
 })
 
+it('tells the client when nobody knows whether the work was done', async () => {
+  const { body } = await thrown(new CommitUnknownError(SECRET, CAUSE))
+  expect(body).toHaveProperty('detail', expect.stringContaining('may have been done'))
+})
+
 it('answers an HttpProblem as it says', async () => {
   const errors = [{ loc: ['body', 'amount'], msg: 'Required' }]
   const problem = new HttpProblem(422, 'Not like this', {

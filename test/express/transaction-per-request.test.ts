@@ -1,5 +1,6 @@
 /** One transaction per request: ended before the answer leaves, and ended the way the answer says. */
-import { connect } from 'node:net'
+import { once } from 'node:events'
+import { type AddressInfo, connect } from 'node:net'
 import express, { type RequestHandler } from 'express'
 import request from 'supertest'
 import type { Database } from '../../src/database'
@@ -97,6 +98,39 @@ eachDatabase('transactionPerRequest', (context) => {
     await waitFor(() => database.stats().used === 0)
     expect(await notes()).toBe(0)
     expect(logged).toEqual([])
+  })
+
+  it('keeps no connection for a client that went away before the transaction', async () => {
+    const [arrived, gone, handled] = [deferred(), deferred(), deferred()]
+    const app = express()
+    app.post(
+      '/',
+      async (_request, response, next) => {
+        response.once('close', gone.resolve)
+        arrived.resolve()
+        await gone.promise
+        next()
+      },
+      transactionPerRequest(database),
+      async () => {
+        handled.resolve()
+        await note(1)
+        throw new Error('no')
+      },
+    )
+    app.use(problems({ onError: (error) => void logged.push(error) }))
+    // Without `serve` no scope refuses the query of a client that is gone.
+    const server = app.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n')
+    await arrived.promise
+    socket.destroy()
+    await handled.promise
+    await waitFor(() => database.stats().used === 0)
+    expect(await notes()).toBe(0)
+    server.close()
+    await once(server, 'close')
   })
 
   it('refuses a query that is made after the answer', async () => {

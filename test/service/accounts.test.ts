@@ -55,6 +55,15 @@ eachService('Accounts', (service) => {
   it.each([
     ['from the lower id', 0, 1],
     ['from the higher id', 1, 0],
+  ])('tell nothing about the payee to who has not got the money, %s', async (_name, payer, payee) => {
+    const ids = [await open(1), await open(1)]
+    const { body } = await transfer(ids[payer] ?? 0, ids[payee] ?? 0, Number.MAX_SAFE_INTEGER).expect(409)
+    expect(body).toHaveProperty('detail', 'Insufficient funds')
+  })
+
+  it.each([
+    ['from the lower id', 0, 1],
+    ['from the higher id', 1, 0],
   ])('are not overdrawn, %s, and nothing moves', async (_name, payer, payee) => {
     const ids = [await open(100), await open(100)]
     const { body } = await transfer(ids[payer] ?? 0, ids[payee] ?? 0, 101).expect(409)

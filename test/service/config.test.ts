@@ -103,6 +103,12 @@ it('names every mistake at once', () => {
   ])
 })
 
+it('refuses a time that is longer than a timer can be', () => {
+  const { mistakes } = catchError(() => readConfig({ SHUTDOWN_TIMEOUT: '2147484' })) as EnvironmentError
+  expect(mistakes).toEqual(['SHUTDOWN_TIMEOUT must be 2147483 seconds or less'])
+  expect(readConfig({ SHUTDOWN_TIMEOUT: '2147483' }).shutdownTimeoutMillis).toBe(2_147_483_000)
+})
+
 it('refuses a grace that leaves no time to shut down in', () => {
   const { mistakes } = catchError(() =>
     readConfig({ READINESS_GRACE: '30', SHUTDOWN_TIMEOUT: '30' }),

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { type Folder, migrate, migrationsFor } from '../../src/service/migrations'
+import { type Folder, migrate, migrationsFor, seedsFor } from '../../src/service/migrations'
 import { eachDatabase } from '../support/each-database'
 
 const root = path.resolve(__dirname, '..', '..')
@@ -83,20 +83,35 @@ eachDatabase('the seeds', (context) => {
     return Object.fromEntries(names.map((name, index) => [name, Number(found[index])]))
   }
 
-  it('leave a table alone that has rows', async () => {
-    const database = await context.open()
-    for (const folder of ['main', 'products'] as const) await migrate(database, folder)
-    await database.execute(database.table('users').insert({ username: 'me', email: 'me@example.org' }))
-    await migrate(database, 'main', { seed: true })
-    expect(await counts()).toEqual({ users: 1, posts: 0, accounts: 4, products: 0 })
+  it('go once into a new database, whoever starts it at the same time', async () => {
+    const databases = await Promise.all(Array.from({ length: 5 }, () => context.open()))
+    const ran = await Promise.all(
+      databases.map(async (database) => [
+        ...(await migrate(database, 'main', { seed: true })),
+        ...(await migrate(database, 'products', { seed: true })),
+      ]),
+    )
+    expect(ran.flat()).toHaveLength(4)
+    expect(await counts()).toEqual({ users: 5, posts: 6, accounts: 4, products: 6 })
   })
 
-  it('fill empty tables once', async () => {
+  it('do not come back when somebody has deleted them', async () => {
     const database = await context.open()
-    await database.execute('delete from users')
-    for (let time = 1; time <= 2; time++) {
-      for (const folder of ['main', 'products'] as const) await migrate(database, folder, { seed: true })
+    const names = ['posts', 'users', 'accounts', 'products']
+    for (const name of names) await database.execute(`delete from ${name}`)
+    for (const folder of ['main', 'products'] as const) await migrate(database, folder, { seed: true })
+    expect(await counts()).toEqual({ users: 0, posts: 0, accounts: 0, products: 0 })
+  })
+
+  it('leave a table alone that has rows, however often they are asked for', async () => {
+    const database = await context.open()
+    await database.execute(database.table('users').insert({ username: 'me', email: 'me@example.org' }))
+    for (const folder of ['main', 'main', 'products', 'products'] as const) {
+      await database.knex.seed.run(seedsFor(folder))
     }
+    expect(await counts()).toEqual({ users: 1, posts: 0, accounts: 4, products: 6 })
+    await database.execute('delete from users')
+    await database.knex.seed.run(seedsFor('main'))
     expect(await counts()).toEqual({ users: 5, posts: 6, accounts: 4, products: 6 })
   })
 

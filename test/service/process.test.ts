@@ -102,8 +102,8 @@ eachDatabase('The process', (context) => {
     const cut = expect(answer).rejects.toThrow(/hang up|ECONNRESET/)
     service.kill('SIGTERM')
     await service.said(/^SIGTERM: shutting down/)
-    service.kill('SIGTERM')
-    expect(await service.ended()).toBe('SIGTERM')
+    service.kill('SIGINT')
+    expect(await service.ended()).toBe('SIGINT')
     await cut
     await tx.rollback()
   })

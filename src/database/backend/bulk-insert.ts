@@ -17,6 +17,8 @@ export function bulkInsertOf({ verb, segments, hasReturning }: ParsedSql): BulkI
   const [head = '', ...rest] = texts
   const tail = rest.at(-1) ?? ''
   const isTuple = rest.slice(0, -1).every((text) => /^\s*,\s*$/.test(text))
+  // PostgreSQL updates no row twice in one statement, and two sets of values may have one key.
+  if (/\bdo\s+update\b/i.test(tail)) return null
   if (!isTuple || !/\bvalues\s*\(\s*$/i.test(head) || !/^\s*\)/.test(tail)) return null
   return { head, names, tail }
 }

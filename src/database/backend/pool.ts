@@ -1,5 +1,5 @@
 /** The pool: lends sessions as leases, says who holds them, and closes when asked to. */
-import { type DatabaseError, type Holder, NotConnectedError } from '../errors'
+import { ConnectionError, type DatabaseError, type Holder, NotConnectedError } from '../errors'
 import type { Events } from '../events'
 import { Limits } from '../limits'
 import type { Unlock } from '../mutex'
@@ -181,9 +181,19 @@ export class Pool {
   async outcomeOf(transactionId: string, limits: Limits): Promise<Outcome> {
     for (;;) {
       limits.check()
-      const outcome = await this.#sideLane.ask(limits, (session) => session.outcomeOf(transactionId))
+      const outcome = await this.#askOutcome(transactionId, limits)
       if (outcome !== 'open') return outcome
       await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLIS))
+    }
+  }
+
+  async #askOutcome(transactionId: string, limits: Limits): Promise<Outcome> {
+    try {
+      return await this.#sideLane.ask(limits, (session) => session.outcomeOf(transactionId))
+    } catch (error) {
+      // What cut that connection has often cut this one, too, and a server that restarts refuses new ones for a while.
+      if (error instanceof ConnectionError) return 'open'
+      throw error
     }
   }
 

@@ -7,6 +7,7 @@ import type { Columns } from './sqlite-columns'
 import { openCopy, openStepping } from './sqlite-cursor'
 import { exec, type RawConnection, send } from './sqlite-driver'
 import {
+  collapse,
   type Column,
   convert,
   hasLostDigits,
@@ -192,7 +193,7 @@ class SqliteSession implements Session {
     this.#endWriting = null
   }
 
-  async openCursor(statement: Statement): Promise<Cursor> {
+  async openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
     if (!statement.facts.isRead) {
       const rows = [...(await this.run({ ...statement, take: 'all' })).rows] as Row[]
       return { read: (count) => Promise.resolve(rows.splice(0, count)), close: () => Promise.resolve() }
@@ -200,8 +201,8 @@ class SqliteSession implements Session {
     const columns = await this.#columnsOf(statement)
     const exact =
       columns === null ? statement : { ...statement, sql: withExactIntegers(statement.sql, columns) }
-    const mayWrite = this.#transaction === 'open' && !this.#isReadOnly
-    const cursor = await (mayWrite ? openCopy : openStepping)(this.raw, exact)
+    // Others may write on this connection while it is read, unless nobody else has it or nobody may.
+    const cursor = await (alone || this.#isReadOnly ? openStepping : openCopy)(this.raw, exact)
     this.#cursors.add(cursor)
     return {
       read: (count) => this.#read(cursor, count, columns ?? []),
@@ -216,6 +217,7 @@ class SqliteSession implements Session {
     try {
       const rows = await cursor.read(count)
       convert(rows, columns)
+      collapse(rows, columns)
       return rows
     } finally {
       this.#running = false

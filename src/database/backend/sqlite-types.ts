@@ -38,6 +38,18 @@ export function convert(rows: readonly unknown[], columns: readonly Column[]): v
   })
 }
 
+/** Makes one of columns that have one name, as the driver does: the last one counts. */
+export function collapse(rows: readonly Row[], columns: readonly Column[]): void {
+  for (const { name } of columns) {
+    const base = name.replace(/:\d+$/, '')
+    if (base === name || !columns.some((column) => column.name === base)) continue
+    for (const row of rows) {
+      row[base] = row[name]
+      Reflect.deleteProperty(row, name)
+    }
+  }
+}
+
 /** True when the driver has rounded an integer, or may have: a real number of that size looks the same. */
 export function hasLostDigits(rows: readonly unknown[]): boolean {
   return rows.some((row) => Object.values(row as object).some(isRounded))

@@ -26,7 +26,8 @@ export async function transfer(database: Queryable, { from, to, amount }: Transf
   await database.transaction(
     async (tx) => {
       for (const { id, change } of changes) {
-        if (!(await changeBalance(tx, id, change))) throw await reasonAgainst(tx, { from, to }, change)
+        if (!(await changeBalance(tx, id, change)))
+          throw await reasonAgainst(tx, { from, to, amount }, change)
       }
     },
     { retries: 3 },
@@ -35,14 +36,17 @@ export async function transfer(database: Queryable, { from, to, amount }: Transf
 
 async function reasonAgainst(
   database: Queryable,
-  { from, to }: Omit<Transfer, 'amount'>,
+  { from, to, amount }: Transfer,
   change: number,
 ): Promise<HttpProblem> {
-  for (const id of [from, to]) {
-    if ((await findAccount(database, id)) === null) return new HttpProblem(404, `Account ${id} not found`)
-  }
+  const payer = await findAccount(database, from)
+  if (payer === null) return new HttpProblem(404, `Account ${from} not found`)
+  if ((await findAccount(database, to)) === null) return new HttpProblem(404, `Account ${to} not found`)
+  // The lower id is changed first, so a payer with the higher one has not been asked yet. Who has not got the money is
+  // told that, and not how much more the payee could take.
+  const isShort = change < 0 || (from > to && payer.balance < amount)
   return new HttpProblem(
     409,
-    change < 0 ? 'Insufficient funds' : `The balance of account ${to} would become too large`,
+    isShort ? 'Insufficient funds' : `The balance of account ${to} would become too large`,
   )
 }

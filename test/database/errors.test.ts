@@ -1,0 +1,161 @@
+/** Errors: their class, what they know, and what they keep to themselves. */
+import { inspect } from 'node:util'
+import {
+  CheckViolationError,
+  ConstraintViolationError,
+  type Database,
+  DatabaseError,
+  ForeignKeyViolationError,
+  NotNullViolationError,
+  QueryError,
+  UniqueViolationError,
+} from '../../src/database'
+import { eachDatabase } from '../support/each-database'
+import { failure } from './support'
+
+const SECRET = 'secret-4711'
+
+eachDatabase('an error', (context) => {
+  const isPostgres = context.dialect === 'postgresql'
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open()
+    for (const sql of [
+      'create table if not exists authors (id integer primary key, tenant integer, email text not null, constraint one_each unique (tenant, email))',
+      'create table if not exists posts (id integer primary key, author integer references authors (id), title text, constraint titled check (length(title) > 2))',
+      `insert into authors values (1, 7, '${SECRET}') on conflict do nothing`,
+      'insert into posts values (1, 1, null) on conflict do nothing',
+    ]) {
+      await database.execute(sql)
+    }
+  })
+  const violation = async (
+    sql: string,
+    values: Record<string, unknown>,
+  ): Promise<ConstraintViolationError> => {
+    const error = await failure(database.execute(sql, values))
+    if (!(error instanceof ConstraintViolationError)) throw error
+    expect(error).toMatchObject({ sql: expect.stringContaining('into') as unknown, retryable: false })
+    return error
+  }
+
+  it('for a row that exists already has the columns of its key', async () => {
+    const error = await violation('insert into authors values (2, 7, :email)', { email: SECRET })
+    expect(error).toBeInstanceOf(UniqueViolationError)
+    expect(error).toMatchObject({ code: 'UNIQUE_VIOLATION', table: 'authors', columns: ['tenant', 'email'] })
+    expect(error.constraint).toBe(isPostgres ? 'one_each' : null)
+    expect(error.message).not.toContain(SECRET)
+  })
+
+  it('for a primary key that is taken has its column', async () => {
+    const error = await violation('insert into authors values (:id, 8, :email)', { id: 1, email: 'x' })
+    expect(error).toBeInstanceOf(UniqueViolationError)
+    expect(error).toMatchObject({ table: 'authors', columns: ['id'] })
+  })
+
+  it('for a row that is referred to and not there', async () => {
+    const error = await violation("insert into posts values (2, :author, 'long')", { author: 4711 })
+    expect(error).toBeInstanceOf(ForeignKeyViolationError)
+    expect(error.code).toBe('FOREIGN_KEY_VIOLATION')
+    expect(error).toMatchObject(
+      isPostgres
+        ? { constraint: 'posts_author_fkey', table: 'posts', columns: ['author'] }
+        : { constraint: null, table: null, columns: [] },
+    )
+    expect(error.message).not.toContain('4711')
+  })
+
+  it('for a row that others still refer to', async () => {
+    const error = await failure(database.execute('delete from authors where id = :id', { id: 1 }))
+    expect(error).toBeInstanceOf(ForeignKeyViolationError)
+  })
+
+  it('for a column without its value', async () => {
+    const error = await violation('insert into authors values (3, :tenant, :email)', {
+      tenant: 4711,
+      email: null,
+    })
+    expect(error).toBeInstanceOf(NotNullViolationError)
+    expect(error).toMatchObject({ code: 'NOT_NULL_VIOLATION', table: 'authors', columns: ['email'] })
+    expect(error.message).toContain('email')
+    expect(error.message).not.toContain('4711')
+  })
+
+  it('for a check that said no has its name', async () => {
+    const error = await violation('insert into posts values (3, 1, :title)', { title: 'ab' })
+    expect(error).toBeInstanceOf(CheckViolationError)
+    expect(error).toMatchObject({ code: 'CHECK_VIOLATION', constraint: 'titled' })
+    expect(error.message).not.toContain("'ab'")
+  })
+
+  it('is the same by whichever way the statement came', async () => {
+    const row = { id: 1, tenant: 1, email: 'x' }
+    const ways = [
+      () => database.execute(database.table('authors').insert(row)),
+      async () => database.table('authors').insert(row),
+      () => database.executeMany(database.table('authors'), [row]),
+      () => database.fetchAll('insert into authors values (:id, :tenant, :email) returning id', row),
+      () =>
+        database.transaction((tx) => tx.execute('insert into authors values (:id, :tenant, :email)', row)),
+      () => database.iterate('insert into authors values (:id, :tenant, :email) returning id', row).next(),
+    ]
+    for (const way of ways) expect(await failure(way())).toBeInstanceOf(UniqueViolationError)
+  })
+
+  it('in the statement has its text, without values', async () => {
+    const error = await failure(
+      database.fetchAll('selekt * from authors where email = :email', { email: SECRET }),
+    )
+    expect(error).toBeInstanceOf(QueryError)
+    expect(error).toMatchObject({ code: 'QUERY_FAILED', name: 'QueryError' })
+    expect((error as QueryError).sql).toMatch(/^selekt \* from authors where email = [$?]1$/)
+    expect(error.message).toMatch(/syntax error/)
+    expect(error.message).not.toContain(SECRET)
+    expect(await failure(Promise.resolve(database.knex.raw('selekt ?', [SECRET])))).toMatchObject({
+      sql: expect.stringMatching(/^selekt/) as unknown,
+      message: expect.not.stringContaining(SECRET) as unknown,
+    })
+  })
+
+  it('keeps the error of the driver as its cause', async () => {
+    const error = await failure(database.fetchAll('selekt'))
+    expect(error.cause).toMatchObject({ code: isPostgres ? '42601' : 'SQLITE_ERROR' })
+  })
+
+  it('is a DatabaseError and an Error, with its own name', async () => {
+    const error = await violation('insert into authors values (1, 7, :email)', { email: 'x' })
+    for (const Class of [UniqueViolationError, ConstraintViolationError, QueryError, DatabaseError, Error]) {
+      expect(error).toBeInstanceOf(Class)
+    }
+    expect(error.name).toBe('UniqueViolationError')
+    expect(String(error)).toMatch(/^UniqueViolationError: The row exists already/)
+  })
+
+  if (isPostgres) {
+    it.each([
+      ['select cast(:x as integer)', '22P02'],
+      ['select cast(:x as timestamp)', '22007'],
+      ['select cast(:x as json)', '22P02'],
+      ["select '{}'::int[] || :x::int[]", '22P02'],
+    ])('about a value does not quote it: %s', async (sql, state) => {
+      const error = await failure(database.fetchVal(sql, { x: SECRET }))
+      expect(error.message).toContain(state)
+      expect(error.message).not.toContain(SECRET)
+    })
+  }
+
+  it('shows no password, nor does anything else of the library, however deep it is printed', async () => {
+    const url = isPostgres ? context.url.replace('://postgres@', '://postgres:hunter2@') : context.url
+    const other = await context.open({}, url)
+    const connection = await other.acquire()
+    const tx = await connection.begin()
+    const error = await failure(tx.fetchAll('selekt'))
+    for (const thing of [other, other.url, other.knex, connection, tx, error, other.holders()]) {
+      expect(inspect(thing, { depth: 20 })).not.toContain('hunter2')
+    }
+    expect(inspect(other)).toBe(`Database(${String(other.url)})`)
+    await tx.rollback()
+    await connection.release()
+  })
+})

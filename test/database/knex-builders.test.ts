@@ -1,0 +1,172 @@
+/** Knex on our connections: plain awaits, streams, schema changes, and Knex's own transactions. */
+import {
+  ConfigurationError,
+  type Database,
+  TransactionClosedError,
+  TransactionError,
+} from '../../src/database'
+import { eachDatabase } from '../support/each-database'
+import { waitFor } from '../support/wait-for'
+import { failure, gate, idsOf, numbers, undone } from './support'
+
+eachDatabase('Knex', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open({ pool: { size: 2, maxOverflow: 0 } })
+    await database.execute('create table t (id integer primary key, name text)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+
+  it('runs a builder that is awaited', async () => {
+    await database.table('t').insert([
+      { id: 1, name: 'a' },
+      { id: 2, name: 'b' },
+    ])
+    expect(await database.table('t').where('id', '>', 1)).toEqual([{ id: 2, name: 'b' }])
+    expect(await database.table('t').first('name').where({ id: 1 })).toEqual({ name: 'a' })
+    expect(await database.table('t').orderBy('id').pluck('id')).toEqual([1, 2])
+    expect(await database.table('t').where({ id: 1 }).update({ name: 'c' })).toBe(1)
+    expect(await database.table('t').insert({ id: 3 }).returning('id')).toEqual([{ id: 3 }])
+    expect(await database.table('t').insert({ id: 3, name: 'd' }).onConflict('id').merge()).toBeDefined()
+    expect(await database.table('t').del()).toBe(3)
+    expect(database.stats().used).toBe(0)
+  })
+
+  it('tells about the schema', async () => {
+    expect(await database.knex.schema.hasTable('t')).toBe(true)
+    expect(await database.knex.schema.hasColumn('t', 'nothing')).toBe(false)
+    expect(Object.keys(await database.table('t').columnInfo())).toEqual(['id', 'name'])
+  })
+
+  it('joins the transaction of its scope', async () => {
+    await undone(
+      database.transaction(async () => {
+        await database.table('t').insert({ id: 1 })
+        await database.knex('t').insert({ id: 2 })
+        await database.knex.raw('insert into t (id) values (?)', [3])
+        await database.knex.schema.alterTable('t', (table) => table.text('more'))
+        expect(await database.table('t').pluck('id')).toEqual([1, 2, 3])
+        throw new Error('out')
+      }),
+    )
+    expect(await database.fetchAll('select * from t')).toEqual([])
+    expect(await database.knex.schema.hasColumn('t', 'more')).toBe(false)
+  })
+
+  it('is refused when the transaction that it was made in has ended', async () => {
+    const ended = gate()
+    let late: Promise<Error> | undefined
+    await database.transaction(async () => {
+      const builder = database.table('t').insert({ id: 1 })
+      late = failure(ended.opened.then(() => builder))
+    })
+    ended.open()
+    expect(await late).toBeInstanceOf(TransactionClosedError)
+    expect(await idsOf(database)).toEqual([])
+  })
+
+  it('runs a builder on whichever transaction it is handed to', async () => {
+    const builder = database.table('t').insert({ id: 1 })
+    const tx = await database.begin()
+    await tx.execute(builder)
+    expect(await tx.fetchVal(database.table('t').count())).toBeTruthy()
+    await tx.rollback()
+    expect(await idsOf(database)).toEqual([])
+    await database.execute(builder.clone())
+    expect(await idsOf(database)).toEqual([1])
+  })
+
+  describe('and its streams', () => {
+    const many = (): ReturnType<typeof database.knex.select> =>
+      database.knex.select('*').from(database.knex.raw(`(${numbers(context.dialect, 5000)}) as s`))
+
+    it('yield every row', async () => {
+      let sum = 0
+      for await (const row of many().stream()) sum += (row as { n: number }).n
+      expect(sum).toBe(12_502_500)
+      expect(database.stats().used).toBe(0)
+    })
+
+    it('free their connection when the loop is left', async () => {
+      for await (const row of many().stream()) {
+        if ((row as { n: number }).n === 100) break
+      }
+      await expect(
+        (async () => {
+          for await (const row of many().stream()) throw new Error(`at ${JSON.stringify(row)}`)
+        })(),
+      ).rejects.toThrow('at {"n":1}')
+      // Node does not wait for the end of a stream whose loop was left.
+      await waitFor(() => database.stats().used === 0)
+      expect(await database.fetchVal('select 1')).toBe(1)
+    })
+
+    it('read in the transaction of their scope', async () => {
+      await undone(
+        database.transaction(async () => {
+          await database.table('t').insert({ id: 1 })
+          const rows: unknown[] = []
+          for await (const row of database.table('t').select('id').stream()) rows.push(row)
+          expect(rows).toEqual([{ id: 1 }])
+          throw new Error('out')
+        }),
+      )
+    })
+
+    it('tell the handler’s caller when they end, and when they fail', async () => {
+      const rows: unknown[] = []
+      await database.table('t').stream((stream) => stream.on('data', (row) => rows.push(row)))
+      await database.table('t').insert({ id: 1 })
+      await database
+        .table('t')
+        .select('id')
+        .stream((stream) => stream.on('data', (row) => rows.push(row)))
+      expect(rows).toEqual([{ id: 1 }])
+      const failing = database.knex('nowhere').stream((stream) => stream.resume())
+      await expect(failing).rejects.toThrow(/nowhere/)
+      expect(database.stats().used).toBe(0)
+    })
+  })
+
+  it('changes the schema by execute, in a transaction too', async () => {
+    const make = (name: string): ReturnType<typeof database.knex.schema.createTable> =>
+      database.knex.schema.createTable(name, (table) => {
+        table.increments('id')
+        table.string('email').notNullable().unique()
+        table.integer('t').references('t.id').index()
+      })
+    await database.execute(make('made'))
+    await database.execute("insert into made (email) values ('x')")
+    await undone(
+      database.transaction(async () => {
+        await database.execute(make('undone'))
+        throw new Error('out')
+      }),
+    )
+    expect(await database.knex.schema.hasTable('made')).toBe(true)
+    expect(await database.knex.schema.hasTable('undone')).toBe(false)
+    await database.knex.schema.dropTable('made')
+  })
+
+  it('may not open transactions of its own inside of ours', async () => {
+    const inside = database.transaction(() => database.knex.transaction(async () => 1))
+    expect(await failure(inside)).toBeInstanceOf(TransactionError)
+    await expect(inside).rejects.toThrow(/Nest database.transaction\(\)/)
+    expect(database.stats().used).toBe(0)
+  })
+
+  it('may not be destroyed: it belongs to its Database', async () => {
+    await expect(database.knex.destroy()).rejects.toThrow(ConfigurationError)
+    await expect(database.knex.destroy()).rejects.toThrow(/database\.disconnect\(\)/)
+    expect(await database.fetchVal('select 1')).toBe(1)
+  })
+
+  it('cannot be asked for a connection behind our back', async () => {
+    await database.disconnect()
+    await expect(Promise.resolve(database.table('t'))).rejects.toThrow(/not connected/)
+    await database.connect()
+  })
+})

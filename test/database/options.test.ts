@@ -1,0 +1,169 @@
+/** The options of a Database: what they are when nobody says, and what is refused. */
+import {
+  ConfigurationError,
+  Database,
+  type DatabaseOptions,
+  DatabaseURL,
+  type PoolOptions,
+} from '../../src/database'
+import { type BackendOptions, settle } from '../../src/database/options'
+
+const POSTGRES = 'postgresql://app:hunter2@h/folder/shop'
+const settled = (url: string, options: BackendOptions = {}): ReturnType<typeof settle> =>
+  settle(new DatabaseURL(url), options)
+const pool = (url: string, options: PoolOptions = {}): PoolOptions => settled(url, { pool: options }).pool
+/** As a program in JavaScript, or one that reads its options from a file, would hand them over. */
+const refused = (options: unknown, url = POSTGRES): string => {
+  try {
+    return `accepted: ${new Database(url, options as DatabaseOptions).name}`
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error
+    return error.message
+  }
+}
+
+describe('the defaults', () => {
+  it('are those that the documentation promises', () => {
+    expect(settled(POSTGRES)).toEqual({
+      name: 'shop',
+      pool: {
+        size: 5,
+        maxOverflow: 10,
+        acquireTimeoutMillis: 30_000,
+        maxLifetimeMillis: 1_800_000,
+        idleTimeoutMillis: 600_000,
+        validateAfterIdleMillis: 500,
+      },
+      statementTimeoutMillis: 60_000,
+      connectTimeoutMillis: 15_000,
+      knex: {},
+    })
+  })
+
+  it('count where an option is undefined', () => {
+    const options = {
+      statementTimeoutMillis: undefined,
+      pool: { size: undefined },
+    } as unknown as BackendOptions // as from JavaScript
+    expect(settled(POSTGRES, options)).toMatchObject({ statementTimeoutMillis: 60_000, pool: { size: 5 } })
+  })
+
+  it('take the name from the file of a SQLite database', () => {
+    expect(settled('sqlite:////var/lib/blog.db').name).toBe('blog.db')
+    expect(settled('sqlite://').name).toBe(':memory:')
+    expect(settled(POSTGRES, { name: 'orders' }).name).toBe('orders')
+  })
+
+  it('give a database in memory exactly one connection, which is never retired', () => {
+    expect(settled('sqlite://').pool).toMatchObject({
+      size: 1,
+      maxOverflow: 0,
+      maxLifetimeMillis: Infinity,
+      idleTimeoutMillis: Infinity,
+    })
+  })
+
+  it('turn the statement timeout off for 0', () => {
+    expect(settled(POSTGRES, { statementTimeoutMillis: 0 }).statementTimeoutMillis).toBe(Infinity)
+  })
+})
+
+describe('an unknown option', () => {
+  it('is named, and so are the known ones', () => {
+    expect(refused({ poolSize: 5 })).toMatch(/'poolSize'.*statementTimeoutMillis.*afterConnect/)
+    expect(refused({ pool: { max: 5 } })).toMatch(/pool.*'max'.*size, maxOverflow/)
+  })
+
+  it('is refused whatever its value is', () => {
+    expect(refused({ statementTimeout: undefined })).toContain("'statementTimeout'")
+  })
+
+  it.each(['constructor', 'toString', '__proto__x'])('is refused when it is called %s', (name) => {
+    expect(refused({ [name]: 1 })).toContain(`'${name}'`)
+    expect(refused({}, `sqlite:///x.db?${name}=1`)).toContain(`'${name}'`)
+  })
+
+  it('as a parameter of the URL is named, and so are the known ones', () => {
+    expect(refused({}, 'postgresql://h/d?poolsize=5')).toMatch(/'poolsize'.*pool_size.*sslmode/)
+    expect(refused({}, 'sqlite:///d?sslmode=require')).toMatch(/'sslmode'.*pool_size/)
+  })
+})
+
+describe('an impossible value', () => {
+  it.each([
+    [{ pool: { size: 0 } }, 'pool.size'],
+    [{ pool: { size: 1.5 } }, 'pool.size'],
+    [{ pool: { size: '5' } }, 'pool.size'],
+    [{ pool: { size: null } }, 'pool.size'],
+    [{ pool: { size: Infinity } }, 'pool.size'],
+    [{ pool: { maxOverflow: -1 } }, 'pool.maxOverflow'],
+    [{ pool: { acquireTimeoutMillis: 0 } }, 'pool.acquireTimeoutMillis'],
+    [{ pool: { acquireTimeoutMillis: NaN } }, 'pool.acquireTimeoutMillis'],
+    [{ pool: { maxLifetimeMillis: -5 } }, 'pool.maxLifetimeMillis'],
+    [{ pool: { idleTimeoutMillis: true } }, 'pool.idleTimeoutMillis'],
+    [{ pool: { validateAfterIdleMillis: true } }, 'pool.validateAfterIdleMillis'],
+    [{ statementTimeoutMillis: -1 }, 'statementTimeoutMillis'],
+    [{ statementTimeoutMillis: '60000' }, 'statementTimeoutMillis'],
+    [{ connectTimeoutMillis: 0 }, 'connectTimeoutMillis'],
+    [{ connectTimeoutMillis: NaN }, 'connectTimeoutMillis'],
+  ])('is refused by its name: %j', (options, name) => {
+    expect(refused(options)).toMatch(new RegExp(`^${name.replace('.', '\\.')} is a .*number from`))
+  })
+
+  it('never shows the password', () => {
+    expect(refused({ pool: { size: -1 } })).not.toContain('hunter2')
+  })
+
+  it('turns the check of idle connections off by false', () => {
+    expect(pool(POSTGRES, { validateAfterIdleMillis: false }).validateAfterIdleMillis).toBe(false)
+  })
+
+  it('is a second connection to a database in memory', () => {
+    expect(refused({ pool: { size: 2 } }, 'sqlite://')).toMatch(/in memory.*size 1/)
+    expect(refused({ pool: { maxOverflow: 1 } }, 'sqlite:///:memory:')).toMatch(/in memory/)
+    expect(refused({}, 'sqlite://?pool_size=5')).toMatch(/in memory/)
+    expect(refused({ pool: { size: 1, maxOverflow: 0 } }, 'sqlite://')).toMatch(/^accepted/)
+  })
+
+  it('is what millpond itself decides on in the configuration of Knex', () => {
+    for (const name of ['client', 'pool', 'acquireConnectionTimeout']) {
+      expect(refused({ knex: { [name]: {} } })).toMatch(`'${name}'`)
+    }
+  })
+
+  it('is an sslmode that may end up without encryption, or that nobody knows', () => {
+    expect(refused({}, 'postgresql://h/d?sslmode=prefer')).toMatch(/prefer.*require/)
+    expect(refused({}, 'postgresql://h/d?sslmode=on')).toMatch(/verify-full/)
+    expect(refused({}, 'postgresql://h/d?sslmode=verify-full')).toMatch(/^accepted/)
+  })
+})
+
+describe('the parameters of the URL', () => {
+  it('have the names and the seconds of SQLAlchemy', () => {
+    const url = 'postgresql://h/d?pool_size=3&max_overflow=4&pool_timeout=2.5&pool_recycle=60'
+    expect(pool(url)).toMatchObject({
+      size: 3,
+      maxOverflow: 4,
+      acquireTimeoutMillis: 2500,
+      maxLifetimeMillis: 60_000,
+    })
+  })
+
+  it('know max_size, as the Python library does: no overflow', () => {
+    expect(pool('postgresql://h/d?max_size=7')).toMatchObject({ size: 7, maxOverflow: 0 })
+  })
+
+  it('give way to options', () => {
+    const url = 'postgresql://h/d?pool_size=3&pool_timeout=2'
+    expect(pool(url, { size: 9 })).toMatchObject({ size: 9, acquireTimeoutMillis: 2000 })
+  })
+
+  it.each(['x', '', '-1', '1e3', '0x10', ' '])('refuse %j as a number', (value) => {
+    expect(refused({}, `postgresql://h/d?pool_size=${value}`)).toMatch(/'pool_size'/)
+  })
+
+  it('are checked like options', () => {
+    expect(refused({}, 'postgresql://h/d?pool_size=0')).toMatch(/^pool\.size/)
+    expect(refused({}, 'postgresql://h/d?pool_size=1.5')).toMatch(/^pool\.size/)
+  })
+})

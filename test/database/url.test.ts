@@ -1,0 +1,218 @@
+/** The address of a database: read, changed, and printed without its password. */
+import { inspect } from 'node:util'
+import { ConfigurationError, DatabaseURL, type URLParts } from '../../src/database'
+
+const refusal = (url: string): string => {
+  try {
+    return `accepted as ${new DatabaseURL(url).href}`
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error
+    return error.message
+  }
+}
+
+describe('reading a database URL', () => {
+  it('takes the parts of a PostgreSQL URL', () => {
+    const url = new DatabaseURL('postgresql://app:s3cret@db.example.org:6432/shop?application_name=web')
+    expect({ ...partsOf(url) }).toEqual({
+      dialect: 'postgresql',
+      driver: '',
+      username: 'app',
+      password: 's3cret',
+      hostname: 'db.example.org',
+      port: 6432,
+      database: 'shop',
+      options: { application_name: 'web' },
+    })
+  })
+
+  it('knows postgres:// as postgresql://, and the driver after a plus sign', () => {
+    expect(new DatabaseURL('postgres://h/d').dialect).toBe('postgresql')
+    expect(new DatabaseURL('postgresql+pg://h/d')).toMatchObject({ dialect: 'postgresql', driver: 'pg' })
+    expect(new DatabaseURL('POSTGRESQL://h/d').dialect).toBe('postgresql')
+  })
+
+  it('leaves what the URL does not say as null', () => {
+    expect(new DatabaseURL('postgresql:///shop')).toMatchObject({
+      username: null,
+      password: null,
+      hostname: null,
+      port: null,
+      database: 'shop',
+    })
+  })
+
+  it('tells an empty password from none', () => {
+    expect(new DatabaseURL('postgresql://app@h/d').password).toBeNull()
+    expect(new DatabaseURL('postgresql://app:@h/d').password).toBe('')
+  })
+
+  it('decodes percent-codes in every part', () => {
+    const url = new DatabaseURL('postgresql://a%40b:p%2Fw%3A%23@h/d%20e?application_name=x%26y')
+    expect(partsOf(url)).toMatchObject({
+      username: 'a@b',
+      password: 'p/w:#',
+      database: 'd e',
+      options: { application_name: 'x&y' },
+    })
+  })
+
+  it('takes a colon inside of the password', () => {
+    expect(new DatabaseURL('postgresql://app:a:b@h/d').password).toBe('a:b')
+  })
+
+  it('takes an IPv6 address in brackets, and writes it back so', () => {
+    const url = new DatabaseURL('postgresql://app@[::1]:6432/d')
+    expect(url).toMatchObject({ hostname: '::1', port: 6432 })
+    expect(url.href).toBe('postgresql://app@[::1]:6432/d')
+  })
+
+  it.each([
+    ['sqlite:///relative.db', 'relative.db'],
+    ['sqlite:///folder/relative.db', 'folder/relative.db'],
+    ['sqlite:////absolute/file.db', '/absolute/file.db'],
+    ['sqlite:///with%20space.db', 'with space.db'],
+    ['sqlite:///:memory:', ':memory:'],
+    ['sqlite://', ':memory:'],
+    ['sqlite:///', ':memory:'],
+  ])('reads %s as the SQLite database %s', (text, database) => {
+    const url = new DatabaseURL(text)
+    expect(url.database).toBe(database)
+    expect(url.isMemory).toBe(database === ':memory:')
+  })
+
+  it('copies a DatabaseURL', () => {
+    const url = new DatabaseURL('postgresql://app:s3cret@h/d')
+    expect(new DatabaseURL(url).href).toBe(url.href)
+  })
+})
+
+describe('refusing a database URL', () => {
+  it('names the scheme that it does not know, and shows what can be written', () => {
+    expect(refusal('mysql://h/d')).toMatch(/'mysql:\/\/'.*postgresql:\/\/.*sqlite:\/\/\//)
+  })
+
+  it('names the driver that does not exist, and the one that does', () => {
+    expect(refusal('postgresql+asyncpg://h/d')).toMatch(/'asyncpg'.*postgresql\+pg:\/\//)
+    expect(refusal('sqlite+pg:///d')).toMatch(/'pg'.*sqlite\+sqlite3:\/\//)
+  })
+
+  it.each(['', 'shop', 'postgresql:shop', '//h/d', 'postgresql://a:b@c@h/d'])(
+    'refuses %j as no URL',
+    (text) => {
+      expect(refusal(text)).not.toMatch(/^accepted/)
+    },
+  )
+
+  it.each(['0', '65536', '54x', '-1', '1.5'])('refuses the port %s', (port) => {
+    expect(refusal(`postgresql://h:${port}/d`)).toMatch(`from 1 to 65535, got '${port}'`)
+  })
+
+  it('says which part holds a percent sign that is no code, without showing the password', () => {
+    const message = refusal('postgresql://app:hunter%zz2@h/d')
+    expect(message).toMatch(/password.*%25/)
+    expect(message).not.toContain('hunter')
+    expect(refusal('postgresql://app@h/100%')).toMatch(/database/)
+  })
+
+  it('does not show the password of a URL that it cannot read', () => {
+    expect(refusal('postgresql://app:hunter2@h:99999/d')).not.toContain('hunter2')
+    expect(refusal('mysql://app:hunter2@h/d')).not.toContain('hunter2')
+    expect(refusal('app:hunter2@h/d')).not.toContain('hunter2')
+  })
+
+  it('refuses a SQLite URL with a host: a slash is missing', () => {
+    expect(refusal('sqlite://relative.db')).toMatch(/three slashes/)
+  })
+
+  it('refuses an option that is given twice', () => {
+    expect(refusal('postgresql://h/d?pool_size=1&pool_size=2')).toMatch(/'pool_size' twice/)
+  })
+
+  it.each([null, undefined, 5, {}])('refuses %p, which is no text', (value) => {
+    expect(() => new DatabaseURL(value as string)).toThrow(ConfigurationError) // as from JavaScript
+  })
+})
+
+describe('changing a database URL', () => {
+  const url = new DatabaseURL('postgresql://app:s3cret@h:5432/shop')
+
+  it('leaves the original as it is', () => {
+    expect(url.replace({ database: 'shop_test' }).href).toBe('postgresql://app:s3cret@h:5432/shop_test')
+    expect(url.href).toBe('postgresql://app:s3cret@h:5432/shop')
+  })
+
+  it.each([
+    ['password', 'p@ss/w:rd?#&=%+ ü'],
+    ['username', 'first last@example.org'],
+    ['database', 'naïve/shop ?#'],
+  ] as const)('encodes the %s, so that it comes back as it was given', (part, value) => {
+    const changed = url.replace({ [part]: value })
+    expect(changed[part]).toBe(value)
+    expect(new DatabaseURL(changed.href)[part]).toBe(value)
+    expect(changed.href).toMatch(/^[!-~]+$/)
+  })
+
+  it('encodes options', () => {
+    const changed = url.replace({ options: { application_name: 'a&b=c d+e' } })
+    expect(new DatabaseURL(changed.href).options).toEqual({ application_name: 'a&b=c d+e' })
+  })
+
+  it('removes a part by null', () => {
+    expect(url.replace({ port: null, password: null }).href).toBe('postgresql://app@h/shop')
+  })
+
+  it('checks what it is given like a written URL', () => {
+    expect(() => url.replace({ port: 70_000 })).toThrow(/65535/)
+    expect(() => url.replace({ dialect: 'oracle' })).toThrow(/oracle/)
+  })
+
+  it('names a part that does not exist, and the ones that do', () => {
+    expect(() => url.replace({ host: 'h' } as Partial<URLParts>)).toThrow(/no part 'host'.*hostname/)
+  })
+})
+
+describe('printing a database URL', () => {
+  const url = new DatabaseURL('postgresql://app:s3cret@h/shop?application_name=web')
+
+  it('stars the password out as text, as JSON and in the console', () => {
+    const printed = [
+      String(url),
+      url.toString(),
+      JSON.stringify({ url }),
+      inspect({ url }, { depth: 9, showHidden: true }),
+    ]
+    for (const text of printed) {
+      expect(text).toContain('postgresql://app:***@h/shop?application_name=web')
+      expect(text).not.toContain('s3cret')
+    }
+  })
+
+  it('shows it in href only', () => {
+    expect(url.href).toBe('postgresql://app:s3cret@h/shop?application_name=web')
+  })
+
+  it('has nothing to star out where there is no password', () => {
+    expect(String(new DatabaseURL('postgresql://app@h/d'))).toBe('postgresql://app@h/d')
+  })
+
+  it.each(['sqlite:///relative.db', 'sqlite:////absolute.db', 'sqlite:///:memory:'])(
+    'writes %s as it was',
+    (text) => {
+      expect(String(new DatabaseURL(text))).toBe(text)
+    },
+  )
+})
+
+function partsOf({
+  dialect,
+  driver,
+  username,
+  password,
+  hostname,
+  port,
+  database,
+  options,
+}: DatabaseURL): URLParts {
+  return { dialect, driver, username, password, hostname, port, database, options: { ...options } }
+}
