@@ -1,10 +1,10 @@
 /** Connections borrowed from the pool for one piece of work, and given back whatever becomes of it. */
 import type { Backend } from './backend/backend'
 import type { Pool } from './backend/pool'
-import { HeldConnection } from './connection'
+import { HeldConnection, type JoinedConnection } from './connection'
 import { runHooks } from './hooks'
 import type { Limits } from './limits'
-import type { Transaction, TransactionOptions } from './queryable'
+import type { Connection, Transaction, TransactionOptions } from './queryable'
 
 export interface BorrowedFrom {
   readonly backend: Backend
@@ -30,6 +30,18 @@ export async function withBorrowed<T>(
   }
   await connection.finish()
   return result
+}
+
+/** Runs work with the connection of a transaction that is open already, which keeps it. */
+export async function withJoined<T>(
+  connection: JoinedConnection,
+  work: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  try {
+    return await work(connection)
+  } finally {
+    await connection.release()
+  }
 }
 
 /** Begins a transaction that gives its connection back when it has been ended. */

@@ -2,7 +2,7 @@
 import type { Backend } from './backend/backend'
 import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
-import { TransactionError } from './errors'
+import { TransactionClosedError, TransactionError } from './errors'
 import { Held, type Opening } from './held'
 import { Limits } from './limits'
 import type { Connection, Transaction, TransactionOptions } from './queryable'
@@ -75,6 +75,7 @@ export class JoinedConnection extends Verbs implements Connection {
   protected readonly backend: Backend
   readonly #held: Held
   readonly #statements: Pick<Held, 'use' | 'reading'>
+  #isReleased = false
 
   /** `statements` says how they run, where that is not just in `held`. */
   constructor(held: Held, statements: Pick<Held, 'use' | 'reading'> = held) {
@@ -88,25 +89,40 @@ export class JoinedConnection extends Verbs implements Connection {
     return this.#held.lease.session.raw
   }
 
-  protected use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T> {
+  protected async use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T> {
+    this.#refuseIfReleased()
     return this.#statements.use(limits, isRead, work)
   }
 
   protected reading(limits: Limits): Reading {
+    this.#refuseIfReleased()
     return this.#statements.reading(limits)
   }
 
-  override transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T> {
+  override async transaction<T>(
+    work: (tx: Transaction) => Promise<T>,
+    options?: TransactionOptions,
+  ): Promise<T> {
+    this.#refuseIfReleased()
     return this.#held.transaction(work, options)
   }
 
-  override begin(options?: TransactionOptions): Promise<Transaction> {
+  override async begin(options?: TransactionOptions): Promise<Transaction> {
+    this.#refuseIfReleased()
     return this.#held.begin(options)
   }
 
-  /** It is not ours to give back. */
+  /** The connection itself is not ours to give back, but nothing runs by this handle any more. */
   release(): Promise<void> {
+    this.#isReleased = true
     return Promise.resolve()
+  }
+
+  #refuseIfReleased(): void {
+    if (!this.#isReleased) return
+    throw new TransactionClosedError(
+      'The statement did not run: its connection has been given back. Await it before, or take a connection for it.',
+    )
   }
 
   [Symbol.asyncDispose](): Promise<void> {

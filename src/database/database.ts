@@ -4,7 +4,7 @@ import type { Knex } from 'knex'
 import { type Backend, createBackend } from './backend/backend'
 import type { Lease } from './backend/lease'
 import { noStats, type PoolStats } from './backend/pool-stats'
-import { beginBorrowed, type BorrowedFrom, withBorrowed } from './borrowed'
+import { beginBorrowed, type BorrowedFrom, withBorrowed, withJoined } from './borrowed'
 import { HeldConnection, JoinedConnection } from './connection'
 import { type Holder, TransactionError } from './errors'
 import { type DatabaseEvents, Events } from './events'
@@ -128,7 +128,7 @@ export class Database extends Verbs implements AsyncDisposable {
     checkedWork('connection', work)
     const bound = this.#bound()
     if (bound instanceof HeldConnection) return work(bound)
-    if (bound !== null) return work(new JoinedConnection(bound, this.#statementsOf(bound)))
+    if (bound !== null) return withJoined(new JoinedConnection(bound, this.#statementsOf(bound)), work)
     return withBorrowed(this.#lender, Limits.of(undefined, ''), false, (connection) =>
       runBound(this, connection, () => work(connection)),
     )

@@ -136,7 +136,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   async finish(forceRollback: boolean): Promise<void> {
     if (this.#state !== 'open') {
       await this.#end
-      this.#refuseIfParentIsGone()
+      if (this.#state === 'committed' && this.#isUndone()) throw undone()
       return
     }
     if (this.child?.isHandle === true) {
@@ -174,7 +174,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   async #commit(): Promise<void> {
     const unlock = await this.drain()
     try {
-      this.#refuseIfParentIsGone()
+      if (this.#parentIsGone()) throw undone()
       this.bounded(Limits.of(undefined, 'COMMIT')).check()
       await sendCommit(this.backend, this.lease, this.#sql.commit, this.depth)
     } catch (error) {
@@ -238,9 +238,12 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     return this.parent?.isOver === true
   }
 
-  #refuseIfParentIsGone(): void {
-    if (!this.#parentIsGone()) return
-    throw new TransactionClosedError('The transaction around this one was rolled back, and this one with it.')
+  /** Whether a transaction around this one has ended without a COMMIT. */
+  #isUndone(): boolean {
+    for (let level = this.parent; level instanceof OpenTransaction; level = level.parent) {
+      if (level.#state !== 'committed' && level.isOver) return true
+    }
+    return false
   }
 
   #refuseIfEnded(what: string): void {
@@ -251,6 +254,12 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   #outermost(): OpenTransaction {
     return this.parent instanceof OpenTransaction ? this.parent.#outermost() : this
   }
+}
+
+function undone(): TransactionClosedError {
+  return new TransactionClosedError(
+    'What is around this transaction has ended, and it was rolled back with it.',
+  )
 }
 
 function depthOn(on: Held): number {
