@@ -1,11 +1,11 @@
 /** One connection to a SQLite file: sqlite3's Database, with the transaction state that it does not tell. */
 import { ConnectionError, QueryError } from '../errors'
 import { Limits } from '../limits'
-import type { Mutex, Unlock } from '../mutex'
+import type { Unlock } from '../mutex'
 import type { Cursor, Result, Row, Session, Statement } from './dialect'
-import type { Columns } from './sqlite-columns'
 import { openCopy, openStepping } from './sqlite-cursor'
 import { exec, type RawConnection, send } from './sqlite-driver'
+import type { SqliteFile } from './sqlite-file'
 import {
   collapse,
   type Column,
@@ -15,16 +15,6 @@ import {
   withDistinctColumns,
   withExactIntegers,
 } from './sqlite-types'
-
-/** What the connections to one file share. */
-export interface SqliteFile {
-  /** One at a time takes a connection in order to write, … */
-  readonly door: Mutex
-  /** … and one at a time writes. */
-  readonly writer: Mutex
-  readonly columns: Columns
-  readonly isMemory: boolean
-}
 
 const BUSY_TIMEOUT_MILLIS = 5000
 const STRIKE_EVERY_MILLIS = 5
@@ -80,12 +70,19 @@ class SqliteSession implements Session {
     const { verb, isRead } = statement.facts
     const endsAll = ENDS.has(verb) && !/\bTO\b/i.test(statement.sql)
     if (this.#transaction === 'lost') return this.#answerLost(statement, endsAll)
-    this.#running = true
-    try {
+    return this.#watch(async () => {
       if (!isRead && !endsAll && !/^BEGIN\s+DEFERRED/i.test(statement.sql)) await this.#startWriting()
       const result = await send(this.raw, await this.#prepared(statement))
       await this.#follow(statement, endsAll)
       return await this.#typed(statement, result)
+    })
+  }
+
+  /** Runs what can be interrupted, and looks after it what has become of the transaction. */
+  async #watch<T>(work: () => Promise<T>): Promise<T> {
+    this.#running = true
+    try {
+      return await work()
     } catch (error) {
       // It may have rolled the whole transaction back: https://www.sqlite.org/lang_transaction.html, section 3.
       if (this.#transaction === 'open' && !(await this.#isOpen())) {
@@ -198,30 +195,27 @@ class SqliteSession implements Session {
       const rows = [...(await this.run({ ...statement, take: 'all' })).rows] as Row[]
       return { read: (count) => Promise.resolve(rows.splice(0, count)), close: () => Promise.resolve() }
     }
-    const columns = await this.#columnsOf(statement)
-    const exact =
-      columns === null ? statement : { ...statement, sql: withExactIntegers(statement.sql, columns) }
     // Others may write on this connection while it is read, unless nobody else has it or nobody may.
-    const cursor = await (alone || this.#isReadOnly ? openStepping : openCopy)(this.raw, exact)
-    this.#cursors.add(cursor)
-    return {
-      read: (count) => this.#read(cursor, count, columns ?? []),
-      close: async () => {
-        if (this.#cursors.delete(cursor)) await cursor.close()
-      },
-    }
+    const open = alone || this.#isReadOnly ? openStepping : openCopy
+    return this.#watch(async () => {
+      const columns = (await this.#columnsOf(statement)) ?? []
+      const sql = columns.length === 0 ? statement.sql : withExactIntegers(statement.sql, columns)
+      const cursor = await open(this.raw, { ...statement, sql })
+      this.#cursors.add(cursor)
+      return {
+        read: (count) => this.#watch(() => this.#read(cursor, count, columns)),
+        close: async () => {
+          if (this.#cursors.delete(cursor)) await cursor.close()
+        },
+      }
+    })
   }
 
   async #read(cursor: Cursor, count: number, columns: readonly Column[]): Promise<readonly Row[]> {
-    this.#running = true
-    try {
-      const rows = await cursor.read(count)
-      convert(rows, columns)
-      collapse(rows, columns)
-      return rows
-    } finally {
-      this.#running = false
-    }
+    const rows = await cursor.read(count)
+    convert(rows, columns)
+    collapse(rows, columns)
+    return rows
   }
 
   /** An interrupt that comes before the first step of a statement is forgotten, so it is repeated until it has hit. */

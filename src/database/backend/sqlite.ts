@@ -1,5 +1,4 @@
 /** SQLite, through sqlite3: how to write for it, connect to it, and read its errors. Nobody else knows the driver. */
-import { resolve } from 'node:path'
 import knex, { type Knex } from 'knex'
 import {
   CheckViolationError,
@@ -14,43 +13,21 @@ import {
   UniqueViolationError,
   type Violation,
 } from '../errors'
-import { Mutex } from '../mutex'
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure, Dialect } from './dialect'
 import { messageOf } from './driver-error'
 import type { RawConnection } from './sqlite-driver'
-import { openSession, type SqliteFile } from './sqlite-session'
+import { fileOf } from './sqlite-file'
+import { openSession } from './sqlite-session'
 import type { Lexicon } from './sql-text'
-import { Columns } from './sqlite-columns'
 
 const LEXICON: Lexicon = { dollarQuotes: false, bracketNames: true, foreign: /\?\d*|[$@][A-Za-z0-9_]+/y }
-
-/**
- * SQLite takes one writer at a time, and its own way of waiting, a busy handler, sleeps in one of libuv's four
- * threads: a few waiters there, and the writer that they wait for cannot run its next statement. So writers wait
- * here instead, and all Databases of this process on one file share the queue.
- */
-const files = new Map<string, SqliteFile>()
-
-function fileOf(url: DatabaseURL): SqliteFile {
-  const path = url.isMemory ? null : resolve(url.database)
-  const known = path === null ? undefined : files.get(path)
-  if (known !== undefined) return known
-  const file = {
-    door: new Mutex(),
-    writer: new Mutex(),
-    columns: new Columns(LEXICON),
-    isMemory: url.isMemory,
-  }
-  if (path !== null) files.set(path, file)
-  return file
-}
 
 /** SQLite takes 32 766 placeholders in one statement; a list of this length is bound as one JSON text. */
 const LONG_LIST = 1000
 
 export function sqlite(url: DatabaseURL): Dialect {
-  const file = fileOf(url)
+  const file = fileOf(url, LEXICON)
   return {
     name: 'sqlite',
     isSingle: url.isMemory,
