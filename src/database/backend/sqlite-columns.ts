@@ -1,5 +1,6 @@
 /** What the columns of a query are called and declared as, which sqlite3 does not tell. */
 import type { Row, Statement } from './dialect'
+import { messageOf } from './driver-error'
 import { all, exec, type RawConnection } from './sqlite-driver'
 import type { Column } from './sqlite-types'
 import { type Lexicon, withoutPlaceholders } from './sql-text'
@@ -57,13 +58,14 @@ export class Columns {
     // A view is written to the temporary database only, but `query_only` forbids even that.
     if (isReadOnly) await exec(raw, 'PRAGMA query_only = OFF')
     try {
+      await exec(raw, 'DROP VIEW IF EXISTS temp.millpond_columns')
       await exec(raw, `CREATE TEMP VIEW millpond_columns AS ${withoutPlaceholders(sql, this.#lexicon)}`)
-      try {
-        return (await all(raw, 'PRAGMA temp.table_info(millpond_columns)')).map(toColumn)
-      } finally {
-        await exec(raw, 'DROP VIEW temp.millpond_columns')
-      }
-    } catch {
+      const columns = (await all(raw, 'PRAGMA temp.table_info(millpond_columns)')).map(toColumn)
+      await exec(raw, 'DROP VIEW temp.millpond_columns')
+      return columns
+    } catch (error) {
+      // That one says nothing about the query.
+      if (/SQLITE_(?:INTERRUPT|BUSY|LOCKED)/.test(messageOf(error))) throw error
       return null
     } finally {
       if (isReadOnly) await exec(raw, 'PRAGMA query_only = ON')

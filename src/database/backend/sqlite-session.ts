@@ -6,15 +6,8 @@ import type { Cursor, Result, Row, Session, Statement } from './dialect'
 import { openCopy, openStepping } from './sqlite-cursor'
 import { exec, type RawConnection, send } from './sqlite-driver'
 import type { SqliteFile } from './sqlite-file'
-import {
-  collapse,
-  type Column,
-  convert,
-  hasLostDigits,
-  roundedColumns,
-  withDistinctColumns,
-  withExactIntegers,
-} from './sqlite-types'
+import { collapse, type Column, convert, withExactIntegers } from './sqlite-types'
+import { TypedStatements } from './sqlite-statements'
 
 const BUSY_TIMEOUT_MILLIS = 5000
 const STRIKE_EVERY_MILLIS = 5
@@ -37,10 +30,14 @@ class SqliteSession implements Session {
   // A file has no connection that could be lost between a COMMIT and its answer.
   readonly transactionId = null
   readonly #file: SqliteFile
+  readonly #typed: TypedStatements
   readonly #cursors = new Set<Cursor>()
   #broken: Error | null = null
   #isShut = false
-  #running = false
+  /** A call is under way. */
+  #isBusy = false
+  /** … and runs what its caller asked for, which may be interrupted; our own questions on the way may not. */
+  #isInterruptible = false
   #isReadOnly = false
   /** `lost`: SQLite has rolled it back by itself, and nobody who works in it knows yet. */
   #transaction: 'none' | 'open' | 'lost' = 'none'
@@ -51,6 +48,11 @@ class SqliteSession implements Session {
 
   constructor(raw: RawConnection, file: SqliteFile) {
     this.raw = raw
+    this.#typed = new TypedStatements({
+      columnsOf: (statement) => this.#columnsOf(statement),
+      hasTypes: () => file.columns.hasTypes(raw),
+      send: (statement) => this.#interruptibly(() => send(raw, statement)),
+    })
     this.#file = file
   }
 
@@ -72,15 +74,15 @@ class SqliteSession implements Session {
     if (this.#transaction === 'lost') return this.#answerLost(statement, endsAll)
     return this.#watch(async () => {
       if (!isRead && !endsAll && !/^BEGIN\s+DEFERRED/i.test(statement.sql)) await this.#startWriting()
-      const result = await send(this.raw, await this.#prepared(statement))
+      const result = await this.#typed.run(verb === 'BEGIN' ? immediate(statement) : statement)
       await this.#follow(statement, endsAll)
-      return await this.#typed(statement, result)
+      return result
     })
   }
 
-  /** Runs what can be interrupted, and looks after it what has become of the transaction. */
+  /** Runs one call, and looks after it what has become of the transaction. */
   async #watch<T>(work: () => Promise<T>): Promise<T> {
-    this.#running = true
+    this.#isBusy = true
     try {
       return await work()
     } catch (error) {
@@ -91,48 +93,28 @@ class SqliteSession implements Session {
       }
       throw error
     } finally {
-      this.#running = false
+      this.#isBusy = false
       if (this.#transaction === 'none') this.#stopWriting()
     }
   }
 
-  /** The statement as the driver is to have it. */
-  async #prepared(statement: Statement): Promise<Statement> {
-    const { sql, facts, asArrays } = statement
-    if (facts.verb === 'BEGIN') return { ...statement, sql: immediate(sql) }
-    if (asArrays !== true) return statement
-    // Its columns are known by name only, so that it becomes arrays when they have been converted.
-    if (!facts.isRead) return { ...statement, asArrays: false }
-    const columns = await this.#columnsOf(statement)
-    return columns === null ? statement : { ...statement, sql: withDistinctColumns(sql, columns) }
+  async #interruptibly<T>(work: () => Promise<T>): Promise<T> {
+    this.#isInterruptible = true
+    try {
+      return await work()
+    } finally {
+      this.#isInterruptible = false
+    }
   }
 
-  /** The rows as their columns were declared, with all of their digits. */
-  async #typed(statement: Statement, result: Result): Promise<Result> {
-    if (result.rows.length === 0) return result
-    const typed = hasLostDigits(result.rows) ? await this.#readExactly(statement, result) : result
-    if (await this.#file.columns.hasTypes(this.raw))
-      convert(typed.rows, (await this.#columnsOf(statement)) ?? [])
-    if (statement.asArrays !== true || statement.facts.isRead) return typed
-    return { ...typed, rows: typed.rows.map((row) => Object.values(row as Row)) }
-  }
-
-  async #readExactly(statement: Statement, result: Result): Promise<Result> {
-    const columns = await this.#columnsOf(statement)
-    if (columns === null) return result
-    if (statement.facts.isRead)
-      return send(this.raw, { ...statement, sql: withExactIntegers(statement.sql, columns) })
-    const [rounded] = roundedColumns(result.rows, columns)
-    if (rounded === undefined) return result
-    throw new QueryError(
-      `The statement has run, but the ${rounded} that it returned is beyond 2^53, and the driver has rounded it. ` +
-        `Write RETURNING CAST(${rounded} AS TEXT).`,
-      statement.sql,
-    )
-  }
-
-  #columnsOf(statement: Statement): Promise<readonly Column[] | null> {
-    return this.#file.columns.of(this.raw, statement, this.#isReadOnly)
+  async #columnsOf(statement: Statement): Promise<readonly Column[] | null> {
+    try {
+      return await this.#file.columns.of(this.raw, statement, this.#isReadOnly)
+    } catch (error) {
+      // It may have left a read-only transaction writable.
+      if (this.#isReadOnly) this.destroy()
+      throw error
+    }
   }
 
   /** Keeps up with what a statement has done to the session. */
@@ -200,7 +182,7 @@ class SqliteSession implements Session {
     return this.#watch(async () => {
       const columns = (await this.#columnsOf(statement)) ?? []
       const sql = columns.length === 0 ? statement.sql : withExactIntegers(statement.sql, columns)
-      const cursor = await open(this.raw, { ...statement, sql })
+      const cursor = await this.#interruptibly(() => open(this.raw, { ...statement, sql }))
       this.#cursors.add(cursor)
       return {
         read: (count) => this.#watch(() => this.#read(cursor, count, columns)),
@@ -212,21 +194,21 @@ class SqliteSession implements Session {
   }
 
   async #read(cursor: Cursor, count: number, columns: readonly Column[]): Promise<readonly Row[]> {
-    const rows = await cursor.read(count)
+    const rows = await this.#interruptibly(() => cursor.read(count))
     convert(rows, columns)
     collapse(rows, columns)
     return rows
   }
 
-  /** An interrupt that comes before the first step of a statement is forgotten, so it is repeated until it has hit. */
+  /** An interrupt that comes before the first step of a statement is forgotten, so it is repeated until the call is over. */
   async cancel(): Promise<void> {
     this.#waiting?.abort()
     await new Promise<void>((resolve) => {
       const strike = (): void => {
-        if (!this.#running || this.#broken !== null) {
+        if (!this.#isBusy || this.#broken !== null) {
           clearInterval(timer)
           resolve()
-        } else if (this.#waiting === null) {
+        } else if (this.#isInterruptible) {
           this.raw.interrupt()
         }
       }
@@ -288,6 +270,7 @@ class SqliteSession implements Session {
 }
 
 /** A bare BEGIN, such as Knex's own, is there to write, or it would not be there. */
-function immediate(sql: string): string {
-  return /^\s*BEGIN(\s+TRANSACTION)?\s*;?\s*$/i.test(sql) ? 'BEGIN IMMEDIATE' : sql
+function immediate(statement: Statement): Statement {
+  const isBare = /^\s*BEGIN(\s+TRANSACTION)?\s*;?\s*$/i.test(statement.sql)
+  return isBare ? { ...statement, sql: 'BEGIN IMMEDIATE' } : statement
 }

@@ -1,0 +1,60 @@
+/** Runs statements of SQLite so that their rows come back as the columns were declared, and with all of their digits. */
+import { QueryError } from '../errors'
+import type { Result, Row, Statement } from './dialect'
+import {
+  type Column,
+  convert,
+  hasLostDigits,
+  roundedColumns,
+  withDistinctColumns,
+  withExactIntegers,
+} from './sqlite-types'
+
+/** What it takes from the session. */
+export interface Source {
+  send(this: void, statement: Statement): Promise<Result>
+  columnsOf(this: void, statement: Statement): Promise<readonly Column[] | null>
+  /** Whether any column of the database has a type that SQLite has not. */
+  hasTypes(this: void): Promise<boolean>
+}
+
+export class TypedStatements {
+  readonly #source: Source
+
+  constructor(source: Source) {
+    this.#source = source
+  }
+
+  async run(statement: Statement): Promise<Result> {
+    const sent = await this.#source.send(await this.#withColumns(statement))
+    if (sent.rows.length === 0) return sent
+    const exact = hasLostDigits(sent.rows) ? await this.#readExactly(statement, sent) : sent
+    if (await this.#source.hasTypes()) convert(exact.rows, (await this.#source.columnsOf(statement)) ?? [])
+    if (statement.asArrays !== true || statement.facts.isRead) return exact
+    return { ...exact, rows: exact.rows.map((row) => Object.values(row as Row)) }
+  }
+
+  /** Rows as arrays need columns whose names are in order, and occur once. */
+  async #withColumns(statement: Statement): Promise<Statement> {
+    if (statement.asArrays !== true) return statement
+    // The columns of a RETURNING are known by name only, so that its rows become arrays when they have been converted.
+    if (!statement.facts.isRead) return { ...statement, asArrays: false }
+    const columns = await this.#source.columnsOf(statement)
+    return columns === null ? statement : { ...statement, sql: withDistinctColumns(statement.sql, columns) }
+  }
+
+  async #readExactly(statement: Statement, result: Result): Promise<Result> {
+    const columns = await this.#source.columnsOf(statement)
+    if (columns === null) return result
+    if (statement.facts.isRead) {
+      return this.#source.send({ ...statement, sql: withExactIntegers(statement.sql, columns) })
+    }
+    const [rounded] = roundedColumns(result.rows, columns)
+    if (rounded === undefined) return result
+    throw new QueryError(
+      `The statement has run, but the ${rounded} that it returned is beyond 2^53, and the driver has rounded it. ` +
+        `Write RETURNING CAST(${rounded} AS TEXT).`,
+      statement.sql,
+    )
+  }
+}
