@@ -11,7 +11,12 @@ import { CommitUnknownError, ConnectionError, TransactionError } from './errors'
  * @throws CommitUnknownError when it was lost, and that is not certain
  * @throws TransactionError when the server rolled back instead
  */
-export async function sendCommit(backend: Backend, lease: Lease, sql: string, depth: number): Promise<void> {
+export async function sendCommit(
+  backend: Backend,
+  lease: Lease,
+  sql: string,
+  { depth, isReadOnly }: { readonly depth: number; readonly isReadOnly: boolean },
+): Promise<void> {
   const { broken, transactionId } = lease.session
   // Lost earlier: what was never sent cannot have happened.
   if (broken !== null) throw rolledBack(broken)
@@ -19,8 +24,9 @@ export async function sendCommit(backend: Backend, lease: Lease, sql: string, de
   try {
     result = await lease.runThrough(backend.compiler.plain(sql))
   } catch (cause) {
-    // Without its connection a savepoint is surely gone; of a COMMIT the answer may have been lost on its way.
-    if (!(cause instanceof ConnectionError) || depth > 1) throw cause
+    // Without its connection a savepoint is surely gone, and one that only reads has nothing to be in doubt about; of a
+    // COMMIT the answer may have been lost on its way.
+    if (!(cause instanceof ConnectionError) || depth > 1 || isReadOnly) throw cause
     const outcome = transactionId === null ? 'unknown' : await backend.outcomeOf(transactionId)
     if (outcome === 'committed') return
     if (outcome === 'rolled back') throw rolledBack(cause)

@@ -8,7 +8,7 @@ import { beginBorrowed, type BorrowedFrom, withBorrowed, withJoined } from './bo
 import { HeldConnection, JoinedConnection } from './connection'
 import { type Holder, TransactionError } from './errors'
 import { type DatabaseEvents, Events } from './events'
-import { ForcedRollback } from './forced-rollback'
+import { alreadyInside, ForcedRollback } from './forced-rollback'
 import { Held } from './held'
 import { followedBy, type Hook } from './hooks'
 import { readingFrom } from './lent-reading'
@@ -60,6 +60,7 @@ export class Database extends Verbs implements AsyncDisposable {
   readonly #events = new Events()
   readonly #life: Lifecycle
   #forced: ForcedRollback | null = null
+  #isForcing = false
 
   constructor(url: string | DatabaseURL, options: DatabaseOptions = {}) {
     super()
@@ -193,14 +194,15 @@ export class Database extends Verbs implements AsyncDisposable {
    * @throws TransactionError when that is so already
    */
   async forceRollback<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#forced !== null)
-      throw new TransactionError('All of this Database is being rolled back already.')
     checkedWork('forceRollback', work)
-    this.#forced = await ForcedRollback.begin(this.backend, this, this.#life.pool)
+    if (this.#isForcing || this.#bound() !== null) throw alreadyInside()
+    this.#isForcing = true
     try {
+      this.#forced = await ForcedRollback.begin(this.backend, this, this.#life.pool)
       return await work()
     } finally {
       await this.#endForced()
+      this.#isForcing = false
     }
   }
 

@@ -2,6 +2,7 @@
 import type { Backend } from './backend/backend'
 import type { Pool } from './backend/pool'
 import { HeldConnection } from './connection'
+import { TransactionError } from './errors'
 import type { Held } from './held'
 import { Limits } from './limits'
 import { OpenTransaction, unlimited } from './transaction'
@@ -63,4 +64,11 @@ export class ForcedRollback {
     await this.#transaction.fail(null)
     await this.#connection.release()
   }
+}
+
+export function alreadyInside(): TransactionError {
+  return new TransactionError(
+    'forceRollback() rolls all of its Database back, so it cannot begin inside of a transaction, a held connection or ' +
+      'another forceRollback().',
+  )
 }

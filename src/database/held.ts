@@ -1,7 +1,7 @@
 /** What a held connection and a transaction on it have in common: statements take turns, and transactions open on it. */
 import type { Backend } from './backend/backend'
 import type { Lease } from './backend/lease'
-import { TransactionClosedError, TransactionError } from './errors'
+import { ConfigurationError, TransactionClosedError, TransactionError } from './errors'
 import { Limits } from './limits'
 import { Mutex, type Unlock } from './mutex'
 import { followedBy, type Hook, runHooks } from './hooks'
@@ -128,6 +128,11 @@ export abstract class Held extends Verbs {
     afterEnd: (hooks: readonly Hook[]) => Promise<void>,
   ): Promise<Transaction> {
     checkedTransaction(options)
+    if (options.retries !== undefined || options.forceRollback !== undefined) {
+      throw new ConfigurationError(
+        'begin() takes neither retries nor forceRollback: what is ended by hand cannot be run again, and ends as it is told.',
+      )
+    }
     return this.open({ options, limits, isHandle: true, site: this.siteOfChild(), afterEnd })
   }
 

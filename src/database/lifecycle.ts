@@ -1,8 +1,9 @@
 /** From connect() to disconnect(): opens the pool, lends it while it is there, closes it. */
+import { inspect } from 'node:util'
 import type { Backend } from './backend/backend'
 import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
-import { NotConnectedError } from './errors'
+import { ConfigurationError, NotConnectedError } from './errors'
 import type { Events } from './events'
 import { Limits } from './limits'
 
@@ -75,6 +76,9 @@ export class Lifecycle {
 
   /** Refuses new work from this very moment on. */
   disconnect(graceMillis: number): Promise<void> {
+    if (!(graceMillis >= 0)) {
+      throw new ConfigurationError(`graceMillis is a number from 0 up, got ${inspect(graceMillis)}.`)
+    }
     return (this.#disconnecting ??= this.#disconnect(graceMillis))
   }
 

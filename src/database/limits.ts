@@ -18,7 +18,7 @@ export interface LimitOptions {
 }
 
 /** Node fires timers above this at once, instead of late. */
-const LONGEST_TIMER_MILLIS = 2 ** 31 - 1
+export const LONGEST_TIMER_MILLIS = 2 ** 31 - 1
 
 const neverMind = (): void => undefined
 
@@ -131,7 +131,10 @@ function checkedLimits(options: LimitOptions): LimitOptions {
   if (timeoutMillis !== undefined && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0)) {
     throw new ConfigurationError(`timeoutMillis is a number from 0 up, got ${inspect(timeoutMillis)}.`)
   }
-  if (signal !== undefined && typeof (signal as Partial<AbortSignal>).addEventListener !== 'function') {
+  if (
+    signal !== undefined &&
+    typeof (signal as Partial<AbortSignal> | null)?.addEventListener !== 'function'
+  ) {
     throw new ConfigurationError(`signal is an AbortSignal, got ${inspect(signal)}.`)
   }
   return options

@@ -93,7 +93,11 @@ const TRANSACTION_OPTIONS = [
 
 /** The options, if there is none among them that nobody knows. */
 export function checked<T extends object>(options: T | undefined, known: readonly string[]): T | undefined {
-  const unknown = Object.keys(options ?? {}).find((name) => !known.includes(name))
+  if (options === undefined) return options
+  if (typeof options !== 'object' || options === null) {
+    throw new ConfigurationError(`Options are an object, got ${inspect(options)}.`)
+  }
+  const unknown = Object.keys(options).find((name) => !known.includes(name))
   if (unknown === undefined) return options
   throw new ConfigurationError(`There is no option '${unknown}' here. Known ones are ${known.join(', ')}.`)
 }

@@ -13,19 +13,66 @@ export interface Scope {
 
 /**
  * A scope with its bindings. Each Database finds its open connection or transaction under itself as the key, so
- * that two databases never see each other's. Kept as a chain, since a scope is hardly ever more than three deep.
+ * that two databases never see each other's. A frame knows nothing of those around it, or a job that starts itself
+ * again would carry all of its past along.
  */
 interface Frame {
-  readonly scope: Scope
-  readonly key: object | null
-  readonly bound: unknown
-  readonly outer: Frame | undefined
+  readonly scope: ActiveScope | undefined
+  readonly bound: ReadonlyMap<object, unknown>
+}
+
+/** The label of a scope and nothing else of it. */
+class Label implements Scope {
+  readonly #of: Scope
+
+  constructor(of: Scope) {
+    // Not one of these in another: a job that detaches itself again and again would make a chain of them.
+    this.#of = of instanceof Label ? of.#of : of
+  }
+
+  get label(): string | undefined {
+    return this.#of.label
+  }
+}
+
+/** A scope with what it takes over from the one around it. */
+class ActiveScope implements Scope {
+  readonly deadline: number | undefined
+  /** Where the label is read when it is needed: a web framework knows its route later than its request. */
+  readonly #labelled: Scope | undefined
+  readonly #own: Scope
+  readonly #outerSignal: AbortSignal | undefined
+  #signal: AbortSignal | undefined
+
+  constructor(own: Scope, outer: ActiveScope | undefined) {
+    this.#own = own
+    this.#labelled = 'label' in own ? own : outer && outer.#labelled
+    this.#outerSignal = outer?.signal
+    const deadline = Math.min(own.deadline ?? Infinity, outer?.deadline ?? Infinity)
+    this.deadline = deadline === Infinity ? undefined : deadline
+  }
+
+  get label(): string | undefined {
+    return this.#labelled?.label
+  }
+
+  get signal(): AbortSignal | undefined {
+    // Asked for late, since making one costs something, and many requests need none.
+    const own = this.#own.signal
+    if (own === undefined || this.#outerSignal === undefined) return own ?? this.#outerSignal
+    return (this.#signal ??= AbortSignal.any([own, this.#outerSignal]))
+  }
+
+  /** A scope with the same label and nothing else, for what goes on by itself. */
+  detached(): ActiveScope {
+    return new ActiveScope(this.#labelled === undefined ? {} : new Label(this.#labelled), undefined)
+  }
 }
 
 // Only `run` is ever used: `enterWith` leaks into the caller and into its siblings.
 const storage = new AsyncLocalStorage<Frame>()
 
-const EMPTY: Scope = {}
+const NOTHING: ReadonlyMap<object, unknown> = new Map()
 
 /**
  * A Knex builder does nothing until somebody waits for it: one that work returns is started here, inside, since whoever
@@ -53,47 +100,26 @@ export function currentScope(): Scope | undefined {
  */
 export function runInScope<T>(scope: Scope, work: () => T): T {
   const outer = storage.getStore()
-  return runIn({ scope: inherit(scope, outer?.scope), key: null, bound: undefined, outer }, work)
-}
-
-/** Label is read through a getter, because a web framework knows its route later than its request. */
-function inherit(scope: Scope, outer: Scope | undefined): Scope {
-  if (outer === undefined) return scope
-  const deadline = Math.min(scope.deadline ?? Infinity, outer.deadline ?? Infinity)
-  const signals = [scope.signal, outer.signal].filter((signal) => signal !== undefined)
-  return {
-    get label() {
-      return scope.label ?? outer.label
-    },
-    signal: signals.length > 1 ? AbortSignal.any(signals) : signals[0],
-    deadline: deadline === Infinity ? undefined : deadline,
-  }
+  return runIn({ scope: new ActiveScope(scope, outer?.scope), bound: outer?.bound ?? NOTHING }, work)
 }
 
 /** Runs work with `key` bound to `bound` for all of its async descendants. */
 export function runBound<T>(key: object, bound: unknown, work: () => T): T {
   const outer = storage.getStore()
-  return runIn({ scope: outer?.scope ?? EMPTY, key, bound, outer }, work)
+  return runIn({ scope: outer?.scope, bound: new Map(outer?.bound).set(key, bound) }, work)
 }
 
 /** Runs work with `key` bound to nothing, and free of the scope's signal and deadline: only its label stays. */
 export function runDetached<T>(key: object, work: () => T): T {
   const outer = storage.getStore()
-  const around = outer?.scope ?? EMPTY
-  const scope: Scope = {
-    get label() {
-      return around.label
-    },
-  }
-  return runIn({ scope, key, bound: undefined, outer }, work)
+  const bound = new Map(outer?.bound)
+  bound.delete(key)
+  return runIn({ scope: outer?.scope?.detached(), bound }, work)
 }
 
 /** What `key` is bound to here, or undefined. */
 export function boundTo(key: object): unknown {
-  for (let frame = storage.getStore(); frame !== undefined; frame = frame.outer) {
-    if (frame.key === key) return frame.bound
-  }
-  return undefined
+  return storage.getStore()?.bound.get(key)
 }
 
 /** Runs work outside of every scope: for what belongs to all callers, such as opening a pooled connection. */

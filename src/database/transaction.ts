@@ -176,7 +176,8 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     try {
       if (this.#parentIsGone()) throw undone()
       this.bounded(Limits.of(undefined, 'COMMIT')).check()
-      await sendCommit(this.backend, this.lease, this.#sql.commit, this.depth)
+      const isReadOnly = this.#outermost().#opening.options.readOnly === true
+      await sendCommit(this.backend, this.lease, this.#sql.commit, { depth: this.depth, isReadOnly })
     } catch (error) {
       await this.#rollBack(error)
       throw error

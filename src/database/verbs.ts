@@ -99,6 +99,10 @@ export abstract class Verbs implements Queryable {
   ): Promise<{ rowCount: number }> {
     checked(options, QUERY_OPTIONS)
     const { size, of } = this.#many(query)
+    if (!isIterable(values))
+      throw new ConfigurationError(
+        'executeMany takes an iterable of values, such as an array or a generator.',
+      )
     return this.transaction(async (tx) => {
       let rowCount = 0
       for await (const chunk of inChunks(values, size)) rowCount += await this.#change(tx, of(chunk))
@@ -225,4 +229,12 @@ function noRows(): ConfigurationError {
 
 function isTable(query: unknown): query is Knex.QueryBuilder {
   return typeof query === 'object' && query !== null && 'insert' in query && 'clone' in query
+}
+
+function isIterable(values: unknown): boolean {
+  return (
+    typeof values === 'object' &&
+    values !== null &&
+    (Symbol.iterator in values || Symbol.asyncIterator in values)
+  )
 }

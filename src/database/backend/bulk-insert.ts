@@ -9,6 +9,8 @@ export interface BulkInsert {
   readonly tail: string
 }
 
+const OWN_TAIL = /^\s*\)\s*(?:on\s+conflict\b[^]*\bdo\s+nothing\s*)?;?\s*$/i
+
 /** Null when the statement is no INSERT of one tuple that holds placeholders and nothing else. */
 export function bulkInsertOf({ verb, segments, hasReturning }: ParsedSql): BulkInsert | null {
   if (verb !== 'INSERT' || hasReturning || segments.length < 3) return null
@@ -17,8 +19,9 @@ export function bulkInsertOf({ verb, segments, hasReturning }: ParsedSql): BulkI
   const [head = '', ...rest] = texts
   const tail = rest.at(-1) ?? ''
   const isTuple = rest.slice(0, -1).every((text) => /^\s*,\s*$/.test(text))
-  // PostgreSQL updates no row twice in one statement, and two sets of values may have one key.
-  if (/\bdo\s+update\b/i.test(tail)) return null
-  if (!isTuple || !/\bvalues\s*\(\s*$/i.test(head) || !/^\s*\)/.test(tail)) return null
+  // VALUES must be the INSERT's own, and nothing may follow that looks at more than its one row: PostgreSQL, for one,
+  // updates no row twice in one statement, and two sets of values may have one key.
+  if (/\b(?:select|with)\b/i.test(head) || !OWN_TAIL.test(tail)) return null
+  if (!isTuple || !/\bvalues\s*\(\s*$/i.test(head)) return null
   return { head, names, tail }
 }

@@ -65,8 +65,11 @@ export interface Session {
    */
   cancel(): Promise<void>
   ping(): Promise<void>
-  /** Makes it fit for the next user. Resolves to what had to be cleaned up, or null. */
-  reset(): Promise<string | null>
+  /**
+   * Makes it fit for the next user. Resolves to what had to be cleaned up, or null. `isNew`: what afterConnect has set is
+   * how it is to be from now on.
+   */
+  reset(isNew?: boolean): Promise<string | null>
   /** Whether it keeps the process alive. */
   hold(alive: boolean): void
   /** Makes it broken at once and cuts off whatever runs. Never throws. */

@@ -2,7 +2,7 @@
 import type { Events } from '../events'
 import type { DatabaseError, Holder } from '../errors'
 import { QueryCanceledError, TransactionClosedError, TransactionError } from '../errors'
-import { type Expiry, Limits, timedOut } from '../limits'
+import { type Expiry, Limits, LONGEST_TIMER_MILLIS, timedOut } from '../limits'
 import type { Scope } from '../scope'
 import type { Cursor, Dialect, Result, Row, Session, Statement } from './dialect'
 
@@ -21,6 +21,22 @@ const CONTROL = new Set([
   'SAVEPOINT',
   'RELEASE',
 ])
+
+/** Bound texts that the database quotes back. Shorter ones would hide words that are none of them. */
+const SHORTEST_HIDDEN = 3
+
+function withoutValues<E extends DatabaseError>(error: E, bindings: readonly unknown[]): E {
+  const texts = bindings.filter(
+    (value) => typeof value === 'string' && value.length >= SHORTEST_HIDDEN,
+  ) as string[]
+  for (const text of texts) {
+    if (!error.message.includes(text)) continue
+    const hidden = error.message.replaceAll(text, '…')
+    error.stack = error.stack?.replace(error.message, hidden) ?? ''
+    error.message = hidden
+  }
+  return error
+}
 
 function controlRefused(sql: string): TransactionError {
   return new TransactionError(
@@ -85,7 +101,7 @@ export class Lease {
 
   /** The same for the statements that open transactions. */
   runOwn(statement: Statement, limits: Limits): Promise<Result> {
-    return this.#watched(statement.sql, limits, () => this.session.run(statement))
+    return this.#watched(statement, limits, () => this.session.run(statement))
   }
 
   /**
@@ -96,7 +112,7 @@ export class Lease {
     this.#refuseIfEnded(false)
     const { statementTimeoutMillis } = this.#context
     const timer =
-      statementTimeoutMillis === Infinity
+      statementTimeoutMillis > LONGEST_TIMER_MILLIS
         ? undefined
         : setTimeout(() => this.session.destroy(), statementTimeoutMillis)
     const started = performance.now()
@@ -117,18 +133,22 @@ export class Lease {
   }
 
   openCursor(statement: Statement, alone: boolean, limits: Limits): Promise<Cursor> {
-    return this.#watched(statement.sql, limits, () => this.session.openCursor(statement, alone))
+    return this.#watched(statement, limits, () => this.session.openCursor(statement, alone))
   }
 
   read(cursor: Cursor, count: number, statement: Statement, limits: Limits): Promise<readonly Row[]> {
-    return this.#watched(statement.sql, limits, () => cursor.read(count))
+    return this.#watched(statement, limits, () => cursor.read(count))
   }
 
   close(cursor: Cursor, statement: Statement): Promise<void> {
-    return this.#watched(statement.sql, Limits.none, () => cursor.close())
+    return this.#watched(statement, Limits.none, () => cursor.close())
   }
 
-  async #watched<T>(sql: string, limits: Limits, work: () => Promise<T>): Promise<T> {
+  async #watched<T>(
+    { sql, bindings }: Pick<Statement, 'sql' | 'bindings'>,
+    limits: Limits,
+    work: () => Promise<T>,
+  ): Promise<T> {
     this.#refuseIfEnded(this.#guard?.() === true)
     limits.check()
     const { statementTimeoutMillis } = this.#context
@@ -159,7 +179,7 @@ export class Lease {
     try {
       return await work()
     } catch (cause) {
-      const own = this.#context.dialect.translate(cause, sql)
+      const own = withoutValues(this.#context.dialect.translate(cause, sql), bindings)
       // It may have failed by itself in the very moment in which its time was up.
       const isCut = own instanceof QueryCanceledError || this.session.broken !== null
       error = expiry !== undefined && isCut ? bounded.error(expiry, cause) : own

@@ -1,7 +1,7 @@
 /** The pool: lends sessions as leases, says who holds them, and closes when asked to. */
 import { ConnectionError, type DatabaseError, type Holder, NotConnectedError } from '../errors'
 import type { Events } from '../events'
-import { Limits } from '../limits'
+import { Limits, LONGEST_TIMER_MILLIS } from '../limits'
 import type { Unlock } from '../mutex'
 import type { Settings } from '../options'
 import { currentScope, outsideOfScopes } from '../scope'
@@ -181,6 +181,7 @@ export class Pool {
   async outcomeOf(transactionId: string, limits: Limits): Promise<Outcome> {
     for (;;) {
       limits.check()
+      this.#refuseWhenClosing()
       const outcome = await this.#askOutcome(transactionId, limits)
       if (outcome !== 'open') return outcome
       await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLIS))
@@ -227,7 +228,7 @@ export class Pool {
   #loansEnd(graceMillis: number): Promise<void> {
     if (this.#loans.size === 0) return Promise.resolve()
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, graceMillis)
+      const timer = setTimeout(resolve, Math.min(graceMillis, LONGEST_TIMER_MILLIS))
       this.#onLoanEnd = () => {
         if (this.#loans.size > 0) return
         clearTimeout(timer)
@@ -246,6 +247,9 @@ export class Pool {
     this.#byRaw.set(session.raw, lease)
     await this.#context.prepare(lease)
     lease.end()
+    const what = await session.reset(true)
+    if (what !== null)
+      this.#context.events.tell('cleanup', { what: `${what} (left by afterConnect)`, label: null })
   }
 
   /** A failure that may pass leaves the waiters where they are, until their time is up; any other ends their wait. */

@@ -8,6 +8,7 @@ import {
   NotNullViolationError,
   QueryCanceledError,
   QueryError,
+  QueryTimeoutError,
   SerializationError,
   UniqueViolationError,
   type Violation,
@@ -83,6 +84,13 @@ export function translate(error: unknown, sql: string): DatabaseError {
         cause,
       )
     case '57014':
+      if (error.message.includes('statement timeout')) {
+        return new QueryTimeoutError(
+          'The statement was cancelled by the statement_timeout of the server.',
+          sql,
+          cause,
+        )
+      }
       return new QueryCanceledError('The statement was cancelled by the server.', sql, cause)
     case '57P01':
     case '57P02':

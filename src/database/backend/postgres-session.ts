@@ -165,7 +165,7 @@ export class PostgresSession implements Session {
     if (owns) await this.#plain('BEGIN')
     try {
       const sql = `DECLARE ${name} NO SCROLL CURSOR ${isHeld ? 'WITH HOLD ' : ''}FOR ${statement.sql}`
-      await this.run({ ...statement, sql, facts: PLAIN, take: 'count' })
+      await this.run({ sql, bindings: statement.bindings, facts: PLAIN, take: 'count' })
     } catch (error) {
       if (owns && this.broken === null) await this.#plain('ROLLBACK')
       throw error

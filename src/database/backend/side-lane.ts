@@ -1,4 +1,5 @@
 /** A connection beside the pool, for questions that must not queue behind a full one: a ping, a lost commit. */
+import { ConnectionError } from '../errors'
 import { Limits } from '../limits'
 import { Mutex } from '../mutex'
 import { outsideOfScopes } from '../scope'
@@ -25,9 +26,12 @@ export class SideLane {
     let stopWatching: (() => void) | undefined
     const late = new Promise<never>((_, reject) => {
       stopWatching = limits.watch((expiry) => {
-        // It does not answer, or cannot even be opened: the next one who asks starts afresh.
-        this.#session?.destroy()
-        this.#turns = new Mutex()
+        // It does not answer in time, or cannot even be opened: the next one who asks starts afresh. One who has only
+        // lost interest does not spoil it for the others.
+        if (expiry.kind === 'late') {
+          this.#session?.destroy()
+          this.#turns = new Mutex()
+        }
         reject(limits.error(expiry))
       })
     })
@@ -48,9 +52,12 @@ export class SideLane {
     const unlock = await turns.lock(Limits.none)
     try {
       const session = this.#session?.broken === null ? this.#session : await this.#connect()
-      if (turns === this.#turns) this.#session = session
-      else await session.close()
-      return await question(session)
+      if (turns === this.#turns && !this.#isClosed) {
+        this.#session = session
+        return await question(session)
+      }
+      await session.close()
+      throw new ConnectionError('The question came too late.')
     } catch (cause) {
       throw this.#translate(cause).error
     } finally {
@@ -61,7 +68,6 @@ export class SideLane {
   async #connect(): Promise<Session> {
     const session = await outsideOfScopes(this.#open)
     session.hold(false)
-    if (this.#isClosed) await session.close()
     return session
   }
 }

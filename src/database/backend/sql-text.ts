@@ -118,6 +118,19 @@ export function withoutPlaceholders(sql: string, lexicon: Lexicon): string {
   return result
 }
 
+/** The statement without what stands behind its semicolon, and without comments where `keepsComments` is false. */
+export function trimmed(sql: string, lexicon: Lexicon, keepsComments: boolean): string {
+  let result = ''
+  let at = 0
+  while (at < sql.length && sql[at] !== ';') {
+    const end = Math.max(skipOpaque(sql, at, lexicon), at + 1)
+    const isComment = /^(?:--|\/\*)/.test(sql.slice(at, at + 2)) && end > at + 1
+    result += isComment && !keepsComments ? ' ' : sql.slice(at, end)
+    at = end
+  }
+  return result
+}
+
 function classify(
   words: readonly string[],
   sql: string,

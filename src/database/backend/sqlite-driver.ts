@@ -2,6 +2,8 @@
 import type sqlite3 from 'sqlite3'
 import type { Result, Row, Statement } from './dialect'
 import { messageOf } from './driver-error'
+import { trimmed } from './sql-text'
+import { SQLITE_LEXICON } from './sqlite-lexicon'
 
 export type RawConnection = sqlite3.Database
 
@@ -18,13 +20,14 @@ async function sendForCount(raw: RawConnection, statement: Statement): Promise<R
   // A SELECT may give rows without end, whose ids are not to be held in memory.
   if (!isInsert || /\bselect\b/i.test(sql)) return run(raw, statement)
   try {
-    const asked = { ...statement, sql: `${sql.replace(/[\s;]+$/, '')}\nRETURNING rowid AS id` }
+    const asked = { ...statement, sql: `${trimmed(sql, SQLITE_LEXICON, true)}\nRETURNING rowid AS id` }
     const { rows } = await sendForRows(raw, asked)
-    const lastInsertId = (rows.at(-1) as { id: number } | undefined)?.id ?? null
-    return counted(facts.verb, rows.length, lastInsertId)
+    const id = (rows.at(-1) as { id: unknown } | undefined)?.id
+    // A table may have a column of that name, which is no rowid.
+    return counted(facts.verb, rows.length, typeof id === 'number' ? id : null)
   } catch (error) {
     // A table without rowids, or one that cannot return anything, has no id to tell.
-    if (!/no such column: rowid|RETURNING|syntax error/i.test(messageOf(error))) throw error
+    if (!/^SQLITE_ERROR: [^]*(?:no such column: rowid|\bRETURNING\b)/i.test(messageOf(error))) throw error
     return { ...(await run(raw, statement)), lastInsertId: null }
   }
 }

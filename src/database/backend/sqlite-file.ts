@@ -2,7 +2,6 @@
 import { resolve } from 'node:path'
 import { Mutex } from '../mutex'
 import type { DatabaseURL } from '../url'
-import type { Lexicon } from './sql-text'
 import { Columns } from './sqlite-columns'
 
 export interface SqliteFile {
@@ -21,14 +20,14 @@ export interface SqliteFile {
  */
 const files = new Map<string, SqliteFile>()
 
-export function fileOf(url: DatabaseURL, lexicon: Lexicon): SqliteFile {
+export function fileOf(url: DatabaseURL): SqliteFile {
   const path = url.isMemory ? null : resolve(url.database)
   const known = path === null ? undefined : files.get(path)
   if (known !== undefined) return known
   const file = {
     door: new Mutex(),
     writer: new Mutex(),
-    columns: new Columns(lexicon),
+    columns: new Columns(),
     isMemory: url.isMemory,
   }
   if (path !== null) files.set(path, file)

@@ -11,8 +11,10 @@ import { TypedStatements } from './sqlite-statements'
 
 const BUSY_TIMEOUT_MILLIS = 5000
 const STRIKE_EVERY_MILLIS = 5
+/** What can be copied into a table. */
+const QUERIES = new Set(['SELECT', 'VALUES'])
 const ENDS = new Set(['COMMIT', 'END', 'ROLLBACK'])
-const SCHEMA_CHANGES = new Set(['CREATE', 'ALTER', 'DROP', 'ROLLBACK', 'ATTACH', 'DETACH'])
+const SCHEMA_CHANGES = new Set(['CREATE', 'ALTER', 'DROP', 'ATTACH', 'DETACH'])
 
 export async function openSession(raw: RawConnection, file: SqliteFile): Promise<Session> {
   // Parallel statements on one connection block the event loop: TryGhost/node-sqlite3#1394.
@@ -39,6 +41,9 @@ class SqliteSession implements Session {
   /** … and runs what its caller asked for, which may be interrupted; our own questions on the way may not. */
   #isInterruptible = false
   #isReadOnly = false
+  #wasReadOnly = false
+  /** In the transaction that is open, so that others see it only when that has ended. */
+  #hasChangedSchema = false
   /** `lost`: SQLite has rolled it back by itself, and nobody who works in it knows yet. */
   #transaction: 'none' | 'open' | 'lost' = 'none'
   /** Opened by a SAVEPOINT without a BEGIN, so that its RELEASE is a COMMIT. */
@@ -95,7 +100,15 @@ class SqliteSession implements Session {
     } finally {
       this.#isBusy = false
       if (this.#transaction === 'none') this.#stopWriting()
+      this.#forgetColumns()
     }
+  }
+
+  /** Whatever was known of columns is so no longer: now for us, and for the others when the transaction has ended. */
+  #forgetColumns(): void {
+    if (!this.#hasChangedSchema) return
+    this.#file.columns.forget()
+    if (this.#transaction !== 'open') this.#hasChangedSchema = false
   }
 
   async #interruptibly<T>(work: () => Promise<T>): Promise<T> {
@@ -119,7 +132,7 @@ class SqliteSession implements Session {
 
   /** Keeps up with what a statement has done to the session. */
   async #follow({ sql, facts: { verb } }: Statement, endsAll: boolean): Promise<void> {
-    if (SCHEMA_CHANGES.has(verb)) this.#file.columns.forget()
+    if (SCHEMA_CHANGES.has(verb)) this.#hasChangedSchema = true
     const queryOnly = verb === 'PRAGMA' ? /\bquery_only\s*=\s*(\w+)/i.exec(sql)?.[1] : undefined
     if (queryOnly !== undefined) this.#isReadOnly = /^(?:on|1|true|yes)$/i.test(queryOnly)
     if (endsAll) {
@@ -173,7 +186,7 @@ class SqliteSession implements Session {
   }
 
   async openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
-    if (!statement.facts.isRead) {
+    if (!statement.facts.isRead || !QUERIES.has(statement.facts.verb)) {
       const rows = [...(await this.run({ ...statement, take: 'all' })).rows] as Row[]
       return { read: (count) => Promise.resolve(rows.splice(0, count)), close: () => Promise.resolve() }
     }
@@ -221,14 +234,18 @@ class SqliteSession implements Session {
     await exec(this.raw, 'SELECT 1')
   }
 
-  async reset(): Promise<string | null> {
+  async reset(isNew = false): Promise<string | null> {
     // In memory there is one connection for all, and a cursor on it takes turns with them.
     if (!this.#file.isMemory) await this.#closeCursors()
     const wasOpen = this.inTransaction
     if (this.#transaction === 'open') await exec(this.raw, 'ROLLBACK')
     this.#transaction = 'none'
-    if (this.#isReadOnly) await exec(this.raw, 'PRAGMA query_only = OFF')
-    this.#isReadOnly = false
+    this.#forgetColumns()
+    if (isNew) this.#wasReadOnly = this.#isReadOnly
+    if (this.#isReadOnly !== this.#wasReadOnly) {
+      await exec(this.raw, `PRAGMA query_only = ${this.#wasReadOnly ? 'ON' : 'OFF'}`)
+      this.#isReadOnly = this.#wasReadOnly
+    }
     this.#stopWriting()
     return wasOpen ? 'an open transaction, which was rolled back' : null
   }
@@ -259,6 +276,8 @@ class SqliteSession implements Session {
         resolve()
       })
     })
+    this.#transaction = 'none'
+    this.#forgetColumns()
     this.#stopWriting()
   }
 

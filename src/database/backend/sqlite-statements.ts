@@ -2,9 +2,11 @@
 import { QueryError } from '../errors'
 import type { Result, Row, Statement } from './dialect'
 import {
+  collapse,
   type Column,
   convert,
   hasLostDigits,
+  lastOfEachName,
   roundedColumns,
   withDistinctColumns,
   withExactIntegers,
@@ -29,7 +31,12 @@ export class TypedStatements {
     const sent = await this.#source.send(await this.#withColumns(statement))
     if (sent.rows.length === 0) return sent
     const exact = hasLostDigits(sent.rows) ? await this.#readExactly(statement, sent) : sent
-    if (await this.#source.hasTypes()) convert(exact.rows, (await this.#source.columnsOf(statement)) ?? [])
+    if (await this.#source.hasTypes()) {
+      const columns = (await this.#source.columnsOf(statement)) ?? []
+      const isPlain = exact === sent && statement.asArrays !== true
+      convert(exact.rows, isPlain ? lastOfEachName(columns) : columns)
+      if (exact !== sent && statement.asArrays !== true) collapse(exact.rows as Row[], columns)
+    }
     if (statement.asArrays !== true || statement.facts.isRead) return exact
     return { ...exact, rows: exact.rows.map((row) => Object.values(row as Row)) }
   }

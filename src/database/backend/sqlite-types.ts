@@ -1,5 +1,7 @@
 /** Makes of SQLite's few storage classes what its columns were declared to be. */
 import type { Row } from './dialect'
+import { trimmed } from './sql-text'
+import { SQLITE_LEXICON } from './sqlite-lexicon'
 
 export interface Column {
   readonly name: string
@@ -36,6 +38,18 @@ export function convert(rows: readonly unknown[], columns: readonly Column[]): v
       else if (Object.hasOwn(row, name)) row[name] = to(row[name])
     }
   })
+}
+
+/** What a row of the driver has: of columns that have one name, the last one. */
+export function lastOfEachName(columns: readonly Column[]): readonly Column[] {
+  const names = new Set(columns.map(({ name }) => name))
+  const last = new Map<string, Column>()
+  for (const column of columns) {
+    const base = column.name.replace(/:\d+$/, '')
+    const name = names.has(base) ? base : column.name
+    last.set(name, { ...column, name })
+  }
+  return [...last.values()]
 }
 
 /** Makes one of columns that have one name, as the driver does: the last one counts. */
@@ -76,17 +90,20 @@ export function withExactIntegers(sql: string, columns: readonly Column[]): stri
     const isLarge = `typeof(c${index}) = 'integer' AND c${index} NOT BETWEEN -${LARGEST} AND ${LARGEST}`
     return `CASE WHEN ${isLarge} THEN CAST(c${index} AS TEXT) ELSE c${index} END AS "${name.replaceAll('"', '""')}"`
   })
-  return `${named(sql, columns)} SELECT ${exact.join(', ')} FROM millpond`
+  return `${named(sql, columns)} SELECT ${exact.join(', ')} FROM ${ROWS}`
 }
 
 /** The query with columns whose names are in order and occur once, so that a row as an object loses none of them. */
 export function withDistinctColumns(sql: string, columns: readonly Column[]): string {
   const names = columns.map(({ name }) => name)
   const isPlain = new Set(names).size === names.length && names.every((name) => !/:\d+$|^\d+$/.test(name))
-  return isPlain ? sql : `${named(sql, columns)} SELECT * FROM millpond`
+  return isPlain ? sql : `${named(sql, columns)} SELECT * FROM ${ROWS}`
 }
+
+/** The name has a space, so that it is no table's. */
+const ROWS = '"millpond rows"'
 
 function named(sql: string, columns: readonly Column[]): string {
   const names = columns.map((_, index) => `c${index}`)
-  return `WITH millpond(${names.join(', ')}) AS (${sql.replace(/[\s;]+$/, '')}\n)`
+  return `WITH ${ROWS}(${names.join(', ')}) AS (${trimmed(sql, SQLITE_LEXICON, true)}\n)`
 }

@@ -18,21 +18,19 @@ import type { ConnectFailure, Dialect } from './dialect'
 import { messageOf } from './driver-error'
 import type { RawConnection } from './sqlite-driver'
 import { fileOf } from './sqlite-file'
+import { SQLITE_LEXICON } from './sqlite-lexicon'
 import { openSession } from './sqlite-session'
-import type { Lexicon } from './sql-text'
-
-const LEXICON: Lexicon = { dollarQuotes: false, bracketNames: true, foreign: /\?\d*|[$@][A-Za-z0-9_]+/y }
 
 /** SQLite takes 32 766 placeholders in one statement; a list of this length is bound as one JSON text. */
 const LONG_LIST = 1000
 
 export function sqlite(url: DatabaseURL): Dialect {
-  const file = fileOf(url, LEXICON)
+  const file = fileOf(url)
   return {
     name: 'sqlite',
     isSingle: url.isMemory,
     errorAbortsTransaction: false,
-    lexicon: LEXICON,
+    lexicon: SQLITE_LEXICON,
 
     // Numbered, so that a name that occurs twice is bound once.
     placeholder: (n, value) => (isBeyondNumbers(value) ? `CAST(?${n} AS INTEGER)` : `?${n}`),

@@ -128,6 +128,7 @@ export class Compiler {
         text,
       )
     }
+    if (parsed.verb === '') throw new ConfigurationError('The query holds no statement.')
     if (parsed.isSeveral) {
       throw new BindError(
         'The text holds more than one statement. Run them one by one, in a transaction if need be.',
@@ -211,6 +212,11 @@ function refuseValues(values: Values | undefined, what: string): void {
 }
 
 function refuseMismatch(names: readonly string[], values: Values, text: string): void {
+  if (typeof values !== 'object' || values === null) {
+    throw new ConfigurationError(
+      `Values are an object with a property for each :name, got ${describe(values)}.`,
+    )
+  }
   const missing = names.filter((name) => !Object.hasOwn(values, name))
   const extra = Object.keys(values).filter((name) => !names.includes(name))
   if (missing.length === 0 && extra.length === 0) return
