@@ -114,6 +114,17 @@ eachDatabase('a bug found by review', (context) => {
     expect(error.stack).not.toContain('my-secret')
   })
 
+  it('a column that somebody else adds is there for a stream at once', async () => {
+    await database.execute('create table widened (id integer primary key)')
+    await database.execute('insert into widened values (1)')
+    expect(await all(database.iterate('select * from widened'))).toEqual([{ id: 1 }])
+    await context.admin('alter table widened add column more integer default 2')
+    expect(await all(database.iterate('select * from widened'))).toEqual([{ id: 1, more: 2 }])
+    const inside = database.transaction(() => all(database.iterate('select * from widened')))
+    expect(await inside).toEqual([{ id: 1, more: 2 }])
+    await database.execute('drop table widened')
+  })
+
   it('a query without a statement is refused', async () => {
     expect(await failure(database.fetchAll(' -- nothing'))).toBeInstanceOf(ConfigurationError)
   })

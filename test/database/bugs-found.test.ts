@@ -10,7 +10,7 @@ import {
 } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
-import { all, arrived, endless, failure, idsOf, numbers, runScript } from './support'
+import { all, arrived, endless, failure, idsOf, numbers, runScript, running } from './support'
 
 /** What the types of pg leave out. */
 type Client = Driver & { readonly connection: { readonly stream: Socket } }
@@ -198,7 +198,7 @@ eachDatabase('found bugs of transactions', (context) => {
         await tx.fetchVal(slow)
       })
       inner = failure(slowly)
-      await arrived(context, database)
+      await running(database, slow)
       throw new Error('branch')
     })
     await expect(failing).rejects.toThrow('branch')

@@ -110,11 +110,10 @@ export class Lease {
    */
   async runThrough(statement: Statement): Promise<Result> {
     this.#refuseIfEnded(false)
-    const { statementTimeoutMillis } = this.#context
+    // However short statements are to be, this one gets some time.
+    const patience = Math.max(this.#context.statementTimeoutMillis, CANCEL_GRACE_MILLIS)
     const timer =
-      statementTimeoutMillis > LONGEST_TIMER_MILLIS
-        ? undefined
-        : setTimeout(() => this.session.destroy(), statementTimeoutMillis)
+      patience > LONGEST_TIMER_MILLIS ? undefined : setTimeout(() => this.session.destroy(), patience)
     const started = performance.now()
     let error: DatabaseError | undefined
     this.#sql = statement.sql

@@ -8,6 +8,7 @@ import { trimmed, withoutPlaceholders } from './sql-text'
 
 /** Queries whose columns are known. Bounded, since a program may make texts without end. */
 const CACHE_SIZE = 500
+const COMPARE_EVERY_MILLIS = 1000
 
 const NAME = '("(?:[^"]|"")+"|`[^`]+`|\\[[^\\]]+\\]|[\\p{L}_][\\p{L}\\p{N}_$]*)'
 
@@ -32,9 +33,12 @@ export class Columns {
   #hasTypes: boolean | null = null
   /** So that what was asked before a change is not remembered after it. */
   #generation = 0
+  #version: unknown
+  #comparedAt = -Infinity
 
   /** Whether any column of the database was declared as a type that SQLite does not have. */
   async hasTypes(raw: RawConnection): Promise<boolean> {
+    await this.compare(raw)
     if (this.#hasTypes !== null) return this.#hasTypes
     const generation = this.#generation
     // Where it cannot be found out, there may be some.
@@ -52,9 +56,12 @@ export class Columns {
     { sql, facts }: Statement,
     isReadOnly: boolean,
   ): Promise<readonly Column[] | null> {
+    await this.compare(raw)
     const known = this.#known.get(sql)
     if (known !== undefined) return known
     const generation = this.#generation
+    // PRAGMA table_info answers from what the connection knows; a read makes it look whether that is still so.
+    await all(raw, 'SELECT 1 FROM sqlite_schema LIMIT 1')
     const columns = facts.isRead ? await this.#ofQuery(raw, sql, isReadOnly) : await this.#ofTarget(raw, sql)
     if (columns === undefined) return null
     if (this.#known.size >= CACHE_SIZE) this.#known.clear()
@@ -62,7 +69,18 @@ export class Columns {
     return columns
   }
 
-  /** After a change of the schema. One that another process makes goes unnoticed until this one makes one, too. */
+  /** Looks whether another process has changed the schema: once a second, or now. */
+  async compare(raw: RawConnection, isUrgent = false): Promise<void> {
+    const now = performance.now()
+    if (!isUrgent && now - this.#comparedAt < COMPARE_EVERY_MILLIS) return
+    this.#comparedAt = now
+    const [row] = await all(raw, 'PRAGMA schema_version')
+    const version = row?.['schema_version']
+    if (version !== this.#version) this.forget()
+    this.#version = version
+  }
+
+  /** After a change of the schema. */
   forget(): void {
     this.#generation += 1
     this.#known.clear()

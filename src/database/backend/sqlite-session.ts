@@ -193,6 +193,8 @@ class SqliteSession implements Session {
     // Others may write on this connection while it is read, unless nobody else has it or nobody may.
     const open = alone || this.#isReadOnly ? openStepping : openCopy
     return this.#watch(async () => {
+      // It names its columns one by one, so that it must not be mistaken about them.
+      await this.#file.columns.compare(this.raw, true)
       const columns = (await this.#columnsOf(statement)) ?? []
       const sql = columns.length === 0 ? statement.sql : withExactIntegers(statement.sql, columns)
       const cursor = await this.#interruptibly(() => open(this.raw, { ...statement, sql }))
