@@ -9,7 +9,7 @@ import { type Database, DatabaseError, type Queryable } from '../../src/database
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
 
-const STATEMENTS = Number(process.env['MILLPOND_STATEMENTS'] ?? 20_000)
+const STATEMENTS = Number(process.env['MILLPOND_STATEMENTS'] ?? 100_000)
 const REQUESTS_AT_ONCE = 24
 const LONGEST_MILLIS = 60_000 + STATEMENTS * 3
 
@@ -30,6 +30,7 @@ class Witness {
   statements = 0
   readonly crossings: string[] = []
   readonly #owners = new Map<string, number>()
+  readonly #places = new Map<number, string>()
 
   /** @param owner a number for each transaction, and for each statement that is one of its own */
   saw(rows: readonly Ran[], owner: number, request: number): void {
@@ -37,10 +38,12 @@ class Witness {
     for (const row of rows) {
       if (row.request !== request) this.crossings.push(`request ${request} got a row of ${row.request}`)
       const at = `${row.txid} on ${row.pid}`
-      const known = this.#owners.get(at)
-      if (known !== undefined && known !== owner)
-        this.crossings.push(`${owner} ran in ${at}, which is ${known}'s`)
+      const known = this.#owners.get(at) ?? owner
+      const usual = this.#places.get(owner) ?? at
+      if (known !== owner) this.crossings.push(`${owner} ran in ${at}, which is ${known}'s`)
+      if (usual !== at) this.crossings.push(`${owner} ran in ${at}, but belongs in ${usual}`)
       this.#owners.set(at, owner)
+      this.#places.set(owner, at)
     }
   }
 }
