@@ -68,7 +68,7 @@ export function createBackend(
         events,
         prepare,
         open: async (): Promise<Session> => dialect.open((await client.acquireRawConnection()) as object),
-        translateConnect: (error) => dialect.translateConnect(error, url),
+        translateConnect: (error) => dialect.translateConnect(error),
       })
       return pool
     },

@@ -142,7 +142,7 @@ export interface Dialect {
   /** Turns the driver's error into one of ours. */
   translate(error: unknown, sql: string): DatabaseError
   /** The same for an error from opening a connection. */
-  translateConnect(error: unknown, url: DatabaseURL): ConnectFailure
+  translateConnect(error: unknown): ConnectFailure
 }
 
 export interface ConnectFailure {

@@ -29,7 +29,7 @@ interface ServerError {
 
 /** Connect errors that go away by themselves; Node's codes and SQLSTATEs. */
 const TRANSIENT = new Set([
-  'ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN', 'ENOENT_SOCKET',
+  'ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN',
   '53300', '57P01', '57P02', '57P03',
 ]) // prettier-ignore
 

@@ -2,7 +2,7 @@
 import knex from 'knex'
 import type { PendingOperation } from 'tarn/dist/PendingOperation'
 import { ConnectionError, type DatabaseError } from '../errors'
-import type { Limits } from '../limits'
+import { type Limits, LONGEST_TIMER_MILLIS } from '../limits'
 import type { Session } from './dialect'
 
 export interface TarnPoolOptions {
@@ -21,9 +21,6 @@ export interface TarnPoolOptions {
 
 /** Beyond every timeout that our own code sets: tarn's timers are only there as a backstop. */
 const BACKSTOP_MILLIS = 10_000
-
-/** Node fires timers above this at once. */
-const LONGEST_TIMER_MILLIS = 2 ** 31 - 1
 
 function backstop(millis: number): number {
   return Math.min(Math.ceil(millis) + BACKSTOP_MILLIS, LONGEST_TIMER_MILLIS)
@@ -55,11 +52,6 @@ export class TarnPool extends knex.KnexPool<Session> {
     })
     this.#size = options.size
     this.#isExpired = options.isExpired
-  }
-
-  /** Connections that exist or are being made or closed: what the server sees. */
-  get open(): number {
-    return this.used.length + this.free.length + this.pendingCreates.length + this.pendingDestroys.length
   }
 
   /** True when whoever asks now has to wait, be it for a connection that is being opened. */
