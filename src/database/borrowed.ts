@@ -2,9 +2,9 @@
 import type { Backend } from './backend/backend'
 import type { Pool } from './backend/pool'
 import { HeldConnection, type JoinedConnection } from './connection'
-import { runHooks } from './hooks'
+import { followedBy, type Hook, runHooks } from './hooks'
 import type { Limits } from './limits'
-import type { Connection, Transaction, TransactionOptions } from './queryable'
+import { type Connection, limitsOf, type Transaction, type TransactionOptions } from './queryable'
 
 export interface BorrowedFrom {
   readonly backend: Backend
@@ -44,12 +44,28 @@ export async function withJoined<T>(
   }
 }
 
+/** Runs work in a transaction, and its hooks when the connection has been given back. */
+export function transactionBorrowed<T>(
+  from: BorrowedFrom,
+  work: (tx: Transaction) => Promise<T>,
+  options: TransactionOptions,
+): Promise<T> {
+  const limits = limitsOf(options)
+  const hooks: Hook[] = []
+  const around = (): null => null
+  return followedBy(from.key, around, hooks, () =>
+    withBorrowed(from, limits, options.readOnly !== true, (connection) =>
+      connection.transactionBefore(hooks, work, options, limits),
+    ),
+  )
+}
+
 /** Begins a transaction that gives its connection back when it has been ended. */
 export async function beginBorrowed(
   { backend, key, pool }: BorrowedFrom,
   options: TransactionOptions,
-  limits: Limits,
 ): Promise<Transaction> {
+  const limits = limitsOf(options)
   const connection = new HeldConnection(
     backend,
     key,

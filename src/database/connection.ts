@@ -6,8 +6,9 @@ import { TransactionClosedError, TransactionError } from './errors'
 import { Held, type Opening } from './held'
 import { Limits } from './limits'
 import type { Connection, Transaction, TransactionOptions } from './queryable'
+import type { Reading, Work } from './reading'
 import { OpenTransaction } from './transaction'
-import { type Reading, Verbs, type Work } from './verbs'
+import { Verbs } from './verbs'
 
 export class HeldConnection extends Held implements Connection {
   protected readonly title = 'connection'

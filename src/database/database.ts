@@ -4,14 +4,12 @@ import type { Knex } from 'knex'
 import { type Backend, createBackend } from './backend/backend'
 import type { Lease } from './backend/lease'
 import { noStats, type PoolStats } from './backend/pool-stats'
-import { beginBorrowed, type BorrowedFrom, withBorrowed, withJoined } from './borrowed'
+import { beginBorrowed, type BorrowedFrom, transactionBorrowed, withBorrowed, withJoined } from './borrowed'
 import { HeldConnection, JoinedConnection } from './connection'
 import { type Holder, TransactionError } from './errors'
 import { type DatabaseEvents, Events } from './events'
 import { alreadyInside, ForcedRollback } from './forced-rollback'
 import { Held } from './held'
-import { followedBy, type Hook } from './hooks'
-import { readingFrom } from './lent-reading'
 import { Lifecycle } from './lifecycle'
 import { Limits } from './limits'
 import type { BackendOptions } from './options'
@@ -20,15 +18,15 @@ import {
   checkedTransaction,
   checkedWork,
   type Connection,
-  limitsOf,
   type QueryOptions,
   type Transaction,
   type TransactionOptions,
 } from './queryable'
+import { onItsOwn, pieceByPiece, type Reading, type Work } from './reading'
 import { boundTo, runBound, runDetached } from './scope'
 import { OpenTransaction } from './transaction'
 import { DatabaseURL } from './url'
-import { type Reading, Verbs, type Work } from './verbs'
+import { Verbs } from './verbs'
 
 export interface DatabaseOptions extends BackendOptions {
   /** Runs once on every new connection, before anybody else uses it: SET, PRAGMA. */
@@ -117,7 +115,7 @@ export class Database extends Verbs implements AsyncDisposable {
 
   /**
    * Refuses new work from now on, lets running work finish within the grace, then cancels what is left and closes
-   * every connection. Always resolves; does nothing when not connected.
+   * every connection. Does nothing when not connected. Fails only for options that are wrong.
    */
   async disconnect(options?: { readonly graceMillis?: number }): Promise<void> {
     const graceMillis = checked(options, ['graceMillis'])?.graceMillis ?? DEFAULT_GRACE_MILLIS
@@ -150,25 +148,14 @@ export class Database extends Verbs implements AsyncDisposable {
     const bound = this.#bound()
     if (bound !== null) return bound.transaction(work, options)
     checkedTransaction(options, work)
-    const limits = limitsOf(options)
-    const after: Hook[] = []
-    return followedBy(
-      this,
-      () => null,
-      after,
-      () =>
-        withBorrowed(this.#lender, limits, options.readOnly !== true, (connection) =>
-          connection.transactionBefore(after, work, options, limits),
-        ),
-    )
+    return transactionBorrowed(this.#lender, work, options)
   }
 
   override async begin(options: TransactionOptions = {}): Promise<Transaction> {
     const bound = this.#bound()
     if (bound !== null) return bound.begin(options)
     checkedTransaction(options)
-    const limits = limitsOf(options)
-    return beginBorrowed(this.#lender, options, limits)
+    return beginBorrowed(this.#lender, options)
   }
 
   /**
@@ -184,7 +171,10 @@ export class Database extends Verbs implements AsyncDisposable {
     work: (...args: A) => Promise<T>,
     options?: TransactionOptions,
   ): (...args: A) => Promise<T> {
-    return (...args) => this.transaction(() => work(...args), options)
+    const run = (call: () => Promise<T>): Promise<T> => this.transaction(call, options)
+    return function (this: unknown, ...args: A) {
+      return run(() => work.apply(this, args))
+    }
   }
 
   /**
@@ -265,7 +255,10 @@ export class Database extends Verbs implements AsyncDisposable {
   protected override reading(limits: Limits): Reading {
     const bound = this.#bound()
     if (bound !== null) return this.#statementsOf(bound).reading(limits)
-    return readingFrom(this.#life.pool, this.backend.dialect.isSingle, limits)
+    const pool = this.#life.pool
+    if (!this.backend.dialect.isSingle) return onItsOwn(pool, limits)
+    // Not always on the pool: whoever reads it in a transaction that has begun meanwhile holds the one connection.
+    return pieceByPiece((work) => this.use(limits, true, work))
   }
 
   get #lender(): BorrowedFrom {

@@ -1,6 +1,7 @@
 /** What a Database tells those who listen: names and payloads. */
 import { EventEmitter } from 'node:events'
 import type { DatabaseError } from './errors'
+import { outsideOfScopes } from './scope'
 
 export interface QueryEvent {
   /** The statement's text. Never values. */
@@ -40,7 +41,8 @@ export class Events extends EventEmitter<DatabaseEvents> {
   tell<E extends keyof DatabaseEvents>(event: E, ...payload: DatabaseEvents[E]): void {
     if (this.listenerCount(event) === 0) return
     try {
-      ;(this as EventEmitter).emit(event, ...payload)
+      // What a listener asks of the database is none of the statement's transaction.
+      outsideOfScopes(() => (this as EventEmitter).emit(event, ...payload))
     } catch (error) {
       // A listener's mistake must not change the outcome of a statement, nor may it go unseen.
       process.nextTick(() => {

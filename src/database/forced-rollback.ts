@@ -5,8 +5,8 @@ import { HeldConnection } from './connection'
 import { TransactionError } from './errors'
 import type { Held } from './held'
 import { Limits } from './limits'
+import { pieceByPiece, type Reading, type Work } from './reading'
 import { OpenTransaction, unlimited } from './transaction'
-import type { Reading, Work } from './verbs'
 
 export class ForcedRollback {
   readonly #connection: HeldConnection
@@ -53,11 +53,7 @@ export class ForcedRollback {
   }
 
   reading(limits: Limits): Reading {
-    return {
-      alone: false,
-      use: (work) => this.use(limits, true, work),
-      release: () => Promise.resolve(),
-    }
+    return pieceByPiece((work) => this.use(limits, true, work))
   }
 
   async end(): Promise<void> {

@@ -6,9 +6,10 @@ import { Limits } from './limits'
 import { Mutex, type Unlock } from './mutex'
 import { followedBy, type Hook, runHooks } from './hooks'
 import { checkedTransaction, limitsOf, type Transaction, type TransactionOptions } from './queryable'
+import { pieceByPiece, type Reading, type Work } from './reading'
 import { withRetries } from './retries'
 import { boundTo, runBound } from './scope'
-import { type Reading, Verbs, type Work } from './verbs'
+import { Verbs } from './verbs'
 
 /** Where in the tree a level grows. */
 export interface Place {
@@ -184,11 +185,7 @@ export abstract class Held extends Verbs {
   }
 
   reading(limits: Limits): Reading {
-    return {
-      alone: false,
-      use: (work) => this.use(limits, true, work),
-      release: () => Promise.resolve(),
-    }
+    return pieceByPiece((work) => this.use(limits, true, work))
   }
 
   /** Makes `child` the one that this level waits for. Returns how to let go of it. */

@@ -12,14 +12,6 @@ export class Mutex {
   #locked = false
   readonly #queue = new Set<Waiter>()
 
-  get isLocked(): boolean {
-    return this.#locked
-  }
-
-  get waiting(): number {
-    return this.#queue.size
-  }
-
   /**
    * Resolves when it is this caller's turn. A caller whose limits run out while it waits leaves the queue, and
    * the others keep their places.

@@ -70,7 +70,7 @@ class ActiveScope implements Scope {
 }
 
 // Only `run` is ever used: `enterWith` leaks into the caller and into its siblings.
-const storage = new AsyncLocalStorage<Frame>()
+const storage = new AsyncLocalStorage<Frame | undefined>()
 
 const NOTHING: ReadonlyMap<object, unknown> = new Map()
 
@@ -122,7 +122,10 @@ export function boundTo(key: object): unknown {
   return storage.getStore()?.bound.get(key)
 }
 
-/** Runs work outside of every scope: for what belongs to all callers, such as opening a pooled connection. */
+/**
+ * Runs work outside of every scope: for what belongs to all callers, such as opening a pooled connection. Not by `exit`,
+ * which turns the hooks of Node off and on again when there is no other storage.
+ */
 export function outsideOfScopes<T>(work: () => T): T {
-  return storage.exit(work)
+  return storage.run(undefined, work)
 }

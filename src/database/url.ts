@@ -1,4 +1,5 @@
 /** A database's address: parsed, changeable, and never printed with its password. */
+import { isIPv6 } from 'node:net'
 import { inspect } from 'node:util'
 import { ConfigurationError } from './errors'
 
@@ -98,14 +99,9 @@ export class DatabaseURL implements Readonly<URLParts> {
    * @throws ConfigurationError for a part that does not exist, or a value that it cannot have
    */
   replace(changes: Partial<URLParts>): DatabaseURL {
-    const known = Object.keys(this.#parts)
-    const unknown = Object.keys(changes).find((name) => !known.includes(name))
-    if (unknown !== undefined) {
-      throw new ConfigurationError(
-        `A database URL has no part '${unknown}'. Its parts are ${known.join(', ')}.`,
-      )
-    }
-    const next = { ...this.#parts, ...changes }
+    const given = Object.entries(changes).filter(([, value]) => value !== undefined)
+    for (const [name, value] of given) checkPart(name, value)
+    const next = { ...this.#parts, ...Object.fromEntries(given) }
     // Through the parser, so that a changed URL is checked like a written one.
     return new DatabaseURL(print(next, next.password))
   }
@@ -123,6 +119,33 @@ export class DatabaseURL implements Readonly<URLParts> {
 
 /** Stands for a password. Not percent-encoded, so that it reads as what it is. */
 const STARS = '***'
+
+/** What each part can be, apart from a text of its own syntax, which the parser checks. */
+const PARTS: Readonly<Record<keyof URLParts, readonly string[]>> = {
+  dialect: ['string'],
+  driver: ['string'],
+  username: ['string', 'null'],
+  password: ['string', 'null'],
+  hostname: ['string', 'null'],
+  port: ['number', 'null'],
+  database: ['string'],
+  options: ['object'],
+}
+
+function checkPart(name: string, value: unknown): void {
+  const kinds = Object.hasOwn(PARTS, name) ? PARTS[name as keyof URLParts] : undefined
+  if (kinds === undefined) {
+    throw new ConfigurationError(
+      `A database URL has no part '${name}'. Its parts are ${Object.keys(PARTS).join(', ')}.`,
+    )
+  }
+  const kind = value === null ? 'null' : typeof value
+  if (!kinds.includes(kind)) {
+    throw new ConfigurationError(
+      `The ${name} of a database URL is of type ${kinds.join(' or ')}, got ${kind}.`,
+    )
+  }
+}
 
 function parse(text: string): URLParts {
   const groups = SHAPE.exec(text.trim())?.groups
@@ -154,6 +177,11 @@ function parse(text: string): URLParts {
   if (dialect === 'sqlite' && (host !== null || username !== null)) {
     throw new ConfigurationError(
       'A SQLite URL has no host: write sqlite:///relative.db (three slashes) or sqlite:////absolute.db (four).',
+    )
+  }
+  if (host?.includes(':') === true && !isIPv6(host)) {
+    throw new ConfigurationError(
+      `'${host}' is neither a host name nor an IPv6 address. The port is a part of its own.`,
     )
   }
   return {

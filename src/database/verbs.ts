@@ -1,11 +1,10 @@
 /** The six ways to run a query, written once. */
-import type { Knex } from 'knex'
 import type { Backend } from './backend/backend'
-import type { Cursor, Row, Statement } from './backend/dialect'
-import type { Lease } from './backend/lease'
+import { type Cursor, type Row, shownSql, type Statement } from './backend/dialect'
 import { KnexProgram, type Query, type Take, type Values } from './backend/statement'
 import { attachCleanup, ConfigurationError, TransactionClosedError } from './errors'
 import { Limits } from './limits'
+import { inChunks, manyOf } from './many'
 import {
   checked,
   type ExecuteResult,
@@ -15,19 +14,9 @@ import {
   type Transaction,
   type TransactionOptions,
 } from './queryable'
-
-/** What is to be done with a connection, within limits that may be narrower than those of the call. */
-export type Work<T> = (lease: Lease, limits: Limits) => Promise<T>
-
-/** Where a streamed result is read: `use` for each piece, `release` at the end. */
-export interface Reading {
-  readonly alone: boolean
-  use<T>(work: Work<T>): Promise<T>
-  release(): Promise<void>
-}
+import type { Reading, Work } from './reading'
 
 const DEFAULT_BATCH_SIZE = 256
-const ROWS_PER_INSERT = 100
 
 export abstract class Verbs implements Queryable {
   protected abstract readonly backend: Backend
@@ -89,8 +78,9 @@ export abstract class Verbs implements Queryable {
 
   /**
    * The values are read as they are needed, some hundreds at a time, so that they may come from a generator without
-   * being held in memory. `query` is SQL with `:names`, or `database.table('name')`. An `INSERT … VALUES (…)` of names
-   * alone inserts those hundreds in one statement; any other is run for each set of values.
+   * being held in memory. `query` is SQL with `:names`, or `database.table('name')`, where a column that a set leaves
+   * out gets its default. An `INSERT … VALUES (…)` of names alone inserts those hundreds in one statement; any other is
+   * run for each set of values.
    */
   async executeMany(
     query: Query,
@@ -98,14 +88,14 @@ export abstract class Verbs implements Queryable {
     options?: QueryOptions,
   ): Promise<{ rowCount: number }> {
     checked(options, QUERY_OPTIONS)
-    const { size, of } = this.#many(query)
+    const { fits, statementOf } = manyOf(this.backend.compiler, query)
     if (!isIterable(values))
       throw new ConfigurationError(
         'executeMany takes an iterable of values, such as an array or a generator.',
       )
     return this.transaction(async (tx) => {
       let rowCount = 0
-      for await (const chunk of inChunks(values, size)) rowCount += await this.#change(tx, of(chunk))
+      for await (const chunk of inChunks(values, fits)) rowCount += await this.#change(tx, statementOf(chunk))
       return { rowCount }
     }, options)
   }
@@ -113,26 +103,9 @@ export abstract class Verbs implements Queryable {
   async #change(on: Transaction, statement: Statement): Promise<number> {
     // Every transaction is made of these verbs; its interface does not say so, because it is for everybody.
     if (!(on instanceof Verbs)) throw new TypeError('not a transaction of this library')
-    const limits = Limits.of(undefined, statement.sql)
+    const limits = Limits.of(undefined, shownSql(statement))
     const { rowCount } = await on.use(limits, false, (lease, bounded) => lease.run(statement, bounded))
     return rowCount
-  }
-
-  /** How many sets of values go into one statement, and which one that is. */
-  #many(query: Query): { readonly size: number; of(this: void, rows: readonly Values[]): Statement } {
-    const { compiler } = this.backend
-    const one = (run: Query, row?: Values): Statement => {
-      const statement = compiler.compile(run, row, { take: 'count' })
-      if (statement instanceof KnexProgram) throw noRows()
-      return statement
-    }
-    if (typeof query === 'string') {
-      return compiler.bulk(query) ?? { size: 1, of: ([row]) => one(query, row) }
-    }
-    if (!isTable(query)) {
-      throw new ConfigurationError("executeMany takes SQL with :names, or database.table('name').")
-    }
-    return { size: ROWS_PER_INSERT, of: (rows) => one(query.clone().insert(rows)) }
   }
 
   iterate<R extends object = Row>(
@@ -165,17 +138,6 @@ export abstract class Verbs implements Queryable {
     )
     return rows
   }
-}
-
-async function* inChunks<T>(values: Iterable<T> | AsyncIterable<T>, size: number): AsyncGenerator<T[]> {
-  let chunk: T[] = []
-  for await (const value of values) {
-    chunk.push(value)
-    if (chunk.length < size) continue
-    yield chunk
-    chunk = []
-  }
-  if (chunk.length > 0) yield chunk
 }
 
 async function* read(
@@ -225,10 +187,6 @@ function textOf(statement: Statement | KnexProgram): string {
 
 function noRows(): ConfigurationError {
   return new ConfigurationError('A schema builder has no rows. Run it by execute(), or await it.')
-}
-
-function isTable(query: unknown): query is Knex.QueryBuilder {
-  return typeof query === 'object' && query !== null && 'insert' in query && 'clone' in query
 }
 
 function isIterable(values: unknown): boolean {

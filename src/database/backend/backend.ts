@@ -156,7 +156,7 @@ async function runForKnex(lease: Lease, query: KnexQuery, compiler: Compiler): P
   }
   const statement: Statement = {
     sql: query.sql,
-    bindings: (query.bindings ?? []).map((value) => compiler.fromBuilder(value)),
+    bindings: compiler.fromBuilder(query.bindings ?? [], query.sql),
     facts,
     take: COUNTED.has(query.method ?? '') && !query.returning ? 'count' : 'all',
     ...(query.options === undefined ? {} : { driverOptions: query.options }),

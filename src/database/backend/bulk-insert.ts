@@ -9,6 +9,16 @@ export interface BulkInsert {
   readonly tail: string
 }
 
+/** Rows in one INSERT: more gain nothing. */
+const LARGEST_BULK = 500
+/** SQLite takes 32 766 values in one statement, PostgreSQL 65 535. */
+const MOST_BINDINGS = 30_000
+
+/** How many rows of so many values go into one INSERT. */
+export function rowsPerInsert(values: number): number {
+  return Math.max(1, Math.min(LARGEST_BULK, Math.floor(MOST_BINDINGS / values)))
+}
+
 const OWN_TAIL = /^\s*\)\s*(?:on\s+conflict\b[^]*\bdo\s+nothing\s*)?;?\s*$/i
 
 /** Null when the statement is no INSERT of one tuple that holds placeholders and nothing else. */

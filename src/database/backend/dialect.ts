@@ -13,6 +13,8 @@ export type Row = Record<string, unknown>
 export interface Statement {
   readonly sql: string
   readonly bindings: readonly unknown[]
+  /** What errors and events show instead of a text that repeats itself for hundreds of rows. */
+  readonly shownSql?: string
   readonly facts: Pick<ParsedSql, 'verb' | 'isRead' | 'hasReturning'>
   /** What the caller is after: it decides how the driver is asked. */
   readonly take: 'all' | 'first' | 'count'
@@ -20,6 +22,10 @@ export interface Statement {
   readonly asArrays?: boolean
   /** Knex's `.options({…})`, handed to the driver. */
   readonly driverOptions?: object
+}
+
+export function shownSql({ sql, shownSql: shown }: Pick<Statement, 'sql' | 'shownSql'>): string {
+  return shown ?? sql
 }
 
 export interface Result {

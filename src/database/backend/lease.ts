@@ -4,7 +4,15 @@ import type { DatabaseError, Holder } from '../errors'
 import { QueryCanceledError, TransactionClosedError, TransactionError } from '../errors'
 import { type Expiry, Limits, LONGEST_TIMER_MILLIS, timedOut } from '../limits'
 import type { Scope } from '../scope'
-import type { Cursor, Dialect, Result, Row, Session, Statement } from './dialect'
+import {
+  type Cursor,
+  type Dialect,
+  type Result,
+  type Row,
+  type Session,
+  shownSql,
+  type Statement,
+} from './dialect'
 
 /** A cancelled statement that has not ended after this long is on a connection that is lost. */
 const CANCEL_GRACE_MILLIS = 5000
@@ -143,11 +151,8 @@ export class Lease {
     return this.#watched(statement, Limits.none, () => cursor.close())
   }
 
-  async #watched<T>(
-    { sql, bindings }: Pick<Statement, 'sql' | 'bindings'>,
-    limits: Limits,
-    work: () => Promise<T>,
-  ): Promise<T> {
+  async #watched<T>(statement: Statement, limits: Limits, work: () => Promise<T>): Promise<T> {
+    const sql = shownSql(statement)
     this.#refuseIfEnded(this.#guard?.() === true)
     limits.check()
     const { statementTimeoutMillis } = this.#context
@@ -178,7 +183,7 @@ export class Lease {
     try {
       return await work()
     } catch (cause) {
-      const own = withoutValues(this.#context.dialect.translate(cause, sql), bindings)
+      const own = withoutValues(this.#context.dialect.translate(cause, sql), statement.bindings)
       // It may have failed by itself in the very moment in which its time was up.
       const isCut = own instanceof QueryCanceledError || this.session.broken !== null
       error = expiry !== undefined && isCut ? bounded.error(expiry, cause) : own

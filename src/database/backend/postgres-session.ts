@@ -2,7 +2,7 @@
 import { connect as connectSocket, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type pg from 'pg'
-import { ConnectionError } from '../errors'
+import { ConnectionError, QueryError } from '../errors'
 import type { Cursor, Outcome, Result, Row, Session, Statement } from './dialect'
 import { FirstRowQuery, IdentifiedQuery } from './postgres-queries'
 import { within } from './within'
@@ -30,6 +30,8 @@ const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'COPY'])
 
 /** Statements that write, and so give their transaction an id. What a SELECT writes by a function goes unnoticed. */
 const WRITES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'CREATE', 'ALTER', 'DROP', 'TRUNCATE'])
+
+const COPIES_STREAM = /\b(?:from\s+stdin|to\s+stdout)\b/i
 
 const DECLARABLE = new Set(['SELECT', 'VALUES', 'TABLE'])
 
@@ -66,6 +68,13 @@ export class PostgresSession implements Session {
   }
 
   async run(statement: Statement): Promise<Result> {
+    // pg would wait for rows that nobody sends, or throw those away that come.
+    if (statement.facts.verb === 'COPY' && COPIES_STREAM.test(statement.sql)) {
+      throw new QueryError(
+        'COPY from STDIN or to STDOUT needs a stream. Use executeMany() or iterate(), or a stream of pg-copy-streams on connection.raw.',
+        statement.sql,
+      )
+    }
     if (!this.inTransaction) this.#transactionId = null
     const identifies =
       this.#transactionId === null &&

@@ -131,6 +131,24 @@ export function trimmed(sql: string, lexicon: Lexicon, keepsComments: boolean): 
   return result
 }
 
+/** What stands between the commas of a list, those in parentheses and literals left out. */
+export function itemsOf(list: string, lexicon: Lexicon): readonly string[] {
+  const items: string[] = []
+  let depth = 0
+  let start = 0
+  let at = 0
+  while (at < list.length) {
+    if (list[at] === '(') depth += 1
+    if (list[at] === ')') depth -= 1
+    if (list[at] === ',' && depth === 0) {
+      items.push(list.slice(start, at))
+      start = at + 1
+    }
+    at = Math.max(skipOpaque(list, at, lexicon), at + 1)
+  }
+  return [...items, list.slice(start)]
+}
+
 function classify(
   words: readonly string[],
   sql: string,

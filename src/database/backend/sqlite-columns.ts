@@ -4,7 +4,7 @@ import { messageOf } from './driver-error'
 import { all, exec, type RawConnection } from './sqlite-driver'
 import type { Column } from './sqlite-types'
 import { SQLITE_LEXICON } from './sqlite-lexicon'
-import { trimmed, withoutPlaceholders } from './sql-text'
+import { itemsOf, trimmed, withoutPlaceholders } from './sql-text'
 
 /** Queries whose columns are known. Bounded, since a program may make texts without end. */
 const CACHE_SIZE = 500
@@ -119,7 +119,7 @@ export class Columns {
     const list = /\breturning\b((?:(?!\breturning\b)[^])*)$/i.exec(text)?.[1]
     if (target === undefined || list === undefined) return null
     const table = (await all(raw, `PRAGMA table_xinfo(${target})`)).map(toColumn)
-    return list.split(',').flatMap((item): Column | readonly Column[] => {
+    return itemsOf(list, SQLITE_LEXICON).flatMap((item): Column | readonly Column[] => {
       if (item.trim() === '*') return table
       const [, , column, alias] = RETURNED.exec(item.trim()) ?? []
       const found = table.find(

@@ -1,19 +1,22 @@
 /** One connection to a SQLite file: sqlite3's Database, with the transaction state that it does not tell. */
-import { ConnectionError, QueryError } from '../errors'
+import { ConnectionError } from '../errors'
 import { Limits } from '../limits'
 import type { Unlock } from '../mutex'
+import { Columns } from './sqlite-columns'
 import type { Cursor, Result, Row, Session, Statement } from './dialect'
 import { openCopy, openStepping } from './sqlite-cursor'
 import { exec, type RawConnection, send } from './sqlite-driver'
 import type { SqliteFile } from './sqlite-file'
 import { collapse, type Column, convert, withExactIntegers } from './sqlite-types'
 import { TypedStatements } from './sqlite-statements'
+import { answerLost, immediate, isInTransaction } from './sqlite-transactions'
 
 const BUSY_TIMEOUT_MILLIS = 5000
 const STRIKE_EVERY_MILLIS = 5
 /** What can be copied into a table. */
 const QUERIES = new Set(['SELECT', 'VALUES'])
 const ENDS = new Set(['COMMIT', 'END', 'ROLLBACK'])
+const TEMPORARY = /^[^(]*\btemp(?:orary)?\b/i
 const SCHEMA_CHANGES = new Set(['CREATE', 'ALTER', 'DROP', 'ATTACH', 'DETACH'])
 
 export async function openSession(raw: RawConnection, file: SqliteFile): Promise<Session> {
@@ -33,6 +36,8 @@ class SqliteSession implements Session {
   readonly transactionId = null
   readonly #file: SqliteFile
   readonly #typed: TypedStatements
+  /** What it shares with the others, until it has tables that they do not see. */
+  #columns: Columns
   readonly #cursors = new Set<Cursor>()
   #broken: Error | null = null
   #isShut = false
@@ -55,10 +60,11 @@ class SqliteSession implements Session {
     this.raw = raw
     this.#typed = new TypedStatements({
       columnsOf: (statement) => this.#columnsOf(statement),
-      hasTypes: () => file.columns.hasTypes(raw),
+      hasTypes: () => this.#columns.hasTypes(raw),
       send: (statement) => this.#interruptibly(() => send(raw, statement)),
     })
     this.#file = file
+    this.#columns = file.columns
   }
 
   get broken(): Error | null {
@@ -76,7 +82,10 @@ class SqliteSession implements Session {
   async run(statement: Statement): Promise<Result> {
     const { verb, isRead } = statement.facts
     const endsAll = ENDS.has(verb) && !/\bTO\b/i.test(statement.sql)
-    if (this.#transaction === 'lost') return this.#answerLost(statement, endsAll)
+    if (this.#transaction === 'lost') {
+      if (endsAll) this.#transaction = 'none'
+      return answerLost(statement, endsAll)
+    }
     return this.#watch(async () => {
       if (!isRead && !endsAll && !/^BEGIN\s+DEFERRED/i.test(statement.sql)) await this.#startWriting()
       const result = await this.#typed.run(verb === 'BEGIN' ? immediate(statement) : statement)
@@ -92,7 +101,7 @@ class SqliteSession implements Session {
       return await work()
     } catch (error) {
       // It may have rolled the whole transaction back: https://www.sqlite.org/lang_transaction.html, section 3.
-      if (this.#transaction === 'open' && !(await this.#isOpen())) {
+      if (this.#transaction === 'open' && !(await isInTransaction(this.raw))) {
         this.#transaction = 'lost'
         this.#stopWriting()
       }
@@ -108,6 +117,7 @@ class SqliteSession implements Session {
   #forgetColumns(): void {
     if (!this.#hasChangedSchema) return
     this.#file.columns.forget()
+    if (this.#columns !== this.#file.columns) this.#columns.forget()
     if (this.#transaction !== 'open') this.#hasChangedSchema = false
   }
 
@@ -122,7 +132,7 @@ class SqliteSession implements Session {
 
   async #columnsOf(statement: Statement): Promise<readonly Column[] | null> {
     try {
-      return await this.#file.columns.of(this.raw, statement, this.#isReadOnly)
+      return await this.#columns.of(this.raw, statement, this.#isReadOnly)
     } catch (error) {
       // It may have left a read-only transaction writable.
       if (this.#isReadOnly) this.destroy()
@@ -133,6 +143,10 @@ class SqliteSession implements Session {
   /** Keeps up with what a statement has done to the session. */
   async #follow({ sql, facts: { verb } }: Statement, endsAll: boolean): Promise<void> {
     if (SCHEMA_CHANGES.has(verb)) this.#hasChangedSchema = true
+    // A temporary table hides one of the same name, but from this connection only.
+    if (verb === 'CREATE' && TEMPORARY.test(sql) && this.#columns === this.#file.columns) {
+      this.#columns = new Columns()
+    }
     const queryOnly = verb === 'PRAGMA' ? /\bquery_only\s*=\s*(\w+)/i.exec(sql)?.[1] : undefined
     if (queryOnly !== undefined) this.#isReadOnly = /^(?:on|1|true|yes)$/i.test(queryOnly)
     if (endsAll) {
@@ -140,33 +154,9 @@ class SqliteSession implements Session {
     } else if (this.#transaction === 'none' && (verb === 'BEGIN' || verb === 'SAVEPOINT')) {
       this.#transaction = 'open'
       this.#isBare = verb === 'SAVEPOINT'
-    } else if (this.#isBare && verb === 'RELEASE' && !(await this.#isOpen())) {
+    } else if (this.#isBare && verb === 'RELEASE' && !(await isInTransaction(this.raw))) {
       this.#transaction = 'none'
     }
-  }
-
-  /** There is no call that says whether a transaction is open, but BEGIN fails if one is. */
-  async #isOpen(): Promise<boolean> {
-    try {
-      await exec(this.raw, 'BEGIN DEFERRED')
-    } catch {
-      return true
-    }
-    await exec(this.raw, 'ROLLBACK')
-    return false
-  }
-
-  /** As PostgreSQL does in an aborted transaction: nothing runs, and whatever ends it is answered by ROLLBACK. */
-  #answerLost({ sql, facts: { verb } }: Statement, endsAll: boolean): Result {
-    if (!endsAll && verb !== 'ROLLBACK' && verb !== 'RELEASE') {
-      throw new QueryError(
-        'The transaction was rolled back by SQLite because of an earlier error, so nothing runs in it any more.',
-        sql,
-      )
-    }
-    if (endsAll) this.#transaction = 'none'
-    const forKnex = { response: [], context: {} }
-    return { rows: [], rowCount: 0, lastInsertId: null, command: 'ROLLBACK', forKnex }
   }
 
   /** The writer's turn lasts as long as its transaction, or else as its statement. */
@@ -194,7 +184,7 @@ class SqliteSession implements Session {
     const open = alone || this.#isReadOnly ? openStepping : openCopy
     return this.#watch(async () => {
       // It names its columns one by one, so that it must not be mistaken about them.
-      await this.#file.columns.compare(this.raw, true)
+      await this.#columns.compare(this.raw, true)
       const columns = (await this.#columnsOf(statement)) ?? []
       const sql = columns.length === 0 ? statement.sql : withExactIntegers(statement.sql, columns)
       const cursor = await this.#interruptibly(() => open(this.raw, { ...statement, sql }))
@@ -288,10 +278,4 @@ class SqliteSession implements Session {
     this.#cursors.clear()
     for (const cursor of abandoned) await cursor.close()
   }
-}
-
-/** A bare BEGIN, such as Knex's own, is there to write, or it would not be there. */
-function immediate(statement: Statement): Statement {
-  const isBare = /^\s*BEGIN(\s+TRANSACTION)?\s*;?\s*$/i.test(statement.sql)
-  return isBare ? { ...statement, sql: 'BEGIN IMMEDIATE' } : statement
 }

@@ -8,6 +8,7 @@ import {
   hasLostDigits,
   lastOfEachName,
   roundedColumns,
+  areDistinct,
   withDistinctColumns,
   withExactIntegers,
 } from './sqlite-types'
@@ -45,8 +46,11 @@ export class TypedStatements {
   async #withColumns(statement: Statement): Promise<Statement> {
     if (statement.asArrays !== true) return statement
     // The columns of a RETURNING are known by name only, so that its rows become arrays when they have been converted.
-    if (!statement.facts.isRead) return { ...statement, asArrays: false }
     const columns = await this.#source.columnsOf(statement)
+    if (!statement.facts.isRead) {
+      if (columns !== null && !areDistinct(columns)) throw indistinct(statement.sql)
+      return { ...statement, asArrays: false }
+    }
     return columns === null ? statement : { ...statement, sql: withDistinctColumns(statement.sql, columns) }
   }
 
@@ -64,4 +68,13 @@ export class TypedStatements {
       statement.sql,
     )
   }
+}
+
+/** The driver gives rows as objects, and the rows of a RETURNING cannot be asked for in another way. */
+function indistinct(sql: string): QueryError {
+  return new QueryError(
+    'The statement did not run: columns of its RETURNING have the same name, or names that are numbers, and the driver ' +
+      'does not tell their order. Name them apart with AS, or ask for a column by its name.',
+    sql,
+  )
 }

@@ -93,11 +93,15 @@ export function withExactIntegers(sql: string, columns: readonly Column[]): stri
   return `${named(sql, columns)} SELECT ${exact.join(', ')} FROM ${ROWS}`
 }
 
+/** Whether a row as an object has all of these columns, in their order. */
+export function areDistinct(columns: readonly Column[]): boolean {
+  const names = columns.map(({ name }) => name)
+  return new Set(names).size === names.length && names.every((name) => !/:\d+$|^\d+$/.test(name))
+}
+
 /** The query with columns whose names are in order and occur once, so that a row as an object loses none of them. */
 export function withDistinctColumns(sql: string, columns: readonly Column[]): string {
-  const names = columns.map(({ name }) => name)
-  const isPlain = new Set(names).size === names.length && names.every((name) => !/:\d+$|^\d+$/.test(name))
-  return isPlain ? sql : `${named(sql, columns)} SELECT * FROM ${ROWS}`
+  return areDistinct(columns) ? sql : `${named(sql, columns)} SELECT * FROM ${ROWS}`
 }
 
 /** The name has a space, so that it is no table's. */

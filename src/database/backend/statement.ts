@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import { BindError, ConfigurationError } from '../errors'
 import { JsonValue, SqlQuery } from '../sql'
-import { bulkInsertOf } from './bulk-insert'
+import { bulkInsertOf, rowsPerInsert } from './bulk-insert'
 import type { Dialect, Statement } from './dialect'
 import { messageOf } from './driver-error'
 import { parseSql, type ParsedSql } from './sql-text'
@@ -30,11 +30,6 @@ export type Take = Pick<Statement, 'take' | 'asArrays'>
 export class KnexProgram {
   constructor(readonly builder: Knex.SchemaBuilder) {}
 }
-
-/** Rows in one INSERT: more gain nothing. */
-const LARGEST_BULK = 500
-/** SQLite takes 32 766 values in one statement, PostgreSQL 65 535. */
-const MOST_BINDINGS = 30_000
 
 /** Texts that are parsed once. Bounded, since a program may make texts without end. */
 const CACHE_SIZE = 1000
@@ -89,9 +84,10 @@ export class Compiler {
         })
         return places.join(', ')
       })
-      return { sql: head + tuples.join('), (') + tail, bindings, facts: parsed, take: 'count' }
+      const sql = head + tuples.join('), (') + tail
+      return { sql, shownSql: text, bindings, facts: parsed, take: 'count' }
     }
-    return { size: Math.max(1, Math.min(LARGEST_BULK, Math.floor(MOST_BINDINGS / names.length))), of }
+    return { size: rowsPerInsert(names.length), of }
   }
 
   /** A statement of our own, such as COMMIT. */
@@ -99,9 +95,19 @@ export class Compiler {
     return { sql, bindings: [], facts: this.parse(sql), ...take }
   }
 
-  /** A binding of a Knex builder as the driver takes it. */
-  fromBuilder(value: unknown): unknown {
-    return this.#dialect.toDriverFromBuilder(value instanceof JsonValue ? value.text : value)
+  /**
+   * The bindings of a Knex builder as the driver takes them.
+   *
+   * @throws BindError when one cannot be bound
+   */
+  fromBuilder(bindings: readonly unknown[], sql: string): readonly unknown[] {
+    return bindings.map((value, index) => {
+      try {
+        return this.#dialect.toDriverFromBuilder(value instanceof JsonValue ? value.text : value)
+      } catch (cause) {
+        throw new BindError(`Value ${index + 1} of the builder ${messageOf(cause)}`, sql)
+      }
+    })
   }
 
   parse(sql: string): ParsedSql {
@@ -187,7 +193,7 @@ export class Compiler {
     const options = compiled.options
     return {
       sql: native.sql,
-      bindings: native.bindings.map((value) => this.fromBuilder(value)),
+      bindings: this.fromBuilder(native.bindings, native.sql),
       facts: this.parse(native.sql),
       ...take,
       ...(options === undefined ? {} : { driverOptions: options }),

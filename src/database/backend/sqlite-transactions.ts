@@ -1,0 +1,36 @@
+/** What is different in SQLite's transactions: whether one is open it does not tell, and it ends them by itself. */
+import { QueryError } from '../errors'
+import type { Result, Statement } from './dialect'
+import { exec, type RawConnection } from './sqlite-driver'
+
+/** There is no call that says whether a transaction is open, but BEGIN fails if one is. */
+export async function isInTransaction(raw: RawConnection): Promise<boolean> {
+  try {
+    await exec(raw, 'BEGIN DEFERRED')
+  } catch {
+    return true
+  }
+  await exec(raw, 'ROLLBACK')
+  return false
+}
+
+/**
+ * In a transaction that SQLite has rolled back by itself, as PostgreSQL does in an aborted one: nothing runs, and
+ * whatever ends it is answered by ROLLBACK.
+ */
+export function answerLost({ sql, facts: { verb } }: Statement, endsAll: boolean): Result {
+  if (!endsAll && verb !== 'ROLLBACK' && verb !== 'RELEASE') {
+    throw new QueryError(
+      'The transaction was rolled back by SQLite because of an earlier error, so nothing runs in it any more.',
+      sql,
+    )
+  }
+  const forKnex = { response: [], context: {} }
+  return { rows: [], rowCount: 0, lastInsertId: null, command: 'ROLLBACK', forKnex }
+}
+
+/** A bare BEGIN, such as Knex's own, is there to write, or it would not be there. */
+export function immediate(statement: Statement): Statement {
+  const isBare = /^\s*BEGIN(\s+TRANSACTION)?\s*;?\s*$/i.test(statement.sql)
+  return isBare ? { ...statement, sql: 'BEGIN IMMEDIATE' } : statement
+}

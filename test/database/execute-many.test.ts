@@ -1,0 +1,102 @@
+/** Many sets of values for one statement: how they are divided, and what becomes of odd ones. */
+import { BindError, ConfigurationError, Database, UniqueViolationError } from '../../src/database'
+import { eachDatabase } from '../support/each-database'
+import { failure, numbers } from './support'
+
+eachDatabase('executeMany', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open()
+    await database.execute("create table d (id integer, kind text default 'none', note text)")
+  })
+  afterEach(async () => {
+    await context.admin('drop table d')
+  })
+
+  const kinds = (): Promise<unknown[]> =>
+    database.fetchAll('select id, kind, note from d order by coalesce(id, 0), kind, note')
+
+  it('on a table gives a column its default where a set leaves it out', async () => {
+    const sets = [{ id: 1 }, { id: 2, kind: 'a' }, { id: 3, kind: undefined }, { kind: 'b', id: 4 }, {}, {}]
+    expect(await database.executeMany(database.table('d'), sets)).toEqual({ rowCount: 6 })
+    expect(await kinds()).toEqual([
+      { id: null, kind: 'none', note: null },
+      { id: null, kind: 'none', note: null },
+      { id: 1, kind: 'none', note: null },
+      { id: 2, kind: 'a', note: null },
+      { id: 3, kind: 'none', note: null },
+      { id: 4, kind: 'b', note: null },
+    ])
+  })
+
+  it('on a table takes more values than the database takes in one statement', async () => {
+    const columns = Array.from({ length: 700 }, (_, index) => `c${index}`)
+    await database.execute(`create table wide (${columns.map((name) => `${name} integer`).join(', ')})`)
+    const row = Object.fromEntries(columns.map((name, index) => [name, index]))
+    expect(
+      await database.executeMany(
+        database.table('wide'),
+        Array.from({ length: 120 }, () => row),
+      ),
+    ).toEqual({
+      rowCount: 120,
+    })
+    expect(await database.fetchVal('select sum(c699) from wide')).toEqual(
+      context.dialect === 'sqlite' ? 120 * 699 : String(120 * 699),
+    )
+  })
+
+  it('on a table refuses what is no set of values', async () => {
+    for (const odd of [null, 5, 'x', [1]]) {
+      await expect(database.executeMany(database.table('d'), [{ id: 1 }, odd as never])).rejects.toThrow(
+        ConfigurationError,
+      )
+    }
+    expect(await kinds()).toEqual([])
+  })
+
+  it('on a table says which value cannot be bound', async () => {
+    if (context.dialect === 'postgresql') return // PostgreSQL knows NaN.
+    const error = await failure(database.executeMany(database.table('d'), [{ id: 1 }, { id: Number.NaN }]))
+    expect(error).toBeInstanceOf(BindError)
+    expect(error.message).toMatch(/^Value 2 of the builder .*NaN/)
+    expect(await kinds()).toEqual([])
+  })
+
+  it('shows the statement as it was written, not with hundreds of rows, in errors and events', async () => {
+    await context.admin('create table u (id integer primary key, note text)')
+    const shown: string[] = []
+    database.on('query', ({ sql }) => shown.push(sql))
+    const sets = Array.from({ length: 300 }, (_, id) => ({ id: id % 299, note: 'x' }))
+    const text = 'insert into u (id, note) values (:id, :note)'
+    const error = await failure(database.executeMany(text, sets))
+    expect(error).toBeInstanceOf(UniqueViolationError)
+    expect(error).toMatchObject({ sql: text })
+    expect(await failure(database.executeMany(database.table('u'), sets))).toBeInstanceOf(
+      UniqueViolationError,
+    )
+    expect(Math.max(...shown.map((sql) => sql.length))).toBeLessThan(100)
+  })
+
+  it('reads its values from a stream of the same database', async () => {
+    const rows = database.iterate<{ n: number }>(numbers(context.dialect, 1000))
+    const sets = (async function* () {
+      for await (const { n } of rows) yield { id: n }
+    })()
+    expect(await database.executeMany('insert into d (id) values (:id)', sets)).toEqual({ rowCount: 1000 })
+  })
+})
+
+describe('executeMany in memory', () => {
+  it('reads its values from a stream of the same database, over the one connection', async () => {
+    await using database = new Database('sqlite://', { pool: { acquireTimeoutMillis: 2000 } })
+    await database.connect()
+    await database.execute('create table t (id integer)')
+    const rows = database.iterate<{ id: number }>(
+      numbers('sqlite', 1000).replace('select n from', 'select n as id from'),
+    )
+    expect(await database.executeMany('insert into t (id) values (:id)', rows)).toEqual({ rowCount: 1000 })
+    expect(await database.fetchVal('select count(*) from t')).toBe(1000)
+  })
+})

@@ -1,0 +1,159 @@
+/** Statements and calls at the edges: COPY, temporary tables, columns of one name, listeners, joined connections. */
+import {
+  BindError,
+  type Connection,
+  ConfigurationError,
+  type Database,
+  DatabaseURL,
+  QueryError,
+  TransactionClosedError,
+} from '../../src/database'
+import { eachDatabase } from '../support/each-database'
+import { waitFor } from '../support/wait-for'
+import { failure, idsOf, undone } from './support'
+
+eachDatabase('a statement at the edge', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open()
+    await database.execute('create table t (id integer primary key, name text)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+
+  if (context.dialect === 'postgresql') {
+    it('is refused when it is a COPY that needs a stream', async () => {
+      for (const copy of ['copy t from stdin', 'COPY t (id)\nTO  STDOUT', 'copy (select 1) to stdout']) {
+        const error = await failure(database.execute(copy))
+        expect(error).toBeInstanceOf(QueryError)
+        expect(error.message).toMatch(/needs a stream.*executeMany/)
+      }
+      expect(await database.fetchVal('select 1')).toBe(1)
+    })
+  }
+
+  const twins = "insert into t values (1, 'x') returning id as a, name as a"
+
+  if (context.dialect === 'postgresql') {
+    it('that returns two columns of one name gives each by its index', async () => {
+      expect(await database.fetchVal(twins, {}, { column: 1 })).toBe('x')
+    })
+  } else {
+    it('that returns two columns of one name says that it cannot tell them apart', async () => {
+      const error = await failure(database.fetchVal(twins, {}, { column: 1 }))
+      expect(error).toBeInstanceOf(QueryError)
+      expect(error.message).toMatch(/did not run.*Name them apart with AS/)
+      expect(await idsOf(database)).toEqual([])
+      const numbered = `insert into t values (2, 'x') returning name as "1", id as "0"`
+      expect(await failure(database.fetchVal(numbered))).toBeInstanceOf(QueryError)
+      const computed = `insert into t values (3, 'x') returning coalesce(name, 1, 2, 3) as b, id as c`
+      expect(await database.fetchVal(computed, {}, { column: 1 })).toBe(3)
+    })
+  }
+
+  it('on a temporary table is read as that was declared, on its own connection only', async () => {
+    await context.admin('create table flags (on_off boolean)')
+    await context.admin('insert into flags values (true)')
+    const read = 'select on_off from flags'
+    expect(await database.fetchVal(read)).toBe(true)
+    await database.connection(async (connection) => {
+      await connection.execute('create temporary table flags (on_off integer)')
+      await connection.execute('insert into flags values (1)')
+      expect(await connection.fetchVal(read)).toBe(1)
+      expect(await database.detached(() => database.fetchVal(read))).toBe(true)
+      await connection.execute(
+        'drop table temp.flags'.replace('temp.', context.dialect === 'sqlite' ? 'temp.' : ''),
+      )
+      expect(await connection.fetchVal(read)).toBe(true)
+    })
+  })
+
+  it('of a listener is none of the transaction whose statement it was told of', async () => {
+    const seen: unknown[] = []
+    database.on('query', ({ sql }) => {
+      if (!sql.startsWith('insert')) return
+      void database.fetchVal('select count(*) from t').then((count) => seen.push(Number(count)))
+    })
+    await database.transaction(async (tx) => {
+      await tx.execute("insert into t values (1, 'x')")
+      await waitFor(() => seen.length > 0, { what: 'the listener’s query' })
+    })
+    expect(seen).toEqual([0])
+  })
+
+  it('whose value a Knex builder cannot bind says so', async () => {
+    if (context.dialect === 'postgresql') return // pg binds anything as text.
+    for (const value of [Number.NaN, Symbol('x')]) {
+      const error = await failure(database.fetchAll(database.table('t').where('id', value as never)))
+      expect(error).toBeInstanceOf(BindError)
+      const awaited = await failure(Promise.resolve(database.table('t').where('id', value as never)))
+      expect(awaited).toBeInstanceOf(BindError)
+    }
+  })
+
+  it('of a method keeps its object in transactional()', async () => {
+    class Names {
+      readonly name = 'kept'
+      readonly add = database.transactional(async function (this: Names, id: number) {
+        await database.execute('insert into t values (:id, :name)', { id, name: this.name })
+      })
+    }
+    await new Names().add(7)
+    expect(await database.fetchVal('select name from t where id = 7')).toBe('kept')
+  })
+
+  it('on a connection inside a transaction runs in that, until the connection’s block has ended', async () => {
+    let kept: Connection | undefined
+    await undone(
+      database.transaction(async (tx) => {
+        await database.connection(async (connection) => {
+          kept = connection
+          expect(connection.raw).toBe(await database.connection(async ({ raw }) => raw))
+          await connection.execute("insert into t values (1, 'x')")
+          const inner = await connection.begin()
+          await inner.execute("insert into t values (2, 'x')")
+          await inner.rollback()
+          await connection
+            .transaction(() => connection.execute("insert into t values (3, 'x')").then(() => undefined))
+            .catch(() => undefined)
+        })
+        await expect(kept?.fetchVal('select 1')).rejects.toThrow(TransactionClosedError)
+        await expect(kept?.begin()).rejects.toThrow(TransactionClosedError)
+        await expect(kept?.transaction(() => Promise.resolve())).rejects.toThrow(TransactionClosedError)
+        expect(await tx.fetchVal('select count(*) from t where id = 1')).toEqual(
+          context.dialect === 'sqlite' ? 1 : '1',
+        )
+        throw new Error('out')
+      }),
+    )
+    expect(await idsOf(database)).toEqual([])
+  })
+})
+
+describe('DatabaseURL.replace()', () => {
+  const url = new DatabaseURL('postgresql://app@db:5432/shop?sslmode=require')
+
+  it('names the part that cannot be', () => {
+    const wrong: [object, RegExp][] = [
+      [{ hostname: 'db:5433' }, /'db:5433' is neither a host name nor an IPv6 address/],
+      [{ hostname: 5 }, /hostname of a database URL is of type string or null, got number/],
+      [{ options: null }, /options of a database URL is of type object, got null/],
+      [{ database: null }, /database of a database URL is of type string/],
+      [{ port: '5433' }, /port of a database URL is of type number or null, got string/],
+      [{ hots: 'db' }, /has no part 'hots'/],
+    ]
+    for (const [changes, message] of wrong) {
+      expect(() => url.replace(changes)).toThrow(ConfigurationError)
+      expect(() => url.replace(changes)).toThrow(message)
+    }
+  })
+
+  it('leaves a part that is undefined as it is', () => {
+    expect(url.replace({ hostname: undefined as never, port: 5433 }).href).toBe(
+      'postgresql://app@db:5433/shop?sslmode=require',
+    )
+    expect(url.replace({ hostname: '::1' }).hostname).toBe('::1')
+  })
+})
