@@ -1,10 +1,14 @@
 /** Connections borrowed from the pool for one piece of work, and given back whatever becomes of it. */
 import type { Backend } from './backend/backend'
+import type { Access } from './backend/dialect'
+import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { HeldConnection, type JoinedConnection } from './connection'
+import { ConnectionError } from './errors'
 import { followedBy, type Hook, runHooks } from './hooks'
 import type { Limits } from './limits'
 import { type Connection, limitsOf, type Transaction, type TransactionOptions } from './queryable'
+import type { Work } from './reading'
 
 export interface BorrowedFrom {
   readonly backend: Backend
@@ -20,7 +24,7 @@ export async function withBorrowed<T>(
   writes: boolean,
   work: (connection: HeldConnection) => Promise<T>,
 ): Promise<T> {
-  const connection = new HeldConnection(backend, key, pool, await pool.lend(limits, writes))
+  const connection = new HeldConnection(backend, key, pool, await pool.lend(limits, { writes }))
   let result: T
   try {
     result = await work(connection)
@@ -44,6 +48,35 @@ export async function withJoined<T>(
   }
 }
 
+/**
+ * Runs one statement on a connection lent for it. A read that meets a dead connection is run again, once: what was lost
+ * before, nobody had noticed.
+ */
+export async function withLent<T>(pool: Pool, limits: Limits, access: Access, work: Work<T>): Promise<T> {
+  const lease = await pool.lend(limits, { writes: !access.isRead })
+  try {
+    return await lease.section(isNever, limits, () => work(lease, limits))
+  } catch (error) {
+    if (!isDead(error, lease) || !access.isRepeatable) throw error
+  } finally {
+    await pool.release(lease)
+  }
+  const fresh = await pool.lend(limits, { writes: false })
+  try {
+    return await fresh.section(isNever, limits, () => work(fresh, limits))
+  } finally {
+    await pool.release(fresh)
+  }
+}
+
+function isNever(): boolean {
+  return false
+}
+
+function isDead(error: unknown, lease: Lease): boolean {
+  return error instanceof ConnectionError && lease.session.broken !== null
+}
+
 /** Runs work in a transaction, and its hooks when the connection has been given back. */
 export function transactionBorrowed<T>(
   from: BorrowedFrom,
@@ -54,31 +87,54 @@ export function transactionBorrowed<T>(
   const hooks: Hook[] = []
   const around = (): null => null
   return followedBy(from.key, around, hooks, () =>
-    withBorrowed(from, limits, options.readOnly !== true, (connection) =>
-      connection.transactionBefore(hooks, work, options, limits),
+    beginningAgain((progress) =>
+      withBorrowed(from, limits, options.readOnly !== true, (connection) => {
+        progress.lease = connection.lease
+        const started = (tx: Transaction): Promise<T> => {
+          progress.hasBegun = true
+          return work(tx)
+        }
+        return connection.transactionBefore(hooks, started, options, limits)
+      }),
     ),
   )
 }
 
 /** Begins a transaction that gives its connection back when it has been ended. */
-export async function beginBorrowed(
+export function beginBorrowed(
   { backend, key, pool }: BorrowedFrom,
   options: TransactionOptions,
 ): Promise<Transaction> {
   const limits = limitsOf(options)
-  const connection = new HeldConnection(
-    backend,
-    key,
-    pool,
-    await pool.lend(limits, options.readOnly !== true),
-  )
-  try {
-    return await connection.beginThen(options, limits, async (hooks) => {
+  return beginningAgain(async (progress) => {
+    const lease = await pool.lend(limits, { writes: options.readOnly !== true })
+    progress.lease = lease
+    const connection = new HeldConnection(backend, key, pool, lease)
+    try {
+      return await connection.beginThen(options, limits, async (hooks) => {
+        await connection.release()
+        await runHooks(key, null, hooks)
+      })
+    } catch (error) {
       await connection.release()
-      await runHooks(key, null, hooks)
-    })
+      throw error
+    }
+  })
+}
+
+interface Progress {
+  lease?: Lease
+  hasBegun?: boolean
+}
+
+/** Begins once more, on another connection, when the first one was dead already. */
+async function beginningAgain<T>(attempt: (progress: Progress) => Promise<T>): Promise<T> {
+  const progress: Progress = {}
+  try {
+    return await attempt(progress)
   } catch (error) {
-    await connection.release()
-    throw error
+    const { lease, hasBegun = false } = progress
+    if (hasBegun || lease === undefined || !isDead(error, lease)) throw error
   }
+  return attempt({})
 }

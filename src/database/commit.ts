@@ -2,7 +2,15 @@
 import type { Backend } from './backend/backend'
 import type { Result } from './backend/dialect'
 import type { Lease } from './backend/lease'
+import type { Limits } from './limits'
 import { CommitUnknownError, ConnectionError, TransactionError } from './errors'
+
+export interface Circumstances {
+  readonly depth: number
+  readonly isReadOnly: boolean
+  /** A COMMIT is not cancelled, but past its deadline nobody waits for the answer of a server that is silent. */
+  readonly limits: Limits
+}
 
 /**
  * Commits, or releases a savepoint.
@@ -15,19 +23,20 @@ export async function sendCommit(
   backend: Backend,
   lease: Lease,
   sql: string,
-  { depth, isReadOnly }: { readonly depth: number; readonly isReadOnly: boolean },
+  { depth, isReadOnly, limits }: Circumstances,
 ): Promise<void> {
+  lease.refuseIfOver()
   const { broken, transactionId } = lease.session
   // Lost earlier: what was never sent cannot have happened.
   if (broken !== null) throw rolledBack(broken)
   let result: Result
   try {
-    result = await lease.runThrough(backend.compiler.plain(sql))
+    result = await lease.runThrough(backend.compiler.plain(sql), limits)
   } catch (cause) {
     // Without its connection a savepoint is surely gone, and one that only reads has nothing to be in doubt about; of a
     // COMMIT the answer may have been lost on its way.
     if (!(cause instanceof ConnectionError) || depth > 1 || isReadOnly) throw cause
-    const outcome = transactionId === null ? 'unknown' : await backend.outcomeOf(transactionId)
+    const outcome = transactionId === null ? 'unknown' : await backend.outcomeOf(transactionId, limits)
     if (outcome === 'committed') return
     if (outcome === 'rolled back') throw rolledBack(cause)
     throw new CommitUnknownError(

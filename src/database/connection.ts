@@ -1,5 +1,6 @@
 /** One connection, held: whoever has it runs every statement on it, one after the other. */
 import type { Backend } from './backend/backend'
+import type { Access } from './backend/dialect'
 import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { TransactionClosedError, TransactionError } from './errors'
@@ -23,7 +24,7 @@ export class HeldConnection extends Held implements Connection {
   }
 
   get raw(): unknown {
-    return this.lease.session.raw
+    return this.lease.expose()
   }
 
   protected get isAccepting(): boolean {
@@ -77,6 +78,7 @@ export class JoinedConnection extends Verbs implements Connection {
   readonly #held: Held
   readonly #statements: Pick<Held, 'use' | 'reading'>
   #isReleased = false
+  readonly #begun: Transaction[] = []
 
   /** `statements` says how they run, where that is not just in `held`. */
   constructor(held: Held, statements: Pick<Held, 'use' | 'reading'> = held) {
@@ -87,12 +89,12 @@ export class JoinedConnection extends Verbs implements Connection {
   }
 
   get raw(): unknown {
-    return this.#held.lease.session.raw
+    return this.#held.lease.expose()
   }
 
-  protected async use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T> {
+  protected async use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
     this.#refuseIfReleased()
-    return this.#statements.use(limits, isRead, work)
+    return this.#statements.use(limits, access, work)
   }
 
   protected reading(limits: Limits): Reading {
@@ -110,13 +112,16 @@ export class JoinedConnection extends Verbs implements Connection {
 
   override async begin(options?: TransactionOptions): Promise<Transaction> {
     this.#refuseIfReleased()
-    return this.#held.begin(options)
+    const begun = await this.#held.begin(options)
+    this.#begun.push(begun)
+    return begun
   }
 
-  /** The connection itself is not ours to give back, but nothing runs by this handle any more. */
-  release(): Promise<void> {
+  /** The connection itself is not ours to give back, but nothing runs by this handle any more, and nothing stays open. */
+  async release(): Promise<void> {
     this.#isReleased = true
-    return Promise.resolve()
+    // The innermost one first, as they end.
+    for (const begun of this.#begun.splice(0).toReversed()) if (begun.state === 'open') await begun.rollback()
   }
 
   #refuseIfReleased(): void {

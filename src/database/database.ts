@@ -2,9 +2,17 @@
 import { inspect } from 'node:util'
 import type { Knex } from 'knex'
 import { type Backend, createBackend } from './backend/backend'
+import { type Access, STREAM } from './backend/dialect'
 import type { Lease } from './backend/lease'
 import { noStats, type PoolStats } from './backend/pool-stats'
-import { beginBorrowed, type BorrowedFrom, transactionBorrowed, withBorrowed, withJoined } from './borrowed'
+import {
+  beginBorrowed,
+  type BorrowedFrom,
+  transactionBorrowed,
+  withBorrowed,
+  withJoined,
+  withLent,
+} from './borrowed'
 import { HeldConnection, JoinedConnection } from './connection'
 import { type Holder, TransactionError } from './errors'
 import { type DatabaseEvents, Events } from './events'
@@ -18,6 +26,7 @@ import {
   checkedTransaction,
   checkedWork,
   type Connection,
+  QUERY_OPTIONS,
   type QueryOptions,
   type Transaction,
   type TransactionOptions,
@@ -66,7 +75,7 @@ export class Database extends Verbs implements AsyncDisposable {
     const { afterConnect, forceRollback = false, ...backendOptions } = options
     if (afterConnect !== undefined) checkedWork('afterConnect', afterConnect)
     this.backend = createBackend(this.url, backendOptions, this.#events, {
-      use: (isRead, work) => this.use(Limits.of(undefined, ''), isRead, work),
+      use: (access, work) => this.use(Limits.of(undefined, ''), access, work),
       acquire: () => this.#lendToKnex(),
       release: (lease) => this.#life.pool.release(lease),
       iterate: (builder) => this.iterate(builder),
@@ -137,7 +146,7 @@ export class Database extends Verbs implements AsyncDisposable {
   async acquire(): Promise<Connection> {
     if (this.#forced !== null) return new JoinedConnection(this.#forced.level, this.#forced)
     const pool = this.#life.pool
-    const lease = await pool.lend(Limits.of(undefined, ''), false)
+    const lease = await pool.lend(Limits.of(undefined, ''), { writes: false })
     return new HeldConnection(this.backend, this, pool, lease)
   }
 
@@ -208,7 +217,8 @@ export class Database extends Verbs implements AsyncDisposable {
    * @throws ConnectionError | QueryTimeoutError | NotConnectedError
    */
   async ping(options?: QueryOptions): Promise<void> {
-    await this.#life.pool.ping(Limits.of({ timeoutMillis: DEFAULT_PING_MILLIS, ...options }, 'ping'))
+    const { signal, timeoutMillis = DEFAULT_PING_MILLIS } = checked(options, QUERY_OPTIONS) ?? {}
+    await this.#life.pool.ping(Limits.of({ signal, timeoutMillis }, 'ping'))
   }
 
   /** The pool's figures at this moment. */
@@ -240,16 +250,10 @@ export class Database extends Verbs implements AsyncDisposable {
     return `Database(${this.url.toString()})`
   }
 
-  protected override async use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T> {
+  protected override async use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
     const bound = this.#bound()
-    if (bound !== null) return this.#statementsOf(bound).use(limits, isRead, work)
-    const pool = this.#life.pool
-    const lease = await pool.lend(limits, !isRead)
-    try {
-      return await work(lease, limits)
-    } finally {
-      await pool.release(lease)
-    }
+    if (bound !== null) return this.#statementsOf(bound).use(limits, access, work)
+    return withLent(this.#life.pool, limits, access, work)
   }
 
   protected override reading(limits: Limits): Reading {
@@ -258,7 +262,7 @@ export class Database extends Verbs implements AsyncDisposable {
     const pool = this.#life.pool
     if (!this.backend.dialect.isSingle) return onItsOwn(pool, limits)
     // Not always on the pool: whoever reads it in a transaction that has begun meanwhile holds the one connection.
-    return pieceByPiece((work) => this.use(limits, true, work))
+    return pieceByPiece(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
   get #lender(): BorrowedFrom {
@@ -287,6 +291,6 @@ export class Database extends Verbs implements AsyncDisposable {
         'knex.transaction() cannot be used inside database.transaction(). Nest database.transaction() instead: it is a savepoint.',
       )
     }
-    return this.#life.pool.lend(Limits.of(undefined, 'BEGIN'), true)
+    return this.#life.pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true })
   }
 }

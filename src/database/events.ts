@@ -1,6 +1,6 @@
 /** What a Database tells those who listen: names and payloads. */
 import { EventEmitter } from 'node:events'
-import type { DatabaseError } from './errors'
+import type { DatabaseError, Holder } from './errors'
 import { outsideOfScopes } from './scope'
 
 export interface QueryEvent {
@@ -25,11 +25,57 @@ export interface CleanupEvent {
   readonly label: string | null
 }
 
+export interface AcquireEvent {
+  /** How long it was waited for. */
+  readonly waitMillis: number
+  readonly label: string | null
+}
+
+export interface ReleaseEvent {
+  /** How long it was out. */
+  readonly heldMillis: number
+  readonly label: string | null
+}
+
+export interface CreateEvent {
+  /** How long it took to open, log in and run afterConnect. */
+  readonly durationMillis: number
+}
+
+export interface RetireEvent {
+  /** `lost`: it broke; `old`, `idle`: past its time; `extra`: over pool.size; `changed`: its settings could not be put back. */
+  readonly reason: 'lost' | 'old' | 'idle' | 'extra' | 'changed' | 'closed'
+}
+
+export interface TimeoutEvent {
+  /** What the caller got: the pool was full, or the database out of reach. */
+  readonly error: DatabaseError
+  readonly label: string | null
+}
+
+/** A connection that is out for longer than `leakThresholdMillis`. */
+export interface LeakEvent extends Holder {
+  /** Once `held`; later `returned` if it does come back, or `reclaimed` past `leakTimeoutMillis`. */
+  readonly state: 'held' | 'returned' | 'reclaimed'
+}
+
 export interface DatabaseEvents {
   connect: []
   disconnect: []
   /** The database could not be reached; it is tried again. */
   connectRetry: [ConnectRetryEvent]
+  /** A connection was lent, */
+  acquire: [AcquireEvent]
+  /** … and came back. */
+  release: [ReleaseEvent]
+  /** A connection was opened, */
+  create: [CreateEvent]
+  /** … and closed for good. */
+  retire: [RetireEvent]
+  /** Somebody waited for a connection in vain. */
+  timeout: [TimeoutEvent]
+  /** A connection does not come back. */
+  leak: [LeakEvent]
   /** After every statement, BEGIN and COMMIT included. */
   query: [QueryEvent]
   /** A connection came back with something left open, which was cleaned up. */

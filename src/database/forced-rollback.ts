@@ -1,5 +1,6 @@
 /** One transaction that everything runs in and that is rolled back at the end: for tests. */
 import type { Backend } from './backend/backend'
+import { type Access, STREAM } from './backend/dialect'
 import type { Pool } from './backend/pool'
 import { HeldConnection } from './connection'
 import { TransactionError } from './errors'
@@ -18,7 +19,7 @@ export class ForcedRollback {
   }
 
   static async begin(backend: Backend, key: object, pool: Pool): Promise<ForcedRollback> {
-    const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), true)
+    const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, isOurs: true })
     const connection = new HeldConnection(backend, key, pool, lease)
     try {
       return new ForcedRollback(connection, await OpenTransaction.openForced(connection))
@@ -37,13 +38,13 @@ export class ForcedRollback {
    * Runs one statement. On a database where a failed one spoils its whole transaction it gets a savepoint of its
    * own, so that the test can go on as the program would.
    */
-  async use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T> {
+  async use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
     const { backend } = this.#transaction
-    if (!backend.dialect.errorAbortsTransaction) return this.#transaction.use(limits, isRead, work)
+    if (!backend.dialect.errorAbortsTransaction) return this.#transaction.use(limits, access, work)
     const savepoint = await OpenTransaction.open(this.#transaction, unlimited(limits))
     let result: T
     try {
-      result = await savepoint.use(limits, isRead, work)
+      result = await savepoint.use(limits, access, work)
     } catch (error) {
       await savepoint.fail(error)
       throw error
@@ -53,7 +54,7 @@ export class ForcedRollback {
   }
 
   reading(limits: Limits): Reading {
-    return pieceByPiece((work) => this.use(limits, true, work))
+    return pieceByPiece(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
   async end(): Promise<void> {

@@ -1,5 +1,6 @@
 /** What a held connection and a transaction on it have in common: statements take turns, and transactions open on it. */
 import type { Backend } from './backend/backend'
+import { type Access, STREAM } from './backend/dialect'
 import type { Lease } from './backend/lease'
 import { ConfigurationError, TransactionClosedError, TransactionError } from './errors'
 import { Limits } from './limits'
@@ -9,6 +10,7 @@ import { checkedTransaction, limitsOf, type Transaction, type TransactionOptions
 import { pieceByPiece, type Reading, type Work } from './reading'
 import { withRetries } from './retries'
 import { boundTo, runBound } from './scope'
+import { here, siteOf } from './site'
 import { Verbs } from './verbs'
 
 /** Where in the tree a level grows. */
@@ -55,6 +57,8 @@ export abstract class Held extends Verbs {
   protected child: Held | null = null
   readonly isHandle: boolean
   readonly #site: Error | null
+  /** Transactions on it that are ended by hand, or will be. */
+  #handles = 0
 
   protected constructor(place: Place, isHandle: boolean, site: Error | null) {
     super()
@@ -139,7 +143,7 @@ export abstract class Held extends Verbs {
 
   /** The caller's place in the program. Only a savepoint can be in somebody's way, so only its place is worth the time. */
   protected siteOfChild(): Error | null {
-    return this.parent === null ? null : new Error('opened here')
+    return this.parent === null ? null : here()
   }
 
   /** The innermost level around here that has not ended, for what follows the end of one. */
@@ -147,14 +151,20 @@ export abstract class Held extends Verbs {
     return this.isOver ? (this.parent?.nearestOpen() ?? null) : this
   }
 
+  /** A transaction is asked for that is ended by hand, so that waiting for it may be waiting for oneself. */
+  expectHandle(): () => void {
+    this.#handles += 1
+    return () => {
+      this.#handles -= 1
+    }
+  }
+
   /** Waits for this level's turn and takes it. For statements, and for children that keep it as long as they last. */
   async takeTurn(limits: Limits): Promise<Unlock> {
     this.#refuseIfEnded(!this.isAccepting)
     this.refuseToWaitForSelf()
-    const child = this.child
     const patience = this.backend.settings.pool.acquireTimeoutMillis
-    const bounded =
-      child?.isHandle === true ? limits.within(patience, () => this.#tooLong(child, patience)) : limits
+    const bounded = this.#handles > 0 ? limits.within(patience, () => this.#tooLong(patience)) : limits
     const unlock = await this.turns.lock(bounded)
     if (this.isOver) {
       unlock()
@@ -163,7 +173,7 @@ export abstract class Held extends Verbs {
     return unlock
   }
 
-  async use<T>(limits: Limits, _isRead: boolean, work: Work<T>): Promise<T> {
+  async use<T>(limits: Limits, _access: Access, work: Work<T>): Promise<T> {
     const bounded = this.bounded(limits)
     const unlock = await this.takeTurn(bounded)
     try {
@@ -185,7 +195,7 @@ export abstract class Held extends Verbs {
   }
 
   reading(limits: Limits): Reading {
-    return pieceByPiece((work) => this.use(limits, true, work))
+    return pieceByPiece(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
   /** Makes `child` the one that this level waits for. Returns how to let go of it. */
@@ -213,6 +223,11 @@ export abstract class Held extends Verbs {
     this.#refuseIfEnded(this.isOver)
   }
 
+  /** @throws TransactionClosedError when its end has begun, which would wait for ever for a handle opened now */
+  refuseIfEnding(): void {
+    this.#refuseIfEnded(!this.isAccepting)
+  }
+
   /** True when this level has ended, or one around it has. */
   get isOver(): boolean {
     return this.isGone || this.parent?.isOver === true
@@ -236,16 +251,15 @@ export abstract class Held extends Verbs {
     )
   }
 
-  #tooLong(child: Held, millis: number): TransactionError {
+  #tooLong(millis: number): TransactionError {
+    const { child } = this
     return new TransactionError(
-      `The ${this.title} waited ${millis} ms for the ${child.title} in it to end. ` +
-        `Commit it or roll it back first.\nIt was ${child.#place()}`,
+      `The ${this.title} waited ${millis} ms for the ${child?.title ?? 'transaction'} in it to end. ` +
+        `Commit it or roll it back first.${child === null ? '' : `\nIt was ${child.#place()}`}`,
     )
   }
 
   #place(): string {
-    const frames = this.#site?.stack?.split('\n').slice(1) ?? []
-    const own = frames.filter((frame) => !frame.includes(__dirname) && !frame.includes('node:'))
-    return `opened ${(own[0] ?? frames.at(-1) ?? 'at a place that was not recorded').trim()}`
+    return `opened ${siteOf(this.#site) ?? 'at a place that was not recorded'}`
   }
 }

@@ -15,7 +15,18 @@ export type { IsolationLevel, Row } from './backend/dialect'
 export type { PoolStats } from './backend/pool-stats'
 export { json, sql, type JsonValue, type SqlQuery } from './sql'
 export { runInScope, type Scope } from './scope'
-export type { CleanupEvent, ConnectRetryEvent, DatabaseEvents, QueryEvent } from './events'
+export type {
+  AcquireEvent,
+  CleanupEvent,
+  ConnectRetryEvent,
+  CreateEvent,
+  DatabaseEvents,
+  LeakEvent,
+  QueryEvent,
+  ReleaseEvent,
+  RetireEvent,
+  TimeoutEvent,
+} from './events'
 export { knexConfig } from './backend/backend'
 export {
   BindError,

@@ -62,7 +62,8 @@ export class Lifecycle {
     const pool = this.#backend.createPool(this.#hooks.prepare)
     try {
       const limits = Limits.of(undefined, 'connect')
-      await pool.release(await pool.lend(limits, false, this.#backend.settings.connectTimeoutMillis))
+      const { connectTimeoutMillis: waitMillis } = this.#backend.settings
+      await pool.release(await pool.lend(limits, { writes: false, waitMillis }))
       await this.#hooks.opened(pool)
     } catch (error) {
       // Whatever did not open until now is not waited for.
@@ -71,6 +72,7 @@ export class Lifecycle {
       throw error
     }
     this.#pool = pool
+    pool.start()
     this.#events.tell('connect')
   }
 
@@ -87,7 +89,9 @@ export class Lifecycle {
     await Promise.allSettled([this.#connecting])
     const pool = this.#pool
     if (pool !== null) {
-      await this.#hooks.closing()
+      // What was asked for from now on would not be part of what is rolled back.
+      pool.refuse()
+      await this.#hooks.closing().catch(() => undefined)
       const stuck = await pool.close(graceMillis)
       for (const { label } of stuck) {
         this.#events.tell('cleanup', { what: 'a connection, which was cut off by disconnect()', label })

@@ -3,7 +3,8 @@ import type { Knex } from 'knex'
 import { rowsPerInsert } from './backend/bulk-insert'
 import type { Statement } from './backend/dialect'
 import { type Compiler, KnexProgram, type Query, type Values } from './backend/statement'
-import { ConfigurationError } from './errors'
+import { ConfigurationError, type DatabaseError } from './errors'
+import type { Limits } from './limits'
 
 export interface Many {
   /** Whether one more set of values goes into the statement of those. */
@@ -67,9 +68,10 @@ function isTable(query: unknown): query is Knex.QueryBuilder {
 export async function* inChunks<T>(
   values: Iterable<T> | AsyncIterable<T>,
   fits: (chunk: readonly T[], next: T) => boolean,
+  limits: Limits,
 ): AsyncGenerator<readonly T[]> {
   let chunk: T[] = []
-  for await (const value of values) {
+  for await (const value of Symbol.asyncIterator in values ? untilLate(values, limits) : values) {
     if (chunk.length > 0 && !fits(chunk, value)) {
       yield chunk
       chunk = []
@@ -77,4 +79,31 @@ export async function* inChunks<T>(
     chunk.push(value)
   }
   if (chunk.length > 0) yield chunk
+}
+
+/** The same values, but a source that gives none is not waited for beyond the limits. */
+async function* untilLate<T>(values: AsyncIterable<T>, limits: Limits): AsyncGenerator<T> {
+  const source = values[Symbol.asyncIterator]()
+  let giveUp = (_error: DatabaseError): void => undefined
+  let isLate = false
+  const stopWatching = limits.watch((expiry) => {
+    isLate = true
+    giveUp(limits.error(expiry))
+  })
+  try {
+    for (;;) {
+      limits.check()
+      const next = await new Promise<IteratorResult<T, unknown>>((resolve, reject) => {
+        giveUp = reject
+        source.next().then(resolve, reject)
+      })
+      if (next.done === true) return
+      yield next.value
+    }
+  } finally {
+    stopWatching()
+    const closing = Promise.resolve(source.return?.()).catch(() => undefined)
+    // One that is stuck would not be closed either.
+    if (!isLate) await closing
+  }
 }

@@ -10,6 +10,8 @@ export interface PoolOptions {
   readonly size?: number
   /** Extra ones under load, closed when they come back. Default 10. */
   readonly maxOverflow?: number
+  /** Connections opened ahead of demand and replaced when they are lost; at most `size`. Default 0. */
+  readonly min?: number
   /** How long a query waits for a connection before it fails with PoolTimeoutError. Default 30 000. */
   readonly acquireTimeoutMillis?: number
   /** A connection older than this is replaced, up to a tenth earlier so that they do not all go at once. Default 1 800 000. */
@@ -18,6 +20,14 @@ export interface PoolOptions {
   readonly idleTimeoutMillis?: number
   /** A connection idle for this long is pinged before it is lent out. Default 500; false never pings. */
   readonly validateAfterIdleMillis?: number | false
+  /** An idle connection is pinged this often, so that nobody on the way forgets it. Default 30 000; 0 turns it off. */
+  readonly keepaliveMillis?: number
+  /** A connection that is out for longer than this is reported once, with the place where it was taken. Default 0: off. */
+  readonly leakThresholdMillis?: number
+  /** … and one out for longer than this is taken back, its transaction rolled back. Default 0: off. */
+  readonly leakTimeoutMillis?: number
+  /** How many may wait for a connection; whoever comes then fails at once. Default Infinity. */
+  readonly maxWaiters?: number
 }
 
 /** What a Database takes, apart from its `afterConnect`, which needs a Connection to work on. */
@@ -48,6 +58,11 @@ const POOL_DEFAULTS: Required<PoolOptions> = {
   maxLifetimeMillis: 1_800_000,
   idleTimeoutMillis: 600_000,
   validateAfterIdleMillis: 500,
+  min: 0,
+  keepaliveMillis: 30_000,
+  leakThresholdMillis: 0,
+  leakTimeoutMillis: 0,
+  maxWaiters: Infinity,
 }
 
 const DEFAULTS = { statementTimeoutMillis: 60_000, connectTimeoutMillis: 15_000 }
@@ -70,7 +85,15 @@ const POOL_MINIMUM: Readonly<Record<keyof PoolOptions, number>> = {
   maxLifetimeMillis: 1,
   idleTimeoutMillis: 1,
   validateAfterIdleMillis: 0,
+  min: 0,
+  keepaliveMillis: 0,
+  leakThresholdMillis: 0,
+  leakTimeoutMillis: 0,
+  maxWaiters: 0,
 }
+
+/** Those that count connections. */
+const WHOLE: readonly string[] = ['size', 'maxOverflow', 'min']
 
 /** What a pool is called in a URL: SQLAlchemy's names, with its seconds, and those of `databases`. */
 const URL_POOL: Readonly<Record<string, (value: number) => PoolOptions>> = {
@@ -78,6 +101,7 @@ const URL_POOL: Readonly<Record<string, (value: number) => PoolOptions>> = {
   max_overflow: (maxOverflow) => ({ maxOverflow }),
   pool_timeout: (seconds) => ({ acquireTimeoutMillis: seconds * 1000 }),
   pool_recycle: (seconds) => ({ maxLifetimeMillis: seconds * 1000 }),
+  min_size: (min) => ({ min }),
   max_size: (size) => ({ size, maxOverflow: 0 }),
 }
 
@@ -100,7 +124,7 @@ export function settle(url: DatabaseURL, options: BackendOptions): Settings {
   for (const [name, minimum] of Object.entries(POOL_MINIMUM)) {
     const value = pool[name as keyof PoolOptions]
     if (value === false && name === 'validateAfterIdleMillis') continue
-    requireNumber(`pool.${name}`, value, minimum, name === 'size' || name === 'maxOverflow')
+    requireNumber(`pool.${name}`, value, minimum, WHOLE.includes(name))
   }
   if (url.isMemory) {
     if ((asked.size ?? 1) !== 1 || (asked.maxOverflow ?? 0) !== 0) {
@@ -110,8 +134,10 @@ export function settle(url: DatabaseURL, options: BackendOptions): Settings {
       )
     }
     // That one connection holds all the data: nothing may ever retire it.
-    Object.assign(pool, { size: 1, maxOverflow: 0, maxLifetimeMillis: Infinity, idleTimeoutMillis: Infinity })
+    const forever = { maxLifetimeMillis: Infinity, idleTimeoutMillis: Infinity, keepaliveMillis: 0 }
+    Object.assign(pool, { size: 1, maxOverflow: 0, ...forever })
   }
+  refuseContradictions(pool)
   if (options.name !== undefined && (typeof options.name !== 'string' || options.name === '')) {
     throw new ConfigurationError(`name is a text, got ${inspect(options.name)}.`)
   }
@@ -126,6 +152,22 @@ export function settle(url: DatabaseURL, options: BackendOptions): Settings {
     connectTimeoutMillis,
     knex: options.knex ?? {},
   })
+}
+
+function refuseContradictions({
+  size,
+  min,
+  leakThresholdMillis,
+  leakTimeoutMillis,
+}: Required<PoolOptions>): void {
+  if (min > size) {
+    throw new ConfigurationError(`pool.min is at most pool.size, which is ${size}, got ${min}.`)
+  }
+  if (leakTimeoutMillis !== 0 && leakTimeoutMillis < leakThresholdMillis) {
+    throw new ConfigurationError(
+      `pool.leakTimeoutMillis is at least pool.leakThresholdMillis, which is ${leakThresholdMillis}, got ${leakTimeoutMillis}.`,
+    )
+  }
 }
 
 function poolOfURL(url: DatabaseURL): PoolOptions {

@@ -50,19 +50,33 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     }
     const sql = transactionSql(on.backend.dialect, depthOn(on), options)
     const bounded = on.bounded(limits)
-    const unlock = await on.takeTurn(bounded)
+    const turn = on.takeTurn(bounded)
+    const forget = opening.isHandle ? on.expectHandle() : (): void => undefined
+    const unlock = await turn.catch((error: unknown) => {
+      forget()
+      throw error
+    })
     try {
       await on.section(bounded, async (lease) => {
-        for (const text of sql.open) await lease.runOwn(on.backend.compiler.plain(text), bounded)
+        try {
+          for (const text of sql.open) await lease.runOwn(on.backend.compiler.plain(text), bounded)
+          on.refuseIfGone()
+          if (opening.isHandle) on.refuseIfEnding()
+        } catch (error) {
+          // Part of it may have happened, and is undone here: a SAVEPOINT by the end of its transaction.
+          if (!(on instanceof OpenTransaction)) await undoBegin(on, sql.close, error)
+          throw error
+        }
       })
-      on.refuseIfGone()
     } catch (error) {
-      // Part of it may have happened, and is undone here: a SAVEPOINT by the end of its transaction.
-      if (!(on instanceof OpenTransaction)) await undoBegin(on, sql.close, error)
+      forget()
       unlock()
       throw error
     }
-    return new OpenTransaction(on, opening, sql, unlock)
+    return new OpenTransaction(on, opening, sql, () => {
+      forget()
+      unlock()
+    })
   }
 
   /** The transaction of a test, in which others are to feel as if they were outermost. */
@@ -160,7 +174,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   /** The end of a block that failed: cancels what runs, refuses what waits, rolls back. */
   async fail(reason: unknown): Promise<void> {
     // A commit that is under way cannot be called back; a rollback is done once.
-    await Promise.allSettled([this.#end])
+    if (this.#end !== null) await Promise.allSettled([this.#end])
     if (this.isGone) return
     this.#state = 'rolled back'
     this.#end = this.#interruptAndRollBack(reason)
@@ -175,9 +189,10 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     const unlock = await this.drain()
     try {
       if (this.#parentIsGone()) throw undone()
-      this.bounded(Limits.of(undefined, 'COMMIT')).check()
+      const limits = this.bounded(Limits.of(undefined, 'COMMIT'))
+      limits.check()
       const isReadOnly = this.#outermost().#opening.options.readOnly === true
-      await sendCommit(this.backend, this.lease, this.#sql.commit, { depth: this.depth, isReadOnly })
+      await sendCommit(this.backend, this.lease, this.#sql.commit, { depth: this.depth, isReadOnly, limits })
     } catch (error) {
       await this.#rollBack(error)
       throw error
@@ -194,15 +209,15 @@ export class OpenTransaction extends Held implements Transaction, Endable {
 
   async #rollBack(error: unknown): Promise<void> {
     this.#state = 'rolled back'
-    const { session } = this.lease
+    const { lease } = this
     try {
       for (const text of this.#sql.rollback) {
         // With the parent gone, or the connection, there is nothing left to roll back to.
-        if (session.broken === null && session.inTransaction && !this.#parentIsGone()) await this.#run(text)
+        if (lease.inTransaction && !this.#parentIsGone()) await this.#run(text)
       }
     } catch (cleanup) {
       // What state the connection is in nobody knows: it must not be used again.
-      session.destroy()
+      lease.destroy()
       attachCleanup(error, cleanup)
     }
     try {
@@ -217,9 +232,9 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   async #leave(state: 'committed' | 'rolled back'): Promise<void> {
     this.#state = state
     try {
-      if (this.lease.session.broken === null) for (const text of this.#sql.close) await this.#run(text)
+      if (this.lease.isUsable) for (const text of this.#sql.close) await this.#run(text)
     } catch {
-      this.lease.session.destroy()
+      this.lease.destroy()
     }
     this.#leaveParent()
     const outcome = state === 'committed' ? 'commit' : 'rollback'
@@ -232,7 +247,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   }
 
   #run(text: string): Promise<Result> {
-    return this.lease.runThrough(this.backend.compiler.plain(text))
+    return this.lease.runThrough(this.backend.compiler.plain(text), this.bounded(Limits.none))
   }
 
   #parentIsGone(): boolean {
@@ -274,14 +289,12 @@ function handUp(hooks: readonly Hook[], outcome: 'commit' | 'rollback'): Hook[] 
 }
 
 async function undoBegin(on: Held, close: readonly string[], error: unknown): Promise<void> {
-  const { session } = on.lease
+  const { lease } = on
   try {
-    if (session.broken === null) await session.reset()
-    if (session.broken === null) {
-      for (const text of close) await on.lease.runThrough(on.backend.compiler.plain(text))
-    }
+    await lease.reset()
+    if (lease.isUsable) for (const text of close) await lease.runThrough(on.backend.compiler.plain(text))
   } catch (cleanup) {
-    session.destroy()
+    lease.destroy()
     attachCleanup(error, cleanup)
   }
 }

@@ -1,6 +1,6 @@
 /** The six ways to run a query, written once. */
 import type { Backend } from './backend/backend'
-import { type Cursor, type Row, shownSql, type Statement } from './backend/dialect'
+import { type Access, type Cursor, type Row, shownSql, type Statement, WRITE } from './backend/dialect'
 import { KnexProgram, type Query, type Take, type Values } from './backend/statement'
 import { attachCleanup, ConfigurationError, TransactionClosedError } from './errors'
 import { Limits } from './limits'
@@ -22,7 +22,7 @@ export abstract class Verbs implements Queryable {
   protected abstract readonly backend: Backend
 
   /** Lends the connection that a statement of this one runs on, when it is its turn. */
-  protected abstract use<T>(limits: Limits, isRead: boolean, work: Work<T>): Promise<T>
+  protected abstract use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T>
   /** Settles now, in the caller's scope, where a stream will be read from. */
   protected abstract reading(limits: Limits): Reading
   abstract transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>
@@ -67,10 +67,10 @@ export abstract class Verbs implements Queryable {
     const statement = this.backend.compiler.compile(query, values, { take: 'count' })
     const limits = Limits.of(checked(options, QUERY_OPTIONS), textOf(statement))
     if (statement instanceof KnexProgram) {
-      await this.use(limits, false, (lease) => this.backend.runProgram(statement.builder, lease))
+      await this.use(limits, WRITE, (lease) => this.backend.runProgram(statement.builder, lease))
       return { rowCount: 0, lastInsertId: null }
     }
-    const { rowCount, lastInsertId } = await this.use(limits, statement.facts.isRead, (lease, bounded) =>
+    const { rowCount, lastInsertId } = await this.use(limits, statement.facts, (lease, bounded) =>
       lease.run(statement, bounded),
     )
     return { rowCount, lastInsertId }
@@ -93,9 +93,11 @@ export abstract class Verbs implements Queryable {
       throw new ConfigurationError(
         'executeMany takes an iterable of values, such as an array or a generator.',
       )
+    const limits = Limits.of(options, typeof query === 'string' ? query : 'executeMany')
     return this.transaction(async (tx) => {
       let rowCount = 0
-      for await (const chunk of inChunks(values, fits)) rowCount += await this.#change(tx, statementOf(chunk))
+      for await (const chunk of inChunks(values, fits, limits))
+        rowCount += await this.#change(tx, statementOf(chunk))
       return { rowCount }
     }, options)
   }
@@ -104,7 +106,7 @@ export abstract class Verbs implements Queryable {
     // Every transaction is made of these verbs; its interface does not say so, because it is for everybody.
     if (!(on instanceof Verbs)) throw new TypeError('not a transaction of this library')
     const limits = Limits.of(undefined, shownSql(statement))
-    const { rowCount } = await on.use(limits, false, (lease, bounded) => lease.run(statement, bounded))
+    const { rowCount } = await on.use(limits, WRITE, (lease, bounded) => lease.run(statement, bounded))
     return rowCount
   }
 
@@ -133,7 +135,7 @@ export abstract class Verbs implements Queryable {
     const statement = this.backend.compiler.compile(query, values, take)
     if (statement instanceof KnexProgram) throw noRows()
     const limits = Limits.of(checked(options, [...QUERY_OPTIONS, 'column']), statement.sql)
-    const { rows } = await this.use(limits, statement.facts.isRead, (lease, bounded) =>
+    const { rows } = await this.use(limits, statement.facts, (lease, bounded) =>
       lease.run(statement, bounded),
     )
     return rows
@@ -172,7 +174,7 @@ async function* read(
 
 async function end(reading: Reading, statement: Statement, cursor: Cursor | undefined): Promise<void> {
   try {
-    if (cursor !== undefined) await reading.use((lease) => lease.close(cursor, statement))
+    if (cursor !== undefined) await reading.close((lease) => lease.close(cursor, statement))
   } catch (error) {
     // A transaction that has ended has closed its cursors.
     if (!(error instanceof TransactionClosedError)) throw error

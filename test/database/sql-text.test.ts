@@ -3,8 +3,18 @@ import { parseSql, type Lexicon } from '../../src/database/backend/sql-text'
 import { BindError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 
-const POSTGRES: Lexicon = { dollarQuotes: true, bracketNames: false, foreign: /\$\d+/y }
-const SQLITE: Lexicon = { dollarQuotes: false, bracketNames: true, foreign: /\?\d*|[$@][A-Za-z0-9_]+/y }
+const POSTGRES: Lexicon = {
+  dollarQuotes: true,
+  bracketNames: false,
+  foreign: /\$\d+/y,
+  changesSession: () => false,
+}
+const SQLITE: Lexicon = {
+  dollarQuotes: false,
+  bracketNames: true,
+  foreign: /\?\d*|[$@][A-Za-z0-9_]+/y,
+  changesSession: () => false,
+}
 const names = (sql: string, lexicon = POSTGRES): readonly string[] => parseSql(sql, lexicon).names
 
 describe('a :name', () => {

@@ -24,13 +24,13 @@ export interface Backend {
   /** A pool lives from connect() to disconnect(), so each connect() makes its own. */
   createPool(prepare: (lease: Lease) => Promise<void>): Pool
   /** What became of a transaction whose connection was lost; `unknown` if that cannot be found out. */
-  outcomeOf(transactionId: string): Promise<Outcome>
+  outcomeOf(transactionId: string, limits: Limits): Promise<Outcome>
   /** Runs a builder that only Knex can run, such as a schema change in several steps. */
   runProgram(builder: Knex.SchemaBuilder, lease: Lease): Promise<unknown>
 }
 
 /** What the Database offers to Knex: everything of its door but the translation of queries. */
-export type Lender = Omit<KnexDoor, 'run' | 'isRead' | 'leaseOf'>
+export type Lender = Omit<KnexDoor, 'run' | 'accessOf' | 'leaseOf'>
 
 /**
  * Puts a backend together. No I/O.
@@ -50,7 +50,7 @@ export function createBackend(
   const door: KnexDoor = {
     ...lender,
     leaseOf: (raw) => pool?.leaseOf(raw),
-    isRead: (sql) => compiler.parse(sql).isRead,
+    accessOf: (sql) => compiler.parse(sql),
     run: (lease, query) => runForKnex(lease, query, compiler),
   }
   const instance = knex(config(url, dialect, settings, door))
@@ -72,10 +72,10 @@ export function createBackend(
       })
       return pool
     },
-    async outcomeOf(transactionId) {
-      const limits = Limits.none.within(settings.pool.acquireTimeoutMillis, () =>
-        timedOut('', 'acquire timeout'),
-      )
+    async outcomeOf(transactionId, { deadline }) {
+      const left = Math.max(0, deadline - performance.now()) + dialect.cancelGraceMillis * 0.25
+      const patience = Math.min(left, settings.pool.acquireTimeoutMillis)
+      const limits = Limits.none.within(patience, () => timedOut('', 'time that is left'))
       try {
         return (await pool?.outcomeOf(transactionId, limits)) ?? 'unknown'
       } catch {

@@ -1,25 +1,25 @@
-/** Opens the pool's connections, again after a failure that may pass, and says which are still fit to be lent. */
+/** Opens the pool's connections, and again after a failure that may pass. */
 import type { DatabaseError } from '../errors'
-import type { Settings } from '../options'
 import type { ConnectFailure, Session } from './dialect'
 
 export interface ConnectorContext {
-  readonly settings: Settings
   /** Opens a connection and makes a session of it. */
   open(this: void): Promise<Session>
   /** Runs on each new session before anybody else has it. */
   prepare(this: void, session: Session): Promise<void>
   translateConnect(this: void, error: unknown): ConnectFailure
+  /** Told of each that was opened, and how long it took. */
+  opened(this: void, session: Session, durationMillis: number): void
   /** Told of each failure, and how many there were in a row. */
   failed(this: void, failure: ConnectFailure, attempt: number): void
 }
 
 const FIRST_BACKOFF_MILLIS = 50
-const LONGEST_BACKOFF_MILLIS = 1000
+/** The server is asked about three times a second, so that it is found soon after it has come back. */
+const LONGEST_BACKOFF_MILLIS = 400
 
 export class Connector {
   readonly #context: ConnectorContext
-  readonly #times = new WeakMap<Session, { expires: number; idleSince: number }>()
   #failures = 0
   /** Why the last attempt failed; undefined after one that succeeded. */
   lastFailure: DatabaseError | undefined
@@ -32,16 +32,14 @@ export class Connector {
 
   async create(): Promise<Session> {
     if (this.#failures > 0) await this.#backOff()
+    const started = performance.now()
     try {
       const session = await this.#open()
       this.#failures = 0
       this.lastFailure = undefined
       this.created += 1
       session.hold(false)
-      // Up to a tenth less, so that connections opened together do not all go at once.
-      const lifetime = this.#context.settings.pool.maxLifetimeMillis * (1 - Math.random() * 0.1)
-      const now = performance.now()
-      this.#times.set(session, { expires: now + lifetime, idleSince: now })
+      this.#context.opened(session, performance.now() - started)
       return session
     } catch (cause) {
       const failure = this.#context.translateConnect(cause)
@@ -69,31 +67,6 @@ export class Connector {
   /** Cuts off connections that are not ready yet, whatever keeps them from it. */
   abandon(): void {
     for (const session of this.#preparing) session.destroy()
-  }
-
-  /** Remembers that the session is idle from now on. */
-  rests(session: Session): void {
-    const times = this.#times.get(session)
-    if (times !== undefined) times.idleSince = performance.now()
-  }
-
-  /** Broken, or past its lifetime. */
-  isWorn(session: Session): boolean {
-    return session.broken !== null || performance.now() > (this.#times.get(session)?.expires ?? Infinity)
-  }
-
-  /** Whether it can be lent. One that was idle for a while is asked: it may have been cut off without a word. */
-  async isFit(session: Session): Promise<boolean> {
-    if (this.isWorn(session)) return false
-    const { validateAfterIdleMillis } = this.#context.settings.pool
-    const idleMillis = performance.now() - (this.#times.get(session)?.idleSince ?? 0)
-    if (validateAfterIdleMillis === false || idleMillis < validateAfterIdleMillis) return true
-    try {
-      await session.ping()
-      return true
-    } catch {
-      return false
-    }
   }
 
   #backOff(): Promise<void> {

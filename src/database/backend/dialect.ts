@@ -9,13 +9,25 @@ import type { Lexicon, ParsedSql } from './sql-text'
 
 export type Row = Record<string, unknown>
 
+export type Facts = Pick<
+  ParsedSql,
+  'verb' | 'isSeveral' | 'isRead' | 'hasReturning' | 'isRepeatable' | 'changesSession'
+>
+
+/** What decides how a connection is lent for a statement. */
+export type Access = Pick<ParsedSql, 'isRead' | 'isRepeatable'>
+
+export const WRITE: Access = { isRead: false, isRepeatable: false }
+/** A piece of a result: the pieces before it are gone. */
+export const STREAM: Access = { isRead: true, isRepeatable: false }
+
 /** One statement, ready for the driver. */
 export interface Statement {
   readonly sql: string
   readonly bindings: readonly unknown[]
   /** What errors and events show instead of a text that repeats itself for hundreds of rows. */
   readonly shownSql?: string
-  readonly facts: Pick<ParsedSql, 'verb' | 'isRead' | 'hasReturning'>
+  readonly facts: Facts
   /** What the caller is after: it decides how the driver is asked. */
   readonly take: 'all' | 'first' | 'count'
   /** Rows as arrays keep columns of the same name apart. */
@@ -76,6 +88,13 @@ export interface Session {
    * how it is to be from now on.
    */
   reset(isNew?: boolean): Promise<string | null>
+  /** Calls back when the connection is lost without anybody having closed it. */
+  whenLost(callback: () => void): void
+  /**
+   * Puts everything that a user has set on it back. `new`: it is as it was opened, and afterConnect is due again; `kept`: it
+   * has to stay as it is, since all data are in it; `spent`: it can only be closed.
+   */
+  renew(): Promise<'new' | 'kept' | 'spent'>
   /** Whether it keeps the process alive. */
   hold(alive: boolean): void
   /** Makes it broken at once and cuts off whatever runs. Never throws. */
@@ -131,6 +150,8 @@ export interface Dialect {
   knexConfig(url: DatabaseURL, settings: Settings): Knex.Config
   /** True when the database is its one connection, so that there is no second one to ping by. */
   readonly isSingle: boolean
+  /** How long a cancelled statement may take to end before its connection is given up. */
+  readonly cancelGraceMillis: number
   /** True when nothing runs in a transaction any more after a statement in it has failed. */
   readonly errorAbortsTransaction: boolean
   /** Makes a session of a connection that Knex has just opened. */

@@ -1,4 +1,5 @@
 /** What a driver's error says, whatever it is made of. */
+import type { DatabaseError } from '../errors'
 
 /** Not by `instanceof`: errors of native addons and of Node itself may belong to another realm, as they do under jest. */
 export function messageOf(error: unknown): string {
@@ -12,4 +13,25 @@ export function codeOf(error: unknown): string {
   if ('code' in error && typeof error.code === 'string') return error.code
   // Node tries every address of a host, and then throws one error for all of them.
   return 'errors' in error && Array.isArray(error.errors) ? codeOf(error.errors[0]) : ''
+}
+
+/** Bound texts that the database quotes back. Shorter ones would hide words that are none of them. */
+const SHORTEST_HIDDEN = 3
+
+/** What a message quotes. Outside of that its words are its own, even if a value is one of them. */
+const QUOTED = /"[^"]*"|'[^']*'|`[^`]*`/g
+
+/** Takes bound values out of a message, which a driver may have quoted. */
+export function withoutValues<E extends DatabaseError>(error: E, bindings: readonly unknown[]): E {
+  const texts = bindings
+    .flat(Infinity)
+    .filter((value): value is string => typeof value === 'string' && value.length >= SHORTEST_HIDDEN)
+  const { message } = error
+  const hidden = message.replaceAll(QUOTED, (quoted) => {
+    return texts.reduce((text, value) => text.replaceAll(value, () => '…'), quoted)
+  })
+  if (hidden === message) return error
+  error.stack = error.stack?.replace(message, () => hidden) ?? ''
+  error.message = hidden
+  return error
 }

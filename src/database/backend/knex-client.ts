@@ -2,19 +2,20 @@
 import { Readable } from 'node:stream'
 import type { Knex } from 'knex'
 import { ConfigurationError, TransactionError } from '../errors'
+import { type Access, WRITE } from './dialect'
 import type { Lease } from './lease'
 
 /** How Knex gets at connections. It lives in Knex's `config`, because the client of a Knex transaction has nothing else. */
 export interface KnexDoor {
   /** Runs work on the connection that the current scope has, or on one from the pool. */
-  use<T>(isRead: boolean, work: (lease: Lease) => Promise<T>): Promise<T>
+  use<T>(access: Access, work: (lease: Lease) => Promise<T>): Promise<T>
   /** For Knex's own transactions, which the migrations run in. */
   acquire(): Promise<Lease>
   release(lease: Lease): Promise<void>
   leaseOf(raw: object): Lease | undefined
   run(lease: Lease, query: KnexQuery): Promise<KnexQuery>
   iterate(builder: Knex.QueryBuilder): AsyncIterable<unknown>
-  isRead(sql: string): boolean
+  accessOf(sql: string): Access
 }
 
 /** A compiled query as it goes through Knex; `response` and `context` are what its dialects read back. */
@@ -79,7 +80,7 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
         return runner
       const door = doorOf(this)
       runner.ensureConnection = (run, params) =>
-        door.use(isRead(door, builder), (lease) => {
+        door.use(accessOf(door, builder), (lease) => {
           runner.connection = lease.session.raw
           return run(runner, params)
         })
@@ -132,7 +133,15 @@ function doorOf(client: Knex.Client): KnexDoor {
   return (client.config as Config).millpond
 }
 
-function isRead(door: KnexDoor, builder: Builder): boolean {
-  if (builder._method !== undefined) return READ_METHODS.has(builder._method)
-  return typeof builder.sql === 'string' && door.isRead(builder.sql)
+function accessOf(door: KnexDoor, builder: Builder): Access {
+  if (builder._method === undefined)
+    return typeof builder.sql === 'string' ? door.accessOf(builder.sql) : WRITE
+  return {
+    isRead: READ_METHODS.has(builder._method),
+    // Compiled for this only when it is worth knowing: after a connection was lost.
+    get isRepeatable() {
+      const { sql } = (builder as Builder & { toSQL(): { sql?: unknown } }).toSQL()
+      return typeof sql === 'string' && door.accessOf(sql).isRepeatable
+    },
+  }
 }

@@ -41,11 +41,22 @@ export function lateError(state: PoolState): DatabaseError {
   )
 }
 
+/** For one who does not even wait, because too many do. */
+export function crowdedError({ name, holders, others }: PoolState, maxWaiters: number): PoolTimeoutError {
+  return new PoolTimeoutError(
+    `${others + 1} wait for database '${name}' already, and pool.maxWaiters is ${maxWaiters}. The connections are held ` +
+      `by:\n${list(holders)}\nAsk again a little later.`,
+    holders,
+    others + 1,
+  )
+}
+
 function list(holders: readonly Holder[]): string {
   return holders
-    .map(({ label, heldMillis, sql, inTransaction }, index) => {
+    .map(({ label, site, heldMillis, sql, inTransaction }, index) => {
       const what = sql ?? (inTransaction ? 'nothing, in an open transaction' : 'nothing')
-      return `  ${index + 1}. ${label ?? '(no label)'}, for ${Math.round(heldMillis)} ms, running ${what}`
+      const where = site === null ? '' : `, taken ${site}`
+      return `  ${index + 1}. ${label ?? '(no label)'}, for ${Math.round(heldMillis)} ms, running ${what}${where}`
     })
     .join('\n')
 }

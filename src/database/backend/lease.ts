@@ -13,9 +13,11 @@ import {
   shownSql,
   type Statement,
 } from './dialect'
+import { withoutValues } from './driver-error'
+import { unlessDoneIn } from './within'
 
-/** A cancelled statement that has not ended after this long is on a connection that is lost. */
-const CANCEL_GRACE_MILLIS = 5000
+/** How long a statement gets that must be seen through, however short statements are to be otherwise. */
+const LEAST_PATIENCE_MILLIS = 5000
 
 /** Statements that open or end a transaction. */
 const CONTROL = new Set([
@@ -30,22 +32,6 @@ const CONTROL = new Set([
   'RELEASE',
 ])
 
-/** Bound texts that the database quotes back. Shorter ones would hide words that are none of them. */
-const SHORTEST_HIDDEN = 3
-
-function withoutValues<E extends DatabaseError>(error: E, bindings: readonly unknown[]): E {
-  const texts = bindings.filter(
-    (value) => typeof value === 'string' && value.length >= SHORTEST_HIDDEN,
-  ) as string[]
-  for (const text of texts) {
-    if (!error.message.includes(text)) continue
-    const hidden = error.message.replaceAll(text, '…')
-    error.stack = error.stack?.replace(error.message, hidden) ?? ''
-    error.message = hidden
-  }
-  return error
-}
-
 function controlRefused(sql: string): TransactionError {
   return new TransactionError(
     `'${sql.trim()}' cannot be run inside a transaction of millpond, which would not know of it. ` +
@@ -57,6 +43,18 @@ export interface LeaseContext {
   readonly dialect: Dialect
   readonly events: Events
   readonly statementTimeoutMillis: number
+  /** Whose it is, and where it was taken. */
+  readonly scope: Scope | undefined
+  readonly site: string | null
+}
+
+const neverMind = (): void => undefined
+
+function ended(): TransactionClosedError {
+  return new TransactionClosedError(
+    'The statement did not run: its transaction has ended, or its connection has gone back to the pool. Something ' +
+      'still runs after the work that it belongs to; await it there, or wrap it in database.detached().',
+  )
 }
 
 export class Lease {
@@ -66,19 +64,54 @@ export class Lease {
   /** Those of the section that runs now, for statements that Knex makes on its way. */
   limits = Limits.none
   readonly #context: LeaseContext
-  readonly #scope: Scope | undefined
   readonly #since = performance.now()
   #sql: string | null = null
-  #returned = false
+  /** Why nothing may run through it any more. */
+  #over: (() => DatabaseError) | null = null
+  #isChanged = false
   #guard: (() => boolean) | null = null
   #interrupt: (() => void) | null = null
   #busy = 0
   readonly #onIdle: (() => void)[] = []
 
-  constructor(session: Session, context: LeaseContext, scope: Scope | undefined) {
+  constructor(session: Session, context: LeaseContext) {
     this.session = session
     this.#context = context
-    this.#scope = scope
+  }
+
+  /** What its user is called. */
+  get label(): string | null {
+    return this.#context.scope?.label ?? null
+  }
+
+  /** The driver's connection. Whoever has it may do with it what he likes, so that it must be cleaned afterwards. */
+  expose(): object {
+    this.#isChanged = true
+    return this.session.raw
+  }
+
+  /** True when its user may have set something on the connection that the next one must not find there. */
+  get isChanged(): boolean {
+    return this.#isChanged
+  }
+
+  /** True while statements can be run: it was not given back, and the connection is whole. */
+  get isUsable(): boolean {
+    return this.#over === null && this.session.broken === null
+  }
+
+  get inTransaction(): boolean {
+    return this.isUsable && this.session.inTransaction
+  }
+
+  /** Cuts the connection off, unless it is somebody else's by now. */
+  destroy(): void {
+    if (this.#over === null) this.session.destroy()
+  }
+
+  /** Rolls back what is open, unless the connection is somebody else's by now. */
+  async reset(): Promise<void> {
+    if (this.isUsable) await this.session.reset()
   }
 
   /**
@@ -104,6 +137,7 @@ export class Lease {
    */
   async run(statement: Statement, limits: Limits): Promise<Result> {
     if (this.transactions > 0 && CONTROL.has(statement.facts.verb)) throw controlRefused(statement.sql)
+    if (statement.facts.changesSession) this.#isChanged = true
     return this.runOwn(statement, limits)
   }
 
@@ -114,14 +148,17 @@ export class Lease {
 
   /**
    * Runs a statement that must be seen through, such as COMMIT: nobody can cancel it. If the server does not answer
-   * within the statement timeout, the connection is cut, since nobody can say what became of it.
+   * within the statement timeout, or shortly after the deadline of `limits`, the connection is cut, since nobody can say
+   * what became of it.
    */
-  async runThrough(statement: Statement): Promise<Result> {
-    this.#refuseIfEnded(false)
-    // However short statements are to be, this one gets some time.
-    const patience = Math.max(this.#context.statementTimeoutMillis, CANCEL_GRACE_MILLIS)
-    const timer =
-      patience > LONGEST_TIMER_MILLIS ? undefined : setTimeout(() => this.session.destroy(), patience)
+  async runThrough(statement: Statement, { deadline }: Limits = Limits.none): Promise<Result> {
+    this.refuseIfOver()
+    const own = Math.max(this.#context.statementTimeoutMillis, LEAST_PATIENCE_MILLIS)
+    const { cancelGraceMillis } = this.#context.dialect
+    // The rest of the grace is for asking what became of it.
+    const patience = Math.min(own, Math.max(0, deadline - performance.now()) + cancelGraceMillis * 0.75)
+    const done =
+      patience > LONGEST_TIMER_MILLIS ? neverMind : unlessDoneIn(patience, () => this.session.destroy())
     const started = performance.now()
     let error: DatabaseError | undefined
     this.#sql = statement.sql
@@ -132,7 +169,7 @@ export class Lease {
       error = this.#context.dialect.translate(cause, statement.sql)
       throw error
     } finally {
-      clearTimeout(timer)
+      done()
       this.#sql = null
       this.#rest()
       this.#tell(statement.sql, started, error)
@@ -153,13 +190,14 @@ export class Lease {
 
   async #watched<T>(statement: Statement, limits: Limits, work: () => Promise<T>): Promise<T> {
     const sql = shownSql(statement)
-    this.#refuseIfEnded(this.#guard?.() === true)
+    this.refuseIfOver()
+    if (this.#guard?.() === true) throw ended()
     limits.check()
-    const { statementTimeoutMillis } = this.#context
+    const { statementTimeoutMillis, dialect } = this.#context
     const started = performance.now()
     let expiry: Expiry | undefined
     let cancelling: Promise<void> | undefined
-    let hangUp: NodeJS.Timeout | undefined
+    let hasEnded = neverMind
     const bounded = limits.within(statementTimeoutMillis, (cause) =>
       timedOut(sql, `statement timeout of ${statementTimeoutMillis} ms`, cause),
     )
@@ -167,9 +205,7 @@ export class Lease {
       if (expiry !== undefined) return
       expiry = reason
       cancelling = this.#cancel()
-      hangUp = setTimeout(() => {
-        this.session.destroy()
-      }, CANCEL_GRACE_MILLIS)
+      hasEnded = unlessDoneIn(dialect.cancelGraceMillis, () => this.session.destroy())
     }
     const stopWatching = bounded.watch(expire)
     this.#interrupt = () => {
@@ -183,34 +219,32 @@ export class Lease {
     try {
       return await work()
     } catch (cause) {
-      const own = withoutValues(this.#context.dialect.translate(cause, sql), statement.bindings)
+      const own = withoutValues(dialect.translate(cause, sql), statement.bindings)
       // It may have failed by itself in the very moment in which its time was up.
       const isCut = own instanceof QueryCanceledError || this.session.broken !== null
       error = expiry !== undefined && isCut ? bounded.error(expiry, cause) : own
       throw error
     } finally {
       stopWatching()
-      clearTimeout(hangUp)
-      await cancelling
+      hasEnded()
+      // Of a connection that is gone nobody innocent can be hit.
+      if (this.session.broken === null) await cancelling
       this.#sql = null
       this.#interrupt = null
       this.#tell(sql, started, error)
     }
   }
 
-  #refuseIfEnded(isOver: boolean): void {
-    if (!this.#returned && !isOver) return
-    throw new TransactionClosedError(
-      'The statement did not run: its transaction has ended, or its connection has gone back to the pool. Something ' +
-        'still runs after the work that it belongs to; await it there, or wrap it in database.detached().',
-    )
+  /** @throws TransactionClosedError when it was given back, or taken back */
+  refuseIfOver(): void {
+    if (this.#over !== null) throw this.#over()
   }
 
   #tell(sql: string, started: number, error: DatabaseError | undefined): void {
     this.#context.events.tell('query', {
       sql,
       durationMillis: performance.now() - started,
-      label: this.#scope?.label ?? null,
+      label: this.label,
       ...(error && { error }),
     })
   }
@@ -237,15 +271,15 @@ export class Lease {
     if (this.#busy === 0) for (const idle of this.#onIdle.splice(0)) idle()
   }
 
-  /** The borrower is done: nothing may run through this lease any more. */
-  end(): void {
-    this.#returned = true
+  /** The borrower is done: nothing may run through this lease any more, and `why` makes what he is told. */
+  end(why = ended): void {
+    this.#over ??= why
   }
 
   describe(): Holder {
     return {
-      label: this.#scope?.label ?? null,
-      site: null,
+      label: this.label,
+      site: this.#context.site,
       heldMillis: performance.now() - this.#since,
       sql: this.#sql,
       inTransaction: this.session.inTransaction,

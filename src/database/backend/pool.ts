@@ -1,17 +1,22 @@
 /** The pool: lends sessions as leases, says who holds them, and closes when asked to. */
-import { ConnectionError, type DatabaseError, type Holder, NotConnectedError } from '../errors'
-import type { Events } from '../events'
-import { Limits, LONGEST_TIMER_MILLIS } from '../limits'
-import type { Unlock } from '../mutex'
+import { type DatabaseError, type Holder, NotConnectedError } from '../errors'
+import type { Events, LeakEvent, RetireEvent } from '../events'
+import { type Limits, LONGEST_TIMER_MILLIS } from '../limits'
 import type { Settings } from '../options'
 import { currentScope, outsideOfScopes } from '../scope'
+import { here, siteOf } from '../site'
 import { Connector } from './connector'
 import type { ConnectFailure, Dialect, Outcome, Session } from './dialect'
-import { lateError } from './late-error'
+import { Entrance } from './entrance'
+import { Fitness } from './fitness'
+import { LeakWatch, takenBack } from './leak-watch'
 import { Lease } from './lease'
+import { Loans } from './loans'
 import type { PoolStats } from './pool-stats'
 import { SideLane } from './side-lane'
 import { TarnPool } from './tarn-pool'
+import { Turnover } from './turnover'
+import { Upkeep } from './upkeep'
 import { within } from './within'
 
 export interface PoolContext {
@@ -26,118 +31,148 @@ export interface PoolContext {
   translateConnect(this: void, error: unknown): ConnectFailure
 }
 
-interface Loan {
-  readonly lease: Lease
-  readonly leaveQueue: Unlock | null
+export interface LendOptions {
+  /** Whether the borrower is going to write. */
+  readonly writes: boolean
+  /** How long it may take. Default: the acquire timeout. */
+  readonly waitMillis?: number
+  /** Kept by the library itself for as long as it likes: no leak. */
+  readonly isOurs?: boolean
 }
 
-/** How often a server is asked that has not noticed a lost connection yet. */
-const ASK_AGAIN_MILLIS = 50
-
 /** How long closing may take once nobody holds a connection any more. */
-const CLOSE_PATIENCE_MILLIS = 2000
+const CLOSE_PATIENCE_MILLIS = 200
 
 export class Pool {
   readonly #context: PoolContext
+  readonly #entrance: Entrance
   readonly #connector: Connector
+  readonly #fitness: Fitness
+  readonly #turnover: Turnover
   readonly #sideLane: SideLane
   readonly #tarn: TarnPool
-  readonly #loans = new Map<Session, Loan>()
+  readonly #upkeep: Upkeep
+  readonly #leaks: LeakWatch
+  readonly #loans = new Loans()
   readonly #byRaw = new WeakMap<object, Lease>()
-  readonly #total = { acquired: 0, waited: 0, timedOut: 0, retired: 0 }
-  #queueing = 0
+  readonly #reasons = new WeakMap<Session, RetireEvent['reason']>()
+  readonly #total = { acquired: 0, waited: 0, retired: 0 }
   readonly #closed = new AbortController()
-  #onLoanEnd: (() => void) | undefined
 
   constructor(context: PoolContext) {
     this.#context = context
-    const { settings, open, translateConnect } = context
+    const { dialect, settings, events, open, prepare, translateConnect } = context
+    const { size, maxOverflow, acquireTimeoutMillis, min } = settings.pool
+    this.#fitness = new Fitness(settings.pool)
+    const leaseOf = (session: Session): Lease => this.#lease(session, null)
+    this.#turnover = new Turnover({ dialect, events, prepare, leaseOf })
     this.#connector = new Connector({
-      settings,
       open,
-      prepare: (session) => this.#prepare(session),
+      prepare: (session) => this.#turnover.prepare(session),
       translateConnect,
+      opened: (session, durationMillis) => {
+        this.#opened(session, durationMillis)
+      },
       failed: (failure, attempt) => {
         this.#connectFailed(failure, attempt)
       },
     })
     this.#sideLane = new SideLane(open, translateConnect)
-    const { size, maxOverflow, idleTimeoutMillis, acquireTimeoutMillis } = settings.pool
     this.#tarn = new TarnPool({
       size,
       max: size + maxOverflow,
-      idleTimeoutMillis,
-      acquireTimeoutMillis,
+      longestWaitMillis: Math.max(acquireTimeoutMillis, settings.connectTimeoutMillis),
       // Outside of the scope of whoever happens to ask first: its deadline is not that of the connection.
       create: () => outsideOfScopes(() => this.#connector.create()),
       destroy: (session) => this.#destroy(session),
-      validate: (session) => this.#connector.isFit(session),
-      isExpired: (session) => this.#connector.isWorn(session),
+      validate: (session) => this.#fitness.canBeLent(session),
     })
+    this.#entrance = new Entrance({
+      ...context,
+      closed: this.#closed.signal,
+      holders: () => this.holders(),
+      isConnecting: () => this.#tarn.numPendingCreates() > 0,
+      lastFailure: () => this.#connector.lastFailure,
+    })
+    const retire = this.#retire.bind(this)
+    this.#upkeep = new Upkeep({ tarn: this.#tarn, fitness: this.#fitness, min, retire })
+    const { leakThresholdMillis, leakTimeoutMillis } = settings.pool
+    const tell = (state: LeakEvent['state'], lease: Lease): void => {
+      events.tell('leak', { state, ...lease.describe() })
+    }
+    this.#leaks = new LeakWatch({
+      thresholdMillis: leakThresholdMillis,
+      timeoutMillis: leakTimeoutMillis,
+      report: (lease) => {
+        tell('held', lease)
+      },
+      reclaim: (lease) => {
+        tell('reclaimed', lease)
+        void this.release(lease, () => takenBack(leakTimeoutMillis))
+      },
+    })
+  }
+
+  /** Begins to look after idle connections, and opens those of `pool.min`. */
+  start(): void {
+    this.#upkeep.start()
   }
 
   /**
    * Lends a connection, in the order asked. Whoever gets it gives it to {@link release}.
    *
-   * @throws PoolTimeoutError when all connections are in use for the whole of the acquire timeout
+   * @throws PoolTimeoutError when all connections are in use for the whole of the acquire timeout, or too many wait
    * @throws ConnectionError when the database cannot be reached within it, or refuses
    * @throws NotConnectedError when the pool is closing
    */
-  async lend(
-    limits: Limits,
-    writes: boolean,
-    waitMillis: number = this.#context.settings.pool.acquireTimeoutMillis,
-  ): Promise<Lease> {
+  async lend(limits: Limits, { writes, waitMillis, isOurs = false }: LendOptions): Promise<Lease> {
     this.#refuseWhenClosing()
-    const bounded = limits.within(waitMillis, () => {
-      this.#total.timedOut += 1
-      return this.#lateError(waitMillis)
-    })
-    bounded.check()
-    const admission = writes
-      ? this.#context.dialect.admitWriter(bounded.and(Limits.until(this.#closed.signal)))
-      : null
-    this.#queueing += 1
-    let leaveQueue: Unlock | null = null
+    const stack = this.#leaks.isOn && !isOurs ? here() : null
+    const patience = waitMillis ?? this.#context.settings.pool.acquireTimeoutMillis
     try {
-      leaveQueue = await admission
-      this.#refuseWhenClosing()
-      if (this.#tarn.isBusy) this.#total.waited += 1
-      const session = await this.#tarn.take(bounded)
-      const lease = this.#lease(session)
-      this.#loans.set(session, { lease, leaveQueue })
-      this.#byRaw.set(session.raw, lease)
+      const admission = await this.#entrance.admit(limits, writes, patience, (bounded) => this.#take(bounded))
+      const lease = this.#lease(admission.taken, siteOf(stack))
+      this.#loans.add({ lease, leaveQueue: admission.leave, isEnding: false })
       this.#total.acquired += 1
-      session.hold(true)
+      if (stack !== null) this.#leaks.lent(lease)
+      lease.session.hold(true)
+      this.#context.events.tell('acquire', { waitMillis: admission.waitMillis, label: lease.label })
       return lease
     } catch (error) {
-      leaveQueue?.()
       this.#refuseWhenClosing()
       throw error
-    } finally {
-      this.#queueing -= 1
     }
   }
 
-  /** Takes a connection back: rolled back if it was left in a transaction, closed if it is broken. Never throws. */
-  async release(lease: Lease): Promise<void> {
+  #take(limits: Limits): Promise<Session> {
+    this.#refuseWhenClosing()
+    if (this.#tarn.isBusy) this.#total.waited += 1
+    return this.#tarn.take(limits)
+  }
+
+  /**
+   * Takes a connection back: cleaned of what its user has left, closed if it is broken. With `why` it is taken from a user
+   * who has not given it back, and who is told that. Never throws.
+   */
+  async release(lease: Lease, why?: () => DatabaseError): Promise<void> {
+    const loan = this.#loans.of(lease)
+    if (loan === undefined || loan.isEnding) return
+    loan.isEnding = true
+    const wasReported = this.#leaks.returned(lease)
     const { session } = lease
-    const loan = this.#loans.get(session)
-    if (loan?.lease !== lease) return
-    lease.end()
-    try {
-      const what = session.broken === null ? await session.reset() : null
-      if (what !== null) this.#context.events.tell('cleanup', { what, label: lease.describe().label })
-    } catch {
-      // What state it is in nobody knows, so nobody may have it.
-      session.destroy()
-    }
-    this.#loans.delete(session)
-    loan.leaveQueue?.()
+    const holder = lease.describe()
+    lease.end(why)
+    if (why !== undefined) await lease.interrupt()
+    const isClean = await this.#turnover.clean(lease)
+    this.#loans.remove(loan)
     session.hold(false)
-    if (session.broken === null && !this.#closed.signal.aborted) this.#putBack(session)
-    else this.#tarn.retire(session)
-    this.#onLoanEnd?.()
+    this.#fitness.rests(session)
+    const { events } = this.#context
+    events.tell('release', { heldMillis: holder.heldMillis, label: holder.label })
+    if (wasReported && why === undefined) events.tell('leak', { state: 'returned', ...holder })
+    if (!isClean) this.#retire(session, 'changed')
+    else if (session.broken !== null || this.#closed.signal.aborted) this.#retire(session, 'lost')
+    else this.#tarn.giveBack(session)
   }
 
   /** The lease under which a raw connection is out now. */
@@ -146,9 +181,7 @@ export class Pool {
   }
 
   holders(): readonly Holder[] {
-    return [...this.#loans.values()]
-      .map(({ lease }) => lease.describe())
-      .toSorted((a, b) => b.heldMillis - a.heldMillis)
+    return this.#loans.holders()
   }
 
   stats(): PoolStats {
@@ -156,10 +189,11 @@ export class Pool {
     return {
       size,
       maxOverflow,
-      used: this.#loans.size,
-      idle: this.#tarn.numFree(),
+      used: this.#loans.count,
+      idle: this.#tarn.idleCount,
       creating: this.#tarn.numPendingCreates(),
-      waiting: this.#queueing,
+      waiting: this.#entrance.waiting,
+      timedOut: this.#entrance.timedOut,
       created: this.#connector.created,
       ...this.#total,
     }
@@ -177,25 +211,16 @@ export class Pool {
     await this.#sideLane.ask(limits, (session) => session.ping())
   }
 
-  /** Asks what became of a transaction whose connection was lost, until the server knows or `limits` run out. */
+  /** What became of a transaction whose connection was lost. */
   async outcomeOf(transactionId: string, limits: Limits): Promise<Outcome> {
-    for (;;) {
-      limits.check()
-      this.#refuseWhenClosing()
-      const outcome = await this.#askOutcome(transactionId, limits)
-      if (outcome !== 'open') return outcome
-      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLIS))
-    }
+    this.#refuseWhenClosing()
+    return this.#sideLane.outcomeOf(transactionId, limits)
   }
 
-  async #askOutcome(transactionId: string, limits: Limits): Promise<Outcome> {
-    try {
-      return await this.#sideLane.ask(limits, (session) => session.outcomeOf(transactionId))
-    } catch (error) {
-      // What cut that connection has often cut this one, too, and a server that restarts refuses new ones for a while.
-      if (error instanceof ConnectionError) return 'open'
-      throw error
-    }
+  /** Lends nothing any more, and sends away those who wait. */
+  refuse(): void {
+    this.#closed.abort()
+    this.#tarn.failWaiters(this.#closingError())
   }
 
   /**
@@ -205,74 +230,64 @@ export class Pool {
    * @returns who had to be cut off
    */
   async close(graceMillis: number, patienceMillis = CLOSE_PATIENCE_MILLIS): Promise<readonly Holder[]> {
-    this.#closed.abort()
-    this.#tarn.failWaiters(this.#closingError())
-    await this.#loansEnd(graceMillis)
+    this.refuse()
+    this.#upkeep.stop()
+    await within(Math.min(graceMillis, LONGEST_TIMER_MILLIS), this.#loans.none())
+    this.#leaks.stop()
     const stuck = this.holders()
     // A server notices that a connection is gone when it has something to say to it: a long statement is cancelled.
-    const interrupted = [...this.#loans.values()].map(({ lease }) => lease.interrupt())
+    const interrupted = this.#loans.all().map(({ lease }) => lease.interrupt())
     await within(patienceMillis, Promise.all(interrupted))
-    for (const [session, { lease, leaveQueue }] of this.#loans) {
-      lease.end()
-      leaveQueue?.()
-      session.destroy()
-      this.#tarn.retire(session)
+    for (const loan of this.#loans.all()) {
+      loan.lease.destroy()
+      loan.lease.end(() => this.#closingError())
+      this.#loans.remove(loan)
+      this.#tarn.retire(loan.lease.session)
     }
-    this.#loans.clear()
     this.#connector.abandon()
     // Bounded, since a connection that is just being opened to a host that does not answer takes its time.
     await within(patienceMillis, Promise.all([this.#tarn.destroy(), this.#sideLane.close()]))
     return stuck
   }
 
-  #loansEnd(graceMillis: number): Promise<void> {
-    if (this.#loans.size === 0) return Promise.resolve()
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, Math.min(graceMillis, LONGEST_TIMER_MILLIS))
-      this.#onLoanEnd = () => {
-        if (this.#loans.size > 0) return
-        clearTimeout(timer)
-        resolve()
-      }
+  #opened(session: Session, durationMillis: number): void {
+    this.#fitness.isNew(session)
+    session.whenLost(() => {
+      this.#fitness.doubtAll()
+      if (!this.#closed.signal.aborted) this.#upkeep.tend()
     })
-  }
-
-  #putBack(session: Session): void {
-    this.#connector.rests(session)
-    this.#tarn.giveBack(session)
-  }
-
-  async #prepare(session: Session): Promise<void> {
-    const lease = this.#lease(session)
-    this.#byRaw.set(session.raw, lease)
-    await this.#context.prepare(lease)
-    lease.end()
-    const what = await session.reset(true)
-    if (what !== null)
-      this.#context.events.tell('cleanup', { what: `${what} (left by afterConnect)`, label: null })
+    this.#context.events.tell('create', { durationMillis })
   }
 
   /** A failure that may pass leaves the waiters where they are, until their time is up; any other ends their wait. */
   #connectFailed({ error, isTransient }: ConnectFailure, attempt: number): void {
-    if (isTransient && this.#tarn.isWaitedFor) {
-      this.#context.events.tell('connectRetry', { attempt, error })
-      return
-    }
-    this.#tarn.failWaiters(error)
+    if (isTransient || !this.#tarn.isWaitedFor) this.#context.events.tell('connectRetry', { attempt, error })
+    if (!isTransient) this.#tarn.failWaiters(error)
+  }
+
+  #retire(session: Session, reason: RetireEvent['reason']): void {
+    this.#reasons.set(session, reason)
+    this.#tarn.retire(session)
   }
 
   async #destroy(session: Session): Promise<void> {
     this.#total.retired += 1
+    this.#context.events.tell('retire', { reason: this.#whyRetired(session) })
     await session.close()
   }
 
-  #lease(session: Session): Lease {
+  #whyRetired(session: Session): RetireEvent['reason'] {
+    if (this.#closed.signal.aborted) return 'closed'
+    if (session.broken !== null) return 'lost'
+    return this.#reasons.get(session) ?? (this.#fitness.isOld(session) ? 'old' : 'extra')
+  }
+
+  #lease(session: Session, site: string | null): Lease {
     const { dialect, events, settings } = this.#context
-    return new Lease(
-      session,
-      { dialect, events, statementTimeoutMillis: settings.statementTimeoutMillis },
-      currentScope(),
-    )
+    const { statementTimeoutMillis } = settings
+    const lease = new Lease(session, { dialect, events, statementTimeoutMillis, scope: currentScope(), site })
+    this.#byRaw.set(session.raw, lease)
+    return lease
   }
 
   #refuseWhenClosing(): void {
@@ -281,18 +296,5 @@ export class Pool {
 
   #closingError(): NotConnectedError {
     return new NotConnectedError(`Database '${this.#context.name}' is disconnecting and takes no new work.`)
-  }
-
-  #lateError(waitMillis: number): DatabaseError {
-    const { name, settings } = this.#context
-    return lateError({
-      name,
-      waitMillis,
-      cap: settings.pool.size + settings.pool.maxOverflow,
-      holders: this.holders(),
-      others: this.#queueing - 1,
-      isConnecting: this.#tarn.numPendingCreates() > 0,
-      lastFailure: this.#connector.lastFailure,
-    })
   }
 }

@@ -1,9 +1,9 @@
 /** One connection to PostgreSQL: pg's Client, watched so that it is never lent out in an unknown state. */
-import { connect as connectSocket, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import type { Socket } from 'node:net'
 import type pg from 'pg'
 import { ConnectionError, QueryError } from '../errors'
-import type { Cursor, Outcome, Result, Row, Session, Statement } from './dialect'
+import type { Cursor, Facts, Outcome, Result, Row, Session, Statement } from './dialect'
+import { requestCancel } from './postgres-cancel'
 import { FirstRowQuery, IdentifiedQuery } from './postgres-queries'
 import { within } from './within'
 
@@ -15,14 +15,14 @@ export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection'> {
   readonly processID: number
   readonly secretKey: number | Buffer
   readonly ssl: boolean | object
-  readonly connection: { readonly stream: Socket }
+  readonly connection: { readonly stream: Socket; parsedStatements: Record<string, string> }
   getTransactionStatus(): 'I' | 'T' | 'E' | null
   ref(): void
   unref(): void
 }
 
 /** How long a ping, a cancel request or the end of a failed statement may take. */
-const PATIENCE_MILLIS = 5000
+const PATIENCE_MILLIS = 2000
 const STRIKE_EVERY_MILLIS = 50
 
 /** Commands whose tag counts rows that they changed; that of SELECT counts rows that it read. */
@@ -35,7 +35,14 @@ const COPIES_STREAM = /\b(?:from\s+stdin|to\s+stdout)\b/i
 
 const DECLARABLE = new Set(['SELECT', 'VALUES', 'TABLE'])
 
-const PLAIN = { verb: '', isRead: false, hasReturning: false }
+const PLAIN: Facts = {
+  verb: '',
+  isSeveral: false,
+  isRead: false,
+  hasReturning: false,
+  isRepeatable: false,
+  changesSession: false,
+}
 
 let cursors = 0
 
@@ -78,6 +85,7 @@ export class PostgresSession implements Session {
     if (!this.inTransaction) this.#transactionId = null
     const identifies =
       this.#transactionId === null &&
+      !statement.facts.isSeveral &&
       WRITES.has(statement.facts.verb) &&
       this.raw.getTransactionStatus() === 'T'
     const native = await this.#query(statement, identifies)
@@ -104,7 +112,8 @@ export class PostgresSession implements Session {
     }
     // The simple protocol, which pg chooses for a statement without values, knows neither limits nor company.
     const extended = { ...config, queryMode: 'extended' }
-    const takesFirst = statement.take === 'first' && statement.facts.isRead
+    const { isRead, isSeveral } = statement.facts
+    const takesFirst = statement.take === 'first' && isRead && !isSeveral
     const sent = new Promise<pg.QueryResult>((resolve, reject) => {
       const callback = (error: Error | null, result: pg.QueryResult): void => {
         if (error) reject(error)
@@ -202,42 +211,9 @@ export class PostgresSession implements Session {
   /** A request that overtakes its statement is forgotten by the server, so it is repeated until the statement has ended. */
   async cancel(): Promise<void> {
     for (let running = this.#running; running !== null && this.broken === null; running = this.#running) {
-      await this.#requestCancel()
+      await requestCancel(this.raw)
       await within(STRIKE_EVERY_MILLIS, running)
     }
-  }
-
-  /**
-   * Sends a CancelRequest and waits until the server has hung up: from then on it can no longer hit a later
-   * statement. https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
-   */
-  async #requestCancel(): Promise<void> {
-    const { host, port, processID, secretKey } = this.raw
-    const secret = Buffer.isBuffer(secretKey) ? secretKey : int32(secretKey)
-    const request = Buffer.concat([int32(12 + secret.length), int32(80_877_102), int32(processID), secret])
-    await new Promise<void>((resolve, reject) => {
-      const socket = host.startsWith('/')
-        ? connectSocket(`${host}/.s.PGSQL.${port}`)
-        : connectSocket(port, host)
-      socket.setTimeout(PATIENCE_MILLIS, () => socket.destroy(new Error('The cancel request got no answer.')))
-      socket.once('error', reject)
-      socket.once('close', () => {
-        resolve()
-      })
-      socket.once('connect', () => {
-        if (this.raw.ssl === false || this.raw.ssl === undefined) {
-          socket.end(request)
-          return
-        }
-        // The server answers one byte to an SSLRequest, and TLS begins.
-        socket.write(Buffer.concat([int32(8), int32(80_877_103)]))
-        socket.once('data', () => {
-          const options = typeof this.raw.ssl === 'object' ? this.raw.ssl : {}
-          const secure = connectTls({ ...options, socket, servername: host }, () => secure.end(request))
-          secure.once('error', reject)
-        })
-      })
-    })
   }
 
   async ping(): Promise<void> {
@@ -258,6 +234,19 @@ export class PostgresSession implements Session {
     return wasOpen ? 'an open transaction, which was rolled back' : null
   }
 
+  async renew(): Promise<'new'> {
+    await this.#plain('DISCARD ALL')
+    // Prepared statements are gone as well, which pg does not notice.
+    this.raw.connection.parsedStatements = {}
+    return 'new'
+  }
+
+  whenLost(callback: () => void): void {
+    this.raw.once('end', () => {
+      if (this.#destroyed === null) callback()
+    })
+  }
+
   hold(alive: boolean): void {
     if (alive) this.raw.ref()
     else this.raw.unref()
@@ -265,7 +254,7 @@ export class PostgresSession implements Session {
 
   destroy(): void {
     // The server would go on with a long statement until it has something to say. Nothing comes after it to be hit.
-    if (this.#running !== null && this.broken === null) this.#requestCancel().catch(() => undefined)
+    if (this.#running !== null && this.broken === null) requestCancel(this.raw).catch(() => undefined)
     this.#destroyed ??= new ConnectionError('The connection was closed.')
     this.raw.connection.stream.destroy()
   }
@@ -282,12 +271,6 @@ export class PostgresSession implements Session {
 function textOf(result: pg.QueryResult | undefined): string | null {
   const row = result?.rows[0] as object | undefined
   return row === undefined ? null : String(Object.values(row)[0])
-}
-
-function int32(value: number): Buffer {
-  const buffer = Buffer.alloc(4)
-  buffer.writeInt32BE(value)
-  return buffer
 }
 
 function buffered(rows: Row[]): Cursor {

@@ -24,12 +24,22 @@ const types = {
   },
 }
 
+/** What DISCARD ALL is for: https://www.postgresql.org/docs/current/sql-discard.html */
+const CHANGES_SESSION =
+  /^(?:SET (?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)|(?:RESET|LISTEN|LOAD|DISCARD|DO|CALL|DECLARE)\b|PREPARE (?!TRANSACTION\b)|CREATE (?:GLOBAL |LOCAL )?TEMP)|\b(?:SET_CONFIG|PG_(?:TRY_)?ADVISORY_LOCK(?:_SHARED)?|INTO TEMP(?:ORARY)?)\b/
+
+function changesSession(words: string): boolean {
+  return CHANGES_SESSION.test(words)
+}
+
 export function postgres(url: DatabaseURL): Dialect {
   return {
     name: 'postgresql',
     isSingle: false,
     errorAbortsTransaction: true,
-    lexicon: { dollarQuotes: true, bracketNames: false, foreign: /\$\d+/y },
+    // A server that does not end a statement by then is frozen, or out of reach.
+    cancelGraceMillis: 200,
+    lexicon: { dollarQuotes: true, bracketNames: false, foreign: /\$\d+/y, changesSession },
 
     placeholder: (n) => `$${n}`,
 

@@ -1,15 +1,18 @@
 /** A connection beside the pool, for questions that must not queue behind a full one: a ping, a lost commit. */
-import { ConnectionError } from '../errors'
-import { Limits } from '../limits'
+import { ConnectionError, DatabaseError } from '../errors'
+import type { Limits } from '../limits'
 import { Mutex } from '../mutex'
 import { outsideOfScopes } from '../scope'
-import type { ConnectFailure, Session } from './dialect'
+import type { ConnectFailure, Outcome, Session } from './dialect'
+
+/** How often a server is asked that has not noticed a lost connection yet. */
+const ASK_AGAIN_MILLIS = 50
 
 export class SideLane {
   readonly #open: () => Promise<Session>
   readonly #translate: (error: unknown) => ConnectFailure
   #session: Session | null = null
-  #turns = new Mutex()
+  readonly #turns = new Mutex()
   #isClosed = false
 
   constructor(open: () => Promise<Session>, translate: (error: unknown) => ConnectFailure) {
@@ -23,22 +26,41 @@ export class SideLane {
    * @throws ConnectionError with the reason, or what `limits` makes of its end
    */
   async ask<T>(limits: Limits, question: (session: Session) => Promise<T>): Promise<T> {
+    const unlock = await this.#turns.lock(limits)
     let stopWatching: (() => void) | undefined
     const late = new Promise<never>((_, reject) => {
       stopWatching = limits.watch((expiry) => {
-        // It does not answer in time, or cannot even be opened: the next one who asks starts afresh. One who has only
-        // lost interest does not spoil it for the others.
-        if (expiry.kind === 'late') {
-          this.#session?.destroy()
-          this.#turns = new Mutex()
-        }
+        // It does not answer in time, or cannot even be opened: the next one who asks starts afresh.
+        this.#session?.destroy()
+        this.#session = null
         reject(limits.error(expiry))
       })
     })
     try {
-      return await Promise.race([this.#inTurn(question), late])
+      return await Promise.race([this.#askNow(question), late])
     } finally {
       stopWatching?.()
+      unlock()
+    }
+  }
+
+  /** Asks what became of a transaction whose connection was lost, until the server knows or `limits` run out. */
+  async outcomeOf(transactionId: string, limits: Limits): Promise<Outcome> {
+    for (;;) {
+      limits.check()
+      const outcome = await this.#askOutcome(transactionId, limits)
+      if (outcome !== 'open' || this.#isClosed) return outcome
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLIS))
+    }
+  }
+
+  async #askOutcome(transactionId: string, limits: Limits): Promise<Outcome> {
+    try {
+      return await this.ask(limits, (session) => session.outcomeOf(transactionId))
+    } catch (error) {
+      // What cut that connection has often cut this one, too, and a server that restarts refuses new ones for a while.
+      if (error instanceof ConnectionError) return 'open'
+      throw error
     }
   }
 
@@ -47,27 +69,23 @@ export class SideLane {
     await this.#session?.close()
   }
 
-  async #inTurn<T>(question: (session: Session) => Promise<T>): Promise<T> {
-    const turns = this.#turns
-    const unlock = await turns.lock(Limits.none)
+  async #askNow<T>(question: (session: Session) => Promise<T>): Promise<T> {
     try {
-      const session = this.#session?.broken === null ? this.#session : await this.#connect()
-      if (turns === this.#turns && !this.#isClosed) {
-        this.#session = session
-        return await question(session)
-      }
-      await session.close()
-      throw new ConnectionError('The question came too late.')
+      return await question(this.#session?.broken === null ? this.#session : await this.#connect())
     } catch (cause) {
-      throw this.#translate(cause).error
-    } finally {
-      unlock()
+      throw cause instanceof DatabaseError ? cause : this.#translate(cause).error
     }
   }
 
   async #connect(): Promise<Session> {
     const session = await outsideOfScopes(this.#open)
+    // Another may have been opened meanwhile, by one who came when this one was given up.
+    if (this.#isClosed || this.#session?.broken === null) {
+      await session.close()
+      throw new ConnectionError('The answer came too late.')
+    }
     session.hold(false)
+    this.#session = session
     return session
   }
 }

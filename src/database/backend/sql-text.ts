@@ -1,4 +1,5 @@
 /** Reads SQL as text: where its placeholders are, and whether it changes anything. */
+import { KNOWN_CALLS } from './known-calls'
 
 /** How a database writes what may hide a colon or a keyword. */
 export interface Lexicon {
@@ -8,6 +9,8 @@ export interface Lexicon {
   readonly bracketNames: boolean
   /** The driver's own placeholders, as a sticky pattern: refused, because they would bind something else, or nothing. */
   readonly foreign: RegExp
+  /** Whether a statement sets something that stays with its connection, by its words in capitals and as it is. */
+  changesSession(this: void, words: string, sql: string): boolean
 }
 
 /** A stretch of SQL: plain text, or a `:name` to be replaced. */
@@ -27,6 +30,10 @@ export interface ParsedSql {
   /** True when it surely changes nothing. */
   readonly isRead: boolean
   readonly hasReturning: boolean
+  /** True when it can be run again without harm should nobody know whether it has run: a read that calls nothing unknown. */
+  readonly isRepeatable: boolean
+  /** True when it sets something that outlasts it, and its transaction, on the connection. */
+  readonly changesSession: boolean
 }
 
 const WORD = /[\p{L}_][\p{L}\p{N}_$]*/uy
@@ -55,6 +62,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
   const segments: Segment[] = []
   const names = new Set<string>()
   const words: string[] = []
+  const calls: string[] = []
   let foreign: string | null = null
   let depth = 0
   let isEnded = false
@@ -64,6 +72,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
   while (at < sql.length) {
     const end = skipOpaque(sql, at, lexicon)
     if (end > at) {
+      if (sql[at] === '"' && isCalled(sql, end)) calls.push(sql.slice(at, end))
       at = end
       continue
     }
@@ -87,6 +96,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
     if (word !== null) {
       isSeveral ||= isEnded
       words.push(word.toUpperCase())
+      if (isCalled(sql, at + word.length)) calls.push(word.toUpperCase())
       depth = Math.max(0, depth + (words[0] === 'CREATE' ? (NESTS[words.at(-1) ?? ''] ?? 0) : 0))
       at += word.length
       continue
@@ -101,7 +111,16 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
     at += 1
   }
   segments.push({ text: sql.slice(start) })
-  return { segments, names: [...names], foreign, isSeveral, ...classify(words, sql) }
+  const facts = classify(words, sql)
+  return {
+    segments,
+    names: [...names],
+    foreign,
+    isSeveral,
+    ...facts,
+    isRepeatable: facts.isRead && calls.every((call) => KNOWN_CALLS.has(call)),
+    changesSession: lexicon.changesSession(words.join(' '), sql),
+  }
 }
 
 /** The same statement with NULL for every placeholder of the driver: for asking about it without running it. */
@@ -168,6 +187,10 @@ function classify(
     isRead: isPragmaRead || (READS.has(main) && !changes && !isExplained && !locks),
     hasReturning: words.includes('RETURNING'),
   }
+}
+
+function isCalled(sql: string, at: number): boolean {
+  return /^\s*\(/.test(sql.slice(at, at + 50))
 }
 
 /** `IN` or `NOT IN` when the placeholder is all that the parentheses hold. */

@@ -1,8 +1,15 @@
 /** How SQLite writes what may hide a colon or a keyword: https://www.sqlite.org/lang_expr.html#varparam */
 import type { Lexicon } from './sql-text'
 
+/** Pragmas that belong to the file, or that the session itself puts back. */
+const LASTING =
+  /\b(?:query_only|user_version|application_id|journal_mode|auto_vacuum|encoding|page_size|schema_version)\b/i
+
 export const SQLITE_LEXICON: Lexicon = {
   dollarQuotes: false,
   bracketNames: true,
   foreign: /\?\d*|[$@:][\p{L}\p{N}_]+/uy,
+  changesSession: (words, sql) =>
+    /^(?:ATTACH|DETACH|CREATE TEMP)/.test(words) ||
+    (words.startsWith('PRAGMA') && sql.includes('=') && !LASTING.test(words)),
 }

@@ -242,6 +242,14 @@ class SqliteSession implements Session {
     return wasOpen ? 'an open transaction, which was rolled back' : null
   }
 
+  // There is no way back but to open the file anew; a database in memory would be gone.
+  renew(): Promise<'kept' | 'spent'> {
+    return Promise.resolve(this.#file.isMemory ? 'kept' : 'spent')
+  }
+
+  // A file is not lost while it is open.
+  whenLost(): void {}
+
   // A file that is open does not keep Node running.
   hold(): void {}
 

@@ -30,6 +30,8 @@ export function sqlite(url: DatabaseURL): Dialect {
     name: 'sqlite',
     isSingle: url.isMemory,
     errorAbortsTransaction: false,
+    // It may wait for another process before it looks whether it was interrupted.
+    cancelGraceMillis: 6000,
     lexicon: SQLITE_LEXICON,
 
     // Numbered, so that a name that occurs twice is bound once.

@@ -1,4 +1,4 @@
-/** tarn's pool with its gaps closed: a true cap, connections retired on return, waiters that can leave. */
+/** tarn's pool with its gaps closed: a true cap, no storm of connects, connections retired on return, waiters that can leave. */
 import knex from 'knex'
 import type { PendingOperation } from 'tarn/dist/PendingOperation'
 import { ConnectionError, type DatabaseError } from '../errors'
@@ -9,18 +9,18 @@ export interface TarnPoolOptions {
   /** Connections kept when they come back; the rest, up to `max`, are closed. */
   readonly size: number
   readonly max: number
-  readonly idleTimeoutMillis: number
-  readonly acquireTimeoutMillis: number
+  readonly longestWaitMillis: number
   create(this: void): Promise<Session>
   destroy(this: void, session: Session): Promise<void>
   /** Asked before each loan. */
   validate(this: void, session: Session): Promise<boolean>
-  /** Asked of idle ones once a second. */
-  isExpired(this: void, session: Session): boolean
 }
 
 /** Beyond every timeout that our own code sets: tarn's timers are only there as a backstop. */
 const BACKSTOP_MILLIS = 10_000
+
+/** Connections that are opened at the same time when waiters begin to queue. */
+const FIRST_OPENING = 2
 
 function backstop(millis: number): number {
   return Math.min(Math.ceil(millis) + BACKSTOP_MILLIS, LONGEST_TIMER_MILLIS)
@@ -29,7 +29,13 @@ function backstop(millis: number): number {
 export class TarnPool extends knex.KnexPool<Session> {
   readonly #size: number
   readonly #waiters = new Set<(error: DatabaseError) => void>()
-  readonly #isExpired: (session: Session) => boolean
+  /**
+   * How many connections may be opened at the same time. By the time the first are there, a short rush of statements is
+   * over, and needs no more of them; if it is not, twice as many are opened next.
+   */
+  #opening = FIRST_OPENING
+  /** Idle ones that are being asked for a sign of life. */
+  #probed = 0
 
   constructor(options: TarnPoolOptions) {
     super({
@@ -39,11 +45,8 @@ export class TarnPool extends knex.KnexPool<Session> {
       destroy: options.destroy,
       // tarn awaits the answer, whatever its types say (tarn/dist/Pool.js, _validateResource).
       validate: options.validate as unknown as (session: Session) => boolean,
-      acquireTimeoutMillis: backstop(options.acquireTimeoutMillis),
-      createTimeoutMillis: backstop(options.acquireTimeoutMillis),
-      // tarn takes whole numbers only, and no Infinity.
-      idleTimeoutMillis: Math.min(Math.ceil(options.idleTimeoutMillis), Number.MAX_SAFE_INTEGER),
-      reapIntervalMillis: 1000,
+      acquireTimeoutMillis: backstop(options.longestWaitMillis),
+      createTimeoutMillis: backstop(options.longestWaitMillis),
       createRetryIntervalMillis: 50,
       // Our pool tells its waiters itself: tarn rejects the first one while it still stands in the queue, where a
       // connection that comes back in that moment is handed to it and lost.
@@ -51,7 +54,6 @@ export class TarnPool extends knex.KnexPool<Session> {
       log: () => undefined,
     })
     this.#size = options.size
-    this.#isExpired = options.isExpired
   }
 
   /** True when whoever asks now has to wait, be it for a connection that is being opened. */
@@ -61,6 +63,20 @@ export class TarnPool extends knex.KnexPool<Session> {
 
   get isWaitedFor(): boolean {
     return this.#waiters.size > 0
+  }
+
+  get idle(): readonly Session[] {
+    return this.free.map((resource) => resource.resource)
+  }
+
+  /** How many are idle, those included that are being asked for a sign of life. */
+  get idleCount(): number {
+    return this.free.length + this.#probed
+  }
+
+  /** How many are open, or about to be. */
+  get openCount(): number {
+    return this.used.length + this.free.length + this.pendingCreates.length
   }
 
   /**
@@ -119,39 +135,89 @@ export class TarnPool extends knex.KnexPool<Session> {
     operation.abort()
   }
 
-  /** Puts a connection back, unless it is one too many and nobody waits for it. */
+  /** True when a connection that comes back now is one too many, and nobody waits for it. */
+  get hasExtra(): boolean {
+    return this.used.length + this.free.length > this.#size && this.pendingAcquires.length === 0
+  }
+
   giveBack(session: Session): void {
-    const extra = this.used.length + this.free.length > this.#size
-    if (extra && this.pendingAcquires.length === 0) this.retire(session)
+    if (this.hasExtra) this.retire(session)
     else this.release(session)
   }
 
-  /** Closes a connection that is out, instead of taking it back. */
+  /** Closes a connection, be it out or idle. */
   retire(session: Session): void {
-    const at = this.used.findIndex((resource) => resource.resource === session)
-    const [resource] = at < 0 ? [] : this.used.splice(at, 1)
-    if (resource === undefined) return
-    resource.settle()
-    void this._destroy(session)
+    for (const list of [this.used, this.free]) {
+      const at = list.findIndex((resource) => resource.resource === session)
+      const [resource] = at < 0 ? [] : list.splice(at, 1)
+      if (resource === undefined) continue
+      resource.settle()
+      void this._destroy(session)
+    }
   }
 
-  /** Closes connections that are idle and past their time: tarn alone would wait until somebody asks for them. */
-  override check(): void {
-    const expired = this.free.filter((resource) => this.#isExpired(resource.resource))
-    this.free = this.free.filter((resource) => !expired.includes(resource))
-    for (const resource of expired) {
-      resource.settle()
-      void this._destroy(resource.resource)
+  /** Asks an idle connection something, and closes it when the answer is no. Nobody can take it meanwhile. */
+  async probe(session: Session, ask: () => Promise<boolean>): Promise<void> {
+    const at = this.free.findIndex((resource) => resource.resource === session)
+    const [resource] = at < 0 ? [] : this.free.splice(at, 1)
+    if (resource === undefined) return
+    this.used.push(resource)
+    this.#probed += 1
+    const isFit = await ask()
+    this.#probed -= 1
+    const still = this.used.indexOf(resource)
+    if (still < 0) return
+    if (!isFit) {
+      this.retire(session)
+      return
     }
-    super.check()
+    this.used.splice(still, 1)
+    // At the far end: it was not used, and tarn lends the one first that was used last.
+    this.free.unshift(resource)
+    this._tryAcquireOrCreate()
+  }
+
+  /** Opens connections ahead of demand until there are `min`. */
+  openUpTo(min: number): void {
+    while (this.openCount < min && this.pendingCreates.length < this.#opening && !this.destroyed) {
+      this._create().promise.then(
+        () => {
+          this._tryAcquireOrCreate()
+          this.openUpTo(min)
+        },
+        () => undefined,
+      )
+    }
+  }
+
+  override _tryAcquireOrCreate(): void {
+    if (this.destroyed) return
+    this._doAcquire()
+    // tarn opens one for each who asks, and so none for those who still wait when one has been opened.
+    while (this._shouldCreateMoreResources()) this._doCreate()
   }
 
   // tarn counts a connection that is being closed as gone, and so exceeds its cap while closing is slow.
   override _shouldCreateMoreResources(): boolean {
     return (
       super._shouldCreateMoreResources() &&
+      this.pendingCreates.length < this.#opening &&
       this.used.length + this.pendingCreates.length + this.pendingDestroys.length < this.max
     )
+  }
+
+  override _create(): PendingOperation<Session> {
+    const opening = super._create()
+    opening.promise.then(
+      () => {
+        this.#opening = this.pendingAcquires.length > 1 ? this.#opening * 2 : FIRST_OPENING
+      },
+      () => {
+        // A server that is away is asked by one at a time.
+        this.#opening = 1
+      },
+    )
+    return opening
   }
 
   // … and since it is counted now, its end is the moment when a waiter may be served.
@@ -161,9 +227,6 @@ export class TarnPool extends knex.KnexPool<Session> {
     return destroyed
   }
 
-  // Idle connections must not keep the process alive.
-  override _startReaping(): void {
-    super._startReaping()
-    this.interval?.unref()
-  }
+  // tarn's own look at the idle ones is not needed: see upkeep.ts.
+  override _startReaping(): void {}
 }

@@ -12,3 +12,22 @@ export async function within(millis: number, work: Promise<unknown>): Promise<vo
     clearTimeout(timer)
   }
 }
+
+/**
+ * Acts unless told in time that it is done. What has arrived meanwhile gets its chance first: after a long pause of the
+ * program Node runs timers before it reads what came in.
+ *
+ * @returns how to tell it
+ */
+export function unlessDoneIn(millis: number, act: () => void): () => void {
+  let isDone = false
+  const timer = setTimeout(() => {
+    setImmediate(() => {
+      if (!isDone) act()
+    })
+  }, millis)
+  return () => {
+    isDone = true
+    clearTimeout(timer)
+  }
+}

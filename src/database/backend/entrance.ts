@@ -1,0 +1,114 @@
+/** The queue in front of the pool: how long one may wait, how many may, and what those are told who waited in vain. */
+import type { DatabaseError, Holder } from '../errors'
+import type { Events } from '../events'
+import { Limits } from '../limits'
+import type { Unlock } from '../mutex'
+import type { Settings } from '../options'
+import { currentScope } from '../scope'
+import type { Dialect } from './dialect'
+import { crowdedError, lateError, type PoolState } from './late-error'
+
+export interface EntranceContext {
+  readonly name: string
+  readonly dialect: Dialect
+  readonly settings: Settings
+  readonly events: Events
+  /** Ends every wait. */
+  readonly closed: AbortSignal
+  holders(this: void): readonly Holder[]
+  isConnecting(this: void): boolean
+  /** Why the last attempt to connect failed, if it did. */
+  lastFailure(this: void): DatabaseError | undefined
+}
+
+export interface Admission<T> {
+  readonly taken: T
+  /** Lets the next writer in, where they queue. */
+  readonly leave: Unlock | null
+  readonly waitMillis: number
+}
+
+export class Entrance {
+  readonly #context: EntranceContext
+  /** Those who wait. */
+  waiting = 0
+  timedOut = 0
+  /** Those who write, or wait for that, where one at a time can. */
+  #writers = 0
+
+  constructor(context: EntranceContext) {
+    this.#context = context
+  }
+
+  /**
+   * Waits for the turn to write, where there is such a thing, and for what `take` gives.
+   *
+   * @throws PoolTimeoutError when it takes longer than `patienceMillis`, or too many wait
+   * @throws ConnectionError when it takes longer because the database is out of reach
+   */
+  async admit<T>(
+    limits: Limits,
+    writes: boolean,
+    patienceMillis: number,
+    take: (bounded: Limits) => Promise<T>,
+  ): Promise<Admission<T>> {
+    const asked = performance.now()
+    const { dialect, closed } = this.#context
+    const bounded = limits.within(patienceMillis, () => this.#tell(lateError(this.#state(patienceMillis))))
+    bounded.check()
+    this.#refuseWhenCrowded(writes)
+    const turn = writes ? dialect.admitWriter(bounded.and(Limits.until(closed))) : null
+    this.waiting += 1
+    if (turn !== null) this.#writers += 1
+    let leave: Unlock | null = null
+    try {
+      leave = this.#leaving(await turn)
+      const taken = await take(bounded)
+      return { taken, leave, waitMillis: performance.now() - asked }
+    } catch (error) {
+      if (leave !== null) leave()
+      else if (turn !== null) this.#writers -= 1
+      throw error
+    } finally {
+      this.waiting -= 1
+    }
+  }
+
+  #leaving(unlock: Unlock | null): Unlock | null {
+    if (unlock === null) return null
+    let hasLeft = false
+    return () => {
+      if (!hasLeft) this.#writers -= 1
+      hasLeft = true
+      unlock()
+    }
+  }
+
+  #refuseWhenCrowded(writes: boolean): void {
+    const { holders, settings } = this.#context
+    const { size, maxOverflow, maxWaiters } = settings.pool
+    if (maxWaiters === Infinity) return
+    const isFull = holders().length + this.waiting >= size + maxOverflow + maxWaiters
+    const isQueueFull = writes && this.#writers >= 1 + maxWaiters
+    if (isFull || isQueueFull) throw this.#tell(crowdedError(this.#state(0), maxWaiters))
+  }
+
+  #tell(error: DatabaseError): DatabaseError {
+    this.timedOut += 1
+    this.#context.events.tell('timeout', { error, label: currentScope()?.label ?? null })
+    return error
+  }
+
+  #state(waitMillis: number): PoolState {
+    const { name, settings, holders, isConnecting, lastFailure } = this.#context
+    return {
+      name,
+      waitMillis,
+      cap: settings.pool.size + settings.pool.maxOverflow,
+      holders: holders(),
+      others: Math.max(0, this.waiting - 1),
+      isConnecting: isConnecting(),
+      lastFailure: lastFailure(),
+    }
+  }
+}

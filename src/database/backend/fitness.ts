@@ -1,0 +1,87 @@
+/** Which connections are still fit to be lent: how old they are, how long they were silent, whether they are in doubt. */
+import type { PoolOptions } from '../options'
+import type { Session } from './dialect'
+
+interface Times {
+  readonly expires: number
+  /** When it was given back. */
+  idleSince: number
+  /** When it last gave a sign of life. */
+  aliveAt: number
+}
+
+export class Fitness {
+  readonly #options: Required<PoolOptions>
+  readonly #times = new WeakMap<Session, Times>()
+  /** What was silent since then may have been lost together with the one that was. */
+  #doubtedSince = -Infinity
+
+  constructor(options: Required<PoolOptions>) {
+    this.#options = options
+  }
+
+  isNew(session: Session): void {
+    // Up to a tenth less, so that connections opened together do not all go at once.
+    const lifetime = this.#options.maxLifetimeMillis * (1 - Math.random() * 0.1)
+    const now = performance.now()
+    this.#times.set(session, { expires: now + lifetime, idleSince: now, aliveAt: now })
+  }
+
+  /** From now on the session is idle. */
+  rests(session: Session): void {
+    const times = this.#times.get(session)
+    if (times !== undefined) times.aliveAt = times.idleSince = performance.now()
+  }
+
+  /** One connection was lost: a server that restarts loses all of them, and has not told every one yet. */
+  doubtAll(): void {
+    this.#doubtedSince = performance.now()
+  }
+
+  isOld(session: Session): boolean {
+    return performance.now() > (this.#times.get(session)?.expires ?? Infinity)
+  }
+
+  /** Idle for so long that it is not needed any more. */
+  isSpare(session: Session): boolean {
+    return this.#idleMillis(session) >= this.#options.idleTimeoutMillis
+  }
+
+  /** Silent for so long, or in doubt, that it should give a sign of life. */
+  isDue(session: Session): boolean {
+    const { keepaliveMillis } = this.#options
+    return this.#isDoubted(session) || (keepaliveMillis > 0 && this.#silentMillis(session) >= keepaliveMillis)
+  }
+
+  /** Whether it can be lent. One that was idle for a while is asked: it may have been cut off without a word. */
+  async canBeLent(session: Session): Promise<boolean> {
+    if (session.broken !== null || this.isOld(session)) return false
+    const { validateAfterIdleMillis } = this.#options
+    const isSilent =
+      validateAfterIdleMillis !== false && this.#silentMillis(session) >= validateAfterIdleMillis
+    return isSilent || this.#isDoubted(session) ? this.isAlive(session) : true
+  }
+
+  async isAlive(session: Session): Promise<boolean> {
+    try {
+      await session.ping()
+    } catch {
+      return false
+    }
+    const times = this.#times.get(session)
+    if (times !== undefined) times.aliveAt = performance.now()
+    return session.broken === null
+  }
+
+  #isDoubted(session: Session): boolean {
+    return (this.#times.get(session)?.aliveAt ?? Infinity) < this.#doubtedSince
+  }
+
+  #idleMillis(session: Session): number {
+    return performance.now() - (this.#times.get(session)?.idleSince ?? Infinity)
+  }
+
+  #silentMillis(session: Session): number {
+    return performance.now() - (this.#times.get(session)?.aliveAt ?? Infinity)
+  }
+}

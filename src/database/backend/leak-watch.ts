@@ -1,0 +1,103 @@
+/** Watches the connections that are out, reports those that do not come back, and takes them back in the end. */
+import { TransactionClosedError } from '../errors'
+import type { Lease } from './lease'
+
+export interface LeakWatchOptions {
+  /** Reported when out for longer than this; 0: never. */
+  readonly thresholdMillis: number
+  /** Taken back when out for longer than this; 0: never. */
+  readonly timeoutMillis: number
+  report(this: void, lease: Lease): void
+  reclaim(this: void, lease: Lease): void
+}
+
+interface Watched {
+  readonly since: number
+  isReported: boolean
+  isReclaimed: boolean
+}
+
+const LONGEST_TICK_MILLIS = 250
+
+export class LeakWatch {
+  readonly #options: LeakWatchOptions
+  readonly #tickMillis: number
+  readonly #leases = new Map<Lease, Watched>()
+  /** Time that this process was awake for: the sum of its ticks, each no longer than it should have been. */
+  #awakeMillis = 0
+  #lastTick = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: LeakWatchOptions) {
+    this.#options = options
+    const bounds = [options.thresholdMillis, options.timeoutMillis].filter((millis) => millis > 0)
+    this.#tickMillis = Math.max(10, Math.min(LONGEST_TICK_MILLIS, ...bounds.map((millis) => millis / 4)))
+  }
+
+  get isOn(): boolean {
+    return this.#options.thresholdMillis > 0 || this.#options.timeoutMillis > 0
+  }
+
+  lent(lease: Lease): void {
+    if (!this.isOn) return
+    if (this.#timer === undefined) this.#start()
+    this.#leases.set(lease, { since: this.#now(), isReported: false, isReclaimed: false })
+  }
+
+  /** @returns whether it had been reported */
+  returned(lease: Lease): boolean {
+    const watched = this.#leases.get(lease)
+    this.#leases.delete(lease)
+    return watched?.isReported === true
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+    this.#leases.clear()
+  }
+
+  #start(): void {
+    this.#lastTick = performance.now()
+    this.#timer = setInterval(() => {
+      this.#tick()
+    }, this.#tickMillis).unref()
+  }
+
+  #tick(): void {
+    this.#awakeMillis = this.#now()
+    this.#lastTick = performance.now()
+    if (this.#leases.size === 0) {
+      clearInterval(this.#timer)
+      this.#timer = undefined
+      return
+    }
+    const { thresholdMillis, timeoutMillis, report, reclaim } = this.#options
+    for (const [lease, watched] of this.#leases) {
+      const heldMillis = this.#awakeMillis - watched.since
+      // In the order in which they were lent: those that follow are out for less.
+      if (heldMillis <= Math.min(thresholdMillis || Infinity, timeoutMillis || Infinity)) return
+      if (thresholdMillis > 0 && heldMillis > thresholdMillis && !watched.isReported) {
+        watched.isReported = true
+        report(lease)
+      }
+      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watched.isReclaimed) {
+        watched.isReclaimed = true
+        reclaim(lease)
+      }
+    }
+  }
+
+  /** A process that was stopped, or computed for long, must not take it for the borrowers' fault. */
+  #now(): number {
+    return this.#awakeMillis + Math.min(performance.now() - this.#lastTick, 2 * this.#tickMillis)
+  }
+}
+
+/** What the user of a connection is told that was taken back. */
+export function takenBack(millis: number): TransactionClosedError {
+  return new TransactionClosedError(
+    `The statement did not run: its connection was out for more than ${millis} ms and was taken back ` +
+      '(pool.leakTimeoutMillis). Its transaction was rolled back.',
+  )
+}

@@ -1,0 +1,23 @@
+/** Where in the program something was done: the first line of a stack that is neither ours nor Node's. */
+import path from 'node:path'
+
+/** Deep enough for our own lines and some of the program's. */
+const DEPTH = 30
+
+const NOT_THE_PROGRAM = /\bnode:|[\\/]node_modules[\\/](?:knex|tarn|pg|express|router)[\\/]/
+
+/** Remembers this moment's stack. Costs some microseconds: for what is rare, or asked for. */
+export function here(): Error {
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = DEPTH
+  const error = new Error('here')
+  Error.stackTraceLimit = limit
+  return error
+}
+
+/** Such as `at transfer (/app/src/accounts.ts:12:18)`, or null when the stack has no such line. */
+export function siteOf(error: Error | null): string | null {
+  const lines = error?.stack?.split('\n').slice(1) ?? []
+  const site = lines.find((line) => !line.includes(__dirname + path.sep) && !NOT_THE_PROGRAM.test(line))
+  return site === undefined || !/[:(]/.test(site) ? null : site.trim()
+}
