@@ -48,3 +48,9 @@ export async function runHooks(key: object, around: object | null, hooks: readon
   }
   if (failure !== undefined) throw failure
 }
+
+/** What a savepoint leaves to its parent: a commit in here is none yet; a rollback is one, whatever follows. */
+export function handUp(hooks: readonly Hook[], outcome: 'commit' | 'rollback'): Hook[] {
+  if (outcome === 'commit') return [...hooks]
+  return hooks.flatMap((hook) => (hook.on === 'commit' ? [] : [{ ...hook, on: 'commit' }, hook]))
+}

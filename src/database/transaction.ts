@@ -3,7 +3,7 @@ import type { Result } from './backend/dialect'
 import { attachCleanup, TransactionClosedError, TransactionError } from './errors'
 import { sendCommit } from './commit'
 import { type Endable, Held, type Opening } from './held'
-import type { Hook } from './hooks'
+import { handUp, type Hook } from './hooks'
 import { Limits } from './limits'
 import type { Unlock } from './mutex'
 import type { Transaction } from './queryable'
@@ -95,7 +95,8 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   }
 
   get state(): 'open' | 'committed' | 'rolled back' {
-    return this.#state === 'ending' ? 'open' : this.#state
+    if (this.#state === 'committed') return 'committed'
+    return this.isOver ? 'rolled back' : 'open'
   }
 
   protected get isAccepting(): boolean {
@@ -280,12 +281,6 @@ function undone(): TransactionClosedError {
 
 function depthOn(on: Held): number {
   return on instanceof OpenTransaction ? on.depth + 1 : 1
-}
-
-/** What a savepoint leaves to its parent: a commit in here is none yet; a rollback is one, whatever follows. */
-function handUp(hooks: readonly Hook[], outcome: 'commit' | 'rollback'): Hook[] {
-  if (outcome === 'commit') return [...hooks]
-  return hooks.flatMap((hook) => (hook.on === 'commit' ? [] : [{ ...hook, on: 'commit' }, hook]))
 }
 
 async function undoBegin(on: Held, close: readonly string[], error: unknown): Promise<void> {

@@ -26,6 +26,7 @@ export class SideLane {
    * @throws ConnectionError with the reason, or what `limits` makes of its end
    */
   async ask<T>(limits: Limits, question: (session: Session) => Promise<T>): Promise<T> {
+    limits.check()
     const unlock = await this.#turns.lock(limits)
     let stopWatching: (() => void) | undefined
     const late = new Promise<never>((_, reject) => {
