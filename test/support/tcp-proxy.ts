@@ -62,6 +62,11 @@ export class TcpProxy {
     return this.#links.size
   }
 
+  /** Those connections, for a fault that hits only some. */
+  get links(): readonly ProxyLink[] {
+    return [...this.#links]
+  }
+
   /** Connections that were ever accepted. */
   get accepted(): number {
     return this.#accepted

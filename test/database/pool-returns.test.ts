@@ -1,0 +1,184 @@
+/** What comes back to the pool, and goes out again: without what its last user has set, and alive. */
+import { ConnectionError, type Database } from '../../src/database'
+import { eachDatabase } from '../support/each-database'
+import { startProxy, type TcpProxy } from '../support/tcp-proxy'
+import { failure } from './support'
+
+eachDatabase('a connection that was used', (context) => {
+  let database: Database
+  let prepared = 0
+  const single = { size: 1, maxOverflow: 0 }
+  const setting = context.dialect === 'sqlite' ? 'PRAGMA foreign_keys' : 'show search_path'
+  const change = context.dialect === 'sqlite' ? 'PRAGMA foreign_keys = OFF' : 'set search_path to elsewhere'
+
+  beforeEach(async () => {
+    prepared = 0
+    database = await context.open({
+      pool: single,
+      afterConnect: async (connection) => {
+        prepared += 1
+        const sql = context.dialect === 'sqlite' ? 'PRAGMA cache_size = -777' : "set work_mem to '777kB'"
+        await connection.execute(sql)
+      },
+    })
+    await database.execute('create table t (id integer)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+
+  it('does not hand on what was set on it, and keeps what afterConnect has set', async () => {
+    const before = await database.fetchVal(setting)
+    const own = context.dialect === 'sqlite' ? 'PRAGMA cache_size' : 'show work_mem'
+    const ours = await database.fetchVal(own)
+    await database.connection(async (connection) => {
+      await connection.execute(change)
+      expect(await connection.fetchVal(setting)).not.toEqual(before)
+    })
+    expect(await database.fetchVal(setting)).toEqual(before)
+    expect(await database.fetchVal(own)).toEqual(ours)
+    expect(prepared).toBe(2)
+  })
+
+  it('does not hand on temporary tables', async () => {
+    await database.connection((connection) => connection.execute('create temporary table mine (id integer)'))
+    expect((await failure(database.fetchAll('select * from mine'))).message).toMatch(/mine/)
+  })
+
+  it('does not hand on what a transaction has set for itself, at no cost', async () => {
+    if (context.dialect === 'sqlite') return // It has no such thing.
+    await database.transaction((tx) => tx.execute('set local search_path to elsewhere'))
+    expect(await database.fetchVal(setting)).not.toMatch(/elsewhere/)
+    expect(prepared).toBe(1)
+  })
+
+  it('is renewed when somebody had the connection of the driver', async () => {
+    await database.connection(async ({ raw }) => {
+      expect(raw).toBeDefined()
+    })
+    expect(await database.fetchVal('select 1')).toBe(1)
+    expect(prepared).toBe(2)
+  })
+
+  it('is not renewed for statements that leave nothing behind', async () => {
+    await database.connection(async (connection) => {
+      await connection.execute('insert into t values (1)')
+      await connection.transaction((tx) => tx.fetchAll('select * from t'))
+      await connection.transaction((tx) => tx.fetchAll('select * from t'), { readOnly: true })
+    })
+    expect(prepared).toBe(1)
+    expect(database.stats()).toMatchObject({ created: 1, retired: 0 })
+  })
+
+  if (context.dialect === 'sqlite') return
+
+  it('does not hand on locks, prepared statements and notifications', async () => {
+    await database.connection(async (connection) => {
+      await connection.fetchVal('select pg_advisory_lock(7)')
+      await connection.execute('listen news')
+      await connection.execute('prepare mine as select 1')
+    })
+    expect(await database.fetchAll('select pg_listening_channels()')).toEqual([])
+    expect(await database.fetchAll('select name from pg_prepared_statements')).toEqual([])
+    expect(await context.admin('select pg_try_advisory_lock(7) as free')).toEqual([{ free: true }])
+  })
+
+  describe('and dies as a statement arrives', () => {
+    let proxy: TcpProxy
+    let away: Database
+    let sent: string[]
+
+    beforeEach(async () => {
+      proxy = await startProxy(context.url)
+      away = await context.open({ pool: single }, proxy.url)
+      sent = []
+      away.on('query', ({ sql }) => sent.push(sql))
+    })
+    afterEach(() => proxy.close())
+
+    /** Cuts the connection as soon as such a statement has passed, once. */
+    const cutAt = (text: string): Promise<void> => proxy.trap(Buffer.from(text))
+
+    it('has a read run again on another', async () => {
+      const reads: [string, () => Promise<unknown>][] = [
+        ['select id', () => away.fetchAll('select id from t')],
+        ['select count(*)', () => away.fetchOne('select count(*) from t')],
+        ['select "id"', () => Promise.resolve(away.table('t').select('id'))],
+      ]
+      for (const [text, read] of reads) {
+        sent.length = 0
+        const cut = cutAt(text)
+        expect(await read()).toBeDefined()
+        await cut
+        expect(sent).toHaveLength(2)
+      }
+    })
+
+    it('has a read run again once, and no more', async () => {
+      const cuts = [cutAt('select id'), cutAt('select id')]
+      expect(await failure(away.fetchAll('select id from t'))).toBeInstanceOf(ConnectionError)
+      await Promise.all(cuts)
+      expect(sent).toHaveLength(2)
+    })
+
+    it('has a write run once', async () => {
+      const cut = cutAt('insert')
+      expect(await failure(away.execute('insert into t values (1)'))).toBeInstanceOf(ConnectionError)
+      await cut
+      expect(sent).toHaveLength(1)
+    })
+
+    it('has a read run once that calls what may write', async () => {
+      await database.execute(
+        'create function note() returns integer language sql as $$ insert into t values (1) returning id $$',
+      )
+      for (const [text, read] of [
+        ['select note()', () => away.fetchVal('select note()')],
+        ['select note()', () => Promise.resolve(away.knex.raw('select note()'))],
+        ['select nextval', () => away.fetchVal("select nextval('nowhere')")],
+      ] as const) {
+        sent.length = 0
+        const cut = cutAt(text)
+        expect(await failure(read())).toBeInstanceOf(ConnectionError)
+        await cut
+        expect(sent).toHaveLength(1)
+      }
+      await database.execute('drop function note')
+    })
+
+    it('has a transaction begin on another, and its work run once', async () => {
+      let runs = 0
+      const begins = [
+        () =>
+          away.transaction((tx) => {
+            runs += 1
+            return tx.fetchVal('select 1')
+          }),
+        async () => {
+          await using tx = await away.begin()
+          runs += 1
+          return await tx.fetchVal('select 1')
+        },
+      ]
+      for (const begin of begins) {
+        runs = 0
+        const cut = cutAt('BEGIN')
+        expect(await begin()).toBe(1)
+        await cut
+        expect(runs).toBe(1)
+      }
+    })
+
+    it('does not have the work of a transaction run again that had begun', async () => {
+      let runs = 0
+      const cut = cutAt('select 1')
+      const work = away.transaction((tx) => {
+        runs += 1
+        return tx.fetchVal('select 1')
+      })
+      expect(await failure(work)).toBeInstanceOf(ConnectionError)
+      await cut
+      expect(runs).toBe(1)
+    })
+  })
+})

@@ -1,0 +1,115 @@
+/** Waiting for a connection: in order, called off at any moment, refused when too many wait. */
+import fc from 'fast-check'
+import { type Database, PoolTimeoutError, type TimeoutEvent } from '../../src/database'
+import { eachDatabase } from '../support/each-database'
+import { waitFor } from '../support/wait-for'
+import { failure, gate } from './support'
+
+const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
+
+eachDatabase('waiting for a connection', (context) => {
+  it('is refused at once when as many as allowed wait already, and says who holds what', async () => {
+    const database = await context.open({ pool: { size: 1, maxOverflow: 0, maxWaiters: 2 } })
+    const timeouts: TimeoutEvent[] = []
+    database.on('timeout', (event) => timeouts.push(event))
+    const held = await database.acquire()
+    const waiting = [1, 2].map(() => database.fetchVal('select 1'))
+    const error = await failure(database.fetchVal('select 1'))
+    expect(error).toBeInstanceOf(PoolTimeoutError)
+    expect(error).toMatchObject({ waiting: 2, retryable: true, holders: [{ inTransaction: false }] })
+    expect(error.message).toMatch(/^2 wait for database .* already, and pool\.maxWaiters is 2/)
+    expect(timeouts).toEqual([{ error, label: null }])
+    await held.release()
+    expect(await Promise.all(waiting)).toEqual([1, 1])
+    expect(await database.fetchVal('select 1')).toBe(1)
+    expect(database.stats()).toMatchObject({ timedOut: 1, waiting: 0 })
+  })
+
+  it('is not refused while a connection can be opened, though nobody may wait', async () => {
+    const database = await context.open({ pool: { size: 3, maxOverflow: 0, maxWaiters: 0 } })
+    const opened = await Promise.all([database.acquire(), database.acquire(), database.acquire()])
+    await expect(database.acquire()).rejects.toThrow(PoolTimeoutError)
+    for (const connection of opened) await connection.release()
+  })
+
+  if (context.dialect === 'sqlite') {
+    it('for the turn to write counts as well', async () => {
+      const database = await context.open({ pool: { maxWaiters: 1 } })
+      const tx = await database.begin()
+      const next = database.transaction((inner) => inner.fetchVal('select 1'))
+      await expect(database.execute('create table never (id integer)')).rejects.toThrow(PoolTimeoutError)
+      expect(await database.fetchVal('select 1')).toBe(1)
+      await tx.rollback()
+      expect(await next).toBe(1)
+    })
+  }
+
+  it('is over when a connection comes back, though another is still being opened', async () => {
+    const opening = gate()
+    let isFirst = true
+    const database = await context.open({
+      pool: { size: 2, maxOverflow: 0 },
+      afterConnect: async () => {
+        if (!isFirst) await opening.opened
+        isFirst = false
+      },
+    })
+    const held = await database.acquire()
+    const waiting = database.fetchVal('select 1')
+    await waitFor(() => database.stats().creating === 1, { what: 'a second connection to be opened' })
+    await held.release()
+    expect(await waiting).toBe(1)
+    opening.open()
+    await waitFor(() => database.stats().creating === 0, { what: 'it to be opened' })
+  })
+
+  it(`costs no connection, however it is called off (seed ${SEED})`, async () => {
+    const size = 3
+    const database = await context.open({ pool: { size, maxOverflow: 1, acquireTimeoutMillis: 10_000 } })
+    const owners = new Map<unknown, number>()
+    let most = 0
+    /** Holds a connection for some turns of the event loop, called off after some others. */
+    const borrow = async (
+      database_: Database,
+      id: number,
+      holdTurns: number,
+      abortTurns: number,
+    ): Promise<void> => {
+      const controller = new AbortController()
+      const aborting = turns(abortTurns).then(() => {
+        controller.abort()
+      })
+      const work = database_.transaction(
+        async (tx) => {
+          const [holder] = database_.holders()
+          expect(holder).toBeDefined()
+          await tx.fetchVal('select 1')
+          owners.set(id, id)
+          most = Math.max(most, database_.stats().used)
+          await turns(holdTurns)
+          owners.delete(id)
+        },
+        { signal: controller.signal, readOnly: id % 2 === 0 },
+      )
+      await Promise.allSettled([work, aborting])
+      owners.delete(id)
+    }
+    const borrower = fc.tuple(fc.nat({ max: 4 }), fc.nat({ max: 30 }))
+    await fc.assert(
+      fc.asyncProperty(fc.array(borrower, { minLength: 20, maxLength: 40 }), async (borrowers) => {
+        await Promise.all(borrowers.map(([hold, abort], id) => borrow(database, id, hold, abort)))
+        expect(database.stats()).toMatchObject({ used: 0, waiting: 0 })
+        // All of them can be had again, each by one owner.
+        const all = await Promise.all(Array.from({ length: size }, () => database.acquire()))
+        expect(new Set(all.map(({ raw }) => raw)).size).toBe(size)
+        for (const connection of all) await connection.release()
+      }),
+      { seed: SEED, numRuns: 100, endOnFailure: true },
+    )
+    expect(most).toBeLessThanOrEqual(size + 1)
+  })
+})
+
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+}

@@ -1,0 +1,7 @@
+/** Prints what a test has measured, for those who read the log: a figure that is reported and fails nothing. */
+export function report(what: string, figures: Readonly<Record<string, number | string>>): void {
+  const list = Object.entries(figures).map(([name, value]) => {
+    return `${name} ${typeof value === 'number' ? Number(value.toFixed(1)) : value}`
+  })
+  process.stdout.write(`  figures: ${what}: ${list.join(', ')}\n`)
+}
