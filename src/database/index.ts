@@ -27,6 +27,7 @@ export type {
   RetireEvent,
   TimeoutEvent,
 } from './events'
+export { recordMetrics } from './metrics'
 export { knexConfig } from './backend/backend'
 export {
   BindError,

@@ -99,6 +99,7 @@ eachDatabase('what a commit reports of its server', (context) => {
 
   describe('when the network', () => {
     it('swallows the answer is found out when the statement timeout is over', async () => {
+      context.mayHoldLong()
       const act: TrapOptions['act'] = (link) => link.hold('toClient')
       expect(await run({ answered: 0, act }, { statementTimeoutMillis: 150 })).toBe('committed')
     })

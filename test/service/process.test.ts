@@ -109,6 +109,7 @@ eachDatabase('The process', (context) => {
   })
 
   it('names what was stuck at the time limit, and exits with 1', async () => {
+    context.mayHoldLong()
     await using service = new ServiceProcess({ ...(await variables()), SHUTDOWN_TIMEOUT: '0.3' })
     const url = await service.listening()
     const { body } = await request(url).post('/accounts').send({ owner: 'Ada', balance: 1000 }).expect(201)

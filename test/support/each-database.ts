@@ -16,6 +16,8 @@ export interface DatabaseContext {
   track(database: Database): Database
   /** Runs SQL beside the library, over a connection of the plain driver, such as a look at pg_stat_activity. */
   admin(sql: string, url?: string): Promise<Record<string, unknown>[]>
+  /** For a test that holds a connection for longer than anybody should. */
+  mayHoldLong(): void
   /** Makes a further database, dropped after the group, and returns its URL. */
   createDatabase(): Promise<string>
 }
@@ -71,6 +73,9 @@ export function scratches(list: string): Scratch[] {
   })
 }
 
+/** All of the library's tests run with leak detection on, and no report may be false. */
+const LEAK_THRESHOLD_MILLIS = 2000
+
 class Context implements DatabaseContext {
   readonly dialect: Dialect
   readonly #scratch: Scratch
@@ -78,6 +83,8 @@ class Context implements DatabaseContext {
   #databases: Database[] = []
   /** Those of them that are in a transaction, on purpose, until they are disconnected. */
   #rolledBack: Database[] = []
+  #leaks: string[] = []
+  #mayHoldLong = false
 
   constructor(scratch: Scratch) {
     this.dialect = scratch.dialect
@@ -92,7 +99,15 @@ class Context implements DatabaseContext {
   }
 
   async open(options?: DatabaseOptions, url = this.url): Promise<Database> {
-    const database = this.track(new Database(url, options))
+    const watches = options?.pool?.leakTimeoutMillis === undefined
+    const pool = { ...(watches && { leakThresholdMillis: LEAK_THRESHOLD_MILLIS }), ...options?.pool }
+    const database = this.track(new Database(url, { ...options, pool }))
+    if (pool.leakThresholdMillis === LEAK_THRESHOLD_MILLIS) {
+      database.on('leak', ({ state, site, sql }) => {
+        if (state === 'held')
+          this.#leaks.push(`a leak was reported: ${site ?? 'nowhere'}, running ${sql ?? 'nothing'}`)
+      })
+    }
     if (options?.forceRollback) this.#rolledBack.push(database)
     await database.connect()
     return database
@@ -113,6 +128,10 @@ class Context implements DatabaseContext {
     return url
   }
 
+  mayHoldLong(): void {
+    this.#mayHoldLong = true
+  }
+
   /** Runs the standing check and forgets the test's Databases. */
   async settle(): Promise<string[]> {
     const databases = this.#databases
@@ -120,6 +139,9 @@ class Context implements DatabaseContext {
     this.#databases = []
     this.#rolledBack = []
     for (const database of rolledBack) await database.disconnect({ graceMillis: 0 })
-    return leftBehind({ scratch: this.#scratch, urls: this.#urls, databases })
+    const leaks = this.#mayHoldLong ? [] : this.#leaks
+    this.#leaks = []
+    this.#mayHoldLong = false
+    return [...leaks, ...(await leftBehind({ scratch: this.#scratch, urls: this.#urls, databases }))]
   }
 }

@@ -1,0 +1,13 @@
+/** What disconnect() does about a statement that does not end. */
+import { disconnected } from '../support/faults/disconnected'
+import { millpond } from '../support/faults/millpond-subject'
+import { describeFault, report } from './support'
+
+describeFault('disconnect() with a stuck statement', (server) => {
+  it('returns after its grace, names the holder, and leaves no backend', async () => {
+    const figures = await disconnected(millpond, server().url)
+    report('disconnected', figures)
+    expect(figures).toMatchObject({ holdersNamed: 1, backendsLeft: 0 })
+    expect(figures.beyondGraceMillis).toBeLessThanOrEqual(500)
+  })
+})

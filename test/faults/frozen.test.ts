@@ -1,0 +1,15 @@
+/** What an application feels of a PostgreSQL that stops answering and goes on later. */
+import { frozen } from '../support/faults/frozen'
+import { millpond } from '../support/faults/millpond-subject'
+import { describeFault, report } from './support'
+
+describeFault('every process of PostgreSQL stopped for five seconds', (server) => {
+  it('lets each call end by its deadline, and is over a second later', async () => {
+    const figures = await frozen(millpond, server())
+    report('frozen', figures)
+    expect(figures).toMatchObject({ clientsThatHang: 0, lost: 0, appliedTwice: 0, moneyMadeOrLost: 0 })
+    expect(figures.callsFailed).toBeGreaterThan(0)
+    expect(figures.slowestBeyondDeadlineMillis).toBeLessThanOrEqual(250)
+    expect(figures.normalAfterMillis).toBeLessThanOrEqual(1000)
+  })
+})

@@ -1,0 +1,20 @@
+/** What an application feels of a pool whose connections are all in use. */
+import { full } from '../support/faults/full'
+import { millpond } from '../support/faults/millpond-subject'
+import { describeFault, report } from './support'
+
+describeFault('a full pool', (server) => {
+  it('ends each wait in time, names all holders, and serves in the order asked', async () => {
+    const figures = await full(millpond, server().url)
+    report('full', figures)
+    expect(figures).toMatchObject({
+      timedOut: 20,
+      error: 'PoolTimeoutError',
+      served: 20,
+      servedOutOfOrder: 0,
+    })
+    expect(figures.holdersNamed).toBe(figures.holders)
+    expect(figures.slowestBeyondMillis).toBeLessThanOrEqual(50)
+    expect(figures.servedAfterReleaseMillis).toBeLessThanOrEqual(50)
+  })
+})
