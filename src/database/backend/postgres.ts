@@ -38,7 +38,7 @@ export function postgres(url: DatabaseURL): Dialect {
     isSingle: false,
     errorAbortsTransaction: true,
     // A server that does not end a statement by then is frozen, or out of reach.
-    cancelGraceMillis: 120,
+    cancelGraceMillis: 100,
     lexicon: { dollarQuotes: true, bracketNames: false, foreign: /\$\d+/y, changesSession },
 
     placeholder: (n) => `$${n}`,
