@@ -15,6 +15,8 @@ export interface EntranceContext {
   readonly events: Events
   /** Ends every wait. */
   readonly closed: AbortSignal
+  /** How many are out, and who has them. */
+  used(this: void): number
   holders(this: void): readonly Holder[]
   isConnecting(this: void): boolean
   /** Why the last attempt to connect failed, if it did. */
@@ -85,10 +87,10 @@ export class Entrance {
   }
 
   #refuseWhenCrowded(writes: boolean): void {
-    const { holders, settings } = this.#context
+    const { used, settings } = this.#context
     const { size, maxOverflow, maxWaiters } = settings.pool
     if (maxWaiters === Infinity) return
-    const isFull = holders().length + this.waiting >= size + maxOverflow + maxWaiters
+    const isFull = used() + this.waiting >= size + maxOverflow + maxWaiters
     const isQueueFull = writes && this.#writers >= 1 + maxWaiters
     if (isFull || isQueueFull) throw this.#tell(crowdedError(this.#state(0), maxWaiters))
   }

@@ -90,12 +90,12 @@ export class Pool {
     this.#entrance = new Entrance({
       ...context,
       closed: this.#closed.signal,
+      used: () => this.#loans.count,
       holders: () => this.holders(),
       isConnecting: () => this.#tarn.numPendingCreates() > 0,
       lastFailure: () => this.#connector.lastFailure,
     })
-    const retire = this.#retire.bind(this)
-    this.#upkeep = new Upkeep({ tarn: this.#tarn, fitness: this.#fitness, min, retire })
+    this.#upkeep = new Upkeep(this.#tarn, this.#fitness, min, this.#retire.bind(this))
     const { leakThresholdMillis, leakTimeoutMillis } = settings.pool
     const tell = (state: LeakEvent['state'], lease: Lease): void => {
       events.tell('leak', { state, ...lease.describe() })

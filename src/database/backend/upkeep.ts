@@ -4,30 +4,34 @@ import type { Session } from './dialect'
 import type { Fitness } from './fitness'
 import type { TarnPool } from './tarn-pool'
 
-export interface UpkeepOptions {
-  readonly tarn: TarnPool
-  readonly fitness: Fitness
-  /** How many are to be there at any time. */
-  readonly min: number
-  retire(this: void, session: Session, reason: RetireEvent['reason']): void
-}
-
 const EVERY_MILLIS = 1000
 
 export class Upkeep {
-  readonly #options: UpkeepOptions
+  readonly #tarn: TarnPool
+  readonly #fitness: Fitness
+  readonly #min: number
+  readonly #retire: (session: Session, reason: RetireEvent['reason']) => void
   #timer: NodeJS.Timeout | undefined
 
-  constructor(options: UpkeepOptions) {
-    this.#options = options
+  /** `min`: how many are to be there at any time. */
+  constructor(
+    tarn: TarnPool,
+    fitness: Fitness,
+    min: number,
+    retire: (session: Session, reason: RetireEvent['reason']) => void,
+  ) {
+    this.#tarn = tarn
+    this.#fitness = fitness
+    this.#min = min
+    this.#retire = retire
   }
 
   start(): void {
-    this.tend()
     // Idle connections must not keep the process alive.
     this.#timer = setInterval(() => {
       this.tend()
     }, EVERY_MILLIS).unref()
+    this.tend()
   }
 
   stop(): void {
@@ -36,15 +40,16 @@ export class Upkeep {
   }
 
   tend(): void {
-    const { tarn, fitness, min, retire } = this.#options
+    const tarn = this.#tarn
+    const fitness = this.#fitness
     // Those at the front were not used for the longest time.
     for (const session of tarn.idle) {
-      if (session.broken !== null) retire(session, 'lost')
-      else if (fitness.isOld(session)) retire(session, 'old')
-      else if (fitness.isSpare(session) && tarn.openCount > min) retire(session, 'idle')
+      if (session.broken !== null) this.#retire(session, 'lost')
+      else if (fitness.isOld(session)) this.#retire(session, 'old')
+      else if (fitness.isSpare(session) && tarn.openCount > this.#min) this.#retire(session, 'idle')
       else if (fitness.isDue(session)) void tarn.probe(session, () => fitness.isAlive(session))
     }
     // The first one is opened by connect(), which tells why it cannot be.
-    if (this.#timer !== undefined) tarn.openUpTo(min)
+    if (this.#timer !== undefined) tarn.openUpTo(this.#min)
   }
 }
