@@ -6,7 +6,8 @@ import type { Pool } from './backend/pool'
 import { HeldConnection, type JoinedConnection } from './connection'
 import { ConnectionError } from './errors'
 import { followedBy, type Hook, runHooks } from './hooks'
-import type { Limits } from './limits'
+import type { OpenLevel } from './held'
+import { Limits } from './limits'
 import { type Connection, limitsOf, type Transaction, type TransactionOptions } from './queryable'
 import type { Work } from './reading'
 
@@ -15,6 +16,15 @@ export interface BorrowedFrom {
   /** The Database, as the key under which scopes know it. */
   readonly key: object
   readonly pool: Pool
+}
+
+/** Borrows a connection that is not given back by itself. */
+export async function borrow(
+  { backend, key, pool }: BorrowedFrom,
+  signal: AbortSignal,
+): Promise<HeldConnection> {
+  const lease = await pool.lend(Limits.of({ signal }, ''), { writes: false })
+  return new HeldConnection(backend, key, pool, lease)
 }
 
 /** Runs work with a connection. When the work succeeds, what it has started on the connection ends first. */
@@ -104,7 +114,7 @@ export function transactionBorrowed<T>(
 export function beginBorrowed(
   { backend, key, pool }: BorrowedFrom,
   options: TransactionOptions,
-): Promise<Transaction> {
+): Promise<OpenLevel> {
   const limits = limitsOf(options)
   return beginningAgain(async (progress) => {
     const lease = await pool.lend(limits, { writes: options.readOnly !== true })

@@ -80,6 +80,10 @@ export class JoinedConnection extends Verbs implements Connection {
   #isReleased = false
   readonly #begun: Transaction[] = []
 
+  get isOpen(): boolean {
+    return !this.#isReleased
+  }
+
   /** `statements` says how they run, where that is not just in `held`. */
   constructor(held: Held, statements: Pick<Held, 'use' | 'reading'> = held) {
     super()

@@ -1,6 +1,7 @@
 /** One logical database: connected at start-up, lent out per query, transaction or request, disconnected at the end. */
 import { inspect } from 'node:util'
 import type { Knex } from 'knex'
+import { Ambient } from './ambient'
 import { type Backend, createBackend } from './backend/backend'
 import { type Access, STREAM } from './backend/dialect'
 import type { Lease } from './backend/lease'
@@ -16,8 +17,7 @@ import {
 import { HeldConnection, JoinedConnection } from './connection'
 import { type Holder, TransactionError } from './errors'
 import { type DatabaseEvents, Events } from './events'
-import { alreadyInside, ForcedRollback } from './forced-rollback'
-import { Held } from './held'
+import { ForcedRollback } from './forced-rollback'
 import { Lifecycle } from './lifecycle'
 import { Limits } from './limits'
 import type { BackendOptions } from './options'
@@ -32,10 +32,11 @@ import {
   type TransactionOptions,
 } from './queryable'
 import { onItsOwn, pieceByPiece, type Reading, type Work } from './reading'
-import { boundTo, runBound, runDetached } from './scope'
+import { runBound, runDetached } from './scope'
 import { OpenTransaction } from './transaction'
 import { DatabaseURL } from './url'
 import { Verbs } from './verbs'
+import { connectionWhenAsked, transactionWhenAsked } from './when-asked'
 
 export interface DatabaseOptions extends BackendOptions {
   /** Runs once on every new connection, before anybody else uses it: SET, PRAGMA. */
@@ -66,8 +67,7 @@ export class Database extends Verbs implements AsyncDisposable {
   protected readonly backend: Backend
   readonly #events = new Events()
   readonly #life: Lifecycle
-  #forced: ForcedRollback | null = null
-  #isForcing = false
+  readonly #ambient = new Ambient(this)
 
   constructor(url: string | DatabaseURL, options: DatabaseOptions = {}) {
     super()
@@ -84,9 +84,9 @@ export class Database extends Verbs implements AsyncDisposable {
       // Under a key of its own: it belongs to no scope of this Database.
       prepare: async (lease) => afterConnect?.(new HeldConnection(this.backend, {}, null, lease)),
       opened: async (pool) => {
-        if (forceRollback) this.#forced = await ForcedRollback.begin(this.backend, this, pool)
+        if (forceRollback) await this.#ambient.force(() => ForcedRollback.begin(this.backend, this, pool))
       },
-      closing: () => this.#endForced(),
+      closing: () => this.#ambient.endForced(),
     })
   }
 
@@ -134,9 +134,10 @@ export class Database extends Verbs implements AsyncDisposable {
   /** Runs work with one connection, which its queries run on by themselves. Inside a transaction it is that one's. */
   async connection<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     checkedWork('connection', work)
-    const bound = this.#bound()
+    const bound = await this.#ambient.get()
     if (bound instanceof HeldConnection) return work(bound)
-    if (bound !== null) return withJoined(new JoinedConnection(bound, this.#statementsOf(bound)), work)
+    if (bound !== null)
+      return withJoined(new JoinedConnection(bound, this.#ambient.statementsOf(bound)), work)
     return withBorrowed(this.#lender, Limits.of(undefined, ''), false, (connection) =>
       runBound(this, connection, () => work(connection)),
     )
@@ -144,7 +145,8 @@ export class Database extends Verbs implements AsyncDisposable {
 
   /** Takes a connection that is yours to release, and that no query uses by itself. `await using` releases it. */
   async acquire(): Promise<Connection> {
-    if (this.#forced !== null) return new JoinedConnection(this.#forced.level, this.#forced)
+    const { forced } = this.#ambient
+    if (forced !== null) return forced.track(new JoinedConnection(forced.level, forced))
     const pool = this.#life.pool
     const lease = await pool.lend(Limits.of(undefined, ''), { writes: false })
     return new HeldConnection(this.backend, this, pool, lease)
@@ -154,17 +156,35 @@ export class Database extends Verbs implements AsyncDisposable {
     work: (tx: Transaction) => Promise<T>,
     options: TransactionOptions = {},
   ): Promise<T> {
-    const bound = this.#bound()
+    const bound = await this.#ambient.get()
     if (bound !== null) return bound.transaction(work, options)
     checkedTransaction(options, work)
     return transactionBorrowed(this.#lender, work, options)
   }
 
   override async begin(options: TransactionOptions = {}): Promise<Transaction> {
-    const bound = this.#bound()
-    if (bound !== null) return bound.begin(options)
+    const bound = await this.#ambient.get()
+    if (bound !== null) return this.#ambient.beginIn(bound, options)
     checkedTransaction(options)
     return beginBorrowed(this.#lender, options)
+  }
+
+  /**
+   * Like {@link transaction}, but a connection is taken only when the work makes its first query: for what may need none, or
+   * waits for something else first, such as a request for its body.
+   */
+  async transactionOnDemand<T>(
+    work: () => Promise<T>,
+    options: Omit<TransactionOptions, 'retries' | 'forceRollback'> = {},
+  ): Promise<T> {
+    checkedTransaction(options, work)
+    return transactionWhenAsked(this, this.#ambient, () => this.#lender, work, options)
+  }
+
+  /** The same for a connection. Inside a transaction or a held connection it is that one's. */
+  async connectionOnDemand<T>(work: () => Promise<T>): Promise<T> {
+    checkedWork('connectionOnDemand', work)
+    return connectionWhenAsked(this, this.#ambient, () => this.#lender, work)
   }
 
   /**
@@ -194,14 +214,12 @@ export class Database extends Verbs implements AsyncDisposable {
    */
   async forceRollback<T>(work: () => Promise<T>): Promise<T> {
     checkedWork('forceRollback', work)
-    if (this.#isForcing || this.#bound() !== null) throw alreadyInside()
-    this.#isForcing = true
+    const { pool } = this.#life
+    await this.#ambient.force(() => ForcedRollback.begin(this.backend, this, pool))
     try {
-      this.#forced = await ForcedRollback.begin(this.backend, this, this.#life.pool)
       return await work()
     } finally {
-      await this.#endForced()
-      this.#isForcing = false
+      await this.#ambient.endForced()
     }
   }
 
@@ -228,7 +246,7 @@ export class Database extends Verbs implements AsyncDisposable {
 
   /** Who has a connection now, longest first. */
   holders(): readonly Holder[] {
-    return this.#life.current?.holders() ?? []
+    return this.#ambient.forced?.holders() ?? this.#life.current?.holders() ?? []
   }
 
   on<E extends keyof DatabaseEvents>(event: E, listener: (...args: DatabaseEvents[E]) => void): this {
@@ -245,20 +263,19 @@ export class Database extends Verbs implements AsyncDisposable {
     await this.disconnect()
   }
 
-  /** Never more than the name and the starred-out URL, whoever logs it. */
+  /** For the console: never a password. */
   [inspect.custom](): string {
     return `Database(${this.url.toString()})`
   }
 
   protected override async use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
-    const bound = this.#bound()
-    if (bound !== null) return this.#statementsOf(bound).use(limits, access, work)
-    return withLent(this.#life.pool, limits, access, work)
+    const bound = this.#ambient.statements()
+    return bound?.use(limits, access, work) ?? withLent(this.#life.pool, limits, access, work)
   }
 
   protected override reading(limits: Limits): Reading {
-    const bound = this.#bound()
-    if (bound !== null) return this.#statementsOf(bound).reading(limits)
+    const bound = this.#ambient.statements()
+    if (bound !== null) return bound.reading(limits)
     const pool = this.#life.pool
     if (!this.backend.dialect.isSingle) return onItsOwn(pool, limits)
     // Not always on the pool: whoever reads it in a transaction that has begun meanwhile holds the one connection.
@@ -269,24 +286,8 @@ export class Database extends Verbs implements AsyncDisposable {
     return { backend: this.backend, key: this, pool: this.#life.pool }
   }
 
-  /** What queries run in here: the transaction or connection of this scope, if it has one. */
-  #bound(): Held | null {
-    const bound = boundTo(this)
-    return bound instanceof Held ? bound : (this.#forced?.level ?? null)
-  }
-
-  #statementsOf(bound: Held): Pick<Held, 'use' | 'reading'> {
-    return this.#forced !== null && bound === this.#forced.level ? this.#forced : bound
-  }
-
-  async #endForced(): Promise<void> {
-    const forced = this.#forced
-    this.#forced = null
-    await forced?.end()
-  }
-
   async #lendToKnex(): Promise<Lease> {
-    if (this.#bound() instanceof OpenTransaction) {
+    if ((await this.#ambient.get()) instanceof OpenTransaction) {
       throw new TransactionError(
         'knex.transaction() cannot be used inside database.transaction(). Nest database.transaction() instead: it is a savepoint.',
       )

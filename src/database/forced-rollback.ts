@@ -3,13 +3,27 @@ import type { Backend } from './backend/backend'
 import { type Access, STREAM } from './backend/dialect'
 import type { Pool } from './backend/pool'
 import { HeldConnection } from './connection'
-import { TransactionError } from './errors'
+import { type Holder, TransactionError } from './errors'
 import type { Held } from './held'
 import { Limits } from './limits'
 import { pieceByPiece, type Reading, type Work } from './reading'
+import { currentScope, type Scope } from './scope'
+import { here, siteOf } from './site'
 import { OpenTransaction, unlimited } from './transaction'
 
+/** What is open until somebody ends it. */
+interface Handle {
+  readonly isOpen: boolean
+}
+
+interface Tracked {
+  readonly since: number
+  readonly site: string | null
+  readonly scope: Scope | undefined
+}
+
 export class ForcedRollback {
+  readonly #handles = new Map<Handle, Tracked>()
   readonly #connection: HeldConnection
   readonly #transaction: OpenTransaction
 
@@ -55,6 +69,24 @@ export class ForcedRollback {
 
   reading(limits: Limits): Reading {
     return pieceByPiece(limits, (bounded, work) => this.use(bounded, STREAM, work))
+  }
+
+  /** Remembers what somebody has to end by hand. */
+  track<H extends Handle>(handle: H): H {
+    this.#handles.set(handle, { since: performance.now(), site: siteOf(here()), scope: currentScope() })
+    return handle
+  }
+
+  /** Whoever has something open in it, longest first: the one connection itself is nobody's. */
+  holders(): readonly Holder[] {
+    return [...this.#handles].flatMap(([handle, { since, site, scope }]) => {
+      if (!handle.isOpen) {
+        this.#handles.delete(handle)
+        return []
+      }
+      const heldMillis = performance.now() - since
+      return [{ label: scope?.label ?? null, site, heldMillis, sql: null, inTransaction: true }]
+    })
   }
 
   async end(): Promise<void> {

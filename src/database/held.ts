@@ -6,6 +6,7 @@ import { ConfigurationError, TransactionClosedError, TransactionError } from './
 import { Limits } from './limits'
 import { Mutex, type Unlock } from './mutex'
 import { followedBy, type Hook, runHooks } from './hooks'
+import { OnDemand } from './on-demand'
 import { checkedTransaction, limitsOf, type Transaction, type TransactionOptions } from './queryable'
 import { pieceByPiece, type Reading, type Work } from './reading'
 import { withRetries } from './retries'
@@ -41,6 +42,9 @@ export interface Endable {
   /** The end of a block that failed. */
   fail(reason: unknown): Promise<void>
 }
+
+/** A transaction that has begun. */
+export type OpenLevel = Held & Transaction & Endable
 
 /**
  * One level of the tree that grows on a connection: the connection, its transaction, the savepoints in it. Each
@@ -80,7 +84,7 @@ export abstract class Held extends Verbs {
   protected abstract readonly limits: Limits
 
   /** Begins one level further in. */
-  protected abstract open(opening: Opening): Promise<Held & Transaction & Endable>
+  protected abstract open(opening: Opening): Promise<OpenLevel>
   /** Whether a failed transaction may be run again here: only the outermost one starts from a clean slate. */
   protected abstract readonly mayRetry: boolean
 
@@ -121,7 +125,7 @@ export abstract class Held extends Verbs {
     })
   }
 
-  override async begin(options: TransactionOptions = {}): Promise<Transaction> {
+  override async begin(options: TransactionOptions = {}): Promise<OpenLevel> {
     const afterEnd = (hooks: readonly Hook[]): Promise<void> => runHooks(this.key, this.nearestOpen(), hooks)
     return this.beginThen(options, limitsOf(options), afterEnd)
   }
@@ -131,7 +135,7 @@ export abstract class Held extends Verbs {
     options: TransactionOptions,
     limits: Limits,
     afterEnd: (hooks: readonly Hook[]) => Promise<void>,
-  ): Promise<Transaction> {
+  ): Promise<OpenLevel> {
     checkedTransaction(options)
     if (options.retries !== undefined || options.forceRollback !== undefined) {
       throw new ConfigurationError(
@@ -228,6 +232,10 @@ export abstract class Held extends Verbs {
     this.#refuseIfEnded(!this.isAccepting)
   }
 
+  get isOpen(): boolean {
+    return !this.isOver
+  }
+
   /** True when this level has ended, or one around it has. */
   get isOver(): boolean {
     return this.isGone || this.parent?.isOver === true
@@ -243,7 +251,8 @@ export abstract class Held extends Verbs {
 
   /** The ambient transaction is inside this one, so this one's turn comes when the ambient one has ended: never. */
   protected refuseToWaitForSelf(): void {
-    const here = boundTo(this.key)
+    const bound = boundTo(this.key)
+    const here = bound instanceof OnDemand ? bound.opened : bound
     if (!(here instanceof Held) || here.isOver || !here.isAccepting || !here.isInside(this)) return
     throw new TransactionError(
       `The outer ${this.title} is used inside the ${here.title} that is open in it, and would wait for it for ever. ` +

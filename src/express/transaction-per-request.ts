@@ -8,7 +8,8 @@ class Refusal extends Error {}
 
 /**
  * Runs what comes after it in a transaction of the database. Every query that the handler makes on the database is
- * part of it, with no handle to pass around.
+ * part of it, with no handle to pass around. It begins with the first of them: a request that makes none, or that is
+ * still being read, holds no connection.
  *
  * The answer is kept in memory until the transaction has ended, so a client that reads slowly holds no connection,
  * and one that reads `200` can rely on the commit. It is committed when the answer is complete with a status below
@@ -28,12 +29,12 @@ class Refusal extends Error {}
 export function transactionPerRequest(
   database: Database,
   // A handler cannot be run again: its request's body has been read.
-  options: Omit<TransactionOptions, 'retries'> = {},
+  options: Omit<TransactionOptions, 'retries' | 'forceRollback'> = {},
 ): RequestHandler {
   return async (_request, response, next) => {
     const held = new HeldResponse(response)
     try {
-      await database.transaction(async () => {
+      await database.transactionOnDemand(async () => {
         next()
         const status = await held.status
         if (status === null || status >= 400) throw new Refusal()

@@ -184,15 +184,60 @@ eachDatabase('transactionPerRequest', (context) => {
     expect(await notes()).toBe(1)
   })
 
-  it('answers 503 when there is no connection for the transaction, without running the handler', async () => {
+  it('answers 503 when there is no connection for the first query', async () => {
     await database.disconnect()
-    let ran = false
-    const url = await serveHandler(() => {
-      ran = true
+    const url = await serveHandler(async (_request, response) => {
+      await note(1)
+      response.sendStatus(201)
     })
     await request(url).post('/').expect(503)
-    expect(ran).toBe(false)
     await database.connect()
+  })
+
+  it('takes no connection before the first query', async () => {
+    const queried = deferred()
+    const url = await serveHandler(async (_request, response) => {
+      await queried.promise
+      await note(1)
+      response.json(database.holders().map(({ inTransaction }) => inTransaction))
+    })
+    const before = database.stats().acquired
+    const answer = request(url).post('/').expect(200, [true])
+    await waitFor(() => serving !== undefined)
+    expect(database.stats()).toMatchObject({ used: 0, acquired: before })
+    queried.resolve()
+    await answer
+    expect(await notes()).toBe(1)
+    await request(url).get('/nowhere').expect(404)
+  })
+
+  it('takes none for a handler that makes no query', async () => {
+    const url = await serveHandler((_request, response) => void response.json('nothing'))
+    const { acquired } = database.stats()
+    await request(url).get('/').expect(200)
+    expect(database.stats().acquired).toBe(acquired)
+  })
+
+  it('refuses the first query of a handler whose answer is complete', async () => {
+    let late: Promise<unknown> | undefined
+    const url = await serveHandler((_request, response) => {
+      response.json('done')
+      late = new Promise((resolve) => setTimeout(resolve, 50))
+        .then(() => note(1))
+        .catch((error: unknown) => error)
+    })
+    await request(url).post('/').expect(200)
+    expect(await late).toMatchObject({ code: 'TRANSACTION_CLOSED' })
+    expect(await notes()).toBe(0)
+  })
+
+  it('has queries in parallel share the transaction that the first one begins', async () => {
+    const url = await serveHandler(async (_request, response) => {
+      await Promise.all([1, 2, 3, 4].map((id) => note(id)))
+      response.status(418).json(database.stats().used)
+    })
+    await request(url).post('/').expect(418, '1')
+    expect(await notes()).toBe(0)
   })
 
   it('answers 404 and rolls back when nobody answers', async () => {

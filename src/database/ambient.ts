@@ -1,0 +1,88 @@
+/** What the queries of a Database run in here: the transaction or connection of their scope, or that of a forced rollback. */
+import type { Access } from './backend/dialect'
+import { STREAM } from './backend/dialect'
+import { alreadyInside, type ForcedRollback } from './forced-rollback'
+import { Held, type OpenLevel } from './held'
+import type { Limits } from './limits'
+import { OnDemand } from './on-demand'
+import type { TransactionOptions } from './queryable'
+import { pieceByPiece, type Reading, type Work } from './reading'
+import { boundTo } from './scope'
+
+/** How statements are run, and streams read. */
+export type Statements = Pick<Held, 'use' | 'reading'>
+
+export class Ambient {
+  /** The Database, as the key under which scopes know it. */
+  readonly #key: object
+  #forced: ForcedRollback | null = null
+  #isForcing = false
+
+  constructor(key: object) {
+    this.#key = key
+  }
+
+  /** Everything runs in it that has no transaction of its own, whoever runs it; for tests. */
+  get forced(): ForcedRollback | null {
+    return this.#forced
+  }
+
+  /** @throws TransactionError when there is something to run in already */
+  async force(begin: () => Promise<ForcedRollback>): Promise<void> {
+    if (this.#isForcing || this.find() !== null) throw alreadyInside()
+    this.#isForcing = true
+    try {
+      this.#forced = await begin()
+    } catch (error) {
+      this.#isForcing = false
+      throw error
+    }
+  }
+
+  async endForced(): Promise<void> {
+    const forced = this.#forced
+    this.#forced = null
+    this.#isForcing = false
+    await forced?.end()
+  }
+
+  find(): Held | OnDemand<Held> | null {
+    const bound = boundTo(this.#key)
+    if (bound instanceof Held || bound instanceof OnDemand) return bound as Held | OnDemand<Held>
+    return this.#forced?.level ?? null
+  }
+
+  /** The same, opened if need be. Without a promise where none is needed, since every statement asks. */
+  get(): Held | null | Promise<Held> {
+    const found = this.find()
+    return found instanceof OnDemand ? found.get() : found
+  }
+
+  /** Begins a transaction by hand in `held`. */
+  async beginIn(held: Held, options: TransactionOptions): Promise<OpenLevel> {
+    const begun = await held.begin(options)
+    return this.#forced?.level === held ? this.#forced.track(begun) : begun
+  }
+
+  /** How statements run there; null where each takes a connection of its own. */
+  statements(): Statements | null {
+    const found = this.find()
+    if (found === null) return null
+    if (found instanceof OnDemand) return onDemand(found)
+    return this.statementsOf(found)
+  }
+
+  /** How statements run in `held`: in a forced rollback, not just in it. */
+  statementsOf(held: Held): Statements {
+    return this.#forced !== null && held === this.#forced.level ? this.#forced : held
+  }
+}
+
+function onDemand(held: OnDemand<Held>): Statements {
+  const use = async <T>(limits: Limits, access: Access, work: Work<T>): Promise<T> =>
+    (await held.get()).use(limits, access, work)
+  return {
+    use,
+    reading: (limits): Reading => pieceByPiece(limits, (bounded, work) => use(bounded, STREAM, work)),
+  }
+}
