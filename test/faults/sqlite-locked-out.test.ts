@@ -1,0 +1,88 @@
+/** A call that waits for a SQLite file which another process has locked can be called off, and goes on when it is free. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { Database as Driver } from 'sqlite3'
+import { Database, QueryCanceledError, QueryTimeoutError } from '../../src/database'
+import { failure } from '../database/support'
+import { ScratchSqlite } from '../support/scratch-sqlite'
+import { standingCheck } from '../support/standing-check'
+
+/** Far less than SQLite would wait by itself. */
+const SOON_MILLIS = 2000
+const LIMIT_MILLIS = 100
+const INSERT = 'insert into t default values'
+
+describe('a SQLite file that somebody else has locked', () => {
+  standingCheck()
+  const scratch = new ScratchSqlite()
+  let database: Database
+  let other: Driver
+
+  const ask = (sql: string): Promise<void> =>
+    new Promise((resolve, reject) => {
+      other.exec(sql, (error) => (error ? reject(error) : resolve()))
+    })
+
+  beforeEach(async () => {
+    const url = await scratch.create()
+    database = new Database(url)
+    await database.connect()
+    await database.execute('create table t (id integer primary key)')
+    // To SQLite, another connection that the library does not know is another process.
+    other = new Driver(database.url.database)
+    await ask('begin immediate')
+  })
+  afterEach(async () => {
+    await new Promise((resolve) => other.close(resolve))
+    await database.disconnect()
+  })
+  afterAll(() => scratch.dropAll())
+
+  it('does not keep a transaction or a write from its time limit', async () => {
+    const begun = performance.now()
+    const limit = { timeoutMillis: LIMIT_MILLIS }
+    expect(await failure(database.transaction(async () => undefined, limit))).toBeInstanceOf(
+      QueryTimeoutError,
+    )
+    expect(await failure(database.execute(INSERT, {}, limit))).toBeInstanceOf(QueryTimeoutError)
+    expect(performance.now() - begun).toBeLessThan(SOON_MILLIS)
+  })
+
+  it('does not keep a write from its signal, nor disconnect() from ending it', async () => {
+    const begun = performance.now()
+    const signal = AbortSignal.timeout(LIMIT_MILLIS)
+    expect(await failure(database.execute(INSERT, {}, { signal }))).toBeInstanceOf(QueryCanceledError)
+    const waiting = failure(database.execute(INSERT))
+    await database.disconnect({ graceMillis: LIMIT_MILLIS })
+    await waiting
+    expect(performance.now() - begun).toBeLessThan(SOON_MILLIS)
+  })
+
+  it('is written as soon as it is free, by whoever waited, in the order asked', async () => {
+    const waiting = [1, 2, 3].map((id) => database.execute('insert into t (id) values (:id)', { id }))
+    expect(await database.fetchVal('select count(*) from t')).toBe(0)
+    await ask('commit')
+    expect((await Promise.all(waiting)).map(({ lastInsertId }) => lastInsertId)).toEqual([1, 2, 3])
+  })
+
+  it('is waited for by the first write after a savepoint, too', async () => {
+    await database.connection(async (connection) => {
+      await connection.execute('savepoint s')
+      const waiting = connection.execute(INSERT)
+      await delay(LIMIT_MILLIS)
+      await ask('commit')
+      expect((await waiting).rowCount).toBe(1)
+      await connection.execute('release s')
+    })
+  })
+
+  it('is waited for as long as afterConnect has said', async () => {
+    await using patient = new Database(database.url.href, {
+      afterConnect: async (connection) => void (await connection.execute('pragma busy_timeout = 300')),
+    })
+    await patient.connect()
+    const begun = performance.now()
+    expect((await failure(patient.execute(INSERT))).name).toBe('SerializationError')
+    expect(performance.now() - begun).toBeGreaterThan(250)
+    expect(performance.now() - begun).toBeLessThan(SOON_MILLIS)
+  })
+})
