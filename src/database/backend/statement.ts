@@ -6,6 +6,7 @@ import { bulkInsertOf, rowsPerInsert } from './bulk-insert'
 import type { Dialect, Statement } from './dialect'
 import { messageOf } from './driver-error'
 import { parseSql, type ParsedSql } from './sql-text'
+import { TextCache } from './text-cache'
 
 /** SQL text with `:names`, a sql`…` query, or a Knex builder. */
 export type Query = string | SqlQuery | Knex.QueryBuilder | Knex.Raw | Knex.SchemaBuilder
@@ -31,12 +32,12 @@ export class KnexProgram {
   constructor(readonly builder: Knex.SchemaBuilder) {}
 }
 
-/** Texts that are parsed once. Bounded, since a program may make texts without end. */
+/** How many texts are parsed only once. */
 const CACHE_SIZE = 1000
 
 export class Compiler {
   readonly #dialect: Dialect
-  readonly #parsed = new Map<string, ParsedSql>()
+  readonly #parsed = new TextCache<ParsedSql>(CACHE_SIZE)
 
   constructor(dialect: Dialect) {
     this.#dialect = dialect
@@ -114,12 +115,6 @@ export class Compiler {
     let parsed = this.#parsed.get(sql)
     if (parsed === undefined) {
       parsed = parseSql(sql, this.#dialect.lexicon)
-      if (this.#parsed.size >= CACHE_SIZE) {
-        for (const oldest of this.#parsed.keys()) {
-          this.#parsed.delete(oldest)
-          break
-        }
-      }
       this.#parsed.set(sql, parsed)
     }
     return parsed
