@@ -150,6 +150,25 @@ export function trimmed(sql: string, lexicon: Lexicon, keepsComments: boolean): 
   return result
 }
 
+/**
+ * The statement with blanks for literals, names in quotes, comments and whatever stands in parentheses: what is left can be
+ * searched for keywords, and is where it was.
+ */
+export function outermost(sql: string, lexicon: Lexicon): string {
+  let result = ''
+  let depth = 0
+  let at = 0
+  while (at < sql.length) {
+    const end = skipOpaque(sql, at, lexicon)
+    const next = Math.max(end, at + 1)
+    if (sql[at] === '(') depth += 1
+    result += end > at || depth > 0 ? ' '.repeat(next - at) : sql[at]
+    if (sql[at] === ')') depth -= 1
+    at = next
+  }
+  return result
+}
+
 /** What stands between the commas of a list, those in parentheses and literals left out. */
 export function itemsOf(list: string, lexicon: Lexicon): readonly string[] {
   const items: string[] = []

@@ -1,103 +1,131 @@
 /** What the columns of a query are called and declared as, which sqlite3 does not tell. */
 import type { Row, Statement } from './dialect'
 import { messageOf } from './driver-error'
+import { itemsOf, outermost, trimmed, withoutPlaceholders } from './sql-text'
 import { all, exec, type RawConnection } from './sqlite-driver'
-import type { Column } from './sqlite-types'
+import type { SqliteFile } from './sqlite-file'
 import { SQLITE_LEXICON } from './sqlite-lexicon'
-import { itemsOf, trimmed, withoutPlaceholders } from './sql-text'
+import type { Writably } from './sqlite-transactions'
+import type { Column } from './sqlite-types'
+import { TextCache } from './text-cache'
 
-/** Queries whose columns are known. Bounded, since a program may make texts without end. */
+/** How many queries there are whose columns are known. */
 const CACHE_SIZE = 500
+/** A PRAGMA costs a fifth of the shortest query, too much to look for other processes every time. */
 const COMPARE_EVERY_MILLIS = 1000
 
 const NAME = '("(?:[^"]|"")+"|`[^`]+`|\\[[^\\]]+\\]|[\\p{L}_][\\p{L}\\p{N}_$]*)'
 
-/** The table that a statement with RETURNING writes to. */
-const TARGET = new RegExp(
-  `\\b(?:into|update(?:\\s+or\\s+\\w+)?|delete\\s+from)\\s+(?:${NAME}\\s*\\.\\s*)?${NAME}`,
-  'iu',
-)
+/** What stands in front of the table that a statement with RETURNING writes to. */
+const BEFORE_TARGET = /\b(?:into|update(?:\s+or\s+\w+)?|from)\b/i
+const TARGET = new RegExp(`^\\s*(?:${NAME}\\s*\\.\\s*)?${NAME}`, 'iu')
 
 /** A column that is returned as it is, perhaps under another name. */
 const RETURNED = new RegExp(`^(?:${NAME}\\s*\\.\\s*)?${NAME}(?:\\s+(?:as\\s+)?${NAME})?$`, 'iu')
 
-// Of tables only: a view has its types from them, and one that is broken cannot be asked.
+// Of tables only: a view has its types from them.
 const TYPED_TABLES = `
-  SELECT 1 FROM (
-    SELECT name FROM sqlite_schema WHERE type = 'table' UNION SELECT name FROM sqlite_temp_schema WHERE type = 'table'
-  ) AS t, pragma_table_xinfo(t.name) AS c
-  WHERE c.type LIKE 'bool%' OR c.type LIKE 'json%' LIMIT 1`
+  SELECT 1 FROM pragma_table_list AS t, pragma_table_xinfo(t.name, t.schema) AS c
+  WHERE t.type IN ('table', 'virtual') AND (c.type LIKE 'bool%' OR c.type LIKE 'json%') LIMIT 1`
 
+/** When the connection saw what it sees now: by the clock, and by the changes that this process has made. */
+interface Moment {
+  readonly at: number
+  readonly changes: number
+}
+
+/** What one connection knows of columns. Each sees the schema of its own moment, and tables of its own. */
 export class Columns {
-  readonly #known = new Map<string, readonly Column[] | null>()
+  readonly #raw: RawConnection
+  readonly #file: SqliteFile
+  readonly #writably: Writably
+  readonly #known = new TextCache<readonly Column[] | null>(CACHE_SIZE)
   #hasTypes: boolean | null = null
-  /** So that what was asked before a change is not remembered after it. */
-  #generation = 0
   #version: unknown
-  #comparedAt = -Infinity
+  #compared: Moment = { at: -Infinity, changes: 0 }
+  /** Since when it has been in a transaction, which sees nothing of what others have changed since then. */
+  #began: Moment | null = null
+  /** With files attached, whose changes `schema_version` does not tell. */
+  #isManifold = false
+
+  constructor(raw: RawConnection, file: SqliteFile, writably: Writably) {
+    this.#raw = raw
+    this.#file = file
+    this.#writably = writably
+  }
 
   /** Whether any column of the database was declared as a type that SQLite does not have. */
-  async hasTypes(raw: RawConnection): Promise<boolean> {
-    await this.compare(raw)
-    if (this.#hasTypes !== null) return this.#hasTypes
-    const generation = this.#generation
+  async hasTypes(): Promise<boolean> {
+    if (this.#isDue) await this.compare()
     // Where it cannot be found out, there may be some.
-    const found = await all(raw, TYPED_TABLES).then(
+    this.#hasTypes ??= await all(this.#raw, TYPED_TABLES).then(
       (rows) => rows.length > 0,
       () => true,
     )
-    if (generation === this.#generation) this.#hasTypes = found
-    return found
+    return this.#hasTypes
   }
 
   /** Null for what cannot be found out, such as the columns of a PRAGMA. */
-  async of(
-    raw: RawConnection,
-    { sql, facts }: Statement,
-    isReadOnly: boolean,
-  ): Promise<readonly Column[] | null> {
-    await this.compare(raw)
+  async of({ sql, facts }: Statement): Promise<readonly Column[] | null> {
+    if (this.#isDue) await this.compare()
     const known = this.#known.get(sql)
     if (known !== undefined) return known
-    const generation = this.#generation
     // PRAGMA table_info answers from what the connection knows; a read makes it look whether that is still so.
-    await all(raw, 'SELECT 1 FROM sqlite_schema LIMIT 1')
-    const columns = facts.isRead ? await this.#ofQuery(raw, sql, isReadOnly) : await this.#ofTarget(raw, sql)
+    await all(this.#raw, 'SELECT 1 FROM sqlite_schema LIMIT 1')
+    const columns = facts.isRead
+      ? await this.#writably(() => this.#ofQuery(trimmed(sql, SQLITE_LEXICON, true)))
+      : await this.#ofTarget(trimmed(sql, SQLITE_LEXICON, false))
     if (columns === undefined) return null
-    if (this.#known.size >= CACHE_SIZE) this.#known.clear()
-    if (generation === this.#generation) this.#known.set(sql, columns)
+    this.#known.set(sql, columns)
     return columns
   }
 
-  /** Looks whether another process has changed the schema: once a second, or now. */
-  async compare(raw: RawConnection, isUrgent = false): Promise<void> {
-    const now = performance.now()
-    if (!isUrgent && now - this.#comparedAt < COMPARE_EVERY_MILLIS) return
-    this.#comparedAt = now
-    const [row] = await all(raw, 'PRAGMA schema_version')
+  /** Looks whether the schema is still the one that is known. */
+  async compare(): Promise<void> {
+    const moment = this.#began ?? this.#now()
+    const [row] = await all(this.#raw, 'PRAGMA schema_version')
     const version = row?.['schema_version']
-    if (version !== this.#version) this.forget()
+    if (version !== this.#version || this.#isManifold) this.forget()
     this.#version = version
+    this.#compared = moment
   }
 
-  /** After a change of the schema. */
+  /** A transaction has begun. */
+  begin(): void {
+    this.#began = this.#now()
+  }
+
+  /** … and has ended. */
+  end(): void {
+    this.#began = null
+  }
+
+  /** After a change of the schema by this connection. */
   forget(): void {
-    this.#generation += 1
     this.#known.clear()
     this.#hasTypes = null
+  }
+
+  attach(): void {
+    this.#isManifold = true
+  }
+
+  get #isDue(): boolean {
+    if (this.#began !== null) return this.#compared !== this.#began
+    const { at, changes } = this.#compared
+    return changes !== this.#file.changes || performance.now() - at >= COMPARE_EVERY_MILLIS
+  }
+
+  #now(): Moment {
+    return { at: performance.now(), changes: this.#file.changes }
   }
 
   /**
    * By a temporary view, which SQLite describes without running the query. A name that occurs twice is told as `name`
    * and `name:1`.
    */
-  async #ofQuery(
-    raw: RawConnection,
-    sql: string,
-    isReadOnly: boolean,
-  ): Promise<readonly Column[] | null | undefined> {
-    // A view is written to the temporary database only, but `query_only` forbids even that.
-    if (isReadOnly) await exec(raw, 'PRAGMA query_only = OFF')
+  async #ofQuery(sql: string): Promise<readonly Column[] | null | undefined> {
+    const raw = this.#raw
     try {
       await exec(raw, 'DROP VIEW IF EXISTS temp.millpond_columns')
       await exec(raw, `CREATE TEMP VIEW millpond_columns AS ${withoutPlaceholders(sql, SQLITE_LEXICON)}`)
@@ -107,18 +135,20 @@ export class Columns {
     } catch (error) {
       // Any other error says nothing about the query, which may be asked about again.
       return messageOf(error).startsWith('SQLITE_ERROR') ? null : undefined
-    } finally {
-      if (isReadOnly) await exec(raw, 'PRAGMA query_only = ON')
     }
   }
 
   /** Those that a RETURNING gives as they are in the table; what it computes has no declared type. */
-  async #ofTarget(raw: RawConnection, sql: string): Promise<readonly Column[] | null> {
-    const text = trimmed(sql, SQLITE_LEXICON, false)
-    const target = TARGET.exec(text)?.[2]
-    const list = /\breturning\b((?:(?!\breturning\b)[^])*)$/i.exec(text)?.[1]
-    if (target === undefined || list === undefined) return null
-    const table = (await all(raw, `PRAGMA table_xinfo(${target})`)).map(toColumn)
+  async #ofTarget(sql: string): Promise<readonly Column[] | null> {
+    const keywords = outermost(sql, SQLITE_LEXICON)
+    const before = BEFORE_TARGET.exec(keywords)
+    const returning = [...keywords.matchAll(/\breturning\b/gi)].at(-1)
+    if (before === null || returning === undefined) return null
+    const [, schema, target] = TARGET.exec(sql.slice(before.index + before[0].length)) ?? []
+    if (target === undefined) return null
+    const list = sql.slice(returning.index + returning[0].length)
+    const pragma = `PRAGMA ${schema === undefined ? '' : `${schema}.`}table_xinfo(${target})`
+    const table = (await all(this.#raw, pragma)).map(toColumn)
     return itemsOf(list, SQLITE_LEXICON).flatMap((item): Column | readonly Column[] => {
       if (item.trim() === '*') return table
       const [, , column, alias] = RETURNED.exec(item.trim()) ?? []

@@ -1,7 +1,9 @@
 /** Rows read piece by piece from SQLite, whose driver knows no cursors. */
 import type sqlite3 from 'sqlite3'
+import { TransactionClosedError } from '../errors'
 import type { Cursor, Row, Statement } from './dialect'
 import { all, exec, type RawConnection, send } from './sqlite-driver'
+import type { Writably } from './sqlite-transactions'
 
 /**
  * Steps through a prepared statement. It sees what is written while it is read, so nothing else may be written on its
@@ -42,9 +44,14 @@ let copies = 0
  * Reads from a copy of the result, in the temporary database: a loop that writes into the table it reads would see its
  * own rows and never end, and a savepoint that is rolled back would end the statement.
  */
-export async function openCopy(raw: RawConnection, statement: Statement): Promise<Cursor> {
+export async function openCopy(
+  raw: RawConnection,
+  statement: Statement,
+  writably: Writably,
+): Promise<Cursor> {
   const name = `millpond_cursor_${(copies += 1)}`
-  await send(raw, { ...statement, sql: `CREATE TEMP TABLE ${name} AS ${statement.sql}`, take: 'all' })
+  const sql = `CREATE TEMP TABLE ${name} AS ${statement.sql}`
+  await writably(() => send(raw, { ...statement, sql, take: 'all' }))
   let taken = 0
   return {
     async read(count) {
@@ -54,7 +61,7 @@ export async function openCopy(raw: RawConnection, statement: Statement): Promis
       return rows
     },
     // It may be gone already, with a savepoint that was rolled back.
-    close: () => exec(raw, `DROP TABLE IF EXISTS temp.${name}`),
+    close: () => writably(() => exec(raw, `DROP TABLE IF EXISTS temp.${name}`)),
   }
 }
 
@@ -65,4 +72,54 @@ function prepare(raw: RawConnection, { sql, bindings }: Statement): Promise<sqli
       else resolve(prepared)
     })
   })
+}
+
+interface OpenCursor {
+  readonly opening: Promise<Cursor>
+  readonly inTransaction: boolean
+}
+
+/** The cursors of one connection that their readers have not closed. */
+export class OpenCursors {
+  readonly #open = new Set<OpenCursor>()
+
+  async add(opening: Promise<Cursor>, inTransaction: boolean): Promise<Cursor> {
+    // Kept from before it is open, so that a connection that is closed meanwhile waits for it.
+    const entry = { opening, inTransaction }
+    this.#open.add(entry)
+    try {
+      const cursor = await opening
+      return {
+        read: (count) => {
+          if (!this.#open.has(entry)) throw endedBefore()
+          return cursor.read(count)
+        },
+        close: () => this.#close(entry),
+      }
+    } catch (error) {
+      this.#open.delete(entry)
+      throw error
+    }
+  }
+
+  async closeAll(): Promise<void> {
+    for (const entry of this.#open) await this.#close(entry)
+  }
+
+  /** When the transaction has ended that they were opened in. */
+  async closeInTransaction(): Promise<void> {
+    for (const entry of this.#open) if (entry.inTransaction) await this.#close(entry)
+  }
+
+  async #close(entry: OpenCursor): Promise<void> {
+    if (!this.#open.delete(entry)) return
+    const cursor = await entry.opening.catch(() => null)
+    await cursor?.close()
+  }
+}
+
+function endedBefore(): TransactionClosedError {
+  return new TransactionClosedError(
+    'The rows that are left cannot be read: the transaction that they were read in has ended. Read them before.',
+  )
 }

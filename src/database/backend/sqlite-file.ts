@@ -1,16 +1,16 @@
-/** What the connections of this process to one SQLite file share: whose turn it is to write, and its columns. */
+/** What the connections of this process to one SQLite file share: whose turn it is to write, and changes of its schema. */
 import { resolve } from 'node:path'
 import { Mutex } from '../mutex'
 import type { DatabaseURL } from '../url'
-import { Columns } from './sqlite-columns'
 
 export interface SqliteFile {
   /** One at a time takes a connection in order to write, … */
   readonly door: Mutex
   /** … and one at a time writes. */
   readonly writer: Mutex
-  readonly columns: Columns
   readonly isMemory: boolean
+  /** How often its schema was changed by this process. */
+  changes: number
 }
 
 /**
@@ -27,8 +27,8 @@ export function fileOf(url: DatabaseURL): SqliteFile {
   const file = {
     door: new Mutex(),
     writer: new Mutex(),
-    columns: new Columns(),
     isMemory: url.isMemory,
+    changes: 0,
   }
   if (path !== null) files.set(path, file)
   return file

@@ -1,9 +1,12 @@
 /** How SQLite writes what may hide a colon or a keyword: https://www.sqlite.org/lang_expr.html#varparam */
 import type { Lexicon } from './sql-text'
 
-/** Pragmas that belong to the file, or that the session itself puts back. */
-const LASTING =
-  /\b(?:query_only|user_version|application_id|journal_mode|auto_vacuum|encoding|page_size|schema_version)\b/i
+/** Pragmas that belong to the file, that the session itself puts back, or whose value in parentheses is only a question. */
+const LASTING = new RegExp(
+  '\\b(?:query_only|user_version|application_id|journal_mode|auto_vacuum|encoding|page_size|schema_version|wal_checkpoint|' +
+    'incremental_vacuum|optimize|table_\\w+|index_\\w+|foreign_key_\\w+|integrity_check|quick_check)\\b',
+  'i',
+)
 
 export const SQLITE_LEXICON: Lexicon = {
   dollarQuotes: false,
@@ -11,5 +14,5 @@ export const SQLITE_LEXICON: Lexicon = {
   foreign: /\?\d*|[$@:][\p{L}\p{N}_]+/uy,
   changesSession: (words, sql) =>
     /^(?:ATTACH|DETACH|CREATE TEMP)/.test(words) ||
-    (words.startsWith('PRAGMA') && sql.includes('=') && !LASTING.test(words)),
+    (words.startsWith('PRAGMA') && /[=(]/.test(sql) && !LASTING.test(words)),
 }

@@ -4,29 +4,32 @@ import { Limits } from '../limits'
 import type { Unlock } from '../mutex'
 import { Columns } from './sqlite-columns'
 import type { Cursor, Result, Row, Session, Statement } from './dialect'
-import { openCopy, openStepping } from './sqlite-cursor'
-import { exec, type RawConnection, send } from './sqlite-driver'
+import { OpenCursors, openCopy, openStepping } from './sqlite-cursor'
+import { all, exec, type RawConnection, send } from './sqlite-driver'
 import type { SqliteFile } from './sqlite-file'
 import { collapse, type Column, convert, withExactIntegers } from './sqlite-types'
 import { TypedStatements } from './sqlite-statements'
-import { answerLost, immediate, isInTransaction } from './sqlite-transactions'
+import { answerLost, endsTransaction, immediate, isInTransaction } from './sqlite-transactions'
 
 const BUSY_TIMEOUT_MILLIS = 5000
 const STRIKE_EVERY_MILLIS = 5
 /** What can be copied into a table. */
 const QUERIES = new Set(['SELECT', 'VALUES'])
-const ENDS = new Set(['COMMIT', 'END', 'ROLLBACK'])
-const TEMPORARY = /^[^(]*\btemp(?:orary)?\b/i
 const SCHEMA_CHANGES = new Set(['CREATE', 'ALTER', 'DROP', 'ATTACH', 'DETACH'])
 
 export async function openSession(raw: RawConnection, file: SqliteFile): Promise<Session> {
   // Parallel statements on one connection block the event loop: TryGhost/node-sqlite3#1394.
   raw.serialize()
-  // First of all how long to wait: switching to WAL may already find the file locked.
-  await exec(raw, `PRAGMA busy_timeout = ${BUSY_TIMEOUT_MILLIS}`)
-  if (!file.isMemory) await exec(raw, 'PRAGMA journal_mode = WAL')
-  await exec(raw, 'PRAGMA synchronous = NORMAL')
-  await exec(raw, 'PRAGMA foreign_keys = ON')
+  try {
+    // First of all how long to wait: switching to WAL may already find the file locked.
+    await exec(raw, `PRAGMA busy_timeout = ${BUSY_TIMEOUT_MILLIS}`)
+    if (!file.isMemory) await exec(raw, 'PRAGMA journal_mode = WAL')
+    await exec(raw, 'PRAGMA synchronous = NORMAL')
+    await exec(raw, 'PRAGMA foreign_keys = ON')
+  } catch (error) {
+    raw.close()
+    throw error
+  }
   return new SqliteSession(raw, file)
 }
 
@@ -36,9 +39,8 @@ class SqliteSession implements Session {
   readonly transactionId = null
   readonly #file: SqliteFile
   readonly #typed: TypedStatements
-  /** What it shares with the others, until it has tables that they do not see. */
-  #columns: Columns
-  readonly #cursors = new Set<Cursor>()
+  readonly #columns: Columns
+  readonly #cursors = new OpenCursors()
   #broken: Error | null = null
   #isShut = false
   /** A call is under way. */
@@ -58,13 +60,11 @@ class SqliteSession implements Session {
 
   constructor(raw: RawConnection, file: SqliteFile) {
     this.raw = raw
-    this.#typed = new TypedStatements({
-      columnsOf: (statement) => this.#columnsOf(statement),
-      hasTypes: () => this.#columns.hasTypes(raw),
-      send: (statement) => this.#interruptibly(() => send(raw, statement)),
-    })
     this.#file = file
-    this.#columns = file.columns
+    this.#columns = new Columns(raw, file, (work) => this.#writably(work))
+    this.#typed = new TypedStatements(this.#columns, (statement) =>
+      this.#interruptibly(() => send(raw, statement)),
+    )
   }
 
   get broken(): Error | null {
@@ -81,9 +81,9 @@ class SqliteSession implements Session {
 
   async run(statement: Statement): Promise<Result> {
     const { verb, isRead } = statement.facts
-    const endsAll = ENDS.has(verb) && !/\bTO\b/i.test(statement.sql)
+    const endsAll = endsTransaction(statement)
     if (this.#transaction === 'lost') {
-      if (endsAll) this.#transaction = 'none'
+      if (endsAll) await this.#endTransaction()
       return answerLost(statement, endsAll)
     }
     return this.#watch(async () => {
@@ -102,7 +102,7 @@ class SqliteSession implements Session {
     } catch (error) {
       // It may have rolled the whole transaction back: https://www.sqlite.org/lang_transaction.html, section 3.
       if (this.#transaction === 'open' && !(await isInTransaction(this.raw))) {
-        this.#transaction = 'lost'
+        await this.#endTransaction('lost')
         this.#stopWriting()
       }
       throw error
@@ -116,9 +116,10 @@ class SqliteSession implements Session {
   /** Whatever was known of columns is so no longer: now for us, and for the others when the transaction has ended. */
   #forgetColumns(): void {
     if (!this.#hasChangedSchema) return
-    this.#file.columns.forget()
-    if (this.#columns !== this.#file.columns) this.#columns.forget()
-    if (this.#transaction !== 'open') this.#hasChangedSchema = false
+    this.#columns.forget()
+    if (this.#transaction === 'open') return
+    this.#file.changes += 1
+    this.#hasChangedSchema = false
   }
 
   async #interruptibly<T>(work: () => Promise<T>): Promise<T> {
@@ -130,33 +131,43 @@ class SqliteSession implements Session {
     }
   }
 
-  async #columnsOf(statement: Statement): Promise<readonly Column[] | null> {
+  async #writably<T>(work: () => Promise<T>): Promise<T> {
+    if (!this.#isReadOnly) return work()
+    await exec(this.raw, 'PRAGMA query_only = OFF')
     try {
-      return await this.#columns.of(this.raw, statement, this.#isReadOnly)
-    } catch (error) {
-      // It may have left a read-only transaction writable.
-      if (this.#isReadOnly) this.destroy()
-      throw error
+      return await work()
+    } finally {
+      await exec(this.raw, 'PRAGMA query_only = ON').catch((error: unknown) => {
+        this.destroy()
+        throw error
+      })
     }
   }
 
   /** Keeps up with what a statement has done to the session. */
   async #follow({ sql, facts: { verb } }: Statement, endsAll: boolean): Promise<void> {
     if (SCHEMA_CHANGES.has(verb)) this.#hasChangedSchema = true
-    // A temporary table hides one of the same name, but from this connection only.
-    if (verb === 'CREATE' && TEMPORARY.test(sql) && this.#columns === this.#file.columns) {
-      this.#columns = new Columns()
+    if (verb === 'ATTACH') this.#columns.attach()
+    if (verb === 'PRAGMA' && /query_only/i.test(sql)) {
+      const [row] = await all(this.raw, 'PRAGMA query_only')
+      this.#isReadOnly = row?.['query_only'] === 1
     }
-    const queryOnly = verb === 'PRAGMA' ? /\bquery_only\s*=\s*(\w+)/i.exec(sql)?.[1] : undefined
-    if (queryOnly !== undefined) this.#isReadOnly = /^(?:on|1|true|yes)$/i.test(queryOnly)
     if (endsAll) {
-      this.#transaction = 'none'
+      await this.#endTransaction()
     } else if (this.#transaction === 'none' && (verb === 'BEGIN' || verb === 'SAVEPOINT')) {
       this.#transaction = 'open'
       this.#isBare = verb === 'SAVEPOINT'
+      this.#columns.begin()
     } else if (this.#isBare && verb === 'RELEASE' && !(await isInTransaction(this.raw))) {
-      this.#transaction = 'none'
+      await this.#endTransaction()
     }
+  }
+
+  async #endTransaction(state: 'none' | 'lost' = 'none'): Promise<void> {
+    this.#transaction = state
+    this.#columns.end()
+    // What the transaction has done is done, whether or not they can be closed.
+    await this.#cursors.closeInTransaction().catch(() => undefined)
   }
 
   /** The writer's turn lasts as long as its transaction, or else as its statement. */
@@ -180,20 +191,21 @@ class SqliteSession implements Session {
       const rows = [...(await this.run({ ...statement, take: 'all' })).rows] as Row[]
       return { read: (count) => Promise.resolve(rows.splice(0, count)), close: () => Promise.resolve() }
     }
-    // Others may write on this connection while it is read, unless nobody else has it or nobody may.
-    const open = alone || this.#isReadOnly ? openStepping : openCopy
     return this.#watch(async () => {
+      if (this.#transaction === 'lost') answerLost(statement, false)
       // It names its columns one by one, so that it must not be mistaken about them.
-      await this.#columns.compare(this.raw, true)
-      const columns = (await this.#columnsOf(statement)) ?? []
+      await this.#columns.compare()
+      const columns = (await this.#columns.of(statement)) ?? []
       const sql = columns.length === 0 ? statement.sql : withExactIntegers(statement.sql, columns)
-      const cursor = await this.#interruptibly(() => open(this.raw, { ...statement, sql }))
-      this.#cursors.add(cursor)
+      const exact = { ...statement, sql }
+      // Others write on this connection while it is read, or have a statement interrupted, unless nobody else has it.
+      const opening = alone
+        ? openStepping(this.raw, exact)
+        : openCopy(this.raw, exact, (work) => this.#writably(() => this.#interruptibly(work)))
+      const cursor = await this.#cursors.add(opening, this.#transaction === 'open')
       return {
         read: (count) => this.#watch(() => this.#read(cursor, count, columns)),
-        close: async () => {
-          if (this.#cursors.delete(cursor)) await cursor.close()
-        },
+        close: () => cursor.close(),
       }
     })
   }
@@ -228,10 +240,10 @@ class SqliteSession implements Session {
 
   async reset(isNew = false): Promise<string | null> {
     // In memory there is one connection for all, and a cursor on it takes turns with them.
-    if (!this.#file.isMemory) await this.#closeCursors()
+    if (!this.#file.isMemory) await this.#cursors.closeAll()
     const wasOpen = this.inTransaction
     if (this.#transaction === 'open') await exec(this.raw, 'ROLLBACK')
-    this.#transaction = 'none'
+    if (wasOpen) await this.#endTransaction()
     this.#forgetColumns()
     if (isNew) this.#wasReadOnly = this.#isReadOnly
     if (this.#isReadOnly !== this.#wasReadOnly) {
@@ -269,7 +281,7 @@ class SqliteSession implements Session {
   async #shut(): Promise<void> {
     if (this.#isShut) return
     this.#isShut = true
-    await this.#closeCursors().catch(() => undefined)
+    await this.#cursors.closeAll().catch(() => undefined)
     // Queued behind whatever still runs; SQLite rolls an open transaction back as it closes.
     await new Promise<void>((resolve) => {
       this.raw.close(() => {
@@ -279,11 +291,5 @@ class SqliteSession implements Session {
     this.#transaction = 'none'
     this.#forgetColumns()
     this.#stopWriting()
-  }
-
-  async #closeCursors(): Promise<void> {
-    const abandoned = [...this.#cursors]
-    this.#cursors.clear()
-    for (const cursor of abandoned) await cursor.close()
   }
 }

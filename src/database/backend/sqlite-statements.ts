@@ -1,6 +1,7 @@
 /** Runs statements of SQLite so that their rows come back as the columns were declared, and with all of their digits. */
 import { QueryError } from '../errors'
 import type { Result, Row, Statement } from './dialect'
+import type { Columns } from './sqlite-columns'
 import {
   collapse,
   type Column,
@@ -13,27 +14,21 @@ import {
   withExactIntegers,
 } from './sqlite-types'
 
-/** What it takes from the session. */
-export interface Source {
-  send(this: void, statement: Statement): Promise<Result>
-  columnsOf(this: void, statement: Statement): Promise<readonly Column[] | null>
-  /** Whether any column of the database has a type that SQLite has not. */
-  hasTypes(this: void): Promise<boolean>
-}
-
 export class TypedStatements {
-  readonly #source: Source
+  readonly #columns: Columns
+  readonly #send: (statement: Statement) => Promise<Result>
 
-  constructor(source: Source) {
-    this.#source = source
+  constructor(columns: Columns, send: (statement: Statement) => Promise<Result>) {
+    this.#columns = columns
+    this.#send = send
   }
 
   async run(statement: Statement): Promise<Result> {
-    const sent = await this.#source.send(await this.#withColumns(statement))
+    const sent = await this.#send(await this.#withColumns(statement))
     if (sent.rows.length === 0) return sent
     const exact = hasLostDigits(sent.rows) ? await this.#readExactly(statement, sent) : sent
-    if (await this.#source.hasTypes()) {
-      const columns = (await this.#source.columnsOf(statement)) ?? []
+    if (await this.#columns.hasTypes()) {
+      const columns = (await this.#columns.of(statement)) ?? []
       const isPlain = exact === sent && statement.asArrays !== true
       convert(exact.rows, isPlain ? lastOfEachName(columns) : columns)
       if (exact !== sent && statement.asArrays !== true) collapse(exact.rows as Row[], columns)
@@ -46,19 +41,27 @@ export class TypedStatements {
   async #withColumns(statement: Statement): Promise<Statement> {
     if (statement.asArrays !== true) return statement
     // The columns of a RETURNING are known by name only, so that its rows become arrays when they have been converted.
-    const columns = await this.#source.columnsOf(statement)
+    const columns = await this.#columns.of(statement)
     if (!statement.facts.isRead) {
       if (columns !== null && !areDistinct(columns)) throw indistinct(statement.sql)
       return { ...statement, asArrays: false }
     }
-    return columns === null ? statement : { ...statement, sql: withDistinctColumns(statement.sql, columns) }
+    if (columns === null || areDistinct(columns)) return statement
+    const current = (await this.#currentColumns(statement)) ?? columns
+    return { ...statement, sql: withDistinctColumns(statement.sql, current) }
+  }
+
+  /** For a query that names them one by one, and so must not be mistaken about them. */
+  async #currentColumns(statement: Statement): Promise<readonly Column[] | null> {
+    await this.#columns.compare()
+    return this.#columns.of(statement)
   }
 
   async #readExactly(statement: Statement, result: Result): Promise<Result> {
-    const columns = await this.#source.columnsOf(statement)
+    const columns = await this.#currentColumns(statement)
     if (columns === null) return result
     if (statement.facts.isRead) {
-      return this.#source.send({ ...statement, sql: withExactIntegers(statement.sql, columns) })
+      return this.#send({ ...statement, sql: withExactIntegers(statement.sql, columns) })
     }
     const [rounded] = roundedColumns(result.rows, columns)
     if (rounded === undefined) return result

@@ -2,6 +2,18 @@
 import { QueryError } from '../errors'
 import type { Result, Statement } from './dialect'
 import { exec, type RawConnection } from './sqlite-driver'
+import { SQLITE_LEXICON } from './sqlite-lexicon'
+import { trimmed } from './sql-text'
+
+const ENDS = new Set(['COMMIT', 'END', 'ROLLBACK'])
+
+/** Lets work write to the temporary database, which a transaction that is read-only forbids as well. */
+export type Writably = <T>(work: () => Promise<T>) => Promise<T>
+
+/** Whether a statement ends the whole transaction, as ROLLBACK TO does not. */
+export function endsTransaction({ sql, facts: { verb } }: Statement): boolean {
+  return ENDS.has(verb) && !/\bTO\b/i.test(trimmed(sql, SQLITE_LEXICON, false))
+}
 
 /** There is no call that says whether a transaction is open, but BEGIN fails if one is. */
 export async function isInTransaction(raw: RawConnection): Promise<boolean> {
@@ -31,6 +43,6 @@ export function answerLost({ sql, facts: { verb } }: Statement, endsAll: boolean
 
 /** A bare BEGIN, such as Knex's own, is there to write, or it would not be there. */
 export function immediate(statement: Statement): Statement {
-  const isBare = /^\s*BEGIN(\s+TRANSACTION)?\s*;?\s*$/i.test(statement.sql)
+  const isBare = /^\s*BEGIN(\s+TRANSACTION)?\s*$/i.test(trimmed(statement.sql, SQLITE_LEXICON, false))
   return isBare ? { ...statement, sql: 'BEGIN IMMEDIATE' } : statement
 }

@@ -123,8 +123,8 @@ function translate(error: unknown, sql: string): DatabaseError {
     case 'SQLITE_BUSY':
     case 'SQLITE_LOCKED':
       return new SerializationError(
-        'Another process kept the database file locked for too long. Run the transaction again: ' +
-          'transaction(work, { retries: 3 }) does.',
+        'The database file was locked for too long, by another process or by a statement on connection.raw of this ' +
+          'one. Run the transaction again: transaction(work, { retries: 3 }) does.',
         sql,
         cause,
       )

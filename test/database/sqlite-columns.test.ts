@@ -1,0 +1,131 @@
+/** What each of SQLite's connections knows of columns. */
+import { rmSync, writeFileSync } from 'node:fs'
+import type { Database } from '../../src/database'
+import { eachDatabase } from '../support/each-database'
+import { all, failure } from './support'
+
+eachDatabase('columns', (context) => {
+  const bool = { id: 1, ok: true }
+  const pathOf = (url: string): string => url.replace('sqlite:///', '')
+  let database: Database
+  let tables = 0
+  let table: string
+
+  beforeEach(async () => {
+    database = await context.open()
+    table = `t${(tables += 1)}`
+    await database.execute(`create table ${table} (id integer)`)
+    await database.execute(`insert into ${table} values (1), (2), (3)`)
+  })
+
+  afterEach(() => context.admin(`drop table if exists ${table}`))
+
+  it('are known in a transaction from its beginning, when another process has just changed them', async () => {
+    const read = `select * from ${table} where id = 1`
+    expect(await database.fetchAll(read)).toEqual([{ id: 1 }])
+    await context.admin(`alter table ${table} add column ok boolean default true`)
+    expect(await database.transaction((tx) => tx.fetchAll(read))).toEqual([bool])
+  })
+
+  // What follows is about files, and about types that PostgreSQL tells with every result.
+  if (context.dialect !== 'sqlite') return
+
+  it('are known by the schema that each of them sees, while a transaction holds on to an old one', async () => {
+    const old = await database.begin({ readOnly: true })
+    const read = `select * from ${table} where id = 1`
+    expect(await old.fetchAll(read)).toEqual([{ id: 1 }])
+    await database.execute(`alter table ${table} add column ok boolean default true`)
+    expect(await all(database.iterate(read))).toEqual([bool])
+    expect(await old.fetchAll(read)).toEqual([{ id: 1 }])
+    expect(await all(old.iterate(read))).toEqual([{ id: 1 }])
+    await old.rollback()
+    expect(await database.fetchAll(read)).toEqual([bool])
+    expect(await all(database.iterate(read))).toEqual([bool])
+  })
+
+  it('are known again when a transaction that could not see a change has ended', async () => {
+    const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    const read = `select * from ${table} where id = 1`
+    const old = await single.begin({ readOnly: true })
+    expect(await old.fetchAll(read)).toEqual([{ id: 1 }])
+    await database.execute(`alter table ${table} add column ok boolean default true`)
+    expect(await all(old.iterate(read))).toEqual([{ id: 1 }])
+    await old.rollback()
+    expect(await single.fetchAll(read)).toEqual([bool])
+  })
+
+  it('are known as they are again when a change was rolled back', async () => {
+    const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    const read = `select * from ${table} where id = 1`
+    await single.execute(`alter table ${table} add column ok boolean default true`)
+    const changing = single.transaction(async (tx) => {
+      await tx.execute(`drop table ${table}`)
+      await tx.execute(`create table ${table} (id boolean)`)
+      await tx.execute(`insert into ${table} values (1)`)
+      expect(await tx.fetchAll(read)).toEqual([{ id: true }])
+      throw new Error('out')
+    })
+    expect((await failure(changing)).message).toBe('out')
+    expect(await single.fetchAll(read)).toEqual([bool])
+  })
+
+  it('are known anew when the file was', async () => {
+    const url = await context.createDatabase()
+    const read = async (): Promise<unknown[]> => {
+      const reader = await context.open({}, url)
+      const found = [
+        ...(await reader.fetchAll('select * from f')),
+        ...(await all(reader.iterate('select * from f'))),
+      ]
+      await reader.disconnect()
+      return found
+    }
+    await prepare(url, 'create table f (id integer, ok boolean)', 'insert into f values (1, 1)')
+    expect(await read()).toEqual([bool, bool])
+    for (const suffix of ['', '-wal', '-shm']) rmSync(pathOf(url) + suffix, { force: true })
+    await prepare(url, 'create table f (ok integer, a integer, b integer)', 'insert into f values (1, 1, 1)')
+    const plain = { ok: 1, a: 1, b: 1 }
+    expect(await read()).toEqual([plain, plain])
+  })
+
+  it('are known without running what stands behind the semicolon of a query', async () => {
+    await database.execute('create table flags (ok boolean)')
+    await database.execute('insert into flags values (1)')
+    const raw = database.knex.raw(`select ok from flags; drop table ${table}`)
+    expect(await database.fetchAll(raw)).toEqual([{ ok: true }])
+    expect(await all(database.iterate(raw))).toEqual([{ ok: true }])
+    expect(await database.fetchVal(`select count(*) from ${table}`)).toBe(3)
+  })
+
+  it('are known of attached files too', async () => {
+    const url = await context.createDatabase()
+    await prepare(url, 'create table far (ok boolean)')
+    await database.connection(async (connection) => {
+      await connection.execute(`attach '${pathOf(url)}' as aux`)
+      await connection.execute(`create table far (ok integer)`)
+      expect(await connection.fetchAll('insert into aux.far values (1) returning ok')).toEqual([{ ok: true }])
+      expect(await connection.fetchAll('insert into main.far values (1) returning ok')).toEqual([{ ok: 1 }])
+      expect(await connection.fetchAll('select ok from aux.far')).toEqual([{ ok: true }])
+      await connection.execute('drop table main.far')
+    })
+  })
+
+  it.each([
+    "with x as (select 'update other set' as a) insert into flagged select 1 from x returning ok",
+    `with "into other" as (select 1) insert into main.flagged select * from "into other" returning ok`,
+    "insert into flagged values (1) returning ok, 'returning x' as note",
+    'insert into flagged select 1 from (select * from other) /* update other */ returning ok',
+  ])('are known of the table that is written: %s', async (insert) => {
+    await database.execute('create table if not exists flagged (ok boolean)')
+    await database.execute('create table if not exists other (ok integer)')
+    await database.execute('delete from other')
+    await database.execute('insert into other values (1)')
+    expect(await database.fetchAll(insert)).toEqual([expect.objectContaining({ ok: true })])
+  })
+
+  /** Without the library, as another program would. */
+  async function prepare(url: string, ...statements: readonly string[]): Promise<void> {
+    writeFileSync(pathOf(url), '')
+    for (const statement of statements) await context.admin(statement, url)
+  }
+})
