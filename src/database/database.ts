@@ -33,7 +33,6 @@ import {
 } from './queryable'
 import { onItsOwn, pieceByPiece, type Reading, type Work } from './reading'
 import { runBound, runDetached } from './scope'
-import { OpenTransaction } from './transaction'
 import { DatabaseURL } from './url'
 import { Verbs } from './verbs'
 import { connectionWhenAsked, transactionWhenAsked } from './when-asked'
@@ -287,9 +286,10 @@ export class Database extends Verbs implements AsyncDisposable {
   }
 
   async #lendToKnex(): Promise<Lease> {
-    if ((await this.#ambient.get()) instanceof OpenTransaction) {
+    if (this.#ambient.find() !== null) {
       throw new TransactionError(
-        'knex.transaction() cannot be used inside database.transaction(). Nest database.transaction() instead: it is a savepoint.',
+        'knex.transaction() cannot be used inside database.transaction() or database.connection(), whose connection it ' +
+          'would not run on. Nest database.transaction() instead: inside a transaction it is a savepoint.',
       )
     }
     return this.#life.pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true })

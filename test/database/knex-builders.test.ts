@@ -2,12 +2,14 @@
 import {
   ConfigurationError,
   type Database,
+  QueryTimeoutError,
   TransactionClosedError,
   TransactionError,
 } from '../../src/database'
+import type { Knex } from 'knex'
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
-import { failure, gate, idsOf, numbers, undone } from './support'
+import { endless, failure, gate, idsOf, numbers, undone } from './support'
 
 eachDatabase('Knex', (context) => {
   let database: Database
@@ -156,6 +158,45 @@ eachDatabase('Knex', (context) => {
     expect(await failure(inside)).toBeInstanceOf(TransactionError)
     await expect(inside).rejects.toThrow(/Nest database.transaction\(\)/)
     expect(database.stats().used).toBe(0)
+  })
+
+  it('may not open transactions of its own beside a held connection, which might be the only one', async () => {
+    const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    const beside = single.connection(() => single.knex.transaction(async () => 1))
+    expect(await failure(beside)).toBeInstanceOf(TransactionError)
+    expect(single.stats().timedOut).toBe(0)
+  })
+
+  it('has its timeouts kept by us: the statement is cancelled, and its connection good for the next', async () => {
+    const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    const { created } = single.stats()
+    const text = endless(context.dialect)
+    for (const cancel of [true, false]) {
+      const slow = (): Knex.Raw => single.knex.raw(text).timeout(50, { cancel })
+      const nested = (): Knex.QueryBuilder => single.knex.select().from(single.knex.raw(`(${text}) as s`))
+      for (const run of [
+        async (): Promise<unknown> => slow(),
+        async (): Promise<unknown> => nested().timeout(50, { cancel }),
+        () => single.fetchAll(slow()),
+        () => single.iterate(slow()).next(),
+        () => single.knex.transaction(async (trx) => trx.raw(text).timeout(50, { cancel })),
+      ]) {
+        const error = await failure(run())
+        expect(error).toBeInstanceOf(QueryTimeoutError)
+        expect(error.message).toContain('timeout(50)')
+      }
+    }
+    expect(await single.knex.raw('select 1').timeout(5000)).toBeDefined()
+    expect(await single.fetchVal('select 1')).toBe(1)
+    expect(single.stats()).toMatchObject({ created, used: 0 })
+  })
+
+  it('has nothing done by a statement whose timeout is over', async () => {
+    const slow = numbers(context.dialect, 50_000_000)
+    const late = failure(Promise.resolve(database.knex.raw(`insert into t (id) ${slow}`).timeout(50)))
+    expect(await late).toBeInstanceOf(QueryTimeoutError)
+    await database.execute('insert into t (id) values (0)', {}, { timeoutMillis: 2000 })
+    expect(await idsOf(database)).toEqual([0])
   })
 
   it('may not be destroyed: it belongs to its Database', async () => {

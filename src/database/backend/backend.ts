@@ -159,7 +159,8 @@ async function runForKnex(lease: Lease, query: KnexQuery, compiler: Compiler): P
     bindings: compiler.fromBuilder(query.bindings ?? [], query.sql),
     facts,
     take: COUNTED.has(query.method ?? '') && !query.returning ? 'count' : 'all',
-    ...(query.options === undefined ? {} : { driverOptions: query.options }),
+    ...(query.options && { driverOptions: query.options }),
+    ...(query.timeoutMillis !== undefined && { timeoutMillis: query.timeoutMillis }),
   }
   const { forKnex } = await lease.run(statement, limits)
   return Object.assign(query, forKnex)

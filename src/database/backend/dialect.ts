@@ -34,6 +34,8 @@ export interface Statement {
   readonly asArrays?: boolean
   /** Knex's `.options({…})`, handed to the driver. */
   readonly driverOptions?: object
+  /** Knex's `.timeout(ms)`: how long it may run, on top of all other limits. */
+  readonly timeoutMillis?: number
 }
 
 export function shownSql({ sql, shownSql: shown }: Pick<Statement, 'sql' | 'shownSql'>): string {

@@ -25,6 +25,9 @@ export interface KnexQuery {
   method?: string
   returning?: unknown
   options?: object
+  /** What `.timeout(ms)` asks for: Knex waits by it, until it is taken over as `timeoutMillis`. */
+  timeout?: number | false
+  timeoutMillis?: number
   response?: unknown
   context?: unknown
 }
@@ -62,6 +65,9 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
         ),
       )
     }
+
+    /** `.timeout(ms, { cancel: true })` is what we do in any case, and on every database. */
+    override assertCanCancelQuery(): void {}
 
     /** Reached only by Knex's own transactions: builders go through the runner. */
     override async acquireConnection(): Promise<object> {
@@ -106,6 +112,9 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
       const full: KnexQuery = typeof query === 'string' ? { sql: query } : query
       full.bindings = this.prepBindings(full.bindings ?? []) as readonly unknown[]
       full.sql = this.positionBindings(full.sql) as string
+      // Knex reads it when this returns, and would give the connection away while the statement runs on.
+      if (full.timeout) full.timeoutMillis = full.timeout
+      full.timeout = false
       const told = { ...(raw as { __knexUid?: string; __knexTxId?: string }), ...full }
       this.emit('query', told)
       try {

@@ -198,9 +198,12 @@ export class Lease {
     let expiry: Expiry | undefined
     let cancelling: Promise<void> | undefined
     let hasEnded = neverMind
-    const bounded = limits.within(statementTimeoutMillis, (cause) =>
-      timedOut(sql, `statement timeout of ${statementTimeoutMillis} ms`, cause),
-    )
+    const { timeoutMillis = Infinity } = statement
+    const bounded = limits
+      .within(statementTimeoutMillis, (cause) =>
+        timedOut(sql, `statement timeout of ${statementTimeoutMillis} ms`, cause),
+      )
+      .within(timeoutMillis, (cause) => timedOut(sql, `timeout(${timeoutMillis}) of its builder`, cause))
     const expire = (reason: Expiry): void => {
       if (expiry !== undefined) return
       expiry = reason

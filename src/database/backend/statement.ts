@@ -22,6 +22,7 @@ interface Compilable {
 interface CompiledByKnex {
   readonly sql: string
   readonly options?: object
+  readonly timeout?: number | false
   toNative?(): { readonly sql: string; readonly bindings: readonly unknown[] }
 }
 
@@ -185,13 +186,14 @@ export class Compiler {
       return new KnexProgram(query as unknown as Knex.SchemaBuilder) // what toSQL() says, its type cannot
     }
     const native = compiled.toNative()
-    const options = compiled.options
+    const { options, timeout } = compiled
     return {
       sql: native.sql,
       bindings: this.fromBuilder(native.bindings, native.sql),
       facts: this.parse(native.sql),
       ...take,
-      ...(options === undefined ? {} : { driverOptions: options }),
+      ...(options && { driverOptions: options }),
+      ...(timeout && { timeoutMillis: timeout }),
     }
   }
 }
