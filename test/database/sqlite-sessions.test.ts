@@ -173,6 +173,7 @@ eachDatabase('sessions', (context) => {
   })
 
   it('say of a locked file what is known about it', async () => {
+    context.mayHoldLong()
     const url = await context.createDatabase()
     const own = await context.open({}, url)
     await own.execute('create table t (id integer)')

@@ -2,6 +2,7 @@
 import { ConnectionError } from '../errors'
 import { Limits } from '../limits'
 import type { Unlock } from '../mutex'
+import { takePatience, whileBusy } from './sqlite-busy'
 import { Columns } from './sqlite-columns'
 import type { Cursor, Result, Row, Session, Statement } from './dialect'
 import { OpenCursors, openCopy, openStepping } from './sqlite-cursor'
@@ -11,29 +12,12 @@ import { collapse, type Column, convert, withExactIntegers } from './sqlite-type
 import { TypedStatements } from './sqlite-statements'
 import { answerLost, endsTransaction, immediate, isInTransaction } from './sqlite-transactions'
 
-const BUSY_TIMEOUT_MILLIS = 5000
 const STRIKE_EVERY_MILLIS = 5
 /** What can be copied into a table. */
 const QUERIES = new Set(['SELECT', 'VALUES'])
 const SCHEMA_CHANGES = new Set(['CREATE', 'ALTER', 'DROP', 'ATTACH', 'DETACH'])
 
-export async function openSession(raw: RawConnection, file: SqliteFile): Promise<Session> {
-  // Parallel statements on one connection block the event loop: TryGhost/node-sqlite3#1394.
-  raw.serialize()
-  try {
-    // First of all how long to wait: switching to WAL may already find the file locked.
-    await exec(raw, `PRAGMA busy_timeout = ${BUSY_TIMEOUT_MILLIS}`)
-    if (!file.isMemory) await exec(raw, 'PRAGMA journal_mode = WAL')
-    await exec(raw, 'PRAGMA synchronous = NORMAL')
-    await exec(raw, 'PRAGMA foreign_keys = ON')
-  } catch (error) {
-    raw.close()
-    throw error
-  }
-  return new SqliteSession(raw, file)
-}
-
-class SqliteSession implements Session {
+export class SqliteSession implements Session {
   readonly raw: RawConnection
   // A file has no connection that could be lost between a COMMIT and its answer.
   readonly transactionId = null
@@ -55,6 +39,10 @@ class SqliteSession implements Session {
   #transaction: 'none' | 'open' | 'lost' = 'none'
   /** Opened by a SAVEPOINT without a BEGIN, so that its RELEASE is a COMMIT. */
   #isBare = false
+  /** A statement has run in the transaction, and may have read. */
+  #hasRun = false
+  /** How long it waits for another process to end its writing. */
+  #patienceMillis = 0
   #endWriting: Unlock | null = null
   #waiting: AbortController | null = null
 
@@ -63,7 +51,7 @@ class SqliteSession implements Session {
     this.#file = file
     this.#columns = new Columns(raw, file, (work) => this.#writably(work))
     this.#typed = new TypedStatements(this.#columns, (statement) =>
-      this.#interruptibly(() => send(raw, statement)),
+      this.#interruptibly(() => this.#send(statement)),
     )
   }
 
@@ -146,6 +134,7 @@ class SqliteSession implements Session {
 
   /** Keeps up with what a statement has done to the session. */
   async #follow({ sql, facts: { verb } }: Statement, endsAll: boolean): Promise<void> {
+    this.#hasRun = this.#transaction === 'open'
     if (SCHEMA_CHANGES.has(verb)) this.#hasChangedSchema = true
     if (verb === 'ATTACH') this.#columns.attach()
     if (verb === 'PRAGMA' && /query_only/i.test(sql)) {
@@ -172,10 +161,21 @@ class SqliteSession implements Session {
 
   /** The writer's turn lasts as long as its transaction, or else as its statement. */
   async #startWriting(): Promise<void> {
-    if (this.#endWriting !== null) return
+    this.#endWriting ??= await this.#wait((limits) => this.#file.writer.lock(limits))
+  }
+
+  #send(statement: Statement): Promise<Result> {
+    // A transaction that has read before it writes waits in vain: what it has read is out of date by then.
+    const isLate = this.#transaction === 'open' && this.#hasRun && !statement.facts.isRead
+    if (isLate) return send(this.raw, statement)
+    return this.#wait((limits) => whileBusy(this.#patienceMillis, limits, () => send(this.raw, statement)))
+  }
+
+  /** Waits for a turn, in this process or among several, unless that is cancelled. */
+  async #wait<T>(work: (limits: Limits) => Promise<T>): Promise<T> {
     this.#waiting = new AbortController()
     try {
-      this.#endWriting = await this.#file.writer.lock(Limits.until(this.#waiting.signal))
+      return await work(Limits.until(this.#waiting.signal))
     } finally {
       this.#waiting = null
     }
@@ -245,7 +245,10 @@ class SqliteSession implements Session {
     if (this.#transaction === 'open') await exec(this.raw, 'ROLLBACK')
     if (wasOpen) await this.#endTransaction()
     this.#forgetColumns()
-    if (isNew) this.#wasReadOnly = this.#isReadOnly
+    if (isNew) {
+      this.#wasReadOnly = this.#isReadOnly
+      this.#patienceMillis = await takePatience(this.raw)
+    }
     if (this.#isReadOnly !== this.#wasReadOnly) {
       await exec(this.raw, `PRAGMA query_only = ${this.#wasReadOnly ? 'ON' : 'OFF'}`)
       this.#isReadOnly = this.#wasReadOnly

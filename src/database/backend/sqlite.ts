@@ -19,7 +19,7 @@ import { messageOf } from './driver-error'
 import type { RawConnection } from './sqlite-driver'
 import { fileOf } from './sqlite-file'
 import { SQLITE_LEXICON } from './sqlite-lexicon'
-import { openSession } from './sqlite-session'
+import { openSession } from './sqlite-opening'
 
 /** SQLite takes 32 766 placeholders in one statement; a list of this length is bound as one JSON text. */
 const LONG_LIST = 1000

@@ -1,0 +1,40 @@
+/** Waiting for a file that another process has locked. */
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Limits } from '../limits'
+import { messageOf } from './driver-error'
+import { all, exec, type RawConnection } from './sqlite-driver'
+
+/** How long SQLite itself waits, at each attempt. */
+const ATTEMPT_MILLIS = 20
+/** Random, so that processes that wait do not ask in step. */
+const LONGEST_PAUSE_MILLIS = 20
+
+/**
+ * Runs a statement again and again while the file is locked. SQLite's busy handler would sleep in one of libuv's threads,
+ * where nobody can call it off, and soon asks ten times a second only: beside processes that write without a pause, it
+ * finds the file locked for seconds.
+ */
+export async function whileBusy<T>(
+  patienceMillis: number,
+  limits: Limits,
+  attempt: () => Promise<T>,
+): Promise<T> {
+  const deadline = performance.now() + patienceMillis
+  for (;;) {
+    limits.check()
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!messageOf(error).startsWith('SQLITE_BUSY') || performance.now() >= deadline) throw error
+    }
+    await pause(Math.random() * LONGEST_PAUSE_MILLIS)
+  }
+}
+
+/** How long the connection was told to wait, by us or by `afterConnect`. From now on that is for {@link whileBusy}. */
+export async function takePatience(raw: RawConnection): Promise<number> {
+  const [row] = await all(raw, 'PRAGMA busy_timeout')
+  const patienceMillis = Number(row?.['timeout'])
+  await exec(raw, `PRAGMA busy_timeout = ${Math.min(patienceMillis, ATTEMPT_MILLIS)}`)
+  return patienceMillis
+}
