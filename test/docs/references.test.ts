@@ -125,3 +125,18 @@ function anchorsOf(markdown: string): string[] {
       .replace(/\s/g, '-'),
   )
 }
+
+describe('docs/testing.md', () => {
+  standingCheck()
+
+  it('shows a test file as it is run', () => {
+    const shown = /^```typescript\n(.*?)^```$/ms.exec(read('docs/testing.md'))?.[1]
+    const [, ...code] = read('test/testing/example.test.ts').split('\n')
+    const published = code
+      .join('\n')
+      .replace("'../../src/database'", "'millpond'")
+      .replace("'../../src/express'", "'millpond/express'")
+      .replace("'../../src/testing'", "'millpond/testing'")
+    expect(shown).toBe(published)
+  })
+})

@@ -1,0 +1,28 @@
+/** Finds what a test has left open in a Database, and says so. */
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Database, Holder } from '../database'
+
+/** A connection may still be on its way back when the answer of a request has arrived. */
+const PATIENCE_MILLIS = 1000
+const POLL_MILLIS = 5
+
+/** Waits a moment for what is out to come back. */
+export async function leftOpen(database: Database): Promise<readonly Holder[]> {
+  const deadline = performance.now() + PATIENCE_MILLIS
+  while (database.holders().length > 0 && performance.now() < deadline) await delay(POLL_MILLIS)
+  return database.holders()
+}
+
+/** @throws Error naming each of them */
+export function refuseLeaks(database: Database, holders: readonly Holder[]): void {
+  if (holders.length === 0) return
+  const list = holders.map(({ label, site, sql, inTransaction }) => {
+    const what = inTransaction ? 'a transaction that is open' : 'a connection'
+    const where = site === null ? '' : ` (taken ${site})`
+    return `- ${what}, of ${label ?? 'nobody in particular'}${where}, running ${sql ?? 'nothing'}`
+  })
+  throw new Error(
+    `The test has left something open in database '${database.name}':\n${list.join('\n')}\n` +
+      'Await what it starts, and end by hand what it begins by hand; `await using` does.',
+  )
+}
