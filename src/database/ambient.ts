@@ -52,7 +52,7 @@ export class Ambient {
     return this.#forced?.level ?? null
   }
 
-  /** The same, opened if need be. Without a promise where none is needed, since every statement asks. */
+  /** The same, opened if need be. Without a promise where none is needed: who waits for one loses his place in the queue. */
   get(): Held | null | Promise<Held> {
     const found = this.find()
     return found instanceof OnDemand ? found.get() : found

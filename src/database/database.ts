@@ -133,7 +133,8 @@ export class Database extends Verbs implements AsyncDisposable {
   /** Runs work with one connection, which its queries run on by themselves. Inside a transaction it is that one's. */
   async connection<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     checkedWork('connection', work)
-    const bound = await this.#ambient.get()
+    const found = this.#ambient.get()
+    const bound = found instanceof Promise ? await found : found
     if (bound instanceof HeldConnection) return work(bound)
     if (bound !== null)
       return withJoined(new JoinedConnection(bound, this.#ambient.statementsOf(bound)), work)
@@ -155,14 +156,16 @@ export class Database extends Verbs implements AsyncDisposable {
     work: (tx: Transaction) => Promise<T>,
     options: TransactionOptions = {},
   ): Promise<T> {
-    const bound = await this.#ambient.get()
+    const found = this.#ambient.get()
+    const bound = found instanceof Promise ? await found : found
     if (bound !== null) return bound.transaction(work, options)
     checkedTransaction(options, work)
     return transactionBorrowed(this.#lender, work, options)
   }
 
   override async begin(options: TransactionOptions = {}): Promise<Transaction> {
-    const bound = await this.#ambient.get()
+    const found = this.#ambient.get()
+    const bound = found instanceof Promise ? await found : found
     if (bound !== null) return this.#ambient.beginIn(bound, options)
     checkedTransaction(options)
     return beginBorrowed(this.#lender, options)

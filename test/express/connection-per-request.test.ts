@@ -39,7 +39,7 @@ eachDatabase('connectionPerRequest', (context) => {
     await request(url)
       .get('/')
       .expect(200, [{ id: 1 }])
-    expect(database.stats()).toMatchObject({ used: 0 })
+    await waitFor(() => database.stats().used === 0, { what: 'the connection to come back' })
   })
 
   it('takes no connection before the first query, and none for a handler that makes none', async () => {

@@ -95,3 +95,21 @@ export function all(raw: RawConnection, sql: string, bindings: readonly unknown[
     })
   })
 }
+
+const REPEAT_EVERY_MILLIS = 5
+
+/** For interrupts: one that comes before the first step of a statement is forgotten, so it is repeated until the call is over. */
+export async function repeatUntil(isOver: () => boolean, act: () => void): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const once = (): void => {
+      if (!isOver()) {
+        act()
+        return
+      }
+      clearInterval(timer)
+      resolve()
+    }
+    const timer = setInterval(once, REPEAT_EVERY_MILLIS)
+    once()
+  })
+}

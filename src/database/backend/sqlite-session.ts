@@ -6,13 +6,14 @@ import { takePatience, whileBusy } from './sqlite-busy'
 import { Columns } from './sqlite-columns'
 import type { Cursor, Result, Row, Session, Statement } from './dialect'
 import { OpenCursors, openCopy, openStepping } from './sqlite-cursor'
-import { all, exec, type RawConnection, send } from './sqlite-driver'
+import { all, exec, type RawConnection, repeatUntil, send } from './sqlite-driver'
 import type { SqliteFile } from './sqlite-file'
 import { collapse, type Column, convert, withExactIntegers } from './sqlite-types'
 import { TypedStatements } from './sqlite-statements'
 import { answerLost, endsTransaction, immediate, isInTransaction } from './sqlite-transactions'
 
-const STRIKE_EVERY_MILLIS = 5
+/** A write that is interrupted takes its whole transaction along, with all that is around a savepoint: most end by themselves. */
+const WRITE_GRACE_MILLIS = 100
 /** What can be copied into a table. */
 const QUERIES = new Set(['SELECT', 'VALUES'])
 const SCHEMA_CHANGES = new Set(['CREATE', 'ALTER', 'DROP', 'ATTACH', 'DETACH'])
@@ -31,6 +32,7 @@ export class SqliteSession implements Session {
   #isBusy = false
   /** … and runs what its caller asked for, which may be interrupted; our own questions on the way may not. */
   #isInterruptible = false
+  #isWritingInTransaction = false
   #isReadOnly = false
   #wasReadOnly = false
   /** In the transaction that is open, so that others see it only when that has ended. */
@@ -74,6 +76,7 @@ export class SqliteSession implements Session {
       if (endsAll) await this.#endTransaction()
       return answerLost(statement, endsAll)
     }
+    this.#isWritingInTransaction = this.#transaction === 'open' && !isRead
     return this.#watch(async () => {
       if (!isRead && !endsAll && !/^BEGIN\s+DEFERRED/i.test(statement.sql)) await this.#startWriting()
       const result = await this.#typed.run(verb === 'BEGIN' ? immediate(statement) : statement)
@@ -217,21 +220,15 @@ export class SqliteSession implements Session {
     return rows
   }
 
-  /** An interrupt that comes before the first step of a statement is forgotten, so it is repeated until the call is over. */
   async cancel(): Promise<void> {
     this.#waiting?.abort()
-    await new Promise<void>((resolve) => {
-      const strike = (): void => {
-        if (!this.#isBusy || this.#broken !== null) {
-          clearInterval(timer)
-          resolve()
-        } else if (this.#isInterruptible) {
-          this.raw.interrupt()
-        }
-      }
-      const timer = setInterval(strike, STRIKE_EVERY_MILLIS)
-      strike()
-    })
+    const patientUntil = performance.now() + (this.#isWritingInTransaction ? WRITE_GRACE_MILLIS : 0)
+    await repeatUntil(
+      () => !this.#isBusy || this.#broken !== null,
+      () => {
+        if (this.#isInterruptible && performance.now() >= patientUntil) this.raw.interrupt()
+      },
+    )
   }
 
   async ping(): Promise<void> {
