@@ -15,8 +15,8 @@ export interface ConnectorContext {
 }
 
 const FIRST_BACKOFF_MILLIS = 50
-/** The server is asked about three times a second, so that it is found soon after it has come back. */
-const LONGEST_BACKOFF_MILLIS = 400
+/** The server is asked about four times a second, so that it is found soon after it has come back. */
+const LONGEST_BACKOFF_MILLIS = 300
 
 export class Connector {
   readonly #context: ConnectorContext

@@ -4,6 +4,7 @@ import { Database } from '../../../src/database'
 import { serve, type Serving } from '../../../src/express'
 import { createApp } from '../../../src/service/app'
 import { migrate } from '../../../src/service/migrations'
+import { expectNoLeaks, rollbackEach } from '../../../src/testing'
 import { type DatabaseContext, eachDatabase } from '../../support/each-database'
 import { freePort } from '../../support/free-port'
 
@@ -16,23 +17,33 @@ export interface Service {
   readonly logged: Record<string, unknown>[]
 }
 
-/** Registers tests of the service once per database. The tables are empty when a test begins. */
-export function eachService(name: string, tests: (service: Service) => void): void {
+/**
+ * Registers tests of the service once per database. The tables are empty when a test begins: because each test is rolled
+ * back, or, where `atOnce` says that requests must run at the same time, because they are emptied.
+ */
+export function eachService(
+  name: string,
+  tests: (service: Service) => void,
+  { atOnce = false }: { readonly atOnce?: boolean } = {},
+): void {
   eachDatabase(name, (context) => {
     const service: { -readonly [K in keyof Service]?: Service[K] } = { context }
-    let productsUrl = ''
+    let main: Database
+    let products: Database
     let serving: Serving
 
     beforeAll(async () => {
-      productsUrl = await context.createDatabase()
+      const productsUrl = await context.createDatabase()
       await migrated(context.url, 'main')
       await migrated(productsUrl, 'products')
+      main = new Database(context.url, { name: 'main' })
+      products = new Database(productsUrl, { name: 'products' })
     })
+    const both = [() => main, () => products]
+    expectNoLeaks(...both)
+    if (atOnce) emptyEach(context, () => [main, products])
+    else rollbackEach(...both)
     beforeEach(async () => {
-      const main = await context.open({ name: 'main' })
-      const products = await context.open({ name: 'products' }, productsUrl)
-      for (const table of ['posts', 'users', 'accounts']) await main.execute(`DELETE FROM ${table}`)
-      await products.execute('DELETE FROM products')
       const logged: Record<string, unknown>[] = []
       const logger = pino(
         { level: 'info' },
@@ -45,8 +56,19 @@ export function eachService(name: string, tests: (service: Service) => void): vo
     })
     afterEach(() => serving.close())
 
-    // Complete whenever a test runs; the members change from test to test.
-    tests(service as Service)
+    // Complete whenever a test runs; the members change from test to test. In a block of their own, so that their hooks
+    // run inside of those above.
+    describe('over HTTP', () => tests(service as Service))
+  })
+}
+
+function emptyEach(context: DatabaseContext, databases: () => readonly Database[]): void {
+  beforeEach(async () => {
+    const [main, products] = databases().map((database) => context.track(database))
+    await main?.connect()
+    for (const table of ['posts', 'users', 'accounts']) await main?.execute(`DELETE FROM ${table}`)
+    await products?.connect()
+    await products?.execute('DELETE FROM products')
   })
 }
 
