@@ -5,7 +5,8 @@ import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { ConfigurationError, NotConnectedError } from './errors'
 import type { Events } from './events'
-import { Limits } from './limits'
+import { Limits, LONGEST_TIMER_MILLIS } from './limits'
+import { within } from './backend/within'
 
 export interface LifecycleHooks {
   /** Runs on each new connection before anybody else has it. */
@@ -18,6 +19,8 @@ export interface LifecycleHooks {
 
 /** How long a connect() that has failed waits for the connections that it did open to close. */
 const FAILED_PATIENCE_MILLIS = 100
+/** What connect() and the rollback of a test get, however short the grace is. */
+const LEAST_GRACE_MILLIS = 50
 
 export class Lifecycle {
   readonly #backend: Backend
@@ -25,6 +28,8 @@ export class Lifecycle {
   readonly #hooks: LifecycleHooks
   #pool: Pool | null = null
   #connecting: Promise<void> | null = null
+  /** The pool that connect() is opening. */
+  #opening: Pool | null = null
   #disconnecting: Promise<void> | null = null
 
   constructor(backend: Backend, events: Events, hooks: LifecycleHooks) {
@@ -60,6 +65,7 @@ export class Lifecycle {
 
   async #connect(): Promise<void> {
     const pool = this.#backend.createPool(this.#hooks.prepare)
+    this.#opening = pool
     try {
       const limits = Limits.of(undefined, 'connect')
       const { connectTimeoutMillis: waitMillis } = this.#backend.settings
@@ -70,6 +76,8 @@ export class Lifecycle {
       await pool.close(0, FAILED_PATIENCE_MILLIS)
       this.#connecting = null
       throw error
+    } finally {
+      this.#opening = null
     }
     this.#pool = pool
     pool.start()
@@ -85,14 +93,22 @@ export class Lifecycle {
   }
 
   async #disconnect(graceMillis: number): Promise<void> {
-    // One that is just being opened is opened first: it could not be closed before.
+    // One that is just being opened is opened first, if that is done within the grace.
+    const started = performance.now()
+    const left = (): number =>
+      Math.max(0, Math.min(graceMillis - (performance.now() - started), LONGEST_TIMER_MILLIS))
+    await within(Math.max(left(), LEAST_GRACE_MILLIS), Promise.allSettled([this.#connecting]))
+    this.#opening?.refuse()
     await Promise.allSettled([this.#connecting])
     const pool = this.#pool
     if (pool !== null) {
       // What was asked for from now on would not be part of what is rolled back.
       pool.refuse()
-      await this.#hooks.closing().catch(() => undefined)
-      const stuck = await pool.close(graceMillis)
+      await within(
+        Math.max(left(), LEAST_GRACE_MILLIS),
+        this.#hooks.closing().catch(() => undefined),
+      )
+      const stuck = await pool.close(left())
       for (const { label } of stuck) {
         this.#events.tell('cleanup', { what: 'a connection, which was cut off by disconnect()', label })
       }

@@ -23,7 +23,7 @@ export function onItsOwn(pool: Pool, limits: Limits): Reading {
     alone: true,
     use: async (work) => work((lease ??= await pool.lend(limits, { writes: false })), limits),
     close: async (work) => {
-      if (lease !== undefined) await work(lease, Limits.none)
+      if (lease !== undefined) await work(lease, limits)
     },
     release: async () => {
       if (lease !== undefined) await pool.release(lease)

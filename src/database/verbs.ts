@@ -174,7 +174,7 @@ async function* read(
 
 async function end(reading: Reading, statement: Statement, cursor: Cursor | undefined): Promise<void> {
   try {
-    if (cursor !== undefined) await reading.close((lease) => lease.close(cursor, statement))
+    if (cursor !== undefined) await reading.close((lease, limits) => lease.close(cursor, statement, limits))
   } catch (error) {
     // A transaction that has ended has closed its cursors.
     if (!(error instanceof TransactionClosedError)) throw error

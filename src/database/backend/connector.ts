@@ -1,8 +1,10 @@
 /** Opens the pool's connections, and again after a failure that may pass. */
-import type { DatabaseError } from '../errors'
+import { ConnectionError, type DatabaseError } from '../errors'
 import type { ConnectFailure, Session } from './dialect'
 
 export interface ConnectorContext {
+  /** How long afterConnect may take. */
+  readonly patienceMillis: number
   /** Opens a connection and makes a session of it. */
   open(this: void): Promise<Session>
   /** Runs on each new session before anybody else has it. */
@@ -24,7 +26,8 @@ export class Connector {
   /** Why the last attempt failed; undefined after one that succeeded. */
   lastFailure: DatabaseError | undefined
   created = 0
-  readonly #preparing = new Set<Session>()
+  readonly #preparing = new Set<() => void>()
+  #isAbandoned = false
 
   constructor(context: ConnectorContext) {
     this.#context = context
@@ -52,21 +55,38 @@ export class Connector {
 
   async #open(): Promise<Session> {
     const session = await this.#context.open()
-    this.#preparing.add(session)
     try {
-      await this.#context.prepare(session)
+      if (this.#isAbandoned) throw new ConnectionError('The pool is closed.')
+      await this.#inTime(this.#context.prepare(session))
     } catch (error) {
       session.destroy()
       throw error
-    } finally {
-      this.#preparing.delete(session)
     }
     return session
   }
 
-  /** Cuts off connections that are not ready yet, whatever keeps them from it. */
+  /** afterConnect may wait for something that never comes, and a connection on the server with it. */
+  async #inTime(work: Promise<void>): Promise<void> {
+    let giveUp = (): void => undefined
+    const late = new Promise<never>((_, reject) => {
+      giveUp = () => {
+        reject(new ConnectionError('afterConnect did not end in time'))
+      }
+    })
+    const timer = setTimeout(giveUp, this.#context.patienceMillis)
+    this.#preparing.add(giveUp)
+    try {
+      await Promise.race([work, late])
+    } finally {
+      clearTimeout(timer)
+      this.#preparing.delete(giveUp)
+    }
+  }
+
+  /** Cuts off connections that are not ready yet, whatever keeps them from it, and those that will be open later. */
   abandon(): void {
-    for (const session of this.#preparing) session.destroy()
+    this.#isAbandoned = true
+    for (const giveUp of this.#preparing) giveUp()
   }
 
   #backOff(): Promise<void> {

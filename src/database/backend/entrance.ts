@@ -1,5 +1,5 @@
 /** The queue in front of the pool: how long one may wait, how many may, and what those are told who waited in vain. */
-import type { DatabaseError, Holder } from '../errors'
+import { type DatabaseError, type Holder, QueryTimeoutError } from '../errors'
 import type { Events } from '../events'
 import { Limits } from '../limits'
 import type { Unlock } from '../mutex'
@@ -18,7 +18,6 @@ export interface EntranceContext {
   /** How many are out, and who has them. */
   used(this: void): number
   holders(this: void): readonly Holder[]
-  isConnecting(this: void): boolean
   /** Why the last attempt to connect failed, if it did. */
   lastFailure(this: void): DatabaseError | undefined
 }
@@ -55,19 +54,24 @@ export class Entrance {
     take: (bounded: Limits) => Promise<T>,
   ): Promise<Admission<T>> {
     const asked = performance.now()
+    let turn: Promise<Unlock> | null = null
+    let leave: Unlock | null = null
     const { dialect, closed } = this.#context
-    const bounded = limits.within(patienceMillis, () => this.#tell(lateError(this.#state(patienceMillis))))
+    const bounded = limits.within(patienceMillis, () =>
+      this.#tell(lateError(this.#state(patienceMillis, turn !== null && leave === null))),
+    )
     bounded.check()
     this.#refuseWhenCrowded(writes)
-    const turn = writes ? dialect.admitWriter(bounded.and(Limits.until(closed))) : null
+    turn = writes ? dialect.admitWriter(bounded.and(Limits.until(closed))) : null
     this.waiting += 1
     if (turn !== null) this.#writers += 1
-    let leave: Unlock | null = null
     try {
       leave = this.#leaving(await turn)
       const taken = await take(bounded)
       return { taken, leave, waitMillis: performance.now() - asked }
     } catch (error) {
+      // By a limit of its own, instead of the pool's.
+      if (error instanceof QueryTimeoutError) this.#tell(error)
       if (leave !== null) leave()
       else if (turn !== null) this.#writers -= 1
       throw error
@@ -92,7 +96,9 @@ export class Entrance {
     if (maxWaiters === Infinity) return
     const isFull = used() + this.waiting >= size + maxOverflow + maxWaiters
     const isQueueFull = writes && this.#writers >= 1 + maxWaiters
-    if (isFull || isQueueFull) throw this.#tell(crowdedError(this.#state(0), maxWaiters))
+    // A database that is away fills the queue as well, and is the reason then.
+    const failure = this.#context.lastFailure()
+    if (isFull || isQueueFull) throw this.#tell(failure ?? crowdedError(this.#state(0, false), maxWaiters))
   }
 
   #tell(error: DatabaseError): DatabaseError {
@@ -101,15 +107,15 @@ export class Entrance {
     return error
   }
 
-  #state(waitMillis: number): PoolState {
-    const { name, settings, holders, isConnecting, lastFailure } = this.#context
+  #state(waitMillis: number, awaitsTurn: boolean): PoolState {
+    const { name, settings, holders, lastFailure } = this.#context
     return {
       name,
       waitMillis,
       cap: settings.pool.size + settings.pool.maxOverflow,
       holders: holders(),
       others: Math.max(0, this.waiting - 1),
-      isConnecting: isConnecting(),
+      awaitsTurn,
       lastFailure: lastFailure(),
     }
   }

@@ -27,10 +27,12 @@ export class Fitness {
     this.#times.set(session, { expires: now + lifetime, idleSince: now, aliveAt: now })
   }
 
-  /** From now on the session is idle. */
-  rests(session: Session): void {
+  /** From now on the session is idle; it has answered something at `answeredAt`, if it was asked. */
+  rests(session: Session, answeredAt: number | null): void {
     const times = this.#times.get(session)
-    if (times !== undefined) times.aliveAt = times.idleSince = performance.now()
+    if (times === undefined) return
+    times.idleSince = performance.now()
+    times.aliveAt = answeredAt ?? times.aliveAt
   }
 
   /** One connection was lost: a server that restarts loses all of them, and has not told every one yet. */

@@ -50,6 +50,12 @@ interface Runner {
 
 type Config = Knex.Config & { millpond: KnexDoor }
 
+/**
+ * What Knex's own transactions hold instead of the driver's connection: that one may be somebody else's by the time they
+ * come back to it.
+ */
+const handles = new WeakMap<object, Lease>()
+
 const READ_METHODS = new Set(['select', 'first', 'pluck'])
 
 /** The same class on both dialects, since what differs is in the sessions. */
@@ -71,11 +77,14 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
 
     /** Reached only by Knex's own transactions: builders go through the runner. */
     override async acquireConnection(): Promise<object> {
-      return (await doorOf(this).acquire()).session.raw
+      const lease = await doorOf(this).acquire()
+      const handle = Object.create(lease.session.raw) as object
+      handles.set(handle, lease)
+      return handle
     }
 
     override async releaseConnection(raw: object): Promise<void> {
-      const lease = doorOf(this).leaseOf(raw)
+      const lease = handles.get(raw) ?? doorOf(this).leaseOf(raw)
       if (lease !== undefined) await doorOf(this).release(lease)
     }
 
@@ -126,7 +135,7 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
     }
 
     _query(raw: object, query: KnexQuery): Promise<KnexQuery> {
-      const lease = doorOf(this).leaseOf(raw)
+      const lease = handles.get(raw) ?? doorOf(this).leaseOf(raw)
       if (lease === undefined) {
         throw new TransactionError(
           'The connection was not taken from this Database, so nothing can be run on it.',

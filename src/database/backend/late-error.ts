@@ -9,18 +9,19 @@ export interface PoolState {
   readonly holders: readonly Holder[]
   /** How many others wait. */
   readonly others: number
-  readonly isConnecting: boolean
+  /** What was waited for is the turn to write, before a connection is taken. */
+  readonly awaitsTurn: boolean
   /** Why the last attempt to connect failed, if it did. */
   readonly lastFailure: DatabaseError | undefined
 }
 
 export function lateError(state: PoolState): DatabaseError {
-  const { name, waitMillis, cap, holders, others } = state
+  const { name, waitMillis, cap, holders, others, awaitsTurn } = state
   if (state.lastFailure !== undefined) return state.lastFailure
   // One for whom a connection could still be opened did not fail because of the others.
-  if (state.isConnecting && holders.length < cap) {
+  if (!awaitsTurn && holders.length < cap) {
     return new ConnectionError(
-      `Database '${name}' did not accept a connection within ${waitMillis} ms. The pool is not full: the server does ` +
+      `Database '${name}' gave no working connection within ${waitMillis} ms. The pool is not full: the server does ` +
         'not answer. Check its address and that it is running.',
     )
   }

@@ -7,8 +7,7 @@ export interface LeakWatchOptions {
   readonly thresholdMillis: number
   /** Taken back when out for longer than this; 0: never. */
   readonly timeoutMillis: number
-  report(this: void, lease: Lease): void
-  reclaim(this: void, lease: Lease): void
+  found(this: void, lease: Lease, state: 'held' | 'reclaimed'): void
 }
 
 interface Watched {
@@ -65,6 +64,7 @@ export class LeakWatch {
   }
 
   #tick(): void {
+    const isLate = performance.now() - this.#lastTick > 2 * this.#tickMillis
     this.#awakeMillis = this.#now()
     this.#lastTick = performance.now()
     if (this.#leases.size === 0) {
@@ -72,25 +72,27 @@ export class LeakWatch {
       this.#timer = undefined
       return
     }
-    const { thresholdMillis, timeoutMillis, report, reclaim } = this.#options
+    // What came back meanwhile has not been read yet.
+    if (isLate) return
+    const { thresholdMillis, timeoutMillis, found } = this.#options
     for (const [lease, watched] of this.#leases) {
       const heldMillis = this.#awakeMillis - watched.since
       // In the order in which they were lent: those that follow are out for less.
       if (heldMillis <= Math.min(thresholdMillis || Infinity, timeoutMillis || Infinity)) return
       if (thresholdMillis > 0 && heldMillis > thresholdMillis && !watched.isReported) {
         watched.isReported = true
-        report(lease)
+        found(lease, 'held')
       }
       if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watched.isReclaimed) {
         watched.isReclaimed = true
-        reclaim(lease)
+        found(lease, 'reclaimed')
       }
     }
   }
 
   /** A process that was stopped, or computed for long, must not take it for the borrowers' fault. */
   #now(): number {
-    return this.#awakeMillis + Math.min(performance.now() - this.#lastTick, 2 * this.#tickMillis)
+    return this.#awakeMillis + Math.min(performance.now() - this.#lastTick, this.#tickMillis)
   }
 }
 

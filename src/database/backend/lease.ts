@@ -1,7 +1,7 @@
 /** A connection taken out of the pool: who took it, since when, and what it runs now. Every statement passes here. */
 import type { Events } from '../events'
 import type { DatabaseError, Holder } from '../errors'
-import { QueryCanceledError, TransactionClosedError, TransactionError } from '../errors'
+import { QueryCanceledError, TransactionClosedError } from '../errors'
 import { type Expiry, Limits, LONGEST_TIMER_MILLIS, timedOut } from '../limits'
 import type { Scope } from '../scope'
 import {
@@ -13,31 +13,12 @@ import {
   shownSql,
   type Statement,
 } from './dialect'
+import { refuseControl } from './control'
 import { withoutValues } from './driver-error'
 import { unlessDoneIn } from './within'
 
 /** How long a statement gets that must be seen through, however short statements are to be otherwise. */
 const LEAST_PATIENCE_MILLIS = 5000
-
-/** Statements that open or end a transaction. */
-const CONTROL = new Set([
-  'BEGIN',
-  'START',
-  'COMMIT',
-  'END',
-  'ROLLBACK',
-  'ABORT',
-  'PREPARE',
-  'SAVEPOINT',
-  'RELEASE',
-])
-
-function controlRefused(sql: string): TransactionError {
-  return new TransactionError(
-    `'${sql.trim()}' cannot be run inside a transaction of millpond, which would not know of it. ` +
-      'Use commit() and rollback() of the transaction, and transaction() for a savepoint.',
-  )
-}
 
 export interface LeaseContext {
   readonly dialect: Dialect
@@ -61,6 +42,8 @@ export class Lease {
   readonly session: Session
   /** How many transactions of ours are open on it, one inside the other. */
   transactions = 0
+  /** Its user has had the driver's connection in his hands. */
+  isExposed = false
   /** Those of the section that runs now, for statements that Knex makes on its way. */
   limits = Limits.none
   readonly #context: LeaseContext
@@ -69,6 +52,8 @@ export class Lease {
   /** Why nothing may run through it any more. */
   #over: (() => DatabaseError) | null = null
   #isChanged = false
+  /** When the database last answered a statement of it; null when it was asked nothing. */
+  answeredAt: number | null = null
   #guard: (() => boolean) | null = null
   #interrupt: (() => void) | null = null
   #busy = 0
@@ -87,6 +72,7 @@ export class Lease {
   /** The driver's connection. Whoever has it may do with it what he likes, so that it must be cleaned afterwards. */
   expose(): object {
     this.#isChanged = true
+    this.isExposed = true
     return this.session.raw
   }
 
@@ -136,7 +122,7 @@ export class Lease {
    * cancel is over, so that nothing that comes later is hit by it.
    */
   async run(statement: Statement, limits: Limits): Promise<Result> {
-    if (this.transactions > 0 && CONTROL.has(statement.facts.verb)) throw controlRefused(statement.sql)
+    if (this.transactions > 0) refuseControl(statement)
     if (statement.facts.changesSession) this.#isChanged = true
     return this.runOwn(statement, limits)
   }
@@ -151,14 +137,9 @@ export class Lease {
    * within the statement timeout, or shortly after the deadline of `limits`, the connection is cut, since nobody can say
    * what became of it.
    */
-  async runThrough(statement: Statement, { deadline }: Limits = Limits.none): Promise<Result> {
+  async runThrough(statement: Statement, limits: Limits = Limits.none): Promise<Result> {
     this.refuseIfOver()
-    const own = Math.max(this.#context.statementTimeoutMillis, LEAST_PATIENCE_MILLIS)
-    const { cancelGraceMillis } = this.#context.dialect
-    // The rest of the grace is for asking what became of it.
-    const patience = Math.min(own, Math.max(0, deadline - performance.now()) + cancelGraceMillis * 0.75)
-    const done =
-      patience > LONGEST_TIMER_MILLIS ? neverMind : unlessDoneIn(patience, () => this.session.destroy())
+    const done = this.#cutPast(limits)
     const started = performance.now()
     let error: DatabaseError | undefined
     this.#sql = statement.sql
@@ -171,12 +152,14 @@ export class Lease {
     } finally {
       done()
       this.#sql = null
+      if (this.session.broken === null) this.answeredAt = performance.now()
       this.#rest()
       this.#tell(statement.sql, started, error)
     }
   }
 
   openCursor(statement: Statement, alone: boolean, limits: Limits): Promise<Cursor> {
+    if (statement.facts.changesSession) this.#isChanged = true
     return this.#watched(statement, limits, () => this.session.openCursor(statement, alone))
   }
 
@@ -184,8 +167,23 @@ export class Lease {
     return this.#watched(statement, limits, () => cursor.read(count))
   }
 
-  close(cursor: Cursor, statement: Statement): Promise<void> {
-    return this.#watched(statement, Limits.none, () => cursor.close())
+  /** Nobody calls it off, but past the deadline of `limits` a silent server is not waited for. */
+  async close(cursor: Cursor, statement: Statement, limits: Limits): Promise<void> {
+    const done = this.#cutPast(limits)
+    try {
+      await this.#watched(statement, Limits.none, () => cursor.close())
+    } finally {
+      done()
+    }
+  }
+
+  /** Cuts the connection when a statement that is seen through gets no answer. */
+  #cutPast({ deadline }: Limits): () => void {
+    const own = Math.max(this.#context.statementTimeoutMillis, LEAST_PATIENCE_MILLIS)
+    const { cancelGraceMillis } = this.#context.dialect
+    // The rest of the grace is for asking what became of it.
+    const patience = Math.min(own, Math.max(0, deadline - performance.now()) + cancelGraceMillis * 0.75)
+    return patience > LONGEST_TIMER_MILLIS ? neverMind : unlessDoneIn(patience, () => this.session.destroy())
   }
 
   async #watched<T>(statement: Statement, limits: Limits, work: () => Promise<T>): Promise<T> {
@@ -218,6 +216,7 @@ export class Lease {
       })
     }
     this.#sql = sql
+    this.#busy += 1
     let error: DatabaseError | undefined
     try {
       return await work()
@@ -233,7 +232,9 @@ export class Lease {
       // Of a connection that is gone nobody innocent can be hit.
       if (this.session.broken === null) await cancelling
       this.#sql = null
+      if (this.session.broken === null) this.answeredAt = performance.now()
       this.#interrupt = null
+      this.#rest()
       this.#tell(sql, started, error)
     }
   }

@@ -1,6 +1,6 @@
 /** The pool: lends sessions as leases, says who holds them, and closes when asked to. */
 import { type DatabaseError, type Holder, NotConnectedError } from '../errors'
-import type { Events, LeakEvent, RetireEvent } from '../events'
+import type { Events, RetireEvent } from '../events'
 import { type Limits, LONGEST_TIMER_MILLIS } from '../limits'
 import type { Settings } from '../options'
 import { currentScope, outsideOfScopes } from '../scope'
@@ -66,7 +66,9 @@ export class Pool {
     this.#fitness = new Fitness(settings.pool)
     const leaseOf = (session: Session): Lease => this.#lease(session, null)
     this.#turnover = new Turnover({ dialect, events, prepare, leaseOf })
+    const longestWaitMillis = Math.max(acquireTimeoutMillis, settings.connectTimeoutMillis)
     this.#connector = new Connector({
+      patienceMillis: Math.min(longestWaitMillis, LONGEST_TIMER_MILLIS),
       open,
       prepare: (session) => this.#turnover.prepare(session),
       translateConnect,
@@ -81,7 +83,7 @@ export class Pool {
     this.#tarn = new TarnPool({
       size,
       max: size + maxOverflow,
-      longestWaitMillis: Math.max(acquireTimeoutMillis, settings.connectTimeoutMillis),
+      longestWaitMillis,
       // Outside of the scope of whoever happens to ask first: its deadline is not that of the connection.
       create: () => outsideOfScopes(() => this.#connector.create()),
       destroy: (session) => this.#destroy(session),
@@ -92,23 +94,16 @@ export class Pool {
       closed: this.#closed.signal,
       used: () => this.#loans.count,
       holders: () => this.holders(),
-      isConnecting: () => this.#tarn.numPendingCreates() > 0,
       lastFailure: () => this.#connector.lastFailure,
     })
     this.#upkeep = new Upkeep(this.#tarn, this.#fitness, min, this.#retire.bind(this))
     const { leakThresholdMillis, leakTimeoutMillis } = settings.pool
-    const tell = (state: LeakEvent['state'], lease: Lease): void => {
-      events.tell('leak', { state, ...lease.describe() })
-    }
     this.#leaks = new LeakWatch({
       thresholdMillis: leakThresholdMillis,
       timeoutMillis: leakTimeoutMillis,
-      report: (lease) => {
-        tell('held', lease)
-      },
-      reclaim: (lease) => {
-        tell('reclaimed', lease)
-        void this.release(lease, () => takenBack(leakTimeoutMillis))
+      found: (lease, state) => {
+        events.tell('leak', { state, ...lease.describe() })
+        if (state === 'reclaimed') void this.release(lease, () => takenBack(leakTimeoutMillis))
       },
     })
   }
@@ -164,9 +159,11 @@ export class Pool {
     lease.end(why)
     if (why !== undefined) await lease.interrupt()
     const isClean = await this.#turnover.clean(lease)
+    // Cut off by close() meanwhile.
+    if (this.#loans.of(lease) === undefined) return
     this.#loans.remove(loan)
     session.hold(false)
-    this.#fitness.rests(session)
+    this.#fitness.rests(session, lease.answeredAt)
     const { events } = this.#context
     events.tell('release', { heldMillis: holder.heldMillis, label: holder.label })
     if (wasReported && why === undefined) events.tell('leak', { state: 'returned', ...holder })
@@ -239,6 +236,8 @@ export class Pool {
     const interrupted = this.#loans.all().map(({ lease }) => lease.interrupt())
     await within(patienceMillis, Promise.all(interrupted))
     for (const loan of this.#loans.all()) {
+      const { heldMillis, label } = loan.lease.describe()
+      this.#context.events.tell('release', { heldMillis, label })
       loan.lease.destroy()
       loan.lease.end(() => this.#closingError())
       this.#loans.remove(loan)

@@ -117,9 +117,11 @@ export function translate(error: unknown, sql: string): DatabaseError {
 export function connectFailure(error: unknown, url: DatabaseURL): ConnectFailure {
   if (error instanceof DatabaseError && !(error instanceof ConnectionError))
     return { error, isTransient: false }
-  const code = codeOf(error)
-  const reason = messageOf(error) || code
-  const isTransient = TRANSIENT.has(code) || isHangUp(reason, error)
+  // What afterConnect ran into is translated already; whether it passes, the driver's error tells.
+  const root = error instanceof ConnectionError ? (error.cause ?? error) : error
+  const code = codeOf(root)
+  const reason = messageOf(root) || code
+  const isTransient = TRANSIENT.has(code) || isHangUp(reason, root)
   return {
     error: new ConnectionError(`Could not connect to ${url.toString()}: ${reason}.${advice(code)}`, {
       cause: error,

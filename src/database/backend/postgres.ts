@@ -26,10 +26,12 @@ const types = {
 
 /** What DISCARD ALL is for: https://www.postgresql.org/docs/current/sql-discard.html */
 const CHANGES_SESSION =
-  /^(?:SET (?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)|(?:RESET|LISTEN|LOAD|DISCARD|DO|CALL|DECLARE)\b|PREPARE (?!TRANSACTION\b)|CREATE (?:GLOBAL |LOCAL )?TEMP)|\b(?:SET_CONFIG|PG_(?:TRY_)?ADVISORY_LOCK(?:_SHARED)?|INTO TEMP(?:ORARY)?)\b/
+  /^(?:SET (?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)|(?:RESET|LISTEN|LOAD|DISCARD|DO|CALL|DECLARE)\b|PREPARE (?!TRANSACTION\b)|CREATE (?:OR REPLACE )?(?:GLOBAL |LOCAL )?TEMP)|\b(?:SET_CONFIG|PG_(?:TRY_)?ADVISORY_LOCK(?:_SHARED)?|INTO (?:GLOBAL |LOCAL )?TEMP(?:ORARY)?|PG_TEMP)\b/
 
-function changesSession(words: string): boolean {
-  return CHANGES_SESSION.test(words)
+const CHANGES_SESSION_QUOTED = /"(?:set_config|pg_(?:try_)?advisory_lock(?:_shared)?)"\s*\(|"pg_temp"/
+
+function changesSession(words: string, sql: string): boolean {
+  return CHANGES_SESSION.test(words) || CHANGES_SESSION_QUOTED.test(sql)
 }
 
 export function postgres(url: DatabaseURL): Dialect {

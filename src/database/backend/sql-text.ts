@@ -66,13 +66,17 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
   let foreign: string | null = null
   let depth = 0
   let isEnded = false
+  let isQualified = false
   let isSeveral = false
   let start = 0
   let at = 0
   while (at < sql.length) {
     const end = skipOpaque(sql, at, lexicon)
     if (end > at) {
-      if (sql[at] === '"' && isCalled(sql, end)) calls.push(sql.slice(at, end))
+      if (sql[at] === '"') {
+        if (isCalled(sql, end, lexicon)) calls.push(sql.slice(at, end))
+        isQualified = false
+      }
       at = end
       continue
     }
@@ -96,7 +100,9 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
     if (word !== null) {
       isSeveral ||= isEnded
       words.push(word.toUpperCase())
-      if (isCalled(sql, at + word.length)) calls.push(word.toUpperCase())
+      // One of that name in another schema is another function.
+      if (isCalled(sql, at + word.length, lexicon)) calls.push((isQualified ? '.' : '') + word.toUpperCase())
+      isQualified = false
       depth = Math.max(0, depth + (words[0] === 'CREATE' ? (NESTS[words.at(-1) ?? ''] ?? 0) : 0))
       at += word.length
       continue
@@ -107,6 +113,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
       at += other.length
       continue
     }
+    if (!/\s/.test(sql[at] ?? '')) isQualified = sql[at] === '.'
     isEnded ||= sql[at] === ';' && words.length > 0 && depth === 0
     at += 1
   }
@@ -118,7 +125,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
     foreign,
     isSeveral,
     ...facts,
-    isRepeatable: facts.isRead && calls.every((call) => KNOWN_CALLS.has(call)),
+    isRepeatable: facts.isRead && !isSeveral && calls.every((call) => KNOWN_CALLS.has(call)),
     changesSession: lexicon.changesSession(words.join(' '), sql),
   }
 }
@@ -208,8 +215,14 @@ function classify(
   }
 }
 
-function isCalled(sql: string, at: number): boolean {
-  return /^\s*\(/.test(sql.slice(at, at + 50))
+/** A parenthesis follows, be it behind spaces and comments. */
+function isCalled(sql: string, at: number, lexicon: Lexicon): boolean {
+  for (;;) {
+    while (/\s/.test(sql[at] ?? '')) at += 1
+    const end = sql[at] === '-' || sql[at] === '/' ? skipOpaque(sql, at, lexicon) : at
+    if (end === at) return sql[at] === '('
+    at = end
+  }
 }
 
 /** `IN` or `NOT IN` when the placeholder is all that the parentheses hold. */

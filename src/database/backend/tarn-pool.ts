@@ -34,8 +34,14 @@ export class TarnPool extends knex.KnexPool<Session> {
    * over, and needs no more of them; if it is not, twice as many are opened next.
    */
   #opening = FIRST_OPENING
+  /** How many of those are still to come before more are opened at the same time. */
+  #toCome = FIRST_OPENING
   /** Idle ones that are being asked for a sign of life. */
   #probed = 0
+  /** In which order they asked, and which of them have left while their connection was being asked. */
+  readonly #places = new WeakMap<PendingOperation<Session>, number>()
+  #lastPlace = 0
+  readonly #left = new WeakSet<PendingOperation<Session>>()
 
   constructor(options: TarnPoolOptions) {
     super({
@@ -87,6 +93,7 @@ export class TarnPool extends knex.KnexPool<Session> {
    */
   take(limits: Limits): Promise<Session> {
     const operation = this.acquire()
+    this.#places.set(operation, (this.#lastPlace += 1))
     return new Promise((resolve, reject) => {
       let isSettled = false
       const settle = (): void => {
@@ -130,9 +137,30 @@ export class TarnPool extends knex.KnexPool<Session> {
    */
   #leaveQueue(operation: PendingOperation<Session>): void {
     const at = this.pendingAcquires.indexOf(operation)
-    if (at < 0) return
+    if (at < 0) {
+      this.#left.add(operation)
+      return
+    }
     this.pendingAcquires.splice(at, 1)
     operation.abort()
+  }
+
+  /** tarn puts those whose connection gave no answer in front of the queue, the last one first, be they there or not. */
+  #tidy(): void {
+    for (const operation of this.pendingAcquires.filter((each) => this.#left.has(each)))
+      this.#leaveQueue(operation)
+    const placeOf = (operation: PendingOperation<Session>): number => this.#places.get(operation) ?? 0
+    this.pendingAcquires.sort((a, b) => placeOf(a) - placeOf(b))
+  }
+
+  override async _validateResource(session: Session): Promise<boolean> {
+    const isFit = await super._validateResource(session)
+    if (!isFit) {
+      setImmediate(() => {
+        this.#tidy()
+      })
+    }
+    return isFit
   }
 
   /** True when a connection that comes back now is one too many, and nobody waits for it. */
@@ -173,13 +201,19 @@ export class TarnPool extends knex.KnexPool<Session> {
     }
     this.used.splice(still, 1)
     // At the far end: it was not used, and tarn lends the one first that was used last.
-    this.free.unshift(resource)
+    // Settled, since tarn's destroy() may be waiting for it to come back.
+    this.free.unshift(resource.resolve())
     this._tryAcquireOrCreate()
   }
 
   /** Opens connections ahead of demand until there are `min`. */
   openUpTo(min: number): void {
-    while (this.openCount < min && this.pendingCreates.length < this.#opening && !this.destroyed) {
+    while (
+      this.openCount < min &&
+      this.openCount + this.pendingDestroys.length < this.max &&
+      this.pendingCreates.length < this.#opening &&
+      !this.destroyed
+    ) {
       this._create().promise.then(
         () => {
           this._tryAcquireOrCreate()
@@ -210,11 +244,16 @@ export class TarnPool extends knex.KnexPool<Session> {
     const opening = super._create()
     opening.promise.then(
       () => {
-        this.#opening = this.pendingAcquires.length > 1 ? this.#opening * 2 : FIRST_OPENING
+        this.#toCome -= 1
+        if (this.pendingAcquires.length <= 1) this.#opening = FIRST_OPENING
+        else if (this.#toCome <= 0) this.#opening *= 2
+        else return
+        this.#toCome = this.#opening
       },
       () => {
         // A server that is away is asked by one at a time.
         this.#opening = 1
+        this.#toCome = 1
       },
     )
     return opening

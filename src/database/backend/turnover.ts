@@ -1,4 +1,5 @@
 /** Makes a connection fit for its next user: a new one by afterConnect, a used one by undoing what its user has left. */
+import { ConnectionError } from '../errors'
 import type { Events } from '../events'
 import type { Dialect, Session } from './dialect'
 import type { Lease } from './lease'
@@ -18,6 +19,8 @@ const PATIENCE_MILLIS = 1000
 
 export class Turnover {
   readonly #options: TurnoverOptions
+  /** afterConnect has looked at the driver's connection, so that it cannot be run on it again. */
+  #preparesRaw = false
 
   constructor(options: TurnoverOptions) {
     this.#options = options
@@ -27,6 +30,7 @@ export class Turnover {
     const { prepare, leaseOf, events } = this.#options
     const lease = leaseOf(session)
     await prepare(lease)
+    this.#preparesRaw ||= lease.isExposed
     lease.end()
     const what = await session.reset(true)
     if (what !== null) events.tell('cleanup', { what: `${what} (left by afterConnect)`, label: null })
@@ -39,15 +43,17 @@ export class Turnover {
    */
   async clean(lease: Lease): Promise<boolean> {
     const { session } = lease
-    const { events, dialect } = this.#options
-    const done = dialect.isSingle ? () => undefined : unlessDoneIn(PATIENCE_MILLIS, () => session.destroy())
+    let done = (): void => undefined
+    // afterConnect may wait for something else than the connection, which would not notice that it is gone.
+    const late = new Promise<never>((_, reject) => {
+      if (this.#options.dialect.isSingle) return
+      done = unlessDoneIn(PATIENCE_MILLIS, () => {
+        session.destroy()
+        reject(new ConnectionError('The connection could not be cleaned in time.'))
+      })
+    })
     try {
-      const what = session.broken === null ? await session.reset() : null
-      if (what !== null) events.tell('cleanup', { what, label: lease.label })
-      if (!lease.isChanged || session.broken !== null) return true
-      const state = await session.renew()
-      if (state === 'new') await this.prepare(session)
-      return state !== 'spent'
+      return await Promise.race([this.#clean(lease), late])
     } catch {
       // What state it is in nobody knows, so nobody may have it.
       session.destroy()
@@ -55,5 +61,17 @@ export class Turnover {
     } finally {
       done()
     }
+  }
+
+  async #clean(lease: Lease): Promise<boolean> {
+    const { session } = lease
+    const what = session.broken === null ? await session.reset() : null
+    if (what !== null) this.#options.events.tell('cleanup', { what, label: lease.label })
+    if (!lease.isChanged || session.broken !== null) return true
+    // Listeners and type parsers on the driver's connection nobody can take back.
+    if (!this.#options.dialect.isSingle && (lease.isExposed || this.#preparesRaw)) return false
+    const state = await session.renew()
+    if (state === 'new') await this.prepare(session)
+    return state !== 'spent'
   }
 }

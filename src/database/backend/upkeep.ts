@@ -47,6 +47,7 @@ export class Upkeep {
       if (session.broken !== null) this.#retire(session, 'lost')
       else if (fitness.isOld(session)) this.#retire(session, 'old')
       else if (fitness.isSpare(session) && tarn.openCount > this.#min) this.#retire(session, 'idle')
+      else if (tarn.hasExtra) this.#retire(session, 'extra')
       else if (fitness.isDue(session)) void tarn.probe(session, () => fitness.isAlive(session))
     }
     // The first one is opened by connect(), which tells why it cannot be.
