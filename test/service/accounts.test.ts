@@ -132,5 +132,5 @@ eachService(
       expect(service.main.holders()).toEqual([])
     })
   },
-  { atOnce: true },
+  { rollsBack: false },
 )

@@ -19,12 +19,12 @@ export interface Service {
 
 /**
  * Registers tests of the service once per database. The tables are empty when a test begins: because each test is rolled
- * back, or, where `atOnce` says that requests must run at the same time, because they are emptied.
+ * back, or, where requests are to run at the same time or statements are counted, because they are emptied.
  */
 export function eachService(
   name: string,
   tests: (service: Service) => void,
-  { atOnce = false }: { readonly atOnce?: boolean } = {},
+  { rollsBack = true }: { readonly rollsBack?: boolean } = {},
 ): void {
   eachDatabase(name, (context) => {
     const service: { -readonly [K in keyof Service]?: Service[K] } = { context }
@@ -41,8 +41,8 @@ export function eachService(
     })
     const both = [() => main, () => products]
     expectNoLeaks(...both)
-    if (atOnce) emptyEach(context, () => [main, products])
-    else rollbackEach(...both)
+    if (rollsBack) rollbackEach(...both)
+    else emptyEach(context, () => [main, products])
     beforeEach(async () => {
       const logged: Record<string, unknown>[] = []
       const logger = pino(
