@@ -38,8 +38,7 @@ export function problems(options: ProblemsOptions = {}): ErrorRequestHandler {
   // Express tells an error handler by its four parameters.
   return (error: unknown, request, response, _next) => {
     const isGone = response.destroyed || request.socket.destroyed
-    // That the client left is why these came up; it is no failure of ours.
-    if (isGone && (error instanceof QueryCanceledError || error instanceof TransactionClosedError)) return
+    if (isGone && isOfItsLeaving(error, request)) return
     const problem = toProblem(error)
     if (problem.status >= 500) onError(error, request)
     if (isGone || response.writableEnded) return
@@ -47,6 +46,16 @@ export function problems(options: ProblemsOptions = {}): ErrorRequestHandler {
     if (response.headersSent) response.destroy()
     else send(problem, response)
   }
+}
+
+/** Whether an error came up because the client left, and so is no failure of ours. */
+function isOfItsLeaving(error: unknown, request: Request): boolean {
+  return (
+    error instanceof QueryCanceledError ||
+    error instanceof TransactionClosedError ||
+    // Whoever was reading the body got this.
+    (error !== null && error === request.errored)
+  )
 }
 
 /** Answers what no route has answered: 404. Mount it after the routes, before `problems`. */

@@ -23,6 +23,11 @@ export interface ServeOptions {
   readonly shutdownTimeoutMillis?: number
   /** How long it goes on accepting requests when readiness is off, for load balancers to notice. Default 0. */
   readonly readinessGraceMillis?: number
+  /**
+   * How long a shutdown leaves a quiet connection open, for a request that is on its way on it. Default 1000; 0 closes
+   * such connections at once, which is faster in tests.
+   */
+  readonly keepAliveGraceMillis?: number
   /** How long the queries of one request may take together. Default 0: no limit. */
   readonly requestTimeoutMillis?: number
   /** Signals that end the process. Default SIGTERM and SIGINT; an empty list leaves all of them to you. */
@@ -46,6 +51,7 @@ const DEFAULTS: ServeSettings = {
   onShutdown: () => {},
   shutdownTimeoutMillis: 30_000,
   readinessGraceMillis: 0,
+  keepAliveGraceMillis: 1000,
   requestTimeoutMillis: 0,
   signals: ['SIGTERM', 'SIGINT'],
   exit: (code, atOnce) => {
@@ -70,13 +76,15 @@ export function settle(options: ServeOptions): ServeSettings {
   }
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   const settings = { ...DEFAULTS, ...(given as ServeOptions) }
-  const { port, readinessGraceMillis, requestTimeoutMillis, shutdownTimeoutMillis } = settings
+  const { port, readinessGraceMillis, keepAliveGraceMillis, requestTimeoutMillis, shutdownTimeoutMillis } =
+    settings
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
     throw new ConfigurationError(`port is a whole number from 0 to 65535, got ${String(port)}.`)
   }
   const times = {
     shutdownTimeoutMillis,
     readinessGraceMillis,
+    keepAliveGraceMillis,
     requestTimeoutMillis,
   }
   for (const [name, value] of Object.entries(times)) {

@@ -18,9 +18,10 @@ import { Traffic } from './traffic'
  *
  * Connects the databases in the order given, runs `onStartup`, listens, and resolves. On SIGTERM or SIGINT the
  * readiness goes off; after the grace for load balancers it accepts no more connections, answers what is in flight
- * (with `Connection: close`), runs `onShutdown`, disconnects the databases in reverse order and exits with 0. What is
- * still stuck at the time limit is named in the log, cancelled and destroyed, and the exit code is 1. A second signal
- * ends the process at once.
+ * and what still comes on connections that are open (with `Connection: close`), runs `onShutdown`, disconnects the
+ * databases in reverse order and exits with 0. What is still stuck at the time limit is named in the log, cancelled
+ * and destroyed, and the exit code is 1. A request whose body stops coming for two seconds meanwhile is answered 408.
+ * A second signal ends the process at once.
  *
  * Every request runs in a scope of its own: see `requestScope`.
  *
@@ -147,15 +148,22 @@ export class Serving implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const { readinessGraceMillis, shutdownTimeoutMillis, signals } = this.#settings
+    const { logger, readinessGraceMillis, shutdownTimeoutMillis, signals } = this.#settings
     const limit = performance.now() + shutdownTimeoutMillis
     const complaints: string[] = []
     setShuttingDown(this.#app, true)
     if (this.server.listening) {
       this.#traffic.drain()
       await sleep(readinessGraceMillis)
-      const isAnswered = await settles(this.#traffic.close(), limit - performance.now())
-      if (!isAnswered) complaints.push(`not answered: ${this.#traffic.unanswered().join(', ')}`)
+      const millisLeft = Math.max(limit - performance.now(), 0)
+      const closed = this.#traffic.close({
+        // Quiet connections must not use up the time of what comes after them.
+        keepAliveGraceMillis: Math.min(this.#settings.keepAliveGraceMillis, millisLeft / 2),
+        onGivenUp: (label) => logger.warn(`${label} was given up: the rest of its body did not come`),
+      })
+      await settles(closed, millisLeft)
+      const unanswered = this.#traffic.unanswered()
+      if (unanswered.length > 0) complaints.push(`not answered: ${unanswered.join(', ')}`)
       this.#traffic.destroy()
     }
     for (const begun of this.#begun.toReversed()) complaints.push(...(await end(begun, limit)))

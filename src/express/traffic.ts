@@ -2,25 +2,38 @@
 import type { Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
+import { settles } from './ending'
 import type { OpenScope } from './request'
+import { giveUp, StallWatch } from './stalled'
+
+/** How often a shutdown looks for connections that it may close. */
+const LOOK_MILLIS = 20
+
+export interface TrafficEnd {
+  /** How long a connection is quiet before it is closed. */
+  readonly keepAliveGraceMillis: number
+  /** Told of each request that was given up because the rest of its body did not come. */
+  readonly onGivenUp: (label: string) => void
+}
 
 export class Traffic {
   readonly #server: Server
-  readonly #sockets = new Set<Socket>()
+  readonly #clients = new Map<Socket, Client>()
   readonly #requests = new Map<ServerResponse, OpenScope>()
   /** Answers to pipelined requests that wait behind an earlier answer on their connection. */
   readonly #queued = new Set<ServerResponse>()
-  #isDraining = false
-  #onQuiet: () => void = () => {}
+  #drainingSince: number | null = null
+  #onEmpty: () => void = () => {}
 
   constructor(server: Server) {
     this.#server = server
     server.on('connection', (socket: Socket) => {
-      this.#sockets.add(socket)
+      this.#clients.set(socket, new Client(socket))
       socket.once('close', () => {
-        this.#sockets.delete(socket)
+        this.#clients.delete(socket)
         // Node tells only the answer at the head of the queue that its connection is gone.
         for (const response of this.#queued) if (response.req.socket === socket) response.emit('close')
+        if (this.#clients.size === 0) this.#onEmpty()
       })
     })
   }
@@ -31,37 +44,51 @@ export class Traffic {
   }
 
   enter(scope: OpenScope, response: ServerResponse): void {
+    const client = this.#clients.get(response.req.socket)
+    client?.begin()
     this.#requests.set(response, scope)
     if (response.socket === null) this.#queued.add(response)
-    if (this.#isDraining) response.shouldKeepAlive = false
+    if (this.#drainingSince !== null) response.shouldKeepAlive = false
     response.once('close', () => {
       this.#requests.delete(response)
       this.#queued.delete(response)
-      if (!this.#isDraining) return
-      // An answer that had begun before the drain could not say `Connection: close`; its socket is idle now.
-      if (!this.#server.listening) this.#server.closeIdleConnections()
-      if (this.#requests.size === 0) this.#onQuiet()
+      client?.finish()
     })
   }
 
   /** From now on every answer ends its connection, so that clients go elsewhere with their next request. */
   drain(): void {
-    this.#isDraining = true
+    this.#drainingSince ??= performance.now()
     for (const response of this.#requests.keys()) {
       if (!response.headersSent) response.shouldKeepAlive = false
     }
   }
 
-  /** Stops accepting connections, closes the idle ones, and resolves when every request has got its answer. */
-  async close(): Promise<void> {
+  /**
+   * Stops accepting connections, and resolves when every request has got its answer and every connection is closed.
+   *
+   * A connection that is kept alive may have a request on its way to us. It is closed by the answer to that, which
+   * says so, or else when nothing has come for a while.
+   */
+  async close({ keepAliveGraceMillis, onGivenUp }: TrafficEnd): Promise<void> {
     this.drain()
-    this.#server.close()
-    do {
-      if (this.#requests.size > 0) await new Promise<void>((resolve) => (this.#onQuiet = resolve))
-      // A request may have come in that the server has not handed to us yet.
-      await setImmediate()
-    } while (this.#requests.size > 0)
-    this.destroy()
+    // Whoever has connected by now is let in, and what has arrived by now is read.
+    await setImmediate()
+    this.#stopListening()
+    await setImmediate()
+    const stalls = new StallWatch()
+    const empty = new Promise<void>((resolve) => (this.#onEmpty = resolve))
+    while (this.#clients.size > 0) {
+      for (const client of this.#clients.values()) {
+        if (client.quietMillis(this.#drainingSince ?? 0) >= keepAliveGraceMillis) client.close()
+      }
+      for (const [response, scope] of this.#requests) {
+        if (!stalls.isStalled(response)) continue
+        onGivenUp(scope.label)
+        giveUp(response)
+      }
+      await settles(empty, LOOK_MILLIS)
+    }
   }
 
   /** What still waits for its answer, longest first, such as `POST /transfer for 30.1 s`. */
@@ -72,6 +99,53 @@ export class Traffic {
 
   /** Cuts every connection. */
   destroy(): void {
-    for (const socket of this.#sockets) socket.destroy()
+    for (const socket of this.#clients.keys()) socket.destroy()
+  }
+
+  #stopListening(): void {
+    // close() would cut idle connections at once, and with them the requests that are on their way.
+    this.#server.closeIdleConnections = () => {}
+    try {
+      this.#server.close()
+    } finally {
+      Reflect.deleteProperty(this.#server, 'closeIdleConnections')
+    }
+  }
+}
+
+/** One connection, and since when nothing has come on it. */
+class Client {
+  readonly #socket: Socket
+  #requests = 0
+  #quietSince = performance.now()
+  #bytesSeen = 0
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  begin(): void {
+    this.#requests += 1
+  }
+
+  finish(): void {
+    this.#requests -= 1
+    this.#heard()
+  }
+
+  /** How long nothing has come since `start`; negative while an answer is due. A head may come in pieces. */
+  quietMillis(start: number): number {
+    if (this.#requests > 0) return -1
+    if (this.#socket.bytesRead !== this.#bytesSeen) this.#heard()
+    return performance.now() - Math.max(this.#quietSince, start)
+  }
+
+  close(): void {
+    this.#socket.destroySoon()
+  }
+
+  #heard(): void {
+    this.#bytesSeen = this.#socket.bytesRead
+    this.#quietSince = performance.now()
   }
 }

@@ -16,6 +16,8 @@ export async function serveQuietly(app: Express, options: ServeOptions = {}): Pr
     host: '127.0.0.1',
     port: await freePort(),
     signals: [],
+    // Clients here keep their connections alive, and no test is to wait for them.
+    keepAliveGraceMillis: 0,
     logger: new Lines(),
     ...options,
   })

@@ -1,12 +1,12 @@
 /** The whole service in this process, on databases of its own, for tests that talk to it over HTTP. */
 import { pino } from 'pino'
 import { Database } from '../../../src/database'
-import { serve, type Serving } from '../../../src/express'
+import type { Serving } from '../../../src/express'
 import { createApp } from '../../../src/service/app'
 import { migrate } from '../../../src/service/migrations'
 import { expectNoLeaks, rollbackEach } from '../../../src/testing'
 import { type DatabaseContext, eachDatabase } from '../../support/each-database'
-import { freePort } from '../../support/free-port'
+import { serveQuietly } from '../../express/support'
 
 export interface Service {
   readonly context: DatabaseContext
@@ -51,7 +51,7 @@ export function eachService(
       )
       const app = createApp({ main, products, logger })
       const silent = pino({ level: 'silent' })
-      serving = await serve(app, { host: '127.0.0.1', port: await freePort(), signals: [], logger: silent })
+      serving = await serveQuietly(app, { logger: silent })
       Object.assign(service, { main, products, logged, url: serving.url })
     })
     afterEach(() => serving.close())

@@ -1,0 +1,290 @@
+/** Ending under clients that keep their connections alive, pipeline, send slowly or not at all: none is reset. */
+import { once } from 'node:events'
+import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import express, { type Express } from 'express'
+import { problems, type ServeOptions, type Serving } from '../../src/express'
+import { standingCheck } from '../support/standing-check'
+import { waitFor } from '../support/wait-for'
+import { deferred, Lines, serveQuietly } from './support'
+
+standingCheck()
+
+const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
+
+function answering(): Express {
+  const app = express()
+  app.get('/', (_request, response) => {
+    response.json({ ok: true })
+  })
+  return app
+}
+
+const serveWithGrace = (app: Express, options: ServeOptions = {}): Promise<Serving> =>
+  serveQuietly(app, { keepAliveGraceMillis: 500, ...options })
+
+/** A connection by hand: all that came on it, and how it ended. */
+class Wire {
+  readonly socket: Socket
+  text = ''
+  error: NodeJS.ErrnoException | null = null
+
+  constructor({ port }: Serving) {
+    this.socket = connect(port, '127.0.0.1')
+    this.socket.on('data', (data: Buffer) => (this.text += data.toString()))
+    this.socket.on('error', (error) => (this.error = error))
+  }
+
+  /** Statuses of all answers that came. */
+  get statuses(): string[] {
+    return [...this.text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status = '']) => status)
+  }
+
+  get ended(): Promise<unknown> {
+    return this.socket.closed ? Promise.resolve() : once(this.socket, 'close')
+  }
+
+  /** Sends a request, and resolves when so many answers have come as were asked for until now. */
+  async ask(text = GET): Promise<void> {
+    const before = this.statuses.length
+    this.socket.write(text)
+    await waitFor(() => this.statuses.length > before)
+  }
+}
+
+it('answers a request that comes on a quiet connection after the end has begun, and closes by saying so', async () => {
+  const serving = await serveWithGrace(answering())
+  const wires = Array.from({ length: 8 }, () => new Wire(serving))
+  await Promise.all(wires.map((wire) => wire.ask()))
+  const closed = serving.close()
+  await waitFor(() => !serving.server.listening)
+  await Promise.all(wires.map((wire) => wire.ask()))
+  await Promise.all(wires.map(({ ended }) => ended))
+  for (const { error, text } of wires) {
+    expect(error).toBeNull()
+    expect(text.match(/^Connection: .*/gm)).toEqual(['Connection: keep-alive', 'Connection: close'])
+  }
+  await closed
+})
+
+it('answers the first request on a connection that had not sent anything yet', async () => {
+  const serving = await serveWithGrace(answering())
+  const wire = new Wire(serving)
+  await once(wire.socket, 'connect')
+  const closed = serving.close()
+  await waitFor(() => !serving.server.listening)
+  await wire.ask()
+  await closed
+  await wire.ended
+  expect(wire.statuses).toEqual(['200'])
+  expect(wire.error).toBeNull()
+})
+
+it('closes a connection on which nothing comes when it has been quiet for the grace, and not before', async () => {
+  const serving = await serveWithGrace(answering(), { keepAliveGraceMillis: 200 })
+  const wire = new Wire(serving)
+  await wire.ask()
+  const began = performance.now()
+  await serving.close()
+  expect(performance.now() - began).toBeGreaterThan(195)
+  await wire.ended
+  expect(wire.error).toBeNull()
+})
+
+it('waits for nobody when all connections are closed', async () => {
+  const serving = await serveWithGrace(answering(), { keepAliveGraceMillis: 20_000 })
+  const wire = new Wire(serving)
+  await wire.ask()
+  const closed = serving.close()
+  wire.socket.end()
+  const began = performance.now()
+  await closed
+  expect(performance.now() - began).toBeLessThan(5000)
+})
+
+it('keeps a connection that was used while readiness was off no longer than the grace from then', async () => {
+  const grace = { readinessGraceMillis: 300, keepAliveGraceMillis: 250, shutdownTimeoutMillis: 60_000 }
+  const serving = await serveWithGrace(answering(), grace)
+  const wire = new Wire(serving)
+  await wire.ask()
+  const began = performance.now()
+  await serving.close()
+  expect(performance.now() - began).toBeLessThan(540)
+})
+
+it('gives quiet connections at most half of the time limit, and complains about none', async () => {
+  const serving = await serveWithGrace(answering(), {
+    keepAliveGraceMillis: 60_000,
+    shutdownTimeoutMillis: 400,
+  })
+  const wire = new Wire(serving)
+  await wire.ask()
+  const began = performance.now()
+  await serving.close()
+  expect(performance.now() - began).toBeLessThan(400)
+  await wire.ended
+})
+
+it('answers a head that comes in pieces', async () => {
+  const serving = await serveWithGrace(answering(), { keepAliveGraceMillis: 300 })
+  const wire = new Wire(serving)
+  await wire.ask()
+  const closed = serving.close()
+  // Longer than the grace altogether.
+  for (const piece of GET.match(/.{1,4}/gs) ?? []) {
+    wire.socket.write(piece)
+    await delay(60)
+  }
+  await closed
+  await wire.ended
+  expect(wire.statuses).toEqual(['200', '200'])
+  expect(wire.error).toBeNull()
+})
+
+it('leaves a connection open for the grace after an answer that could not say that it ends', async () => {
+  const gate = deferred()
+  const app = answering()
+  app.get('/stream', async (_request, response) => {
+    response.write('first ')
+    await gate.promise
+    response.end('last')
+  })
+  const serving = await serveWithGrace(app)
+  const wire = new Wire(serving)
+  await wire.ask('GET /stream HTTP/1.1\r\nHost: x\r\n\r\n')
+  const closed = serving.close()
+  await waitFor(() => !serving.server.listening)
+  gate.resolve()
+  await waitFor(() => wire.text.includes('last'))
+  await wire.ask()
+  await closed
+  await wire.ended
+  expect(wire.statuses).toEqual(['200', '200'])
+  expect(wire.error).toBeNull()
+})
+
+it('resets no client of many that ask without a pause while it ends', async () => {
+  const serving = await serveWithGrace(answering())
+  const agent = new Agent({ keepAlive: true, maxSockets: 32 })
+  let isOver = false
+  const outcomes: (number | string | undefined)[] = []
+  const { url } = serving
+  const one = (): Promise<IncomingMessage> =>
+    new Promise((resolve, reject) => {
+      httpRequest(url, { agent }, resolve).on('error', reject).end()
+    })
+  const client = async (): Promise<void> => {
+    while (!isOver) {
+      try {
+        const answer = await one()
+        outcomes.push(answer.statusCode)
+        for await (const _ of answer);
+        // Whoever is told to go has to ask elsewhere, and there is nowhere else here.
+        if (answer.headers.connection === 'close') return
+      } catch (error) {
+        outcomes.push((error as NodeJS.ErrnoException).code)
+      }
+    }
+  }
+  const clients = Array.from({ length: 32 }, client)
+  await waitFor(() => outcomes.length > 500)
+  await serving.close()
+  isOver = true
+  await Promise.all(clients)
+  agent.destroy()
+  expect([...new Set(outcomes)]).toEqual([200])
+})
+
+describe('a body that stops coming while the server ends', () => {
+  const HEAD =
+    'POST /up HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a":'
+
+  it.each([
+    ['is awaited by express.json', (app: Express) => app.use(express.json())],
+    [
+      'is read by the handler',
+      (app: Express) =>
+        app.use(async (incoming, _response, next) => {
+          for await (const _ of incoming);
+          next()
+        }),
+    ],
+  ])('is answered 408 after two seconds when it %s', async (_name, read) => {
+    const errors: unknown[] = []
+    const handled: string[] = []
+    const app = read(express())
+    app.post('/up', (_request, response) => {
+      handled.push('handled')
+      response.json({})
+    })
+    app.use(problems({ onError: (error) => errors.push(error) }))
+    const logger = new Lines()
+    const serving = await serveQuietly(app, { shutdownTimeoutMillis: 20_000, logger })
+    const wire = new Wire(serving)
+    let arrived = false
+    serving.server.prependListener('request', () => (arrived = true))
+    wire.socket.write(HEAD)
+    await waitFor(() => arrived)
+    const began = performance.now()
+    await serving.close()
+    const tookMillis = performance.now() - began
+    await wire.ended
+    expect(wire.statuses).toEqual(['408'])
+    expect(wire.text).toMatch(/^Connection: close$/m)
+    const document: unknown = JSON.parse(wire.text.slice(wire.text.indexOf('\r\n\r\n')))
+    expect(document).toMatchObject({ status: 408, title: 'Request Timeout' })
+    expect(wire.error).toBeNull()
+    expect(tookMillis).toBeGreaterThan(1950)
+    expect(tookMillis).toBeLessThan(5000)
+    expect(handled).toEqual([])
+    expect(errors).toEqual([])
+    expect(logger.lines).toContain('POST /up was given up: the rest of its body did not come')
+  })
+
+  it('is waited for as long as it comes on, however slowly', async () => {
+    const app = express().use(express.json())
+    app.post('/up', ({ body }, response) => {
+      response.json(body)
+    })
+    const serving = await serveQuietly(app)
+    const wire = new Wire(serving)
+    let arrived = false
+    serving.server.prependListener('request', () => (arrived = true))
+    wire.socket.write(
+      'POST /up HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n',
+    )
+    await waitFor(() => arrived)
+    const closed = serving.close()
+    for (const piece of ['{"a', '":', '12', '345}']) {
+      await delay(800)
+      wire.socket.write(piece)
+    }
+    await closed
+    await wire.ended
+    expect(wire.statuses).toEqual(['200'])
+    expect(wire.text).toContain('{"a":12345}')
+  })
+
+  it('holds nothing up when nobody reads it', async () => {
+    const gate = deferred()
+    const app = express()
+    app.post('/up', async (_request, response) => {
+      await gate.promise
+      response.json({ ok: true })
+    })
+    const serving = await serveQuietly(app)
+    const wire = new Wire(serving)
+    let arrived = false
+    serving.server.prependListener('request', () => (arrived = true))
+    wire.socket.write(HEAD)
+    await waitFor(() => arrived)
+    const closed = serving.close()
+    // Longer than a body that is read may be away.
+    await delay(2300)
+    gate.resolve()
+    await closed
+    await wire.ended
+    expect(wire.statuses).toEqual(['200'])
+  })
+})
