@@ -63,6 +63,8 @@ const DEFAULT_PING_MILLIS = 1000
  */
 export class Database extends Verbs implements AsyncDisposable {
   readonly url: DatabaseURL
+  /** How long connect() goes on trying. */
+  readonly connectTimeoutMillis: number
   protected readonly backend: Backend
   readonly #events = new Events()
   readonly #life: Lifecycle
@@ -79,6 +81,7 @@ export class Database extends Verbs implements AsyncDisposable {
       release: (lease) => this.#life.pool.release(lease),
       iterate: (builder) => this.iterate(builder),
     })
+    this.connectTimeoutMillis = this.backend.settings.connectTimeoutMillis
     this.#life = new Lifecycle(this.backend, this.#events, {
       // Under a key of its own: it belongs to no scope of this Database.
       prepare: async (lease) => afterConnect?.(new HeldConnection(this.backend, {}, null, lease)),

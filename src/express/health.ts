@@ -1,9 +1,12 @@
 /** Whether the process lives, and whether it should be sent requests: two questions with two answers. */
 import express, { type Application, type Request, type Response, type Router } from 'express'
 import { type Database, DatabaseError } from '../database'
+import { type ServedDatabase, served } from './served-database'
 
+const READY = 'ready'
 const SHUTTING_DOWN = 'shutting down'
-const PING_TIMEOUT_MILLIS = 1000
+/** Those who ask often give up after a second, and would not learn why it is not ready. */
+const PING_TIMEOUT_MILLIS = 800
 
 /** Says through the application's settings, which its sub-applications inherit, whether it is about to end. */
 export function setShuttingDown(app: Application, isShuttingDown: boolean): void {
@@ -14,20 +17,22 @@ export function setShuttingDown(app: Application, isShuttingDown: boolean): void
  * Answers `GET /livez` and `GET /readyz`. Mount it before everything else, so that it depends on nothing.
  *
  * `/livez` is 200 as long as the process can answer, and touches no database: one that is down is no reason to
- * restart this process. `/readyz` is 200 when every database answers a ping within a second, and 503 when one does
- * not, or while `serve` is shutting down; a load balancer that polls it sends no more requests then. The answer names
- * each database with what is wrong with it, and nothing else about it.
+ * restart this process. `/readyz` is 200 when every database that is required answers a ping, and 503 when one does
+ * not, or while `serve` is shutting down; a load balancer that polls it sends no more requests then. It answers within
+ * a second, whatever the databases do. The answer names each database with what is wrong with it, and nothing else
+ * about it.
  *
  * @example
- * app.use(health(database))
+ * app.use(health(database, { database: archive, required: false }))
  */
-export function health(...databases: readonly Database[]): Router {
+export function health(...databases: readonly (Database | ServedDatabase)[]): Router {
+  const known = databases.map(served)
   const router = express.Router()
   router.get('/livez', (_request, response) => {
     response.set('Cache-Control', 'no-store').json({ status: 'alive' })
   })
   router.get('/readyz', async (request, response) => {
-    await answerReadiness(request, response, databases)
+    await answerReadiness(request, response, known)
   })
   return router
 }
@@ -35,19 +40,20 @@ export function health(...databases: readonly Database[]): Router {
 async function answerReadiness(
   request: Request,
   response: Response,
-  databases: readonly Database[],
+  databases: readonly Required<ServedDatabase>[],
 ): Promise<void> {
-  const checked = await Promise.all(
-    databases.map(async (database) => [database.name, await check(database)] as const),
-  )
   const isShuttingDown = request.app.get(SHUTTING_DOWN) === true
-  const isReady = !isShuttingDown && checked.every(([, result]) => result === 'ready')
+  // Whoever asks then has to know at once, and nothing about the databases would change the answer.
+  const checked = isShuttingDown
+    ? []
+    : await Promise.all(databases.map(async (one) => ({ ...one, found: await check(one.database) })))
+  const isReady = !isShuttingDown && checked.every(({ found, required }) => found === READY || !required)
   response
     .status(isReady ? 200 : 503)
     .set('Cache-Control', 'no-store')
     .json({
-      status: isShuttingDown ? 'shutting down' : isReady ? 'ready' : 'not ready',
-      databases: Object.fromEntries(checked),
+      status: isShuttingDown ? 'shutting down' : isReady ? READY : 'not ready',
+      databases: Object.fromEntries(checked.map(({ database, found }) => [database.name, found])),
     })
 }
 
@@ -55,7 +61,7 @@ async function answerReadiness(
 async function check(database: Database): Promise<string> {
   try {
     await database.ping({ timeoutMillis: PING_TIMEOUT_MILLIS })
-    return 'ready'
+    return READY
   } catch (error) {
     return error instanceof DatabaseError ? error.code : 'DATABASE_ERROR'
   }

@@ -1,6 +1,7 @@
 /** The library in Express: everything that can be mounted, and the server to mount it on. */
 export { serve, type Serving, ShutdownError } from './serve'
 export type { Logger, ServeOptions } from './serve-options'
+export type { ServedDatabase } from './served-database'
 export { ListenError } from './listen'
 export { requestScope, type RequestScopeOptions, routeOf } from './request'
 export { connectionPerRequest } from './connection-per-request'

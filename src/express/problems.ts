@@ -119,7 +119,12 @@ const DATABASE_PROBLEMS: readonly DatabaseProblem[] = [
     ConnectionError,
     new HttpProblem(503, 'The service has lost its database. Try again in a moment.', { headers: RETRY }),
   ],
-  [NotConnectedError, new HttpProblem(503, 'The service is starting or shutting down.')],
+  [
+    NotConnectedError,
+    new HttpProblem(503, 'The service is not connected to its database. Try again in a moment.', {
+      headers: RETRY,
+    }),
+  ],
   [SerializationError, new HttpProblem(503, 'Others changed the same data. Try again.', { headers: RETRY })],
   [
     CommitUnknownError,

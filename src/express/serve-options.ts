@@ -1,5 +1,6 @@
 /** Every option of `serve`: its default and its check. */
 import { ConfigurationError, type Database } from '../database'
+import { type ServedDatabase, served } from './served-database'
 
 /** Where `serve` says what it does. The console and a pino logger both fit. */
 export interface Logger {
@@ -13,8 +14,11 @@ export interface ServeOptions {
   readonly port?: number
   /** Default: every interface of the machine, as `app.listen(port)` does. */
   readonly host?: string
-  /** Connected first, in this order; disconnected last, in reverse. */
-  readonly databases?: readonly Database[]
+  /**
+   * Connected first, in this order; disconnected last, in reverse. The start waits for each, for its
+   * `connectTimeoutMillis`, but not for one that is `{ database, required: false }`: that is connected when it is there.
+   */
+  readonly databases?: readonly (Database | ServedDatabase)[]
   /** Runs when the databases are connected, before the first request. */
   readonly onStartup?: () => unknown
   /** Runs after the last answer, before the databases are disconnected; only if `onStartup` succeeded. */
@@ -41,7 +45,10 @@ export interface ServeOptions {
   readonly logger?: Logger
 }
 
-export type ServeSettings = Required<Omit<ServeOptions, 'host'>> & { readonly host: string | undefined }
+export type ServeSettings = Required<Omit<ServeOptions, 'host' | 'databases'>> & {
+  readonly host: string | undefined
+  readonly databases: readonly Required<ServedDatabase>[]
+}
 
 const DEFAULTS: ServeSettings = {
   port: 3000,
@@ -75,7 +82,8 @@ export function settle(options: ServeOptions): ServeSettings {
     )
   }
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-  const settings = { ...DEFAULTS, ...(given as ServeOptions) }
+  const { databases = [], ...others } = given as ServeOptions
+  const settings = { ...DEFAULTS, ...others, databases: databases.map(served) }
   const { port, readinessGraceMillis, keepAliveGraceMillis, requestTimeoutMillis, shutdownTimeoutMillis } =
     settings
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {

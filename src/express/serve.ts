@@ -4,7 +4,8 @@ import type { Server } from 'node:http'
 import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Express } from 'express'
-import { type ConnectRetryEvent, type Database, runInScope } from '../database'
+import { runInScope } from '../database'
+import { connect, LateDatabase } from './connecting'
 import { type Begun, disconnectionOf, end, messageOf, settles } from './ending'
 import { setShuttingDown } from './health'
 import { createServerFor } from './http-server'
@@ -98,9 +99,15 @@ export class Serving implements AsyncDisposable {
     const stopped = once(this.#start.signal, 'abort').then(() => this.#start.signal.throwIfAborted())
     const unlessStopped = (step: unknown): Promise<unknown> => Promise.race([step, stopped])
     try {
-      for (const database of databases) {
-        this.#begun.push(disconnectionOf(database))
-        await unlessStopped(this.#inScope(() => connect(database, this.#settings)))
+      for (const { database, required } of databases) {
+        if (required) {
+          this.#begun.push(disconnectionOf(database))
+          await unlessStopped(this.#inScope(() => connect(database, logger)))
+        } else {
+          const late = new LateDatabase(database, logger)
+          this.#begun.push(late.begun)
+          await unlessStopped(late.start())
+        }
       }
       await unlessStopped(this.#inScope(onStartup))
       this.#begun.push({ name: 'onShutdown', end: async () => void (await onShutdown()) })
@@ -178,18 +185,4 @@ export class ShutdownError extends Error {
     super(`The shutdown was not clean: ${complaints.join('; ')}.`)
     this.name = 'ShutdownError'
   }
-}
-
-async function connect(database: Database, { logger }: ServeSettings): Promise<void> {
-  const where = `database ${database.name} (${String(database.url)})`
-  const onRetry = ({ attempt, error }: ConnectRetryEvent): void => {
-    logger.warn(`${where}: cannot be reached (try ${attempt}: ${error.message})`)
-  }
-  database.on('connectRetry', onRetry)
-  try {
-    await database.connect()
-  } finally {
-    database.off('connectRetry', onRetry)
-  }
-  logger.info(`${where}: connected`)
 }

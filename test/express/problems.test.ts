@@ -94,7 +94,7 @@ it.each([
   })
   expect(text).not.toMatch(/hunter2|hush|vault|select|node_modules|\.ts/)
   expect(logged).toEqual(status >= 500 ? [error] : [])
-  const mayRetry = status === 503 && !(error instanceof NotConnectedError)
+  const mayRetry = status === 503
   expect((headers as Record<string, string>)['retry-after']).toBe(mayRetry ? '1' : undefined)
 })
 
