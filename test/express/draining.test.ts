@@ -167,7 +167,6 @@ it('leaves a connection open for the grace after an answer that could not say th
 it('resets no client of many that ask without a pause while it ends', async () => {
   const serving = await serveWithGrace(answering())
   const agent = new Agent({ keepAlive: true, maxSockets: 32 })
-  let isOver = false
   const outcomes: (number | string | undefined)[] = []
   const { url } = serving
   const one = (): Promise<IncomingMessage> =>
@@ -175,7 +174,7 @@ it('resets no client of many that ask without a pause while it ends', async () =
       httpRequest(url, { agent }, resolve).on('error', reject).end()
     })
   const client = async (): Promise<void> => {
-    while (!isOver) {
+    for (;;) {
       try {
         const answer = await one()
         outcomes.push(answer.statusCode)
@@ -184,13 +183,13 @@ it('resets no client of many that ask without a pause while it ends', async () =
         if (answer.headers.connection === 'close') return
       } catch (error) {
         outcomes.push((error as NodeJS.ErrnoException).code)
+        return
       }
     }
   }
   const clients = Array.from({ length: 32 }, client)
   await waitFor(() => outcomes.length > 500)
   await serving.close()
-  isOver = true
   await Promise.all(clients)
   agent.destroy()
   expect([...new Set(outcomes)]).toEqual([200])
