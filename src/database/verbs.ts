@@ -150,25 +150,34 @@ async function* read(
 ): AsyncGenerator<Row> {
   let cursor: Cursor | undefined
   let hasFailed = false
+  let ending: Promise<void> | undefined
+  const finish = (): Promise<void> => (ending ??= end(reading, statement, cursor))
   try {
     const opened = await reading.use((lease, bounded) => lease.openCursor(statement, reading.alone, bounded))
     cursor = opened
     for (;;) {
       const rows = await reading.use((lease, bounded) => lease.read(opened, batchSize, statement, bounded))
-      for (const row of rows) {
-        yield row
+      // Whoever reads may never come back for the next row.
+      const stopWatching = limits.watch(() => void finish().catch(() => undefined))
+      try {
+        for (const row of rows) {
+          limits.check()
+          yield row
+        }
         limits.check()
+      } finally {
+        stopWatching()
       }
       if (rows.length < batchSize) return
     }
   } catch (error) {
     hasFailed = true
-    await end(reading, statement, cursor).catch((cleanup: unknown) => {
+    await finish().catch((cleanup: unknown) => {
       attachCleanup(error, cleanup)
     })
     throw error
   } finally {
-    if (!hasFailed) await end(reading, statement, cursor)
+    if (!hasFailed) await finish()
   }
 }
 
