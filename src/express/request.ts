@@ -32,7 +32,10 @@ export function openScope(request: Request, response: Response, timeoutMillis: n
   // Kept on the request rather than looked up: AsyncLocalStorage is empty when a socket's events come.
   Object.assign(request, { [SCOPE]: scope })
   response.once('close', () => {
-    if (!response.writableEnded) scope.abort()
+    if (response.writableEnded) return
+    scope.abort()
+    // A handler that streams may be waiting for it, and would wait for ever: its next query tells it how things are.
+    setImmediate(() => response.emit('drain'))
   })
   return scope
 }
