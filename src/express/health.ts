@@ -13,6 +13,11 @@ export function setShuttingDown(app: Application, isShuttingDown: boolean): void
   app.set(SHUTTING_DOWN, isShuttingDown)
 }
 
+/** For what would go on for ever, and must end before the application can. */
+export function isShuttingDown(app: Application): boolean {
+  return app.get(SHUTTING_DOWN) === true
+}
+
 /**
  * Answers `GET /livez` and `GET /readyz`. Mount it before everything else, so that it depends on nothing.
  *
@@ -42,17 +47,17 @@ async function answerReadiness(
   response: Response,
   databases: readonly Required<ServedDatabase>[],
 ): Promise<void> {
-  const isShuttingDown = request.app.get(SHUTTING_DOWN) === true
+  const isEnding = isShuttingDown(request.app)
   // Whoever asks then has to know at once, and nothing about the databases would change the answer.
-  const checked = isShuttingDown
+  const checked = isEnding
     ? []
     : await Promise.all(databases.map(async (one) => ({ ...one, found: await check(one.database) })))
-  const isReady = !isShuttingDown && checked.every(({ found, required }) => found === READY || !required)
+  const isReady = !isEnding && checked.every(({ found, required }) => found === READY || !required)
   response
     .status(isReady ? 200 : 503)
     .set('Cache-Control', 'no-store')
     .json({
-      status: isShuttingDown ? 'shutting down' : isReady ? READY : 'not ready',
+      status: isEnding ? 'shutting down' : isReady ? READY : 'not ready',
       databases: Object.fromEntries(checked.map(({ database, found }) => [database.name, found])),
     })
 }

@@ -1,0 +1,106 @@
+/** The page: listens to the stream, shows each database, and says aloud only what changes for the worse or the better. */
+import { DatabaseView } from './database.js'
+import { duration } from './format.js'
+
+const LOST_MILLIS = 5000
+
+const main = document.querySelector('#databases')
+const overview = document.querySelector('#overview')
+const stream = document.querySelector('#stream')
+const pause = document.querySelector('#pause')
+const announcer = document.querySelector('#announcer')
+const template = document.querySelector('#database')
+
+const views = []
+const levels = new Map()
+let source = null
+let latest = null
+let heardAt = performance.now()
+let isPaused = false
+
+function listen() {
+  source?.close()
+  source = new EventSource('events')
+  source.addEventListener('message', ({ data }) => {
+    heardAt = performance.now()
+    latest = JSON.parse(data).databases
+    for (const [index, report] of latest.entries()) viewOf(index).keep(report)
+    if (!isPaused) show()
+    showStream()
+  })
+  source.addEventListener('error', () => {
+    showStream()
+    // A refusal ends an EventSource for good; a lost connection does not.
+    if (source?.readyState === EventSource.CLOSED) setTimeout(listen, LOST_MILLIS)
+  })
+}
+
+function viewOf(index) {
+  if (views[index] === undefined) {
+    const view = new DatabaseView(template, `database-${index + 1}`)
+    const link = document.createElement('a')
+    link.href = `#${view.section.id}`
+    main.append(view.section)
+    overview.append(link)
+    views[index] = view
+  }
+  return views[index]
+}
+
+function show() {
+  if (latest === null) return
+  for (const [index, report] of latest.entries()) {
+    views[index].show(report)
+    const link = overview.children[index]
+    link.dataset.level = report.verdict.level
+    const text = `${report.name}: ${report.verdict.level}`
+    if (link.textContent !== text) link.textContent = text
+  }
+  const troubled = latest.filter(({ verdict }) => verdict.level !== 'healthy')
+  const title = troubled.map(({ name, verdict }) => `${name} ${verdict.level}`).join(', ')
+  document.title = title === '' ? 'Pool monitor' : `${title} · Pool monitor`
+  announce()
+}
+
+/** Whoever listens to the page hears of a change, and not of each second. */
+function announce() {
+  const changed = latest.filter(({ name, verdict }) => levels.get(name) !== verdict.level)
+  const isFirst = levels.size === 0
+  for (const { name, verdict } of changed) levels.set(name, verdict.level)
+  if (changed.length === 0 || isFirst) return
+  announcer.textContent = changed
+    .map(({ name, verdict }) => `${name} is ${verdict.level}. ${verdict.summary} ${verdict.advice ?? ''}`)
+    .join(' ')
+}
+
+function showStream() {
+  const silentMillis = performance.now() - heardAt
+  const isLost = silentMillis > LOST_MILLIS || (latest !== null && source?.readyState !== EventSource.OPEN)
+  const state = isLost ? 'lost' : isPaused ? 'paused' : latest === null ? 'connecting' : 'live'
+  const texts = {
+    lost: `No news for ${duration(Math.max(silentMillis, 1000))}`,
+    paused: 'Paused',
+    connecting: 'Connecting',
+    live: 'Live',
+  }
+  if (stream.textContent !== texts[state]) stream.textContent = texts[state]
+  stream.dataset.state = state
+}
+
+pause.addEventListener('click', () => {
+  isPaused = !isPaused
+  pause.textContent = isPaused ? 'Go on' : 'Pause'
+  if (!isPaused) show()
+  showStream()
+})
+
+// Nobody looks at a page in the background, and the server need not tell it anything.
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) {
+    source?.close()
+    source = null
+  } else if (source === null) listen()
+})
+
+setInterval(showStream, 1000)
+listen()

@@ -1,0 +1,158 @@
+/** The metrics of Databases for Prometheus, under the names that OpenTelemetry's get there. */
+import { Counter, Gauge, Histogram, type Metric, Registry } from 'prom-client'
+import type { Database, DatabaseEvents } from '../../database'
+import { operationOf } from './fingerprint'
+
+const POOL = 'db_client_connection_pool_name'
+const STATE = 'db_client_connection_state'
+
+/** As OpenTelemetry's conventions advise, in seconds. */
+const SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10]
+
+type Heard = 'query' | 'create' | 'acquire' | 'release' | 'timeout' | 'leak' | 'cleanup' | 'retire'
+type Listeners = { readonly [E in Heard]: (...args: DatabaseEvents[E]) => void }
+
+/** Metrics in a registry of their own, which the application's, if it has one, does not meet. */
+export class Prometheus {
+  readonly #registry = new Registry()
+  readonly #databases: ReadonlyMap<string, Database>
+  readonly #closings: (() => void)[] = []
+
+  readonly #operation = this.#times(
+    'db_client_operation_duration_seconds',
+    'How long a statement took, from being sent to its answer.',
+    ['db_system_name', 'db_namespace', 'db_operation_name', 'error_type'],
+  )
+  readonly #wait = this.#times(
+    'db_client_connection_wait_time_seconds',
+    'How long a connection was waited for.',
+  )
+  readonly #use = this.#times('db_client_connection_use_time_seconds', 'How long a connection was out.')
+  readonly #create = this.#times(
+    'db_client_connection_create_time_seconds',
+    'How long it took to open a connection.',
+  )
+  readonly #timeouts = this.#count(
+    'db_client_connection_timeouts_total',
+    'Those who waited for a connection in vain.',
+  )
+  readonly #leaks = this.#count(
+    'millpond_connection_leaks_total',
+    'Connections that were out for longer than leakThresholdMillis, and what became of them.',
+    ['state'],
+  )
+  readonly #cleanups = this.#count(
+    'millpond_connection_cleanups_total',
+    'Connections that came back with something left open.',
+  )
+  readonly #retired = this.#count(
+    'millpond_connections_retired_total',
+    'Connections that were closed for good, and why.',
+    ['reason'],
+  )
+
+  /** @param databases by the name that they have in the metrics */
+  constructor(databases: ReadonlyMap<string, Database>) {
+    this.#databases = databases
+    this.#levels()
+    for (const [name, database] of databases) this.#listen(name, database)
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics()
+  }
+
+  /** Stops listening. */
+  close(): void {
+    for (const close of this.#closings) close()
+    this.#closings.length = 0
+  }
+
+  #times(name: string, help: string, labels: readonly string[] = []): Histogram {
+    return new Histogram({ ...this.#common(name, help, labels), buckets: SECONDS })
+  }
+
+  #count(name: string, help: string, labels: readonly string[] = []): Counter {
+    return new Counter(this.#common(name, help, labels))
+  }
+
+  #common(name: string, help: string, labels: readonly string[]) {
+    return { name, help, labelNames: [POOL, ...labels], registers: [this.#registry] }
+  }
+
+  /** Read only when somebody asks. */
+  #levels(): void {
+    const level = (
+      name: string,
+      help: string,
+      read: (stats: ReturnType<Database['stats']>) => readonly (readonly [number, Record<string, string>?])[],
+      labels: readonly string[] = [],
+    ): Metric => {
+      const databases = this.#databases
+      return new Gauge({
+        ...this.#common(name, help, labels),
+        collect() {
+          for (const [pool, database] of databases) {
+            for (const [value, more] of read(database.stats())) this.set({ [POOL]: pool, ...more }, value)
+          }
+        },
+      })
+    }
+    level(
+      'db_client_connection_count',
+      'Connections, by what they do.',
+      ({ used, idle }) => [
+        [used, { [STATE]: 'used' }],
+        [idle, { [STATE]: 'idle' }],
+      ],
+      [STATE],
+    )
+    level('db_client_connection_pending_requests', 'Those who wait for a connection.', ({ waiting }) => [
+      [waiting],
+    ])
+    level('db_client_connection_max', 'As many connections as there may be.', ({ size, maxOverflow }) => [
+      [size + maxOverflow],
+    ])
+    level('db_client_connection_idle_max', 'As many as are kept when nobody needs them.', ({ size }) => [
+      [size],
+    ])
+  }
+
+  #listen(name: string, database: Database): void {
+    const pool = { [POOL]: name }
+    const system = {
+      ...pool,
+      db_system_name: database.url.dialect,
+      db_namespace: database.url.database,
+    }
+    // A counter that is not there until it counts is none that an alert can ask for an increase.
+    this.#timeouts.inc(pool, 0)
+    this.#cleanups.inc(pool, 0)
+    for (const state of ['held', 'returned', 'reclaimed']) this.#leaks.inc({ ...pool, state }, 0)
+    for (const times of [this.#wait, this.#use, this.#create]) times.zero(pool)
+    const listeners: Listeners = {
+      query: ({ durationMillis, error, sql }) => {
+        const labels = { ...system, db_operation_name: operationOf(sql) }
+        this.#operation.observe(
+          error === undefined ? labels : { ...labels, error_type: error.code },
+          durationMillis / 1000,
+        )
+      },
+      create: ({ durationMillis }) => this.#create.observe(pool, durationMillis / 1000),
+      acquire: ({ waitMillis }) => this.#wait.observe(pool, waitMillis / 1000),
+      release: ({ heldMillis }) => this.#use.observe(pool, heldMillis / 1000),
+      timeout: () => this.#timeouts.inc(pool),
+      leak: ({ state }) => this.#leaks.inc({ ...pool, state }),
+      cleanup: () => this.#cleanups.inc(pool),
+      retire: ({ reason }) => this.#retired.inc({ ...pool, reason }),
+    }
+    for (const [event, listener] of Object.entries(listeners)) {
+      database.on(event as 'query', listener as Listeners['query'])
+      this.#closings.push(() => database.off(event as 'query', listener as Listeners['query']))
+    }
+  }
+}
