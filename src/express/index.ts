@@ -1,5 +1,6 @@
 /** The library in Express: everything that can be mounted, and the server to mount it on. */
 export { serve, type Serving, ShutdownError } from './serve'
+export type { AdminOptions } from './admin'
 export type { Logger, ServeOptions } from './serve-options'
 export type { ServedDatabase } from './served-database'
 export { ListenError } from './listen'

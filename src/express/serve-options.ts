@@ -1,5 +1,6 @@
 /** Every option of `serve`: its default and its check. */
 import { ConfigurationError, type Database } from '../database'
+import { type AdminOptions, checkAdmin } from './admin'
 import { type ServedDatabase, served } from './served-database'
 
 /** Where `serve` says what it does. The console and a pino logger both fit. */
@@ -19,6 +20,8 @@ export interface ServeOptions {
    * `connectTimeoutMillis`, but not for one that is `{ database, required: false }`: that is connected when it is there.
    */
   readonly databases?: readonly (Database | ServedDatabase)[]
+  /** Where operators look: the pool monitor, metrics and health, on a listener of their own. Default false. */
+  readonly admin?: AdminOptions | false
   /** Runs when the databases are connected, before the first request. */
   readonly onStartup?: () => unknown
   /** Runs after the last answer, before the databases are disconnected; only if `onStartup` succeeded. */
@@ -54,6 +57,7 @@ const DEFAULTS: ServeSettings = {
   port: 3000,
   host: undefined,
   databases: [],
+  admin: false,
   onStartup: () => {},
   onShutdown: () => {},
   shutdownTimeoutMillis: 30_000,
@@ -89,6 +93,7 @@ export function settle(options: ServeOptions): ServeSettings {
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
     throw new ConfigurationError(`port is a whole number from 0 to 65535, got ${String(port)}.`)
   }
+  checkAdmin(settings.admin)
   const times = {
     shutdownTimeoutMillis,
     readinessGraceMillis,

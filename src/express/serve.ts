@@ -5,6 +5,7 @@ import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Express } from 'express'
 import { runInScope } from '../database'
+import { Admin } from './admin'
 import { connect, LateDatabase } from './connecting'
 import { type Begun, disconnectionOf, end, messageOf, settles } from './ending'
 import { setShuttingDown } from './health'
@@ -17,7 +18,8 @@ import { Traffic } from './traffic'
 /**
  * Serves an application until it is told to end.
  *
- * Connects the databases in the order given, runs `onStartup`, listens, and resolves. On SIGTERM or SIGINT the
+ * Opens the listener for operators, if `admin` asks for one, connects the databases in the order given, runs
+ * `onStartup`, listens, and resolves. On SIGTERM or SIGINT the
  * readiness goes off; after the grace for load balancers it accepts no more connections, answers what is in flight
  * and what still comes on connections that are open (with `Connection: close`), runs `onShutdown`, disconnects the
  * databases in reverse order and exits with 0. What is still stuck at the time limit is named in the log, cancelled
@@ -49,6 +51,7 @@ export class Serving implements AsyncDisposable {
   readonly #app: Express
   readonly #settings: ServeSettings
   readonly #traffic: Traffic
+  readonly #admin: Admin | null
   /** What was begun and has to be ended, in the order of beginning. */
   readonly #begun: Begun[] = []
   /** Aborted by a signal that comes before the start is over. */
@@ -68,6 +71,8 @@ export class Serving implements AsyncDisposable {
       scope.run(() => app(request, response))
     })
     this.#traffic = new Traffic(this.server)
+    const { admin, databases } = settings
+    this.#admin = admin === false ? null : new Admin({ databases, ...admin })
   }
 
   /** Where it listens, such as `http://127.0.0.1:3000`. */
@@ -77,6 +82,11 @@ export class Serving implements AsyncDisposable {
 
   get port(): number {
     return Number(new URL(this.url).port || 80)
+  }
+
+  /** Where operators look, or null without the option `admin`. */
+  get adminUrl(): string | null {
+    return this.#admin?.url ?? null
   }
 
   /**
@@ -99,6 +109,7 @@ export class Serving implements AsyncDisposable {
     const stopped = once(this.#start.signal, 'abort').then(() => this.#start.signal.throwIfAborted())
     const unlessStopped = (step: unknown): Promise<unknown> => Promise.race([step, stopped])
     try {
+      await this.#startAdmin(unlessStopped)
       for (const { database, required } of databases) {
         if (required) {
           this.#begun.push(disconnectionOf(database))
@@ -120,6 +131,15 @@ export class Serving implements AsyncDisposable {
       throw error
     }
     logger.info(`listening on ${this.url}`)
+  }
+
+  /** First of all, so that a start that takes long can be watched; ended last. */
+  async #startAdmin(unlessStopped: (step: unknown) => Promise<unknown>): Promise<void> {
+    const admin = this.#admin
+    if (admin === null) return
+    this.#begun.push({ name: 'the listener for operators', end: () => admin.close() })
+    await unlessStopped(admin.start())
+    this.#settings.logger.info(`pool monitor and metrics on ${admin.url}`)
   }
 
   /** A signal cancels the queries of the start, rather than waiting for them. */
@@ -159,6 +179,7 @@ export class Serving implements AsyncDisposable {
     const limit = performance.now() + shutdownTimeoutMillis
     const complaints: string[] = []
     setShuttingDown(this.#app, true)
+    this.#admin?.drain()
     if (this.server.listening) {
       this.#traffic.drain()
       await sleep(readinessGraceMillis)

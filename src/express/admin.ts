@@ -1,0 +1,104 @@
+/** The listener for operators: the pool monitor, the metrics and the health of a served application. */
+import type { Server } from 'node:http'
+import { isIP } from 'node:net'
+import express, { type Express, type RequestHandler } from 'express'
+import { type Database, ConfigurationError } from '../database'
+import { settles } from './ending'
+import { health, setShuttingDown } from './health'
+import { createServerFor } from './http-server'
+import { listen, urlOf } from './listen'
+import { type Monitor, monitor } from './monitor/monitor'
+import { notFound, problems } from './problems'
+import { type ServedDatabase, served } from './served-database'
+
+export interface AdminOptions {
+  /** 0 takes any free one. */
+  readonly port: number
+  /** Default 127.0.0.1: whoever can reach it sees labels, statements and addresses, and nobody is asked who he is. */
+  readonly host?: string
+  /** Default: those that are served. */
+  readonly databases?: readonly (Database | ServedDatabase)[]
+}
+
+/** For a scrape that is being answered when the end comes. */
+const LAST_ANSWER_MILLIS = 500
+
+const LOOPBACK = ['127.0.0.1', '::1', 'localhost']
+
+export class Admin {
+  readonly #options: Required<AdminOptions>
+  readonly #app: Express = express()
+  readonly #monitor: Monitor | null
+  readonly #server: Server
+
+  constructor({ port, host = '127.0.0.1', databases = [] }: AdminOptions) {
+    this.#options = { port, host, databases }
+    const watched = databases.map((one) => served(one).database)
+    this.#monitor = watched.length > 0 ? monitor(...watched) : null
+    this.#app.disable('x-powered-by')
+    if (LOOPBACK.includes(host)) this.#app.use(onlyByLocalNames)
+    this.#app.use(health(...databases))
+    if (this.#monitor !== null) this.#app.use(this.#monitor)
+    this.#app.use(notFound(), problems())
+    this.#server = createServerFor(this.#app, this.#app)
+  }
+
+  get url(): string {
+    return urlOf(this.#server)
+  }
+
+  /** @throws ListenError */
+  async start(): Promise<void> {
+    try {
+      await listen(this.#server, this.#options.port, this.#options.host)
+    } catch (error) {
+      this.#monitor?.close()
+      throw error
+    }
+  }
+
+  /** Turns its readiness off, as that of the application is. */
+  drain(): void {
+    setShuttingDown(this.#app, true)
+  }
+
+  async close(): Promise<void> {
+    this.drain()
+    this.#monitor?.close()
+    if (!this.#server.listening) return
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => resolve())
+    })
+    await settles(closed, LAST_ANSWER_MILLIS)
+    this.#server.closeAllConnections()
+    await closed
+  }
+}
+
+/**
+ * A page from elsewhere can have its own name lead to 127.0.0.1, and then read what is here as its own. Such a request
+ * has that name in its header.
+ */
+const onlyByLocalNames: RequestHandler = (request, response, next) => {
+  const hostname = (request.headers.host ?? '').replace(/:\d+$/, '')
+  const isLocal = hostname === 'localhost' || hostname.endsWith('.localhost')
+  if (isLocal || isIP(hostname.replace(/^\[|\]$/g, '')) > 0) next()
+  else
+    response
+      .status(403)
+      .json({ detail: 'On this address only requests to localhost, or to an IP address, are answered.' })
+}
+
+/** @throws ConfigurationError for an option that is unknown or impossible */
+export function checkAdmin(admin: AdminOptions | false): void {
+  if (admin === false) return
+  const known = ['port', 'host', 'databases']
+  const unknown = Object.keys(admin).find((name) => !known.includes(name))
+  if (unknown !== undefined) {
+    throw new ConfigurationError(`admin has no option '${unknown}'. Known ones are ${known.join(', ')}.`)
+  }
+  const { port } = admin
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new ConfigurationError(`admin.port is a whole number from 0 to 65535, got ${String(port)}.`)
+  }
+}
