@@ -22,6 +22,8 @@ export interface Config {
   readonly products: DatabaseConfig
   readonly host: string
   readonly port: number
+  /** Where operators look, or false. */
+  readonly admin: { readonly port: number; readonly host: string } | false
   readonly logLevel: LogLevel
   readonly shutdownTimeoutMillis: number
   readonly readinessGraceMillis: number
@@ -74,6 +76,7 @@ export function readConfig(env: Environment = environment()): Config {
     products: database('products', read.PRODUCTS_DATABASE_URL),
     host: read.HOST,
     port: read.PORT,
+    admin: read.ADMIN_PORT === undefined ? false : { port: read.ADMIN_PORT, host: read.ADMIN_HOST },
     logLevel: read.LOG_LEVEL,
     shutdownTimeoutMillis: read.SHUTDOWN_TIMEOUT,
     readinessGraceMillis: read.READINESS_GRACE,
@@ -143,6 +146,8 @@ const variables = z.object({
     .optional(),
   HOST: z.string().default('127.0.0.1'),
   PORT: whole(0, 65_535).default(3000),
+  ADMIN_PORT: whole(0, 65_535).optional(),
+  ADMIN_HOST: z.string().default('127.0.0.1'),
   LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
   SHUTDOWN_TIMEOUT: seconds(0).default(30_000),
   READINESS_GRACE: seconds(0).default(0),

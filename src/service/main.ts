@@ -15,6 +15,7 @@ async function start(): Promise<void> {
     ...limitsOf(config),
     host: config.host,
     port: config.port,
+    admin: config.admin,
     databases: [main, products],
     onStartup: async () => {
       await bringUpToDate(main, 'main', config.main, logger)
