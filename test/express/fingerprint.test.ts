@@ -1,0 +1,51 @@
+/** The fingerprints of statements: no value in them, and one for all calls of a statement. */
+import { fingerprintOf, operationOf } from '../../src/express/monitor/fingerprint'
+
+describe('fingerprintOf', () => {
+  it.each([
+    ["select * from t where name = 'it''s' and n = -1.5e3", 'select * from t where name = ? and n = -?'],
+    ['select 1, .5, 0xFF, 1_000', 'select ?, ?, ?, ?'],
+    ["select E'a\\'b', b'01', x'ff', U&'d', $$a'b$$, $tag$ $$ $tag$", 'select ?, ?, ?, ?, ?, ?'],
+    ['select $1, ?, :name, @name, $name, x::int', 'select ?, ?, ?, ?, ?, x::int'],
+    ['select a -- hunter2\n  from /* hunter2 */ t;', 'select a from t'],
+    ['select * from t where id in (1, 2,3) or id in ($4)', 'select * from t where id in (…) or id in (…)'],
+    ["insert into t (a, b) values (1, 'x'), (2, 'y')", 'insert into t (a, b) values (…)'],
+    ['insert into t values (?)', 'insert into t values (…)'],
+    ['select "a1", `b2`, t1.c2 from t1', 'select "a1", `b2`, t1.c2 from t1'],
+    [`select "it's", 'x'`, `select "it's", ?`],
+    ["select 'never ends", 'select ?'],
+    ['select $$never ends', 'select ?'],
+    ['select data ?| keys, data ?& keys', 'select data ?| keys, data ?& keys'],
+    ['select tags[2], größe2 from t', 'select tags[?], größe2 from t'],
+    ['', ''],
+  ])('makes of %s', (sql, fingerprint) => {
+    expect(fingerprintOf(sql)).toBe(fingerprint)
+    expect(fingerprintOf(sql)).toBe(fingerprint)
+  })
+
+  it('is short and quick, whatever the statement is like', () => {
+    const began = performance.now()
+    for (const sql of [
+      '('.repeat(1e6),
+      "'".repeat(1e6),
+      `select ${'1, '.repeat(1e5)}1`,
+      '/*'.repeat(1e6),
+      '$a'.repeat(1e6),
+      ' '.repeat(1e6),
+    ]) {
+      expect(fingerprintOf(sql).length).toBeLessThanOrEqual(501)
+    }
+    expect(performance.now() - began).toBeLessThan(2000)
+  })
+})
+
+describe('operationOf', () => {
+  it.each([
+    ['  select 1', 'SELECT'],
+    ['begin immediate', 'BEGIN'],
+    ['hunter2', 'OTHER'],
+    ['', 'OTHER'],
+  ])('takes %j for %s', (sql, operation) => {
+    expect(operationOf(sql)).toBe(operation)
+  })
+})
