@@ -13,9 +13,19 @@ const LONG_SECONDS = 1.5
 
 export async function full(candidate: Candidate, url: string) {
   await openLedger(url)
-  const subject = await candidate.open(url, { acquireTimeoutMillis: ACQUIRE_MILLIS })
+  const figures = await on(candidate, url, ACQUIRE_MILLIS, inVain)
+  return { ...figures, ...(await on(candidate, url, PATIENCE_MILLIS, inTurn)) }
+}
+
+async function on<T>(
+  candidate: Candidate,
+  url: string,
+  acquireTimeoutMillis: number,
+  work: (subject: Subject, url: string) => Promise<T>,
+): Promise<T> {
+  const subject = await candidate.open(url, { acquireTimeoutMillis })
   try {
-    return { ...(await inVain(subject, url)), ...(await inTurn(subject, url)) }
+    return await work(subject, url)
   } finally {
     await inTime(PATIENCE_MILLIS, subject.close())
   }
