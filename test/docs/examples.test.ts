@@ -96,6 +96,8 @@ eachDatabase('the examples', (context) => {
         })
       })
       afterEach(async () => {
+        // An example may have served it to the end.
+        await database.connect()
         await database.transaction(async (tx) => {
           for (const table of TABLES) await tx.execute(`drop table ${table}`)
         })
