@@ -1,0 +1,94 @@
+/** What clients get while all connections are out, and what the log then says about who has them. */
+import express from 'express'
+import request from 'supertest'
+import type { PoolTimeoutError } from '../../src/database'
+import { problems } from '../../src/express'
+import { eachDatabase } from '../support/each-database'
+import { report } from '../support/report'
+import { waitFor } from '../support/wait-for'
+import { deferred, serveQuietly } from './support'
+
+const ACQUIRE_MILLIS = 300
+/** What a refusal may take beyond the acquire timeout: 50 ms, and what a machine that is busy adds to all of them. */
+const BEYOND_MILLIS = 1000
+const REFUSED = 40
+
+eachDatabase('a full pool', (context) => {
+  it('refuses each request in time with 503 and Retry-After, and the log names the holders by route', async () => {
+    const pool = { size: 2, maxOverflow: 1, acquireTimeoutMillis: ACQUIRE_MILLIS }
+    const database = await context.open({ pool })
+    const gate = deferred()
+    const said: string[] = []
+    const app = express()
+    app.get('/reports/:id', async (_request, response) => {
+      await database.connection(async () => {
+        await database.fetchVal('select 1')
+        await gate.promise
+      })
+      response.json({ ok: true })
+    })
+    app.post('/transfer', async (_request, response) => {
+      await database.transaction(async () => {
+        await database.fetchVal('select 1')
+        await gate.promise
+      })
+      response.json({ ok: true })
+    })
+    app.get('/users/:id', async (_request, response) => {
+      response.json(await database.fetchVal('select 1'))
+    })
+    app.use(problems({ onError: (error) => said.push((error as PoolTimeoutError).message) }))
+    await using serving = await serveQuietly(app)
+    const { url } = serving
+    // The first requests of a process are slow for reasons of their own.
+    for (let times = 0; times < 10; times += 1) await request(url).get('/users/1').expect(200)
+
+    const held = [
+      request(url).get('/reports/7'),
+      request(url).get('/reports/8'),
+      request(url).post('/transfer'),
+    ]
+    const holding = Promise.all(held.map((one) => one.expect(200)))
+    await waitFor(() => database.stats().used === 3)
+    const ask = async (): Promise<{
+      status: number
+      after: string | null
+      type: string | null
+      tookMillis: number
+    }> => {
+      const began = performance.now()
+      const answer = await fetch(`${url}/users/1`)
+      await answer.json()
+      return {
+        status: answer.status,
+        after: answer.headers.get('retry-after'),
+        type: answer.headers.get('content-type'),
+        tookMillis: performance.now() - began,
+      }
+    }
+    const refused = await Promise.all(Array.from({ length: REFUSED }, ask))
+    gate.resolve()
+    await holding
+    await request(url).get('/users/1').expect(200)
+
+    const times = refused.map(({ tookMillis }) => tookMillis - ACQUIRE_MILLIS).toSorted((a, b) => a - b)
+    report(`full pool on ${context.dialect}`, {
+      refused: refused.length,
+      'median beyond the timeout in ms': times[Math.floor(times.length / 2)] ?? NaN,
+      'slowest beyond it in ms': times.at(-1) ?? NaN,
+    })
+    for (const { status, after, type } of refused) {
+      expect({ status, after, type }).toEqual({
+        status: 503,
+        after: '1',
+        type: expect.stringContaining('application/problem+json') as string,
+      })
+    }
+    expect(times.at(-1)).toBeLessThan(BEYOND_MILLIS)
+    expect(said).toHaveLength(REFUSED)
+    for (const message of said) {
+      expect(message).toContain('GET /reports/:id')
+      expect(message).toContain('POST /transfer')
+    }
+  })
+})
