@@ -1,7 +1,8 @@
 /** The metrics of Databases for Prometheus, under the names that OpenTelemetry's get there. */
-import { Counter, Gauge, Histogram, type Metric, Registry } from 'prom-client'
+import { Counter, Gauge, type Metric, Registry } from 'prom-client'
 import type { Database, DatabaseEvents } from '../../database'
 import { operationOf } from './fingerprint'
+import { type Series, Times } from './times'
 
 const POOL = 'db_client_connection_pool_name'
 const STATE = 'db_client_connection_state'
@@ -72,8 +73,8 @@ export class Prometheus {
     this.#closings.length = 0
   }
 
-  #times(name: string, help: string, labels: readonly string[] = []): Histogram {
-    return new Histogram({ ...this.#common(name, help, labels), buckets: SECONDS })
+  #times(name: string, help: string, labels: readonly string[] = []): Times {
+    return new Times({ ...this.#common(name, help, labels), buckets: SECONDS })
   }
 
   #count(name: string, help: string, labels: readonly string[] = []): Counter {
@@ -133,18 +134,25 @@ export class Prometheus {
     this.#timeouts.inc(pool, 0)
     this.#cleanups.inc(pool, 0)
     for (const state of ['held', 'returned', 'reclaimed']) this.#leaks.inc({ ...pool, state }, 0)
-    for (const times of [this.#wait, this.#use, this.#create]) times.zero(pool)
+    const create = this.#create.series(pool)
+    const use = this.#use.series(pool)
+    const wait = this.#wait.series(pool)
+    const operations = new Map<string, Series>()
     const listeners: Listeners = {
       query: ({ durationMillis, error, sql }) => {
-        const labels = { ...system, db_operation_name: operationOf(sql) }
-        this.#operation.observe(
-          error === undefined ? labels : { ...labels, error_type: error.code },
-          durationMillis / 1000,
-        )
+        const operation = operationOf(sql)
+        const kind = error === undefined ? operation : `${operation} ${error.code}`
+        let series = operations.get(kind)
+        if (series === undefined) {
+          const labels = { ...system, db_operation_name: operation, ...(error && { error_type: error.code }) }
+          series = this.#operation.series(labels)
+          operations.set(kind, series)
+        }
+        series.observe(durationMillis / 1000)
       },
-      create: ({ durationMillis }) => this.#create.observe(pool, durationMillis / 1000),
-      acquire: ({ waitMillis }) => this.#wait.observe(pool, waitMillis / 1000),
-      release: ({ heldMillis }) => this.#use.observe(pool, heldMillis / 1000),
+      create: ({ durationMillis }) => create.observe(durationMillis / 1000),
+      acquire: ({ waitMillis }) => wait.observe(waitMillis / 1000),
+      release: ({ heldMillis }) => use.observe(heldMillis / 1000),
       timeout: () => this.#timeouts.inc(pool),
       leak: ({ state }) => this.#leaks.inc({ ...pool, state }),
       cleanup: () => this.#cleanups.inc(pool),

@@ -49,7 +49,7 @@ const TABLES = {
   },
   times: {
     title: 'Times',
-    note: 'of the last five minutes',
+    note: 'of waiting for a connection, of using it, and of statements, in the last five minutes',
     nothing: 'None so far.',
     isCompact: true,
     columns: [
@@ -156,9 +156,9 @@ export class DatabaseView {
     const rows = {
       ...report,
       times: [
-        { what: 'Wait for a connection', ...times.wait },
-        { what: 'Use of a connection', ...times.use },
-        { what: 'Statement', ...times.statement },
+        { what: 'Waiting', ...times.wait },
+        { what: 'Using', ...times.use },
+        { what: 'Statements', ...times.statement },
       ].filter((row) => row.count > 0),
     }
     for (const [of, table] of this.#tables) table.show(rows[of])
