@@ -9,6 +9,7 @@ it('has a default for everything: SQLite files in the project, migrated and seed
   expect(config).toMatchObject({
     host: '127.0.0.1',
     port: 3000,
+    admin: false,
     logLevel: 'info',
     shutdownTimeoutMillis: 30_000,
     readinessGraceMillis: 0,
@@ -130,3 +131,10 @@ function catchError(work: () => unknown): unknown {
     return error
   }
 }
+
+it('opens the listener for operators by its port, on this machine unless told otherwise', () => {
+  expect(readConfig({ ADMIN_PORT: '3001' }).admin).toEqual({ port: 3001, host: '127.0.0.1' })
+  expect(readConfig({ ADMIN_PORT: '0', ADMIN_HOST: '0.0.0.0' }).admin).toEqual({ port: 0, host: '0.0.0.0' })
+  expect(readConfig({ ADMIN_HOST: '0.0.0.0' }).admin).toBe(false)
+  expect(() => readConfig({ ADMIN_PORT: '65536' })).toThrow('ADMIN_PORT must be a whole number')
+})
