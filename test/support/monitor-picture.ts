@@ -21,7 +21,7 @@ const STATEMENTS: readonly (readonly [label: string, sql: string, pauseMillis: n
 ]
 
 const PICTURES: readonly (readonly [name: string, options: BrowserContextOptions])[] = [
-  ['monitor', { viewport: { width: 1280, height: 960 } }],
+  ['monitor', { viewport: { width: 1440, height: 830 } }],
   ['monitor-dark', { viewport: { width: 1440, height: 960 }, colorScheme: 'dark' }],
   ['monitor-phone', { viewport: { width: 390, height: 2200 } }],
 ]
