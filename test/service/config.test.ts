@@ -29,6 +29,8 @@ it('reads every variable, times in seconds', () => {
     MIGRATE_ON_START: 'false',
     HOST: '0.0.0.0',
     PORT: '0',
+    ADMIN_PORT: '3001',
+    ADMIN_HOST: '127.0.0.2',
     LOG_LEVEL: 'silent',
     SHUTDOWN_TIMEOUT: '1.5',
     READINESS_GRACE: '1',
@@ -43,6 +45,7 @@ it('reads every variable, times in seconds', () => {
   expect(config).toEqual({
     host: '0.0.0.0',
     port: 0,
+    admin: { port: 3001, host: '127.0.0.2' },
     logLevel: 'silent',
     shutdownTimeoutMillis: 1500,
     readinessGraceMillis: 1000,
