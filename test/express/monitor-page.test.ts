@@ -146,5 +146,6 @@ describeInBrowser('the page of the monitor', (browser) => {
     await serving.close()
     await hasText(page, '#stream', 'No news')
     expect(await page.locator('#stream').getAttribute('data-state')).toBe('lost')
+    expect(await page.locator('main').getAttribute('class')).toBe('stale')
   })
 })

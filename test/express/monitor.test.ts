@@ -292,6 +292,18 @@ async function samplesOf(pool: Monitor): Promise<Map<string, number>> {
 describe('the stream', () => {
   standingCheck()
 
+  it('holds no shutdown up where the monitor is mounted in the application itself', async () => {
+    const database = new Database('sqlite:///:memory:')
+    const pool = monitor(database)
+    const serving = await serveQuietly(express().use('/monitor', pool), { databases: [database] })
+    const [reader] = (await once(get(`${serving.url}/monitor/events`), 'response')) as [IncomingMessage]
+    reader.resume()
+    const began = performance.now()
+    await serving.close()
+    expect(performance.now() - began).toBeLessThan(5000)
+    pool.close()
+  })
+
   it('waits for whoever does not read, rather than piling up what he has missed', async () => {
     const size = 4_000_000
     let asked = 0

@@ -49,7 +49,7 @@ const TABLES = {
   },
   times: {
     title: 'Times',
-    note: 'of waiting for a connection, of using it, and of statements, in the last five minutes',
+    note: 'of waiting for a connection, using it, and running a statement, in the last five minutes',
     nothing: 'None so far.',
     isCompact: true,
     columns: [
@@ -71,7 +71,7 @@ const TABLES = {
       { label: 'Last at', read: (row) => clock(row.at) },
       { label: 'Count', isNumber: true, read: (row) => count(row.count) },
       label,
-      { label: 'Message', read: (row) => row.message },
+      { label: 'Message', isWide: true, read: (row) => row.message },
       statement,
     ],
   },
@@ -158,7 +158,7 @@ export class DatabaseView {
       times: [
         { what: 'Waiting', ...times.wait },
         { what: 'Using', ...times.use },
-        { what: 'Statements', ...times.statement },
+        { what: 'Running', ...times.statement },
       ].filter((row) => row.count > 0),
     }
     for (const [of, table] of this.#tables) table.show(rows[of])

@@ -84,7 +84,12 @@ function showStream() {
     live: 'Live',
   }
   if (stream.textContent !== texts[state]) stream.textContent = texts[state]
+  if (state === 'lost' && stream.dataset.state === 'live')
+    announcer.textContent = 'The connection to the monitor is lost.'
   stream.dataset.state = state
+  // What was true when the last news came may be so no more.
+  main.classList.toggle('stale', state === 'lost')
+  overview.classList.toggle('stale', state === 'lost')
 }
 
 pause.addEventListener('click', () => {

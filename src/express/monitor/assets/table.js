@@ -13,7 +13,7 @@ export class Table {
 
   /**
    * A column is `{ label, read }`, where `read` gives the text of a row's cell, or `{ text, level }` for a mark; further
-   * `isNumber`, `isCode`, `isLabel`, and `sort`, which gives the number by which its button sorts.
+   * `isNumber`, `isCode`, `isLabel`, `isWide`, and `sort`, which gives the number by which its button sorts.
    */
   constructor(panel, { title, note, columns, nothing, isCompact, most = Infinity }) {
     this.#columns = columns
@@ -102,11 +102,11 @@ export class Table {
 
   #addRow() {
     const row = make('tr', 'row')
-    for (const [index, { isCode, isLabel, isNumber, label }] of this.#columns.entries()) {
+    for (const [index, { isCode, isLabel, isNumber, isWide, label }] of this.#columns.entries()) {
       const cell = index === 0 ? make('th', 'rowheader') : make('td', 'cell')
       if (index === 0) cell.scope = 'row'
       cell.dataset.label = label
-      cell.className = isNumber ? 'number' : isCode ? 'code' : isLabel ? 'label' : ''
+      cell.className = isNumber ? 'number' : isCode ? 'code' : isLabel ? 'label' : isWide ? 'wide' : ''
       row.append(cell)
     }
     this.#body.append(row)
