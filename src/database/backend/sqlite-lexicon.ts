@@ -8,11 +8,15 @@ const LASTING = new RegExp(
   'i',
 )
 
+/** The schema of what belongs to the connection. */
+const TEMPORARY = /(?:\btemp|"temp"|\[temp\]|`temp`|'temp')\s*\./i
+
 export const SQLITE_LEXICON: Lexicon = {
   dollarQuotes: false,
   bracketNames: true,
   foreign: /\?\d*|[$@:][\p{L}\p{N}_]+/uy,
   changesSession: (words, sql) =>
     /^(?:ATTACH|DETACH|CREATE TEMP)/.test(words) ||
+    (words.startsWith('CREATE ') && TEMPORARY.test(sql)) ||
     (words.startsWith('PRAGMA') && /[=(]/.test(sql) && !LASTING.test(words)),
 }
