@@ -1,5 +1,5 @@
 /** A pool that closes, or an afterConnect that does not end, while something else is under way. */
-import { Database } from '../../src/database'
+import { Database, NotConnectedError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { report } from '../support/report'
 import { startProxy, type TcpProxy } from '../support/tcp-proxy'
@@ -102,7 +102,7 @@ eachDatabase('a pool in the middle of something', (context) => {
         },
       })
       await gone()
-      expect(database.stats()).toMatchObject({ used: 0, idle: 0 })
+      expect(await failure(database.fetchVal('select 1'))).toBeInstanceOf(NotConnectedError)
     })
 
     it('does not go on with a connection that was dialled when disconnect() came', async () => {
