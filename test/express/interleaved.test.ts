@@ -1,0 +1,85 @@
+/** Two requests whose transactions interleave, thousands of times: what one of them rolls back, stays rolled back. */
+import { Agent, request as httpRequest } from 'node:http'
+import { setImmediate as turn } from 'node:timers/promises'
+import express from 'express'
+import type { Database } from '../../src/database'
+import { problems, transactionPerRequest } from '../../src/express'
+import { eachDatabase } from '../support/each-database'
+import { report } from '../support/report'
+import { serveQuietly } from './support'
+
+/** INTERLEAVED_PAIRS=10000 for what a release is held to. */
+const PAIRS = Number(process.env['INTERLEAVED_PAIRS'] ?? 300)
+/** So many pairs at the same time. */
+const AT_ONCE = 8
+
+eachDatabase('two requests that interleave', (context) => {
+  jest.setTimeout(30_000 + PAIRS * 30)
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open({ pool: { size: 2 * AT_ONCE, maxOverflow: 0 }, statementTimeoutMillis: 0 })
+    await database.execute('create table pairs (id integer not null, part integer not null)')
+  })
+  afterEach(() => database.execute('drop table pairs'))
+
+  it('never keep a row of the one that was rolled back, nor lose one of the other', async () => {
+    const app = express()
+    const insert = (id: number, part: number): Promise<unknown> =>
+      database.execute('insert into pairs (id, part) values (:id, :part)', { id, part })
+    // Kept: both rows of an even id. The others are rolled back: by an error, or by a status.
+    app.post('/thrown/:id', async ({ params }, response) => {
+      const id = Number(params.id)
+      await database.transaction(async () => {
+        await insert(id, 1)
+        await turn()
+        await insert(id, 2)
+        if (id % 2 === 1) throw new Error('no')
+      })
+      response.status(201).end()
+    })
+    app.post('/refused/:id', transactionPerRequest(database), async ({ params }, response) => {
+      const id = Number(params.id)
+      await insert(id, 1)
+      await turn()
+      await insert(id, 2)
+      response.status(id % 2 === 1 ? 409 : 201).end()
+    })
+    app.use(problems({ onError: () => {} }))
+    await using serving = await serveQuietly(app)
+    const { port } = serving
+    const agent = new Agent({ keepAlive: true })
+    const post = (path: string): Promise<number | undefined> =>
+      new Promise((resolve, reject) => {
+        const sent = httpRequest({ port, host: '127.0.0.1', agent, method: 'POST', path }, (answer) => {
+          answer.resume().on('end', () => resolve(answer.statusCode))
+        })
+        sent.on('error', reject).end()
+      })
+
+    const statuses = new Map<string, number>()
+    const began = performance.now()
+    let next = 0
+    const pairs = async (): Promise<void> => {
+      while (next < PAIRS) {
+        const id = 2 * next++
+        const path = id % 4 === 0 ? '/thrown' : '/refused'
+        const both = await Promise.all([post(`${path}/${id}`), post(`${path}/${id + 1}`)])
+        const key = `${path} ${both.join(' ')}`
+        statuses.set(key, (statuses.get(key) ?? 0) + 1)
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, pairs))
+    agent.destroy()
+    report(`interleaved on ${context.dialect}`, { pairs: PAIRS, seconds: (performance.now() - began) / 1000 })
+
+    expect(Object.fromEntries(statuses)).toEqual({
+      '/thrown 201 500': PAIRS / 2,
+      '/refused 201 409': PAIRS / 2,
+    })
+    const count = async (sql: string): Promise<number> => Number(await database.fetchVal(sql))
+    expect(await count('select count(*) from pairs where id % 2 = 1')).toBe(0)
+    expect(await count('select count(*) from pairs')).toBe(2 * PAIRS)
+    expect(await count('select count(distinct id) from pairs')).toBe(PAIRS)
+  })
+})
