@@ -196,10 +196,8 @@ export class Database extends Verbs implements AsyncDisposable {
    * Makes a function of work whose every call runs in a transaction, of its own or of its caller's.
    *
    * @example
-   * const rename = database.transactional(async (id: number, title: string) => {
-   *   await database.execute('UPDATE posts SET title = :title WHERE id = :id', { id, title })
-   * })
-   * await rename(1, 'A better title')
+   * const remove = database.transactional((id: number) => database.execute('DELETE FROM posts WHERE id = :id', { id }))
+   * await remove(1)
    */
   transactional<A extends unknown[], T>(
     work: (...args: A) => Promise<T>,
@@ -268,9 +266,8 @@ export class Database extends Verbs implements AsyncDisposable {
     await this.disconnect()
   }
 
-  /** For the console: never a password. */
   [inspect.custom](): string {
-    return `Database(${this.url.toString()})`
+    return `Database(${this.url.toString()})` // without its password
   }
 
   protected override async use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
