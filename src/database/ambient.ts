@@ -1,6 +1,5 @@
 /** What the queries of a Database run in here: the transaction or connection of their scope, or that of a forced rollback. */
-import type { Access } from './backend/dialect'
-import { STREAM } from './backend/dialect'
+import { type Access, STREAM } from './backend/dialect'
 import { alreadyInside, type ForcedRollback } from './forced-rollback'
 import { Held, type OpenLevel } from './held'
 import type { Limits } from './limits'
