@@ -252,11 +252,11 @@ export abstract class Held extends Verbs {
   /** The ambient transaction is inside this one, so this one's turn comes when the ambient one has ended: never. */
   protected refuseToWaitForSelf(): void {
     const bound = boundTo(this.key)
-    const here = bound instanceof OnDemand ? bound.opened : bound
-    if (!(here instanceof Held) || here.isOver || !here.isAccepting || !here.isInside(this)) return
+    const inner = bound instanceof OnDemand ? bound.opened : bound
+    if (!(inner instanceof Held) || inner.isOver || !inner.isAccepting || !inner.isInside(this)) return
     throw new TransactionError(
-      `The outer ${this.title} is used inside the ${here.title} that is open in it, and would wait for it for ever. ` +
-        `Use the inner one, or the database itself.\nThe inner one was ${here.#place()}`,
+      `The outer ${this.title} is used inside the ${inner.title} that is open in it, and would wait for it for ever. ` +
+        `Use the inner one, or the database itself.\nThe inner one was ${inner.#place()}`,
     )
   }
 

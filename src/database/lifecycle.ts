@@ -3,10 +3,10 @@ import { inspect } from 'node:util'
 import type { Backend } from './backend/backend'
 import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
+import { within } from './backend/within'
 import { ConfigurationError, NotConnectedError } from './errors'
 import type { Events } from './events'
 import { Limits, LONGEST_TIMER_MILLIS } from './limits'
-import { within } from './backend/within'
 
 export interface LifecycleHooks {
   /** Runs on each new connection before anybody else has it. */

@@ -1,5 +1,5 @@
 /** Measures a Database through OpenTelemetry, under the names that it has for database clients. */
-import type { Attributes, Meter } from '@opentelemetry/api'
+import type { Attributes, Histogram, Meter, ObservableUpDownCounter } from '@opentelemetry/api'
 import type { Database } from './database'
 import type { DatabaseEvents } from './events'
 
@@ -28,42 +28,33 @@ export function recordMetrics(database: Database, meter: Meter): () => void {
     ...(database.url.hostname !== null && { 'server.address': database.url.hostname }),
     ...(database.url.port !== null && { 'server.port': database.url.port }),
   }
-  const operation = meter.createHistogram('db.client.operation.duration', {
-    ...SECONDS,
-    description: 'How long a statement took, from being sent to its answer.',
-  })
-  const create = meter.createHistogram('db.client.connection.create_time', {
-    ...SECONDS,
-    description: 'How long it took to open a connection.',
-  })
-  const wait = meter.createHistogram('db.client.connection.wait_time', {
-    ...SECONDS,
-    description: 'How long a connection was waited for.',
-  })
-  const use = meter.createHistogram('db.client.connection.use_time', {
-    ...SECONDS,
-    description: 'How long a connection was out.',
-  })
+  const times = (name: string, description: string): Histogram =>
+    meter.createHistogram(name, { ...SECONDS, description })
+  const level = (name: string, unit: string, description: string): ObservableUpDownCounter =>
+    meter.createObservableUpDownCounter(name, { unit, description })
+  const operation = times(
+    'db.client.operation.duration',
+    'How long a statement took, from being sent to its answer.',
+  )
+  const create = times('db.client.connection.create_time', 'How long it took to open a connection.')
+  const wait = times('db.client.connection.wait_time', 'How long a connection was waited for.')
+  const use = times('db.client.connection.use_time', 'How long a connection was out.')
   const timeouts = meter.createCounter('db.client.connection.timeouts', {
     unit: '{timeout}',
     description: 'Those who waited for a connection in vain.',
   })
-  const count = meter.createObservableUpDownCounter('db.client.connection.count', {
-    unit: '{connection}',
-    description: 'Connections, by what they do.',
-  })
-  const pending = meter.createObservableUpDownCounter('db.client.connection.pending_requests', {
-    unit: '{request}',
-    description: 'Those who wait for a connection.',
-  })
-  const max = meter.createObservableUpDownCounter('db.client.connection.max', {
-    unit: '{connection}',
-    description: 'As many connections as there may be.',
-  })
-  const maxIdle = meter.createObservableUpDownCounter('db.client.connection.idle.max', {
-    unit: '{connection}',
-    description: 'As many as are kept when nobody needs them.',
-  })
+  const count = level('db.client.connection.count', '{connection}', 'Connections, by what they do.')
+  const pending = level(
+    'db.client.connection.pending_requests',
+    '{request}',
+    'Those who wait for a connection.',
+  )
+  const max = level('db.client.connection.max', '{connection}', 'As many connections as there may be.')
+  const maxIdle = level(
+    'db.client.connection.idle.max',
+    '{connection}',
+    'As many as are kept when nobody needs them.',
+  )
   const levels = [count, pending, max, maxIdle]
   const observe: Parameters<Meter['addBatchObservableCallback']>[0] = (result) => {
     const { used, idle, waiting, size, maxOverflow } = database.stats()
@@ -107,11 +98,9 @@ type Listeners = {
 }
 
 function listen(database: Database, how: 'on' | 'off', listeners: Listeners): void {
-  database[how]('query', listeners.query)
-  database[how]('create', listeners.create)
-  database[how]('acquire', listeners.acquire)
-  database[how]('release', listeners.release)
-  database[how]('timeout', listeners.timeout)
+  for (const [event, listener] of Object.entries(listeners)) {
+    database[how](event as 'query', listener as Listeners['query'])
+  }
 }
 
 /** The first word, such as SELECT: of few kinds, as an attribute of a metric must be. */
