@@ -3,6 +3,7 @@ import { readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Database, TransactionClosedError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
+import { waitFor } from '../support/wait-for'
 import { all, endless, failure, numbers } from './support'
 
 eachDatabase('sessions', (context) => {
@@ -110,6 +111,8 @@ eachDatabase('sessions', (context) => {
         await closing.disconnect({ graceMillis: 0 })
         await first
       }
+      // disconnect() has waited for it, but not for ever.
+      await waitFor(() => openFiles(pathOf(url)) === 0, { what: 'the file to be closed' })
       expect(openFiles(pathOf(url))).toBe(0)
     })
   })
