@@ -67,7 +67,7 @@ export function createBackend(
         settings,
         events,
         prepare,
-        open: async (): Promise<Session> => dialect.open((await client.acquireRawConnection()) as object),
+        open: async (signal): Promise<Session> => dialect.open(await dialect.dial(client, signal)),
         translateConnect: (error) => dialect.translateConnect(error),
       })
       return pool

@@ -3,10 +3,10 @@ import { ConnectionError, type DatabaseError } from '../errors'
 import type { ConnectFailure, Session } from './dialect'
 
 export interface ConnectorContext {
-  /** How long afterConnect may take. */
+  /** How long opening and afterConnect may take. */
   readonly patienceMillis: number
-  /** Opens a connection and makes a session of it. */
-  open(this: void): Promise<Session>
+  /** Opens a connection and makes a session of it, unless the signal is aborted first. */
+  open(this: void, signal: AbortSignal): Promise<Session>
   /** Runs on each new session before anybody else has it. */
   prepare(this: void, session: Session): Promise<void>
   translateConnect(this: void, error: unknown): ConnectFailure
@@ -26,7 +26,7 @@ export class Connector {
   /** Why the last attempt failed; undefined after one that succeeded. */
   lastFailure: DatabaseError | undefined
   created = 0
-  readonly #preparing = new Set<() => void>()
+  readonly #opening = new Set<AbortController>()
   #isAbandoned = false
 
   constructor(context: ConnectorContext) {
@@ -53,40 +53,34 @@ export class Connector {
     }
   }
 
+  /** A server may fall silent half-way, and afterConnect may wait for something that never comes. */
   async #open(): Promise<Session> {
-    const session = await this.#context.open()
+    const { patienceMillis, open, prepare } = this.#context
+    if (this.#isAbandoned) throw new ConnectionError('The pool is closed.')
+    const giveUp = new AbortController()
+    const timer = setTimeout(() => {
+      giveUp.abort()
+    }, patienceMillis)
+    this.#opening.add(giveUp)
     try {
-      if (this.#isAbandoned) throw new ConnectionError('The pool is closed.')
-      await this.#inTime(this.#context.prepare(session))
-    } catch (error) {
-      session.destroy()
-      throw error
-    }
-    return session
-  }
-
-  /** afterConnect may wait for something that never comes, and a connection on the server with it. */
-  async #inTime(work: Promise<void>): Promise<void> {
-    let giveUp = (): void => undefined
-    const late = new Promise<never>((_, reject) => {
-      giveUp = () => {
-        reject(new ConnectionError('afterConnect did not end in time'))
+      const session = await open(giveUp.signal)
+      try {
+        await unlessAborted(giveUp.signal, prepare(session))
+        return session
+      } catch (error) {
+        session.destroy()
+        throw error
       }
-    })
-    const timer = setTimeout(giveUp, this.#context.patienceMillis)
-    this.#preparing.add(giveUp)
-    try {
-      await Promise.race([work, late])
     } finally {
       clearTimeout(timer)
-      this.#preparing.delete(giveUp)
+      this.#opening.delete(giveUp)
     }
   }
 
-  /** Cuts off connections that are not ready yet, whatever keeps them from it, and those that will be open later. */
+  /** Cuts off connections that are not ready yet, whatever keeps them from it. Afterwards none is opened. */
   abandon(): void {
     this.#isAbandoned = true
-    for (const giveUp of this.#preparing) giveUp()
+    for (const giveUp of this.#opening) giveUp.abort()
   }
 
   #backOff(): Promise<void> {
@@ -94,4 +88,17 @@ export class Connector {
     // The process is alive for those who wait, not for this.
     return new Promise((resolve) => setTimeout(resolve, longest * (0.5 + Math.random() / 2)).unref())
   }
+}
+
+/** @throws ConnectionError as soon as the signal is aborted */
+async function unlessAborted(signal: AbortSignal, preparing: Promise<void>): Promise<void> {
+  let refuse = (): void => undefined
+  const late = new Promise<never>((_, reject) => {
+    refuse = () => {
+      reject(new ConnectionError('afterConnect did not end in time'))
+    }
+  })
+  if (signal.aborted) refuse()
+  signal.addEventListener('abort', refuse)
+  await Promise.race([preparing, late])
 }

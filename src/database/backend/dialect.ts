@@ -156,7 +156,9 @@ export interface Dialect {
   readonly cancelGraceMillis: number
   /** True when nothing runs in a transaction any more after a statement in it has failed. */
   readonly errorAbortsTransaction: boolean
-  /** Makes a session of a connection that Knex has just opened. */
+  /** Has Knex's client open a connection, which is given up as soon as `signal` is aborted, if it can be. */
+  dial(client: Knex.Client, signal: AbortSignal): Promise<object>
+  /** Makes a session of a connection that has just been opened. */
   open(raw: object): Promise<Session>
 
   /** Statements that open a transaction of this kind, and those to run once it has ended. */

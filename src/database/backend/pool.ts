@@ -24,8 +24,8 @@ export interface PoolContext {
   readonly dialect: Dialect
   readonly settings: Settings
   readonly events: Events
-  /** Opens a connection and makes a session of it. */
-  open(this: void): Promise<Session>
+  /** Opens a connection and makes a session of it, unless the signal is aborted first. */
+  open(this: void, signal: AbortSignal): Promise<Session>
   /** Runs on each new session before anybody else has it. */
   prepare(this: void, lease: Lease): Promise<void>
   translateConnect(this: void, error: unknown): ConnectFailure

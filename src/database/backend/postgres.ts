@@ -1,11 +1,12 @@
 /** PostgreSQL, through pg: how to write for it, connect to it, and read its errors. */
 import { readFileSync } from 'node:fs'
-import knex, { type Knex } from 'knex'
+import type { Knex } from 'knex'
 import pg from 'pg'
 import { ConfigurationError } from '../errors'
 import type { Settings } from '../options'
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure, Dialect, TransactionModes } from './dialect'
+import { PostgresClient } from './postgres-client'
 import { connectFailure, translate } from './postgres-errors'
 import { PostgresSession, type RawConnection } from './postgres-session'
 
@@ -59,10 +60,10 @@ export function postgres(url: DatabaseURL): Dialect {
     // pg writes objects as JSON and arrays as arrays, which is what users of Knex expect.
     toDriverFromBuilder: (value) => value,
 
-    // The deep import that this avoids has no types.
-    Client: knex({ client: 'pg' }).client.constructor as typeof Knex.Client,
+    Client: PostgresClient,
     knexName: 'pg',
     knexConfig: (_, settings) => knexConfig(url, settings),
+    dial: (client, signal) => (client as PostgresClient).dial(signal),
     open: (raw) => Promise.resolve(new PostgresSession(raw as RawConnection)),
 
     begin: (modes) => ({ open: [beginText(modes)], close: [] }),

@@ -9,13 +9,18 @@ import type { ConnectFailure, Outcome, Session } from './dialect'
 const ASK_AGAIN_MILLIS = 50
 
 export class SideLane {
-  readonly #open: () => Promise<Session>
+  readonly #open: (signal: AbortSignal) => Promise<Session>
   readonly #translate: (error: unknown) => ConnectFailure
   #session: Session | null = null
+  /** Gives up the one that is being opened. */
+  #giveUp: AbortController | null = null
   readonly #turns = new Mutex()
   #isClosed = false
 
-  constructor(open: () => Promise<Session>, translate: (error: unknown) => ConnectFailure) {
+  constructor(
+    open: (signal: AbortSignal) => Promise<Session>,
+    translate: (error: unknown) => ConnectFailure,
+  ) {
     this.#open = open
     this.#translate = translate
   }
@@ -34,6 +39,7 @@ export class SideLane {
         // It does not answer in time, or cannot even be opened: the next one who asks starts afresh.
         this.#session?.destroy()
         this.#session = null
+        this.#giveUp?.abort()
         reject(limits.error(expiry))
       })
     })
@@ -67,6 +73,7 @@ export class SideLane {
 
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#giveUp?.abort()
     await this.#session?.close()
   }
 
@@ -79,9 +86,9 @@ export class SideLane {
   }
 
   async #connect(): Promise<Session> {
-    const session = await outsideOfScopes(this.#open)
-    // Another may have been opened meanwhile, by one who came when this one was given up.
-    if (this.#isClosed || this.#session?.broken === null) {
+    const giveUp = (this.#giveUp = new AbortController())
+    const session = await outsideOfScopes(() => this.#open(giveUp.signal))
+    if (giveUp.signal.aborted) {
       await session.close()
       throw new ConnectionError('The answer came too late.')
     }

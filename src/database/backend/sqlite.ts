@@ -47,6 +47,8 @@ export function sqlite(url: DatabaseURL): Dialect {
     Client: knex({ client: 'sqlite3', useNullAsDefault: true }).client.constructor as typeof Knex.Client,
     knexName: 'sqlite3',
     knexConfig: () => knexConfig(url),
+    // A file is there or is not: there is nothing to wait for.
+    dial: (client) => client.acquireRawConnection() as Promise<object>,
     open: (raw) => openSession(raw as RawConnection, file),
 
     // A transaction that is going to write says so at once: the change from reader to writer half-way fails with
