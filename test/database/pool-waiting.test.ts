@@ -1,4 +1,5 @@
 /** Waiting for a connection: in order, called off at any moment, refused when too many wait. */
+import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import { type Database, PoolTimeoutError, type TimeoutEvent } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
@@ -61,6 +62,29 @@ eachDatabase('waiting for a connection', (context) => {
     expect(await waiting).toBe(1)
     opening.open()
     await waitFor(() => database.stats().creating === 0, { what: 'it to be opened' })
+  })
+
+  it('in vain is never the fault of a server that answers, though connections are being opened', async () => {
+    let isSlow = false
+    const database = await context.open({
+      pool: { size: 1, maxOverflow: 2, acquireTimeoutMillis: 800 },
+      afterConnect: () => delay(isSlow ? 100 : 0),
+    })
+    isSlow = true
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 40 }, () =>
+        database.connection(async (connection) => {
+          await connection.fetchVal('select 1')
+          // So that it is not lent again, and the next one waits for another to be opened.
+          void connection.raw
+          await delay(30)
+        }),
+      ),
+    )
+    const errors = outcomes.flatMap((one) => (one.status === 'rejected' ? [one.reason as Error] : []))
+    expect(errors.length).toBeGreaterThan(10)
+    expect(errors.filter((error) => !(error instanceof PoolTimeoutError))).toEqual([])
+    for (const { message } of errors) expect(message).toMatch(/[0-3] of 3 are in use and \d+ others wait/)
   })
 
   it(`costs no connection, however it is called off (seed ${SEED})`, async () => {

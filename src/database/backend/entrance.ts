@@ -18,6 +18,8 @@ export interface EntranceContext {
   /** How many are out, and who has them. */
   used(this: void): number
   holders(this: void): readonly Holder[]
+  /** When the database has last given a sign of life. */
+  heardAt(this: void): number
   /** Why the last attempt to connect failed, if it did. */
   lastFailure(this: void): DatabaseError | undefined
 }
@@ -108,7 +110,7 @@ export class Entrance {
   }
 
   #state(waitMillis: number, awaitsTurn: boolean): PoolState {
-    const { name, settings, holders, lastFailure } = this.#context
+    const { name, settings, holders, heardAt, lastFailure } = this.#context
     return {
       name,
       waitMillis,
@@ -116,6 +118,7 @@ export class Entrance {
       holders: holders(),
       others: Math.max(0, this.waiting - 1),
       awaitsTurn,
+      silentMillis: performance.now() - heardAt(),
       lastFailure: lastFailure(),
     }
   }

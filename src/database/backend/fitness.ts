@@ -15,6 +15,8 @@ export class Fitness {
   readonly #times = new WeakMap<Session, Times>()
   /** What was silent since then may have been lost together with the one that was. */
   #doubtedSince = -Infinity
+  /** When any of them has last given a sign of life. */
+  heardAt = -Infinity
 
   constructor(options: Required<PoolOptions>) {
     this.#options = options
@@ -24,6 +26,7 @@ export class Fitness {
     // Up to a tenth less, so that connections opened together do not all go at once.
     const lifetime = this.#options.maxLifetimeMillis * (1 - Math.random() * 0.1)
     const now = performance.now()
+    this.heardAt = now
     this.#times.set(session, { expires: now + lifetime, idleSince: now, aliveAt: now })
   }
 
@@ -33,6 +36,7 @@ export class Fitness {
     if (times === undefined) return
     times.idleSince = performance.now()
     times.aliveAt = answeredAt ?? times.aliveAt
+    this.heardAt = Math.max(this.heardAt, times.aliveAt)
   }
 
   /** One connection was lost: a server that restarts loses all of them, and has not told every one yet. */
@@ -71,7 +75,8 @@ export class Fitness {
       return false
     }
     const times = this.#times.get(session)
-    if (times !== undefined) times.aliveAt = performance.now()
+    this.heardAt = performance.now()
+    if (times !== undefined) times.aliveAt = this.heardAt
     return session.broken === null
   }
 

@@ -11,21 +11,24 @@ export interface PoolState {
   readonly others: number
   /** What was waited for is the turn to write, before a connection is taken. */
   readonly awaitsTurn: boolean
+  /** How long the database has given no sign of life. */
+  readonly silentMillis: number
   /** Why the last attempt to connect failed, if it did. */
   readonly lastFailure: DatabaseError | undefined
 }
 
 export function lateError(state: PoolState): DatabaseError {
-  const { name, waitMillis, cap, holders, others, awaitsTurn } = state
+  const { name, waitMillis, cap, holders, others, awaitsTurn, silentMillis } = state
   if (state.lastFailure !== undefined) return state.lastFailure
-  // One for whom a connection could still be opened did not fail because of the others.
-  if (!awaitsTurn && holders.length < cap) {
+  const canOpenMore = !awaitsTurn && holders.length < cap
+  // A rush on a database that answers is the others' doing, even while more connections are being opened.
+  if (canOpenMore && silentMillis >= waitMillis / 2) {
     return new ConnectionError(
       `Database '${name}' gave no working connection within ${waitMillis} ms. The pool is not full: the server does ` +
         'not answer. Check its address and that it is running.',
     )
   }
-  if (holders.length === 0) {
+  if (awaitsTurn && holders.length === 0) {
     return new PoolTimeoutError(
       `No turn to write to database '${name}' came within ${waitMillis} ms: another Database of this process, on the ` +
         'same file, has been writing all the time.',
@@ -33,9 +36,11 @@ export function lateError(state: PoolState): DatabaseError {
       others,
     )
   }
+  const slowly = canOpenMore ? ' More are being opened, but not as fast as they are asked for.' : ''
   return new PoolTimeoutError(
     `No connection to database '${name}' became free within ${waitMillis} ms: ${holders.length} of ${cap} are in use ` +
-      `and ${others} others wait. The database may be quite well; the connections are held by:\n${list(holders)}\n` +
+      `and ${others} others wait.${slowly} The database may be quite well; the connections are held by:\n` +
+      `${list(holders)}\n` +
       'Look for slow queries and forgotten transactions among them first; then raise pool.size or maxOverflow.',
     holders,
     others,
@@ -53,6 +58,7 @@ export function crowdedError({ name, holders, others }: PoolState, maxWaiters: n
 }
 
 function list(holders: readonly Holder[]): string {
+  if (holders.length === 0) return '  nobody at this moment'
   return holders
     .map(({ label, site, heldMillis, sql, inTransaction }, index) => {
       const what = sql ?? (inTransaction ? 'nothing, in an open transaction' : 'nothing')

@@ -42,6 +42,11 @@ export class Loans {
     return [...this.#bySession.values()]
   }
 
+  /** When the database last answered one of those that are out. */
+  get heardAt(): number {
+    return Math.max(...this.all().map(({ lease }) => lease.answeredAt ?? -Infinity))
+  }
+
   /** Longest first. */
   holders(): readonly Holder[] {
     return this.all()

@@ -94,6 +94,7 @@ export class Pool {
       closed: this.#closed.signal,
       used: () => this.#loans.count,
       holders: () => this.holders(),
+      heardAt: () => Math.max(this.#fitness.heardAt, this.#loans.heardAt),
       lastFailure: () => this.#connector.lastFailure,
     })
     this.#upkeep = new Upkeep(this.#tarn, this.#fitness, min, this.#retire.bind(this))
