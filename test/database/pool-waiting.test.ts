@@ -33,6 +33,19 @@ eachDatabase('waiting for a connection', (context) => {
     for (const connection of opened) await connection.release()
   })
 
+  it('is refused to whoever comes in the very moment in which the last connection is handed out', async () => {
+    const database = await context.open({ pool: { size: 1, maxOverflow: 0, maxWaiters: 0 } })
+    for (let ticks = 0; ticks < 40; ticks += 1) {
+      const first = database.acquire()
+      for (let tick = 0; tick < ticks; tick += 1) await Promise.resolve()
+      const second = failure(database.acquire())
+      // One who were let in would wait until the first one gives it back.
+      const third = first.then((connection) => delay(5).then(() => connection.release()))
+      expect(await second).toBeInstanceOf(PoolTimeoutError)
+      await third
+    }
+  })
+
   if (context.dialect === 'sqlite') {
     it('for the turn to write counts as well', async () => {
       const database = await context.open({ pool: { maxWaiters: 1 } })
@@ -67,12 +80,12 @@ eachDatabase('waiting for a connection', (context) => {
   it('in vain is never the fault of a server that answers, though connections are being opened', async () => {
     let isSlow = false
     const database = await context.open({
-      pool: { size: 1, maxOverflow: 2, acquireTimeoutMillis: 800 },
+      pool: { size: 1, maxOverflow: 2, acquireTimeoutMillis: 1500 },
       afterConnect: () => delay(isSlow ? 100 : 0),
     })
     isSlow = true
     const outcomes = await Promise.allSettled(
-      Array.from({ length: 40 }, () =>
+      Array.from({ length: 80 }, () =>
         database.connection(async (connection) => {
           await connection.fetchVal('select 1')
           // So that it is not lent again, and the next one waits for another to be opened.
@@ -90,8 +103,9 @@ eachDatabase('waiting for a connection', (context) => {
   it(`costs no connection, however it is called off (seed ${SEED})`, async () => {
     const size = 3
     const database = await context.open({ pool: { size, maxOverflow: 1, acquireTimeoutMillis: 10_000 } })
-    const owners = new Map<unknown, number>()
+    const owned = new Set<unknown>()
     let most = 0
+    let shared = 0
     /** Holds a connection for some turns of the event loop, called off after some others. */
     const borrow = async (
       database_: Database,
@@ -105,18 +119,21 @@ eachDatabase('waiting for a connection', (context) => {
       })
       const work = database_.transaction(
         async (tx) => {
-          const [holder] = database_.holders()
-          expect(holder).toBeDefined()
-          await tx.fetchVal('select 1')
-          owners.set(id, id)
-          most = Math.max(most, database_.stats().used)
-          await turns(holdTurns)
-          owners.delete(id)
+          // By hand: whoever looks at `raw` has the connection closed afterwards.
+          const { session } = (tx as unknown as { lease: { session: object } }).lease
+          if (owned.has(session)) shared += 1
+          owned.add(session)
+          try {
+            await tx.fetchVal('select 1')
+            most = Math.max(most, database_.stats().used)
+            await turns(holdTurns)
+          } finally {
+            owned.delete(session)
+          }
         },
         { signal: controller.signal, readOnly: id % 2 === 0 },
       )
       await Promise.allSettled([work, aborting])
-      owners.delete(id)
     }
     const borrower = fc.tuple(fc.nat({ max: 4 }), fc.nat({ max: 30 }))
     await fc.assert(
@@ -130,6 +147,7 @@ eachDatabase('waiting for a connection', (context) => {
       }),
       { seed: SEED, numRuns: 100, endOnFailure: true },
     )
+    expect(shared).toBe(0)
     expect(most).toBeLessThanOrEqual(size + 1)
   })
 })

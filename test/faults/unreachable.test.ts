@@ -1,6 +1,10 @@
 /** What an application is told of a database that it cannot reach. */
+import { ConnectionError, Database } from '../../src/database'
+import { failure } from '../database/support'
 import { millpond } from '../support/faults/millpond-subject'
 import { DEADLINE_MILLIS, type Reason, unreachable } from '../support/faults/unreachable'
+import { startProxy } from '../support/tcp-proxy'
+import { waitFor } from '../support/wait-for'
 import { describeFault, report } from './support'
 
 /** Those that may pass are tried again until the deadline. */
@@ -22,4 +26,40 @@ describeFault('a database out of reach', (server) => {
     expect(figures).toMatchObject({ error: 'ConnectionError', code: 'CONNECTION_FAILED', namesCause: 1 })
     expect(figures.millis).toBeLessThanOrEqual(DEADLINE_MILLIS / 2)
   })
+
+  it.each(['swallows packets', 'refuses'] as const)(
+    'that %s after it was connected to is never mistaken for a full pool, and comes back by itself',
+    async (reason) => {
+      const proxy = await startProxy(server().url)
+      const pool = { min: 2, size: 2, acquireTimeoutMillis: DEADLINE_MILLIS, validateAfterIdleMillis: 0 }
+      const database = new Database(proxy.url, { pool })
+      try {
+        await database.connect()
+        await waitFor(() => database.stats().idle === 2, { what: 'two idle connections' })
+        if (reason === 'refuses') {
+          proxy.refuse()
+          proxy.cut()
+        } else {
+          proxy.blackhole()
+        }
+        const began = performance.now()
+        const calls = Array.from({ length: 30 }, () => failure(database.fetchVal('select 1')))
+        const errors = await Promise.all(calls)
+        const millis = performance.now() - began
+        report(`${reason} later`, { calls: errors.length, millis })
+        expect(errors.filter((error) => !(error instanceof ConnectionError))).toEqual([])
+        expect(millis).toBeLessThanOrEqual(DEADLINE_MILLIS + 250)
+
+        await proxy.accept()
+        proxy.restore()
+        const back = performance.now()
+        expect(await database.fetchVal('select 1')).toBe(1)
+        report(`${reason} later`, { 'back after ms': performance.now() - back })
+        expect(database.stats()).toMatchObject({ used: 0, waiting: 0 })
+      } finally {
+        await database.disconnect({ graceMillis: 0 })
+        await proxy.close()
+      }
+    },
+  )
 })

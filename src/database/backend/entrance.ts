@@ -44,17 +44,19 @@ export class Entrance {
   }
 
   /**
-   * Waits for the turn to write, where there is such a thing, and for what `take` gives.
+   * Waits for the turn to write, where there is such a thing, and for what `take` gives. It is handed to `enter` in the very
+   * moment in which its taker no longer waits, so that whoever counts finds him on one side or on the other.
    *
    * @throws PoolTimeoutError when it takes longer than `patienceMillis`, or too many wait
    * @throws ConnectionError when it takes longer because the database is out of reach
    */
-  async admit<T>(
+  async admit<T, R>(
     limits: Limits,
     writes: boolean,
     patienceMillis: number,
     take: (bounded: Limits) => Promise<T>,
-  ): Promise<Admission<T>> {
+    enter: (admission: Admission<T>) => R,
+  ): Promise<R> {
     const asked = performance.now()
     let turn: Promise<Unlock> | null = null
     let leave: Unlock | null = null
@@ -70,7 +72,7 @@ export class Entrance {
     try {
       leave = this.#leaving(await turn)
       const taken = await take(bounded)
-      return { taken, leave, waitMillis: performance.now() - asked }
+      return enter({ taken, leave, waitMillis: performance.now() - asked })
     } catch (error) {
       // By a limit of its own, instead of the pool's.
       if (error instanceof QueryTimeoutError) this.#tell(error)

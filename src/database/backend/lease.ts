@@ -4,6 +4,7 @@ import type { DatabaseError, Holder } from '../errors'
 import { QueryCanceledError, TransactionClosedError } from '../errors'
 import { type Expiry, Limits, LONGEST_TIMER_MILLIS, timedOut } from '../limits'
 import type { Scope } from '../scope'
+import { siteOf } from '../site'
 import {
   type Cursor,
   type Dialect,
@@ -26,7 +27,7 @@ export interface LeaseContext {
   readonly statementTimeoutMillis: number
   /** Whose it is, and where it was taken. */
   readonly scope: Scope | undefined
-  readonly site: string | null
+  readonly stack: Error | null
 }
 
 const neverMind = (): void => undefined
@@ -62,6 +63,10 @@ export class Lease {
   constructor(session: Session, context: LeaseContext) {
     this.session = session
     this.#context = context
+  }
+
+  get heldMillis(): number {
+    return performance.now() - this.#since
   }
 
   /** What its user is called. */
@@ -283,8 +288,9 @@ export class Lease {
   describe(): Holder {
     return {
       label: this.label,
-      site: this.#context.site,
-      heldMillis: performance.now() - this.#since,
+      // Written out for those who ask: that takes far longer than to remember it.
+      site: siteOf(this.#context.stack),
+      heldMillis: this.heldMillis,
       sql: this.#sql,
       inTransaction: this.session.inTransaction,
     }

@@ -1,44 +1,23 @@
 /** The pool: lends sessions as leases, says who holds them, and closes when asked to. */
 import { type DatabaseError, type Holder, NotConnectedError } from '../errors'
-import type { Events, RetireEvent } from '../events'
+import type { RetireEvent } from '../events'
 import { type Limits, LONGEST_TIMER_MILLIS } from '../limits'
-import type { Settings } from '../options'
 import { currentScope, outsideOfScopes } from '../scope'
-import { here, siteOf } from '../site'
+import { here } from '../site'
 import { Connector } from './connector'
-import type { ConnectFailure, Dialect, Outcome, Session } from './dialect'
-import { Entrance } from './entrance'
+import type { ConnectFailure, Outcome, Session } from './dialect'
+import { type Admission, Entrance } from './entrance'
 import { Fitness } from './fitness'
 import { LeakWatch, takenBack } from './leak-watch'
 import { Lease } from './lease'
 import { Loans } from './loans'
+import type { LendOptions, PoolContext } from './pool-context'
 import type { PoolStats } from './pool-stats'
 import { SideLane } from './side-lane'
 import { TarnPool } from './tarn-pool'
 import { Turnover } from './turnover'
 import { Upkeep } from './upkeep'
 import { within } from './within'
-
-export interface PoolContext {
-  readonly name: string
-  readonly dialect: Dialect
-  readonly settings: Settings
-  readonly events: Events
-  /** Opens a connection and makes a session of it, unless the signal is aborted first. */
-  open(this: void, signal: AbortSignal): Promise<Session>
-  /** Runs on each new session before anybody else has it. */
-  prepare(this: void, lease: Lease): Promise<void>
-  translateConnect(this: void, error: unknown): ConnectFailure
-}
-
-export interface LendOptions {
-  /** Whether the borrower is going to write. */
-  readonly writes: boolean
-  /** How long it may take. Default: the acquire timeout. */
-  readonly waitMillis?: number
-  /** Kept by the library itself for as long as it likes: no leak. */
-  readonly isOurs?: boolean
-}
 
 /** How long closing may take once nobody holds a connection any more. */
 const CLOSE_PATIENCE_MILLIS = 200
@@ -126,14 +105,10 @@ export class Pool {
     const stack = this.#leaks.isOn && !isOurs ? here() : null
     const patience = waitMillis ?? this.#context.settings.pool.acquireTimeoutMillis
     try {
-      const admission = await this.#entrance.admit(limits, writes, patience, (bounded) => this.#take(bounded))
-      const lease = this.#lease(admission.taken, siteOf(stack))
-      this.#loans.add({ lease, leaveQueue: admission.leave, isEnding: false })
-      this.#total.acquired += 1
-      if (stack !== null) this.#leaks.lent(lease)
-      lease.session.hold(true)
-      this.#context.events.tell('acquire', { waitMillis: admission.waitMillis, label: lease.label })
-      return lease
+      const take = this.#take.bind(this)
+      return await this.#entrance.admit(limits, writes, patience, take, (admission) =>
+        this.#enter(admission, stack),
+      )
     } catch (error) {
       this.#refuseWhenClosing()
       throw error
@@ -146,6 +121,16 @@ export class Pool {
     return this.#tarn.take(limits)
   }
 
+  #enter({ taken, leave, waitMillis }: Admission<Session>, stack: Error | null): Lease {
+    const lease = this.#lease(taken, stack)
+    this.#loans.add({ lease, leaveQueue: leave, isEnding: false })
+    this.#total.acquired += 1
+    if (stack !== null) this.#leaks.lent(lease)
+    taken.hold(true)
+    this.#context.events.tell('acquire', { waitMillis, label: lease.label })
+    return lease
+  }
+
   /**
    * Takes a connection back: cleaned of what its user has left, closed if it is broken. With `why` it is taken from a user
    * who has not given it back, and who is told that. Never throws.
@@ -156,7 +141,8 @@ export class Pool {
     loan.isEnding = true
     const wasReported = this.#leaks.returned(lease)
     const { session } = lease
-    const holder = lease.describe()
+    const { heldMillis, label } = lease
+    const holder = wasReported ? lease.describe() : null
     lease.end(why)
     if (why !== undefined) await lease.interrupt()
     const isClean = await this.#turnover.clean(lease)
@@ -166,8 +152,8 @@ export class Pool {
     session.hold(false)
     this.#fitness.rests(session, lease.answeredAt)
     const { events } = this.#context
-    events.tell('release', { heldMillis: holder.heldMillis, label: holder.label })
-    if (wasReported && why === undefined) events.tell('leak', { state: 'returned', ...holder })
+    events.tell('release', { heldMillis, label })
+    if (holder !== null && why === undefined) events.tell('leak', { state: 'returned', ...holder })
     if (!isClean) this.#retire(session, 'changed')
     else if (session.broken !== null || this.#closed.signal.aborted) this.#retire(session, 'lost')
     else this.#tarn.giveBack(session)
@@ -237,7 +223,7 @@ export class Pool {
     const interrupted = this.#loans.all().map(({ lease }) => lease.interrupt())
     await within(patienceMillis, Promise.all(interrupted))
     for (const loan of this.#loans.all()) {
-      const { heldMillis, label } = loan.lease.describe()
+      const { heldMillis, label } = loan.lease
       this.#context.events.tell('release', { heldMillis, label })
       loan.lease.destroy()
       loan.lease.end(() => this.#closingError())
@@ -282,10 +268,16 @@ export class Pool {
     return this.#reasons.get(session) ?? (this.#fitness.isOld(session) ? 'old' : 'extra')
   }
 
-  #lease(session: Session, site: string | null): Lease {
+  #lease(session: Session, stack: Error | null): Lease {
     const { dialect, events, settings } = this.#context
     const { statementTimeoutMillis } = settings
-    const lease = new Lease(session, { dialect, events, statementTimeoutMillis, scope: currentScope(), site })
+    const lease = new Lease(session, {
+      dialect,
+      events,
+      statementTimeoutMillis,
+      scope: currentScope(),
+      stack,
+    })
     this.#byRaw.set(session.raw, lease)
     return lease
   }
