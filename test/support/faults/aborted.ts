@@ -46,28 +46,24 @@ export async function aborted(url: string) {
   await database.connect()
   const errors: unknown[] = []
   let completed = 0
-  const calls = Array.from({ length: CALLS }, async (_, id) => {
+  const begun = Array.from({ length: CALLS }, async (_, id) => {
     await delay(Math.random() * BEGIN_WITHIN_MILLIS)
     const controller = new AbortController()
-    const timer = setTimeout(() => {
-      controller.abort()
-    }, Math.random() * ABORT_WITHIN_MILLIS)
-    try {
-      await CALL_KINDS[id % CALL_KINDS.length]?.(database, controller.signal, id)
-      completed += 1
-    } catch (error) {
-      errors.push(error)
-    } finally {
-      clearTimeout(timer)
-    }
+    const ended = CALL_KINDS[id % CALL_KINDS.length]?.(database, controller.signal, id).then(
+      () => (completed += 1),
+      (error: unknown) => errors.push(error),
+    )
+    await Promise.race([ended, delay(Math.random() * ABORT_WITHIN_MILLIS)])
+    controller.abort()
+    return { ended }
   })
-  const all = inTime(PATIENCE_MILLIS, Promise.all(calls))
-  // The last call may be aborted then; a second later is when everything must be over.
-  await delay(BEGIN_WITHIN_MILLIS + ABORT_WITHIN_MILLIS + 1000)
+  // By then the last one has been aborted, however busy the machine is; a second later everything must be over.
+  const calls = await Promise.all(begun)
+  await delay(1000)
   const settled = completed + errors.length
   const { used, waiting } = database.stats()
   const busyBackends = await countBackends(url, BUSY)
-  await all
+  await inTime(PATIENCE_MILLIS, Promise.all(calls.map(async ({ ended }) => ended)))
   await database.disconnect({ graceMillis: 0 })
   const strangers = errors.filter((error) => !(error instanceof QueryCanceledError))
   return {
