@@ -1,11 +1,11 @@
 /** What the queries of a Database run in here: the transaction or connection of their scope, or that of a forced rollback. */
-import { type Access, STREAM } from './backend/dialect'
+import type { Access } from './backend/dialect'
 import { alreadyInside, type ForcedRollback } from './forced-rollback'
 import { Held, type OpenLevel } from './held'
 import type { Limits } from './limits'
 import { OnDemand } from './on-demand'
 import type { TransactionOptions } from './queryable'
-import { pieceByPiece, type Reading, type Work } from './reading'
+import type { Reading, Work } from './reading'
 import { boundTo } from './scope'
 
 /** How statements are run, and streams read. */
@@ -78,10 +78,19 @@ export class Ambient {
 }
 
 function onDemand(held: OnDemand<Held>): Statements {
-  const use = async <T>(limits: Limits, access: Access, work: Work<T>): Promise<T> =>
-    (await held.get()).use(limits, access, work)
   return {
-    use,
-    reading: (limits): Reading => pieceByPiece(limits, (bounded, work) => use(bounded, STREAM, work)),
+    use: async <T>(limits: Limits, access: Access, work: Work<T>): Promise<T> =>
+      (await held.get()).use(limits, access, work),
+    reading: (limits): Reading => {
+      let reading: Promise<Reading> | undefined
+      const opened = (): Promise<Reading> =>
+        (reading ??= held.get().then((level) => level.readingInside(limits)))
+      return {
+        alone: false,
+        use: async (work) => (await opened()).use(work),
+        close: async (work) => (await opened()).close(work),
+        release: () => Promise.resolve(),
+      }
+    },
   }
 }

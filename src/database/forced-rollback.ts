@@ -1,12 +1,12 @@
 /** One transaction that everything runs in and that is rolled back at the end: for tests. */
 import type { Backend } from './backend/backend'
-import { type Access, STREAM } from './backend/dialect'
+import type { Access } from './backend/dialect'
 import type { Pool } from './backend/pool'
 import { HeldConnection } from './connection'
 import { type Holder, TransactionError } from './errors'
 import type { Held } from './held'
 import { Limits } from './limits'
-import { pieceByPiece, type Reading, type Work } from './reading'
+import type { Reading, Work } from './reading'
 import { currentScope, type Scope } from './scope'
 import { here, siteOf } from './site'
 import { OpenTransaction, unlimited } from './transaction'
@@ -68,7 +68,7 @@ export class ForcedRollback {
   }
 
   reading(limits: Limits): Reading {
-    return pieceByPiece(limits, (bounded, work) => this.use(bounded, STREAM, work))
+    return this.#transaction.reading(limits, this)
   }
 
   /** Remembers what somebody has to end by hand. */

@@ -198,8 +198,21 @@ export abstract class Held extends Verbs {
     return this.lease.section(() => this.isOver, limits, work)
   }
 
-  reading(limits: Limits): Reading {
+  /** `statements` says how they run here, where that is not just in this level. */
+  reading(limits: Limits, statements: Pick<Held, 'use'> = this): Reading {
+    if (this.#innermost() === this) return this.readingInside(limits, statements)
+    // Asked of the outer handle inside of the inner one: refused when it begins, as every statement is.
     return pieceByPiece(limits, (bounded, work) => this.use(bounded, STREAM, work))
+  }
+
+  /** The same, but whoever reads it inside of a transaction that was opened in this one since, reads it there. */
+  readingInside(limits: Limits, statements: Pick<Held, 'use'> = this): Reading {
+    let opened: Held | undefined
+    return pieceByPiece(limits, (bounded, work) => {
+      opened ??= this.#innermost()
+      const level = opened.#innermost()
+      return (level === this ? statements : level).use(bounded, STREAM, work)
+    })
   }
 
   /** Makes `child` the one that this level waits for. Returns how to let go of it. */
@@ -251,13 +264,19 @@ export abstract class Held extends Verbs {
 
   /** The ambient transaction is inside this one, so this one's turn comes when the ambient one has ended: never. */
   protected refuseToWaitForSelf(): void {
-    const bound = boundTo(this.key)
-    const inner = bound instanceof OnDemand ? bound.opened : bound
-    if (!(inner instanceof Held) || inner.isOver || !inner.isAccepting || !inner.isInside(this)) return
+    const inner = this.#innermost()
+    if (inner === this) return
     throw new TransactionError(
       `The outer ${this.title} is used inside the ${inner.title} that is open in it, and would wait for it for ever. ` +
         `Use the inner one, or the database itself.\nThe inner one was ${inner.#place()}`,
     )
+  }
+
+  /** The ambient level, if it is open inside of this one, which waits for it. */
+  #innermost(): Held {
+    const bound = boundTo(this.key)
+    const inner = bound instanceof OnDemand ? bound.opened : bound
+    return inner instanceof Held && inner.isOpen && inner.isAccepting && inner.isInside(this) ? inner : this
   }
 
   #tooLong(millis: number): TransactionError {

@@ -127,24 +127,25 @@ export class Limits {
 const NO_OPTIONS: LimitOptions = {}
 
 function checkedLimits(options: LimitOptions): LimitOptions {
-  const { signal, timeoutMillis } = options
+  const { timeoutMillis } = options
   if (timeoutMillis !== undefined && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0)) {
     throw new ConfigurationError(`timeoutMillis is a number from 0 up, got ${inspect(timeoutMillis)}.`)
-  }
-  if (
-    signal !== undefined &&
-    typeof (signal as Partial<AbortSignal> | null)?.addEventListener !== 'function'
-  ) {
-    throw new ConfigurationError(`signal is an AbortSignal, got ${inspect(signal)}.`)
   }
   return options
 }
 
 const known = new WeakSet<AbortSignal>()
 
-/** A signal that any number of queries may wait on: Node warns of a leak from the eleventh listener on. */
+/**
+ * A signal that any number of queries may wait on: Node warns of a leak from the eleventh listener on.
+ *
+ * @throws ConfigurationError for what is none
+ */
 function unlimited(signal: AbortSignal): AbortSignal {
   if (known.has(signal)) return signal
+  if (typeof (signal as Partial<AbortSignal> | null)?.addEventListener !== 'function') {
+    throw new ConfigurationError(`signal is an AbortSignal, got ${inspect(signal)}.`)
+  }
   known.add(signal)
   setMaxListeners(0, signal)
   return signal

@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import { rowsPerInsert } from './backend/bulk-insert'
 import type { Statement } from './backend/dialect'
-import { type Compiler, KnexProgram, type Query, type Values } from './backend/statement'
+import { type Compiler, isTable, KnexProgram, type Query, type Values } from './backend/statement'
 import { ConfigurationError, type DatabaseError } from './errors'
 import type { Limits } from './limits'
 
@@ -58,10 +58,6 @@ function one(compiler: Compiler, query: Query, row?: Values): Statement {
     throw new ConfigurationError('A schema builder takes no values. Run it by execute(), or await it.')
   }
   return statement
-}
-
-function isTable(query: unknown): query is Knex.QueryBuilder {
-  return typeof query === 'object' && query !== null && 'insert' in query && 'clone' in query
 }
 
 /** Divides values as they come, so that no more of them are held than one statement takes. */

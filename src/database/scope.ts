@@ -1,6 +1,7 @@
 /** What this async context carries: a label, a signal, a deadline, and what each Database is bound to. */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { types } from 'node:util'
+import { inspect, types } from 'node:util'
+import { ConfigurationError } from './errors'
 
 export interface Scope {
   /** What the work is called in errors, in `holders()` and in metrics, such as `POST /transfer`. Read when needed. */
@@ -95,12 +96,32 @@ export function currentScope(): Scope | undefined {
  * Runs work in a scope of its own. What the new scope leaves out is inherited from the scope around it, and so
  * are open transactions.
  *
+ * @throws ConfigurationError for a scope that could not be honoured
  * @example
  * const result = await runInScope({ label: 'nightly report', signal }, () => database.fetchAll(report))
  */
 export function runInScope<T>(scope: Scope, work: () => T): T {
+  checkScope(scope)
   const outer = storage.getStore()
   return runIn({ scope: new ActiveScope(scope, outer?.scope), bound: outer?.bound ?? NOTHING }, work)
+}
+
+const SCOPE_PARTS = ['label', 'signal', 'deadline']
+
+function checkScope(scope: Scope): void {
+  if (typeof scope !== 'object' || scope === null) {
+    throw new ConfigurationError(`A scope is an object, got ${inspect(scope)}.`)
+  }
+  const unknown = Object.keys(scope).find((name) => !SCOPE_PARTS.includes(name))
+  if (unknown !== undefined) {
+    throw new ConfigurationError(`A scope has no '${unknown}'. Known parts are ${SCOPE_PARTS.join(', ')}.`)
+  }
+  const { deadline } = scope
+  if (deadline !== undefined && (typeof deadline !== 'number' || Number.isNaN(deadline))) {
+    throw new ConfigurationError(
+      `The deadline of a scope is a number on the clock of performance.now(), got ${inspect(deadline)}.`,
+    )
+  }
 }
 
 /** Runs work with `key` bound to `bound` for all of its async descendants. */

@@ -1,7 +1,7 @@
 /** The six ways to run a query, written once. */
 import type { Backend } from './backend/backend'
 import { type Access, type Cursor, type Row, shownSql, type Statement, WRITE } from './backend/dialect'
-import { KnexProgram, type Query, type Take, type Values } from './backend/statement'
+import { KnexProgram, type Query, several, type Take, type Values } from './backend/statement'
 import { attachCleanup, ConfigurationError, TransactionClosedError } from './errors'
 import { Limits } from './limits'
 import { inChunks, manyOf } from './many'
@@ -117,6 +117,7 @@ export abstract class Verbs implements Queryable {
   ): AsyncIterableIterator<R> {
     const statement = this.backend.compiler.compile(query, values, { take: 'all' })
     if (statement instanceof KnexProgram) throw noRows()
+    if (statement.facts.isSeveral) throw several(statement.sql)
     checked(options, [...QUERY_OPTIONS, 'batchSize'])
     const batchSize = options?.batchSize ?? DEFAULT_BATCH_SIZE
     if (!Number.isInteger(batchSize) || batchSize < 1) {

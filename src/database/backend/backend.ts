@@ -148,7 +148,7 @@ const NESTED: Readonly<Record<string, readonly string[]>> = {
 
 async function runForKnex(lease: Lease, query: KnexQuery, compiler: Compiler): Promise<KnexQuery> {
   const limits = Limits.of(undefined, query.sql).and(lease.limits)
-  const facts = compiler.parse(query.sql)
+  const facts = compiler.parseForKnex(query.sql)
   const nested = lease.transactions > 0 && query.method === undefined ? NESTED[facts.verb] : undefined
   if (nested !== undefined) {
     for (const sql of nested) await lease.runOwn(compiler.plain(sql), limits)

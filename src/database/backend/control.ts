@@ -9,14 +9,14 @@ const CONTROL = new Set([
   'END',
   'ROLLBACK',
   'ABORT',
-  'PREPARE',
+  'PREPARE TRANSACTION',
   'SAVEPOINT',
   'RELEASE',
 ])
 
 /** @throws TransactionError for such a statement */
 export function refuseControl({ sql, facts }: Statement): void {
-  if (!CONTROL.has(facts.verb)) return
+  if (!CONTROL.has(facts.verb) && !facts.laterVerbs.some((verb) => CONTROL.has(verb))) return
   throw new TransactionError(
     `'${sql.trim()}' cannot be run inside a transaction of millpond, which would not know of it. ` +
       'Use commit() and rollback() of the transaction, and transaction() for a savepoint.',

@@ -11,7 +11,7 @@ export type Row = Record<string, unknown>
 
 export type Facts = Pick<
   ParsedSql,
-  'verb' | 'isSeveral' | 'isRead' | 'hasReturning' | 'isRepeatable' | 'changesSession'
+  'verb' | 'laterVerbs' | 'isSeveral' | 'isRead' | 'hasReturning' | 'isRepeatable' | 'changesSession'
 >
 
 /** What decides how a connection is lent for a statement. */
@@ -154,6 +154,8 @@ export interface Dialect {
   readonly isSingle: boolean
   /** How long a cancelled statement may take to end before its connection is given up. */
   readonly cancelGraceMillis: number
+  /** True when the driver runs all statements of a text; otherwise it drops those behind the first, without a word. */
+  readonly runsSeveral: boolean
   /** True when nothing runs in a transaction any more after a statement in it has failed. */
   readonly errorAbortsTransaction: boolean
   /** Has Knex's client open a connection, which is given up as soon as `signal` is aborted, if it can be. */

@@ -37,6 +37,7 @@ const DECLARABLE = new Set(['SELECT', 'VALUES', 'TABLE'])
 
 const PLAIN: Facts = {
   verb: '',
+  laterVerbs: [],
   isSeveral: false,
   isRead: false,
   hasReturning: false,

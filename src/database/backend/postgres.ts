@@ -4,6 +4,7 @@ import type { Knex } from 'knex'
 import pg from 'pg'
 import { ConfigurationError } from '../errors'
 import type { Settings } from '../options'
+import { JsonValue } from '../sql'
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure, Dialect, TransactionModes } from './dialect'
 import { PostgresClient } from './postgres-client'
@@ -39,6 +40,7 @@ export function postgres(url: DatabaseURL): Dialect {
   return {
     name: 'postgresql',
     isSingle: false,
+    runsSeveral: true,
     errorAbortsTransaction: true,
     // A server that does not end a statement by then is frozen, or out of reach.
     cancelGraceMillis: 100,
@@ -48,15 +50,11 @@ export function postgres(url: DatabaseURL): Dialect {
 
     // One array instead of many placeholders: an empty list works, and the text is the same for every length.
     writeList(before, isNegated, values, bind) {
-      if (values.some((value) => Array.isArray(value))) throw new Error('must be a flat list')
       const operator = isNegated ? '<> ALL (' : '= ANY ('
       return before.replace(/\b(?:not\s+)?in\s*\(\s*$/i, operator) + bind(values)
     },
 
-    toDriver(value) {
-      if (Array.isArray(value)) return value.map((element) => toScalar(element))
-      return toScalar(value)
-    },
+    toDriver: (value) => (Array.isArray(value) ? value.map(toElement) : toScalar(value)),
     // pg writes objects as JSON and arrays as arrays, which is what users of Knex expect.
     toDriverFromBuilder: (value) => value,
 
@@ -74,13 +72,21 @@ export function postgres(url: DatabaseURL): Dialect {
   }
 }
 
+/** Of an array, which may have several dimensions. */
+function toElement(value: unknown): unknown {
+  if (value instanceof JsonValue) return value.text
+  return Array.isArray(value) ? value.map(toElement) : toScalar(value)
+}
+
 function toScalar(value: unknown): unknown {
   if (value === undefined) throw new Error('is undefined. Give null for NULL.')
   if (typeof value === 'function' || typeof value === 'symbol')
     throw new Error(`is a ${typeof value}, which no database stores.`)
-  const isPlain =
-    typeof value === 'object' && value !== null && !(value instanceof Date) && !ArrayBuffer.isView(value)
-  if (isPlain)
+  if (value instanceof Date) {
+    if (Number.isNaN(value.getTime())) throw new Error('is an invalid Date.')
+    return value
+  }
+  if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value))
     throw new Error('is an object where a scalar belongs. Write json(value) if you mean a JSON document.')
   return value
 }

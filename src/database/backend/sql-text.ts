@@ -27,6 +27,8 @@ export interface ParsedSql {
   readonly isSeveral: boolean
   /** The keyword that says what the statement does, in capitals: SELECT, INSERT, BEGIN, … */
   readonly verb: string
+  /** The same of the statements behind the first. */
+  readonly laterVerbs: readonly string[]
   /** True when it surely changes nothing. */
   readonly isRead: boolean
   readonly hasReturning: boolean
@@ -37,7 +39,7 @@ export interface ParsedSql {
 }
 
 const WORD = /[\p{L}_][\p{L}\p{N}_$]*/uy
-const NAME = /:(\$?[A-Za-z0-9_]*[A-Za-z_0-9])/y
+const NAME = /:\$?[\p{L}\p{M}\p{N}_]+/uy
 const DOLLAR_TAG = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy
 
 /** What may stand in front of a colon that is no placeholder: a slice `a[x:y]`, a path, the second of `::`. */
@@ -67,7 +69,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
   let depth = 0
   let isEnded = false
   let isQualified = false
-  let isSeveral = false
+  const starts = [0]
   let start = 0
   let at = 0
   while (at < sql.length) {
@@ -98,7 +100,8 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
     }
     const word = matchAt(WORD, sql, at)
     if (word !== null) {
-      isSeveral ||= isEnded
+      if (isEnded) starts.push(words.length)
+      isEnded = false
       words.push(word.toUpperCase())
       // One of that name in another schema is another function.
       if (isCalled(sql, at + word.length, lexicon)) calls.push((isQualified ? '.' : '') + word.toUpperCase())
@@ -119,86 +122,33 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
   }
   segments.push({ text: sql.slice(start) })
   const facts = classify(words, sql)
+  const isSeveral = starts.length > 1
+  const isRead = facts.isRead && !isSeveral
   return {
     segments,
     names: [...names],
     foreign,
     isSeveral,
     ...facts,
-    isRepeatable: facts.isRead && !isSeveral && calls.every((call) => KNOWN_CALLS.has(call)),
-    changesSession: lexicon.changesSession(words.join(' '), sql),
+    laterVerbs: starts.slice(1).map((at) => verbAt(words, at)),
+    isRead,
+    isRepeatable: isRead && calls.every((call) => KNOWN_CALLS.has(call)),
+    // What the later ones do is not looked at.
+    changesSession: isSeveral || lexicon.changesSession(words.join(' '), sql),
   }
 }
 
-/** The same statement with NULL for every placeholder of the driver: for asking about it without running it. */
-export function withoutPlaceholders(sql: string, lexicon: Lexicon): string {
-  let result = ''
-  let at = 0
-  while (at < sql.length) {
-    const end = skipOpaque(sql, at, lexicon)
-    const placeholder = end > at ? null : matchAt(lexicon.foreign, sql, at)
-    const next = end > at ? end : at + (placeholder?.length ?? 1)
-    result += placeholder === null ? sql.slice(at, next) : 'NULL'
-    at = next
-  }
-  return result
-}
-
-/** The statement without what stands behind its semicolon, and without comments where `keepsComments` is false. */
-export function trimmed(sql: string, lexicon: Lexicon, keepsComments: boolean): string {
-  let result = ''
-  let at = 0
-  while (at < sql.length && sql[at] !== ';') {
-    const end = Math.max(skipOpaque(sql, at, lexicon), at + 1)
-    const isComment = /^(?:--|\/\*)/.test(sql.slice(at, at + 2)) && end > at + 1
-    result += isComment && !keepsComments ? ' ' : sql.slice(at, end)
-    at = end
-  }
-  return result
-}
-
-/**
- * The statement with blanks for literals, names in quotes, comments and whatever stands in parentheses: what is left can be
- * searched for keywords, and is where it was.
- */
-export function outermost(sql: string, lexicon: Lexicon): string {
-  let result = ''
-  let depth = 0
-  let at = 0
-  while (at < sql.length) {
-    const end = skipOpaque(sql, at, lexicon)
-    const next = Math.max(end, at + 1)
-    if (sql[at] === '(') depth += 1
-    result += end > at || depth > 0 ? ' '.repeat(next - at) : sql[at]
-    if (sql[at] === ')') depth -= 1
-    at = next
-  }
-  return result
-}
-
-/** What stands between the commas of a list, those in parentheses and literals left out. */
-export function itemsOf(list: string, lexicon: Lexicon): readonly string[] {
-  const items: string[] = []
-  let depth = 0
-  let start = 0
-  let at = 0
-  while (at < list.length) {
-    if (list[at] === '(') depth += 1
-    if (list[at] === ')') depth -= 1
-    if (list[at] === ',' && depth === 0) {
-      items.push(list.slice(start, at))
-      start = at + 1
-    }
-    at = Math.max(skipOpaque(list, at, lexicon), at + 1)
-  }
-  return [...items, list.slice(start)]
+/** Of the two things that begin with PREPARE, only one has to do with transactions. */
+function verbAt(words: readonly string[], at: number): string {
+  const [verb = '', next] = words.slice(at, at + 2)
+  return verb === 'PREPARE' && next === 'TRANSACTION' ? 'PREPARE TRANSACTION' : verb
 }
 
 function classify(
   words: readonly string[],
   sql: string,
 ): Pick<ParsedSql, 'verb' | 'isRead' | 'hasReturning'> {
-  const first = words[0] ?? ''
+  const first = verbAt(words, 0)
   const main =
     first === 'WITH' ? (words.find((word) => CHANGES.has(word) && word !== 'INTO') ?? 'SELECT') : first
   const isPragmaRead =
@@ -233,7 +183,7 @@ function isOpenList(sql: string, start: number, end: number): 'IN' | 'NOT IN' | 
 }
 
 /** The end of the literal, quoted name or comment that starts here, or `at` when none does. */
-function skipOpaque(sql: string, at: number, lexicon: Lexicon): number {
+export function skipOpaque(sql: string, at: number, lexicon: Lexicon): number {
   switch (sql[at]) {
     case "'":
       return lexicon.dollarQuotes && /(?:^|[^\p{L}\p{N}_$])e$/iu.test(sql.slice(Math.max(0, at - 2), at))
@@ -288,7 +238,7 @@ function after(sql: string, found: number, length: number): number {
   return found < 0 ? sql.length : found + length
 }
 
-function matchAt(pattern: RegExp, sql: string, at: number): string | null {
+export function matchAt(pattern: RegExp, sql: string, at: number): string | null {
   pattern.lastIndex = at
   return pattern.exec(sql)?.[0] ?? null
 }

@@ -1,7 +1,7 @@
 /** What the columns of a query are called and declared as, which sqlite3 does not tell. */
 import type { Row, Statement } from './dialect'
 import { messageOf } from './driver-error'
-import { itemsOf, outermost, trimmed, withoutPlaceholders } from './sql-text'
+import { itemsOf, outermost, trimmed, withoutPlaceholders } from './sql-pieces'
 import { all, exec, type RawConnection } from './sqlite-driver'
 import type { SqliteFile } from './sqlite-file'
 import { SQLITE_LEXICON } from './sqlite-lexicon'

@@ -3,7 +3,7 @@ import { QueryError } from '../errors'
 import type { Result, Statement } from './dialect'
 import { exec, type RawConnection } from './sqlite-driver'
 import { SQLITE_LEXICON } from './sqlite-lexicon'
-import { trimmed } from './sql-text'
+import { trimmed } from './sql-pieces'
 
 const ENDS = new Set(['COMMIT', 'END', 'ROLLBACK'])
 

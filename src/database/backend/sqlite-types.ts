@@ -1,6 +1,6 @@
 /** Makes of SQLite's few storage classes what its columns were declared to be. */
 import type { Row } from './dialect'
-import { trimmed } from './sql-text'
+import { trimmed } from './sql-pieces'
 import { SQLITE_LEXICON } from './sqlite-lexicon'
 
 export interface Column {

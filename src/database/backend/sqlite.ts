@@ -29,6 +29,7 @@ export function sqlite(url: DatabaseURL): Dialect {
   return {
     name: 'sqlite',
     isSingle: url.isMemory,
+    runsSeveral: false,
     errorAbortsTransaction: false,
     // It may wait for another process before it looks whether it was interrupted.
     cancelGraceMillis: 6000,
@@ -106,6 +107,8 @@ function toDriver(value: unknown): unknown {
     // As SQLite's own date functions write it, so that the two compare.
     return value.toISOString().replace('T', ' ').replace('Z', '')
   }
+  // The driver takes every other view of memory as it is.
+  if (value instanceof DataView) return Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   if (Array.isArray(value))
     throw new Error('is an array, which SQLite has no type for. Inside IN (:ids) it is spread.')
   if (isDocument(value))

@@ -1,6 +1,6 @@
 /** Turns SQL with `:names`, a sql`…` query or a Knex builder into a statement for the driver. */
 import type { Knex } from 'knex'
-import { BindError, ConfigurationError } from '../errors'
+import { BindError, ConfigurationError, QueryError } from '../errors'
 import { JsonValue, SqlQuery } from '../sql'
 import { bulkInsertOf, rowsPerInsert } from './bulk-insert'
 import type { Dialect, Statement } from './dialect'
@@ -115,9 +115,26 @@ export class Compiler {
   parse(sql: string): ParsedSql {
     let parsed = this.#parsed.get(sql)
     if (parsed === undefined) {
+      if (sql.includes('\0')) {
+        throw new QueryError(
+          'The statement holds a NUL, where databases stop reading. Bind it as a value.',
+          sql,
+        )
+      }
       parsed = parseSql(sql, this.#dialect.lexicon)
       this.#parsed.set(sql, parsed)
     }
+    return parsed
+  }
+
+  /**
+   * The same for a text that Knex hands over, which may be several statements where the driver runs them all.
+   *
+   * @throws BindError where it does not
+   */
+  parseForKnex(sql: string): ParsedSql {
+    const parsed = this.parse(sql)
+    if (parsed.isSeveral && !this.#dialect.runsSeveral) throw several(sql)
     return parsed
   }
 
@@ -131,12 +148,7 @@ export class Compiler {
       )
     }
     if (parsed.verb === '') throw new ConfigurationError('The query holds no statement.')
-    if (parsed.isSeveral) {
-      throw new BindError(
-        'The text holds more than one statement. Run them one by one, in a transaction if need be.',
-        text,
-      )
-    }
+    if (parsed.isSeveral) throw several(text)
     refuseMismatch(names, values, text)
     const bindings: unknown[] = []
     const placeholders = new Map<string, string>()
@@ -152,6 +164,8 @@ export class Compiler {
       }
       const value = values[segment.name]
       if (segment.isList && Array.isArray(value)) {
+        if (value.some(Array.isArray))
+          throw new BindError(`The value of :${segment.name} must be a flat list.`, text)
         sql = this.#dialect.writeList(sql, segment.isNegated, value, (element) => add(segment.name, element))
         continue
       }
@@ -181,8 +195,8 @@ export class Compiler {
           'and use database.transaction(): its queries join by themselves.',
       )
     }
-    const compiled = query.toSQL()
-    if (isSeveral(compiled) || compiled.toNative === undefined) {
+    const compiled = compiledBy(query)
+    if (isProgram(compiled) || compiled.toNative === undefined) {
       return new KnexProgram(query as unknown as Knex.SchemaBuilder) // what toSQL() says, its type cannot
     }
     const native = compiled.toNative()
@@ -190,7 +204,7 @@ export class Compiler {
     return {
       sql: native.sql,
       bindings: this.fromBuilder(native.bindings, native.sql),
-      facts: this.parse(native.sql),
+      facts: this.parseForKnex(native.sql),
       ...take,
       ...(options && { driverOptions: options }),
       ...(timeout && { timeoutMillis: timeout }),
@@ -198,7 +212,24 @@ export class Compiler {
   }
 }
 
-function isSeveral(
+/** Knex finds out only now that a binding is undefined, or that there are too few of them. */
+function compiledBy(query: Compilable): CompiledByKnex | readonly CompiledByKnex[] {
+  try {
+    return query.toSQL()
+  } catch (cause) {
+    throw new BindError(`Knex cannot make a statement of its builder: ${messageOf(cause)}`, '', { cause })
+  }
+}
+
+/** @throws BindError for a text of several statements, where only one can be meant */
+export function several(text: string): BindError {
+  return new BindError(
+    'The text holds more than one statement. Run them one by one, in a transaction if need be.',
+    text,
+  )
+}
+
+function isProgram(
   compiled: CompiledByKnex | readonly CompiledByKnex[],
 ): compiled is readonly CompiledByKnex[] {
   return Array.isArray(compiled)
@@ -207,6 +238,24 @@ function isSeveral(
 function isCompilable(query: unknown): query is Compilable {
   return typeof query === 'object' && query !== null && 'toSQL' in query && typeof query.toSQL === 'function'
 }
+
+/** What a builder consists of. */
+interface Parts {
+  readonly _method?: string
+  readonly _statements?: readonly unknown[]
+  readonly _single?: object
+}
+
+/** Whether a builder is `knex('name')` and nothing more: of anything else an INSERT would keep the table only. */
+export function isTable(query: unknown): query is Knex.QueryBuilder {
+  if (!isCompilable(query)) return false
+  const { _method: method, _statements: statements, _single: single = {} } = query as Parts
+  const isBare = statements?.length === 0 && Object.keys(single).every((part) => TABLE.includes(part))
+  return method === 'select' && isBare
+}
+
+/** The parts of a name. */
+const TABLE = ['table', 'schema', 'only']
 
 function refuseValues(values: Values | undefined, what: string): void {
   if (values !== undefined && Object.keys(values).length > 0) {

@@ -1,0 +1,74 @@
+/** Values at the edges: arrays in arrays, documents in arrays, views of memory, moments that are none. */
+import { BindError, ConfigurationError, json, runInScope } from '../../src/database'
+import { Limits } from '../../src/database/limits'
+import { eachDatabase } from '../support/each-database'
+import { failure } from './support'
+
+eachDatabase('a value', (context) => {
+  it('that is an array of arrays is refused inside of IN (…)', async () => {
+    const database = await context.open()
+    const error = await failure(database.fetchAll('select 1 where 1 in (:ids)', { ids: [[1], [2]] }))
+    expect(error).toBeInstanceOf(BindError)
+    expect(error.message).toMatch(/:ids .*(flat list|array)/)
+  })
+
+  it('that is no moment in time is refused, though it is a Date', async () => {
+    const database = await context.open()
+    const error = await failure(database.fetchVal('select :at', { at: new Date(Number.NaN) }))
+    expect(error).toBeInstanceOf(BindError)
+    expect(error.message).toBe('The value of :at is an invalid Date.')
+  })
+
+  it('that is a view of memory is bound as the bytes that it shows', async () => {
+    const database = await context.open()
+    const memory = new Uint8Array([1, 2, 3, 4]).buffer
+    const query = context.dialect === 'sqlite' ? 'select :bytes' : 'select cast(:bytes as bytea)'
+    for (const bytes of [new DataView(memory, 1, 2), new Uint8Array(memory, 1, 2), Buffer.from([2, 3])]) {
+      expect(await database.fetchVal(query, { bytes })).toEqual(Buffer.from([2, 3]))
+    }
+    if (context.dialect === 'postgresql') return
+    const view = new DataView(memory, 1, 2)
+    expect(await database.fetchVal(database.knex.raw('select ?', [view as never]))).toEqual(
+      Buffer.from([2, 3]),
+    )
+  })
+
+  if (context.dialect === 'postgresql') {
+    it('may be an array of several dimensions, or of documents', async () => {
+      const database = await context.open()
+      const grid = [[1, 2], [3, 4]] // prettier-ignore
+      expect(await database.fetchVal('select cast(:grid as integer[][])', { grid })).toEqual(grid)
+      const documents = [json({ a: 1 }), json([2])]
+      expect(await database.fetchVal('select cast(:documents as jsonb[])', { documents })).toEqual([
+        { a: 1 },
+        [2],
+      ])
+      const mixed = await failure(
+        database.fetchVal('select cast(:grid as integer[][])', { grid: [[{ a: 1 }]] }),
+      )
+      expect(mixed).toBeInstanceOf(BindError)
+    })
+  }
+})
+
+describe('runInScope', () => {
+  it('refuses a scope that could not be honoured', () => {
+    const wrong: [unknown, RegExp][] = [
+      [{ deadline: Number.NaN }, /deadline .* got NaN/],
+      [{ deadline: '5' }, /deadline .* got '5'/],
+      [{ deadline: new Date() }, /deadline .* performance\.now\(\)/],
+      [{ timeoutMillis: 5 }, /no 'timeoutMillis'.*label, signal, deadline/],
+      [null, /scope is an object, got null/],
+    ]
+    for (const [scope, message] of wrong) {
+      const run = (): unknown => runInScope(scope as never, () => 'ran')
+      expect(run).toThrow(ConfigurationError)
+      expect(run).toThrow(message)
+    }
+    const scope = { signal: {} } as never // Asked for late, since making one costs something.
+    expect(() => runInScope(scope, () => Limits.of(undefined, ''))).toThrow(
+      new ConfigurationError('signal is an AbortSignal, got {}.'),
+    )
+    expect(runInScope({ deadline: Infinity, signal: undefined, label: undefined }, () => 'ran')).toBe('ran')
+  })
+})
