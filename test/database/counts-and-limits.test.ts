@@ -40,6 +40,18 @@ eachDatabase('execute', (context) => {
       })
       const inserted = await database.execute('insert into keyed values (:key)', { key: 'a' })
       expect(inserted).toEqual({ rowCount: 1, lastInsertId: null })
+      const copied = await database.execute('insert into keyed select id from plain')
+      expect(copied).toEqual({ rowCount: 1, lastInsertId: null })
+    })
+
+    it('tells the id that an INSERT of a SELECT gave, and not an earlier one', async () => {
+      const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+      await database.execute('create table copies (id integer primary key, name varchar(20))')
+      const insert = "insert into copies select 5, 'five' where true"
+      expect(await database.execute(insert)).toEqual({ rowCount: 1, lastInsertId: 5 })
+      await database.execute("insert into copies values (6, 'six')")
+      const again = await database.execute(`${insert} on conflict (id) do update set name = 'V'`)
+      expect(again).toEqual({ rowCount: 1, lastInsertId: null })
     })
 
     it('refuses to return an integer that the driver has rounded, and says how to have it', async () => {

@@ -2,6 +2,7 @@
 import { inspect } from 'node:util'
 import {
   CheckViolationError,
+  ConnectionError,
   ConstraintViolationError,
   type Database,
   DatabaseError,
@@ -142,6 +143,20 @@ eachDatabase('an error', (context) => {
       const error = await failure(database.fetchVal(sql, { x: SECRET }))
       expect(error.message).toContain(state)
       expect(error.message).not.toContain(SECRET)
+    })
+  }
+
+  if (isPostgres) {
+    it('of a server that ends the session is one of the connection, whatever it ended it for', async () => {
+      const one = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+      const late = one.transaction(async (tx) => {
+        await tx.execute("set local transaction_timeout = '50ms'")
+        await tx.fetchVal('select pg_sleep(10)')
+      })
+      const error = await failure(late)
+      expect(error).toBeInstanceOf(ConnectionError)
+      expect(error.message).toMatch(/closed the connection: .*transaction timeout/)
+      expect(await one.fetchVal('select 1')).toBe(1)
     })
   }
 

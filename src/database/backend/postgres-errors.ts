@@ -99,6 +99,11 @@ export function translate(error: unknown, sql: string): DatabaseError {
         'The server closed the connection: it is shutting down, or an administrator ended it.',
         cause,
       )
+    case '57P04': // The database was dropped.
+    case '57P05': // idle_session_timeout
+    case '25P03': // idle_in_transaction_session_timeout
+    case '25P04': // transaction_timeout
+      return new ConnectionError(`The server closed the connection: ${error.message}.`, cause)
     case '25P02':
       return new QueryError(
         'The transaction was aborted by an earlier error, so nothing runs in it any more. Let that error leave the ' +

@@ -2,7 +2,7 @@
 import type sqlite3 from 'sqlite3'
 import type { Result, Row, Statement } from './dialect'
 import { messageOf } from './driver-error'
-import { trimmed } from './sql-text'
+import { trimmed } from './sql-pieces'
 import { SQLITE_LEXICON } from './sqlite-lexicon'
 
 export type RawConnection = sqlite3.Database
@@ -18,10 +18,10 @@ async function sendForCount(raw: RawConnection, statement: Statement): Promise<R
   const { sql, facts } = statement
   const isInsert = facts.verb === 'INSERT' || facts.verb === 'REPLACE'
   // A SELECT may give rows without end, whose ids are not to be held in memory.
-  if (!isInsert || /\bselect\b/i.test(sql)) return run(raw, statement)
+  if (isInsert && /\bselect\b/i.test(sql)) return withoutStaleId(raw, statement)
+  if (!isInsert) return run(raw, statement)
   try {
-    const asked = { ...statement, sql: `${trimmed(sql, SQLITE_LEXICON, true)}\nRETURNING rowid AS id` }
-    const { rows } = await sendForRows(raw, asked)
+    const { rows } = await sendForRows(raw, { ...statement, sql: returningId(statement) })
     const id = (rows.at(-1) as { id: unknown } | undefined)?.id
     // A table may have a column of that name, which is no rowid.
     return counted(facts.verb, rows.length, typeof id === 'number' ? id : null)
@@ -30,6 +30,26 @@ async function sendForCount(raw: RawConnection, statement: Statement): Promise<R
     if (!/^SQLITE_ERROR: [^]*(?:no such column: rowid|\bRETURNING\b)/i.test(messageOf(error))) throw error
     return { ...(await run(raw, statement)), lastInsertId: null }
   }
+}
+
+/** The driver's id is that of the last row that got one, which an UPDATE after a conflict, or a table without rowids, gives none. */
+async function withoutStaleId(raw: RawConnection, statement: Statement): Promise<Result> {
+  const givesId = !/\bdo\s+update\b/i.test(statement.sql) && (await isPrepared(raw, returningId(statement)))
+  const result = await run(raw, statement)
+  return givesId ? result : { ...result, lastInsertId: null }
+}
+
+function isPrepared(raw: RawConnection, sql: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const prepared = raw.prepare(sql, (error: Error | null) => {
+      if (error === null) prepared.finalize()
+      resolve(error === null)
+    })
+  })
+}
+
+function returningId({ sql }: Statement): string {
+  return `${trimmed(sql, SQLITE_LEXICON, true)}\nRETURNING rowid AS id`
 }
 
 function run(raw: RawConnection, { sql, bindings, facts }: Statement): Promise<Result> {
