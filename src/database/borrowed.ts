@@ -21,7 +21,7 @@ export interface BorrowedFrom {
 /** Borrows a connection that is not given back by itself. */
 export async function borrow(
   { backend, key, pool }: BorrowedFrom,
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<HeldConnection> {
   const lease = await pool.lend(Limits.of({ signal }, ''), { writes: false })
   return new HeldConnection(backend, key, pool, lease)

@@ -93,6 +93,7 @@ export class JoinedConnection extends Verbs implements Connection {
   }
 
   get raw(): unknown {
+    this.#refuseIfReleased()
     return this.#held.lease.expose()
   }
 

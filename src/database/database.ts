@@ -8,6 +8,7 @@ import type { Lease } from './backend/lease'
 import { noStats, type PoolStats } from './backend/pool-stats'
 import {
   beginBorrowed,
+  borrow,
   type BorrowedFrom,
   transactionBorrowed,
   withBorrowed,
@@ -74,6 +75,7 @@ export class Database extends Verbs implements AsyncDisposable {
     super()
     this.url = new DatabaseURL(url)
     const { afterConnect, forceRollback = false, ...backendOptions } = options
+    checkedTransaction({ forceRollback })
     if (afterConnect !== undefined) checkedWork('afterConnect', afterConnect)
     this.backend = createBackend(this.url, backendOptions, this.#events, {
       use: (access, work) => this.use(Limits.of(undefined, ''), access, work),
@@ -150,9 +152,7 @@ export class Database extends Verbs implements AsyncDisposable {
   async acquire(): Promise<Connection> {
     const { forced } = this.#ambient
     if (forced !== null) return forced.track(new JoinedConnection(forced.level, forced))
-    const pool = this.#life.pool
-    const lease = await pool.lend(Limits.of(undefined, ''), { writes: false })
-    return new HeldConnection(this.backend, this, pool, lease)
+    return borrow(this.#lender)
   }
 
   override async transaction<T>(

@@ -64,7 +64,7 @@ export interface ExecuteResult {
 
 /** One pooled connection, held. Its statements take turns, first come, first served. */
 export interface Connection extends Queryable, AsyncDisposable {
-  /** The driver's own connection, for what has no method here: pg's `Client`, or sqlite3's `Database`. */
+  /** The driver's own connection, for what has no method here: pg's `Client`, or sqlite3's `Database`. Not after release(). */
   readonly raw: unknown
   /**
    * Gives the connection back. What runs on it is cancelled, and a transaction that is still open is rolled back:
@@ -110,6 +110,11 @@ export function checked<T extends object>(options: T | undefined, known: readonl
 export function checkedTransaction(options: TransactionOptions, work: unknown = noWork): TransactionOptions {
   checked(options, TRANSACTION_OPTIONS)
   checkedWork('transaction', work)
+  for (const name of BOOLEANS) {
+    const value = options[name]
+    if (value === undefined || typeof value === 'boolean') continue
+    throw new ConfigurationError(`${name} is true or false, got ${inspect(value)}.`)
+  }
   const { isolation, retries } = options
   if (isolation !== undefined && !ISOLATION_LEVELS.includes(isolation)) {
     throw new ConfigurationError(
@@ -121,6 +126,8 @@ export function checkedTransaction(options: TransactionOptions, work: unknown = 
   }
   return options
 }
+
+const BOOLEANS = ['readOnly', 'deferrable', 'forceRollback'] as const
 
 const noWork = (): void => undefined
 

@@ -99,6 +99,11 @@ export class DatabaseURL implements Readonly<URLParts> {
    * @throws ConfigurationError for a part that does not exist, or a value that it cannot have
    */
   replace(changes: Partial<URLParts>): DatabaseURL {
+    if (typeof changes !== 'object' || changes === null) {
+      throw new ConfigurationError(
+        `replace() takes an object with the parts to change, got ${inspect(changes)}.`,
+      )
+    }
     const given = Object.entries(changes).filter(([, value]) => value !== undefined)
     for (const [name, value] of given) checkPart(name, value)
     const next = { ...this.#parts, ...Object.fromEntries(given) }
@@ -149,7 +154,8 @@ function checkPart(name: string, value: unknown): void {
 
 function parse(text: string): URLParts {
   const groups = SHAPE.exec(text.trim())?.groups
-  const [scheme = '', driver = ''] = (groups?.scheme ?? '').toLowerCase().split('+')
+  const [scheme = '', ...rest] = (groups?.scheme ?? '').toLowerCase().split('+')
+  const driver = rest.join('+')
   const dialect = DIALECTS[scheme]
   if (!groups || dialect === undefined) {
     throw new ConfigurationError(
@@ -174,9 +180,9 @@ function parse(text: string): URLParts {
   const options = parseOptions(groups.query)
   const path = decode(groups.path?.slice(1) ?? '', 'database')
   const host = groups.host === undefined || groups.host === '' ? null : groups.host.replace(/^\[|\]$/g, '')
-  if (dialect === 'sqlite' && (host !== null || username !== null)) {
+  if (dialect === 'sqlite' && (host !== null || username !== null || groups.port !== undefined)) {
     throw new ConfigurationError(
-      'A SQLite URL has no host: write sqlite:///relative.db (three slashes) or sqlite:////absolute.db (four).',
+      'A SQLite URL has no host: write sqlite:///relative.db (three slashes), sqlite:////absolute.db (four) or sqlite:// (in memory).',
     )
   }
   if (host?.includes(':') === true && !isIPv6(host)) {

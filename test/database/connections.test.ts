@@ -144,8 +144,18 @@ eachDatabase('a held connection', (context) => {
   })
 
   it('has the connection of the driver behind it', async () => {
-    await using connection = await database.acquire()
-    expect(connection.raw).toHaveProperty(context.dialect === 'sqlite' ? 'filename' : 'processID')
+    const property = context.dialect === 'sqlite' ? 'filename' : 'processID'
+    const connection = await database.acquire()
+    expect(connection.raw).toHaveProperty(property)
+    await connection.release()
+    expect(() => connection.raw).toThrow(TransactionClosedError)
+    await database.transaction(async () => {
+      const joined = await database.connection(async (held) => {
+        expect(held.raw).toHaveProperty(property)
+        return held
+      })
+      expect(() => joined.raw).toThrow(TransactionClosedError)
+    })
   })
 
   it('that comes back inside a transaction is rolled back, and reported under the label of its borrower', async () => {

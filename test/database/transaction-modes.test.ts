@@ -1,7 +1,7 @@
 /** Transactions of other kinds: isolated, read-only, run again, rolled back by force. */
 import {
   ConfigurationError,
-  type Database,
+  Database,
   QueryError,
   SerializationError,
   TransactionError,
@@ -78,6 +78,18 @@ eachDatabase('a transaction of its own kind', (context) => {
     )
     await expect(failing).rejects.toThrow(QueryError)
     expect(runs).toBe(1)
+  })
+
+  it('takes true and false for what is one or the other, and no text that only looks so', async () => {
+    for (const name of ['readOnly', 'deferrable', 'forceRollback']) {
+      for (const value of ['false', 'yes', 1, null]) {
+        const error = await failure(database.transaction(() => Promise.resolve(), { [name]: value }))
+        expect(error).toBeInstanceOf(ConfigurationError)
+        expect(error.message).toMatch(`${name} is true or false, got`)
+      }
+      await database.transaction(() => database.fetchVal('select 1'), { [name]: false })
+    }
+    expect(() => new Database(context.url, { forceRollback: 'false' as never })).toThrow(ConfigurationError)
   })
 
   it('takes the isolation levels there are, and names them for any other', async () => {

@@ -94,6 +94,7 @@ describe('refusing a database URL', () => {
 
   it('names the driver that does not exist, and the one that does', () => {
     expect(refusal('postgresql+asyncpg://h/d')).toMatch(/'asyncpg'.*postgresql\+pg:\/\//)
+    expect(refusal('postgresql+pg+more://h/d')).toMatch(/'pg\+more'/)
     expect(refusal('sqlite+pg:///d')).toMatch(/'pg'.*sqlite\+sqlite3:\/\//)
   })
 
@@ -123,6 +124,7 @@ describe('refusing a database URL', () => {
 
   it('refuses a SQLite URL with a host: a slash is missing', () => {
     expect(refusal('sqlite://relative.db')).toMatch(/three slashes/)
+    expect(refusal('sqlite://:memory:')).toMatch(/sqlite:\/\/ \(in memory\)/)
   })
 
   it('refuses an option that is given twice', () => {
@@ -165,6 +167,7 @@ describe('changing a database URL', () => {
   it('checks what it is given like a written URL', () => {
     expect(() => url.replace({ port: 70_000 })).toThrow(/65535/)
     expect(() => url.replace({ dialect: 'oracle' })).toThrow(/oracle/)
+    expect(() => url.replace(null as never)).toThrow(/takes an object .*got null/)
   })
 
   it('names a part that does not exist, and the ones that do', () => {

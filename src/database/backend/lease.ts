@@ -74,8 +74,13 @@ export class Lease {
     return this.#context.scope?.label ?? null
   }
 
-  /** The driver's connection. Whoever has it may do with it what he likes, so that it must be cleaned afterwards. */
+  /**
+   * The driver's connection. Whoever has it may do with it what he likes, so that it must be cleaned afterwards.
+   *
+   * @throws TransactionClosedError when it was given back, and may be somebody else's by now
+   */
   expose(): object {
+    this.refuseIfOver()
     this.#isChanged = true
     this.isExposed = true
     return this.session.raw
