@@ -1,5 +1,5 @@
 /** Asks PostgreSQL to stop what a connection runs: a request over a connection of its own, as the protocol has it. */
-import { connect as connectSocket } from 'node:net'
+import { connect as connectSocket, isIP } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
 /** What the request is made of: where the server is, and whom it is to stop. */
@@ -25,7 +25,7 @@ export async function requestCancel({ host, port, processID, secretKey, ssl }: C
       ? connectSocket(`${host}/.s.PGSQL.${port}`)
       : connectSocket(port, host)
     socket.setTimeout(PATIENCE_MILLIS, () => socket.destroy(new Error('The cancel request got no answer.')))
-    socket.once('error', reject)
+    socket.on('error', reject)
     socket.once('close', () => {
       resolve()
     })
@@ -38,8 +38,10 @@ export async function requestCancel({ host, port, processID, secretKey, ssl }: C
       socket.write(Buffer.concat([int32(8), int32(80_877_103)]))
       socket.once('data', () => {
         const options = typeof ssl === 'object' ? ssl : {}
-        const secure = connectTls({ ...options, socket, servername: host }, () => secure.end(request))
-        secure.once('error', reject)
+        // The name is asked for of a host that has one; the certificate has to be that of the host in any case.
+        const name = isIP(host) === 0 ? { servername: host } : {}
+        const secure = connectTls({ ...options, socket, host, ...name }, () => secure.end(request))
+        secure.on('error', reject)
       })
     })
   })
