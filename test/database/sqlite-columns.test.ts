@@ -96,6 +96,18 @@ eachDatabase('columns', (context) => {
     expect(await all(database.iterate(raw))).toEqual([{ ok: true }])
   })
 
+  it('that cannot be told leave nothing behind that a change of the schema would trip over', async () => {
+    const one = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    await one.execute('create table changing (id integer, old integer)')
+    for (const wrong of ['select * from nowhere', 'select no_column, 1 as a from changing']) {
+      await expect(all(one.iterate(wrong))).rejects.toThrow(/no such/)
+      await expect(one.fetchVal(wrong)).rejects.toThrow(/no such/)
+      await one.execute('alter table changing rename to changed')
+      await one.execute('alter table changed rename to changing')
+    }
+    expect(await one.fetchAll('select name from temp.sqlite_schema')).toEqual([])
+  })
+
   it('are known of attached files too', async () => {
     const url = await context.createDatabase()
     await prepare(url, 'create table far (ok boolean)')

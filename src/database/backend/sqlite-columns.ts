@@ -127,14 +127,14 @@ export class Columns {
   async #ofQuery(sql: string): Promise<readonly Column[] | null | undefined> {
     const raw = this.#raw
     try {
-      await exec(raw, 'DROP VIEW IF EXISTS temp.millpond_columns')
       await exec(raw, `CREATE TEMP VIEW millpond_columns AS ${withoutPlaceholders(sql, SQLITE_LEXICON)}`)
-      const columns = (await all(raw, 'PRAGMA temp.table_info(millpond_columns)')).map(toColumn)
-      await exec(raw, 'DROP VIEW temp.millpond_columns')
-      return columns
+      return (await all(raw, 'PRAGMA temp.table_info(millpond_columns)')).map(toColumn)
     } catch (error) {
       // Any other error says nothing about the query, which may be asked about again.
       return messageOf(error).startsWith('SQLITE_ERROR') ? null : undefined
+    } finally {
+      // One that is broken would be in the way of every change of the schema.
+      await exec(raw, 'DROP VIEW IF EXISTS temp.millpond_columns')
     }
   }
 
