@@ -35,6 +35,24 @@ eachDatabase('a text of several statements', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
+  it('cannot end it as a stream either, nor can a text of one statement', async () => {
+    for (const end of ['commit', 'rollback', 'begin', 'savepoint x']) {
+      await undone(
+        database.transaction(async (tx) => {
+          await tx.execute('insert into t (id) values (1)')
+          for (const rows of [tx.iterate(end), database.iterate(end), database.knex.raw(end).stream()]) {
+            const error = await failure(all(rows))
+            expect(error).toBeInstanceOf(TransactionError)
+            expect(error.message).toMatch(`'${end}' cannot be run inside a transaction`)
+          }
+          await tx.execute('insert into t (id) values (2)')
+          throw new Error('out')
+        }),
+      )
+    }
+    expect(await idsOf(database)).toEqual([])
+  })
+
   it('is never run in part', async () => {
     const text = "insert into t values (1, 'a'); insert into t values (2, 'b')"
     const ways = [

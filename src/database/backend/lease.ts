@@ -169,6 +169,7 @@ export class Lease {
   }
 
   openCursor(statement: Statement, alone: boolean, limits: Limits): Promise<Cursor> {
+    if (this.transactions > 0) refuseControl(statement)
     if (statement.facts.changesSession) this.#isChanged = true
     return this.#watched(statement, limits, () => this.session.openCursor(statement, alone))
   }
