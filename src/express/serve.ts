@@ -67,8 +67,7 @@ export class Serving implements AsyncDisposable {
     this.#settings = settings
     this.server = createServerFor(app, (request, response) => {
       const scope = openScope(request, response, settings.requestTimeoutMillis)
-      this.#traffic.enter(scope, response)
-      scope.run(() => app(request, response))
+      if (this.#traffic.enter(scope, response)) scope.run(() => app(request, response))
     })
     this.#traffic = new Traffic(this.server)
     const { admin, databases } = settings

@@ -43,25 +43,25 @@ export class Traffic {
     return this.#requests.size
   }
 
-  enter(scope: OpenScope, response: ServerResponse): void {
+  /** False for a request that must not be begun: an answer before it has told its client that no other will follow. */
+  enter(scope: OpenScope, response: ServerResponse): boolean {
     const client = this.#clients.get(response.req.socket)
-    client?.begin()
+    if (this.#drainingSince !== null && client?.endWith(response) === false) return false
+    client?.begin(response)
     this.#requests.set(response, scope)
     if (response.socket === null) this.#queued.add(response)
-    if (this.#drainingSince !== null) response.shouldKeepAlive = false
     response.once('close', () => {
       this.#requests.delete(response)
       this.#queued.delete(response)
-      client?.finish()
+      client?.finish(response)
     })
+    return true
   }
 
-  /** From now on every answer ends its connection, so that clients go elsewhere with their next request. */
+  /** From now on the last answer ends its connection, so that clients go elsewhere with their next request. */
   drain(): void {
     this.#drainingSince ??= performance.now()
-    for (const response of this.#requests.keys()) {
-      if (!response.headersSent) response.shouldKeepAlive = false
-    }
+    for (const client of this.#clients.values()) client.end()
   }
 
   /**
@@ -116,6 +116,8 @@ export class Traffic {
 /** One connection, and since when nothing has come on it. */
 class Client {
   readonly #socket: Socket
+  /** The answer to what was asked for last, until it is sent; for good if it says that the connection ends. */
+  #last: ServerResponse | null = null
   #requests = 0
   #quietSince = performance.now()
   #bytesSeen = 0
@@ -124,13 +126,30 @@ class Client {
     this.#socket = socket
   }
 
-  begin(): void {
+  begin(response: ServerResponse): void {
+    this.#last = response
     this.#requests += 1
   }
 
-  finish(): void {
+  finish(response: ServerResponse): void {
+    if (this.#last === response && response.shouldKeepAlive) this.#last = null
     this.#requests -= 1
     this.#heard()
+  }
+
+  /** Has the last answer say that the connection ends, if it can still say so. */
+  end(): void {
+    if (this.#last !== null && !this.#last.headersSent) this.#last.shouldKeepAlive = false
+  }
+
+  /** Has this answer say so instead of the one before it; false if that has said it. */
+  endWith(response: ServerResponse): boolean {
+    if (this.#last?.shouldKeepAlive === false) {
+      if (this.#last.headersSent) return false
+      this.#last.shouldKeepAlive = true
+    }
+    response.shouldKeepAlive = false
+    return true
   }
 
   /** How long nothing has come since `start`; negative while an answer is due. A head may come in pieces. */

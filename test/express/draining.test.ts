@@ -1,17 +1,15 @@
 /** Ending under clients that keep their connections alive, pipeline, send slowly or not at all: none is reset. */
 import { once } from 'node:events'
 import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
-import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import express, { type Express } from 'express'
 import { problems, type ServeOptions, type Serving } from '../../src/express'
 import { standingCheck } from '../support/standing-check'
 import { waitFor } from '../support/wait-for'
 import { deferred, Lines, serveQuietly } from './support'
+import { GET, Wire } from './wire'
 
 standingCheck()
-
-const GET = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
 
 function answering(): Express {
   const app = express()
@@ -23,35 +21,6 @@ function answering(): Express {
 
 const serveWithGrace = (app: Express, options: ServeOptions = {}): Promise<Serving> =>
   serveQuietly(app, { keepAliveGraceMillis: 500, ...options })
-
-/** A connection by hand: all that came on it, and how it ended. */
-class Wire {
-  readonly socket: Socket
-  text = ''
-  error: NodeJS.ErrnoException | null = null
-
-  constructor({ port }: Serving) {
-    this.socket = connect(port, '127.0.0.1')
-    this.socket.on('data', (data: Buffer) => (this.text += data.toString()))
-    this.socket.on('error', (error) => (this.error = error))
-  }
-
-  /** Statuses of all answers that came. */
-  get statuses(): string[] {
-    return [...this.text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status = '']) => status)
-  }
-
-  get ended(): Promise<unknown> {
-    return this.socket.closed ? Promise.resolve() : once(this.socket, 'close')
-  }
-
-  /** Sends a request, and resolves when so many answers have come as were asked for until now. */
-  async ask(text = GET): Promise<void> {
-    const before = this.statuses.length
-    this.socket.write(text)
-    await waitFor(() => this.statuses.length > before)
-  }
-}
 
 it('answers a request that comes on a quiet connection after the end has begun, and closes by saying so', async () => {
   const serving = await serveWithGrace(answering())
@@ -188,7 +157,7 @@ it('resets no client of many that ask without a pause while it ends', async () =
     }
   }
   const clients = Array.from({ length: 32 }, client)
-  await waitFor(() => outcomes.length > 500)
+  await waitFor(() => outcomes.length > 500, { timeoutMillis: 20_000 })
   await serving.close()
   await Promise.all(clients)
   agent.destroy()
