@@ -1,5 +1,5 @@
 /** A response that is kept back: what the handler answers is remembered, and sent or thrown away later. */
-import type { OutgoingHttpHeaders } from 'node:http'
+import { type OutgoingHttpHeaders, validateHeaderValue } from 'node:http'
 import type { Response } from 'express'
 
 /** What is said before the body. */
@@ -9,7 +9,16 @@ interface Head {
   readonly headers: OutgoingHttpHeaders
 }
 
-const REPLACED = ['write', 'end', 'writeHead', 'flushHeaders', 'headersSent', 'writableEnded'] as const
+/** Where the response itself has whoever keeps it back. */
+const HELD = Symbol('millpond.held')
+
+const REPLACED = ['write', 'end', 'writeHead', 'flushHeaders', 'headersSent', 'writableEnded', HELD] as const
+
+/** For an error whose answer takes the place of one that was begun: forgets that, if it is kept back and not complete. */
+export function startAgain(response: Response): void {
+  const held = (response as { readonly [HELD]?: HeldResponse })[HELD]
+  held?.forget()
+}
 
 /**
  * Keeps back whatever is written to a response from now on. To the handler it looks as if it had been sent. The first
@@ -22,6 +31,7 @@ export class HeldResponse {
   readonly #before: Head
   readonly #replaced: PropertyDescriptorMap
   #answer: Head | null = null
+  #isBegun = false
   #body: (() => void)[] = []
 
   constructor(response: Response) {
@@ -35,15 +45,27 @@ export class HeldResponse {
     )
     this.status = new Promise((resolve) => {
       response.once('close', () => resolve(null))
+      // What listens already, and this, are not to make Node complain about those that a stream adds.
+      response.setMaxListeners(response.getMaxListeners() + response.listenerCount('close'))
       // Who left before this began will not be told of again.
       if (response.destroyed || response.req.socket.destroyed) resolve(null)
       this.#replace({
-        write: (...args: Parameters<Response['write']>) => {
-          if (this.#answer === null) this.#body.push(() => response.write(...args))
+        write: (chunk: unknown, ...rest: unknown[]) => {
+          refuseNoChunk(chunk)
+          const done = rest.find((one) => typeof one === 'function') as (() => void) | undefined
+          // Whoever waits for it before he goes on would wait for ever, and may use his buffer again after it.
+          if (done !== undefined) process.nextTick(done)
+          const kept = done !== undefined && typeof chunk !== 'string' ? Buffer.from(chunk) : chunk
+          const encoding = rest.find((one) => typeof one === 'string') as BufferEncoding
+          this.#isBegun = true
+          if (this.#answer === null) this.#body.push(() => response.write(kept, encoding))
           return true
         },
         end: (...args: Parameters<Response['end']>) => {
           if (this.#answer === null) {
+            const [chunk] = args as readonly unknown[]
+            if (chunk !== undefined && chunk !== null && typeof chunk !== 'function') refuseNoChunk(chunk)
+            refuseNoStatus(response.statusCode, response.statusMessage)
             this.#answer = headOf(response)
             this.#body.push(() => response.end(...args))
             resolve(this.#answer.statusCode)
@@ -51,10 +73,13 @@ export class HeldResponse {
           return response
         },
         writeHead: (statusCode: number, ...rest: unknown[]) => {
+          this.#isBegun = true
           if (this.#answer === null) writeHead(response, statusCode, rest)
           return response
         },
-        flushHeaders: () => {},
+        flushHeaders: () => {
+          this.#isBegun = true
+        },
       })
     })
   }
@@ -74,13 +99,23 @@ export class HeldResponse {
     restore(this.#response, this.#before)
   }
 
+  /** Forgets what there is of an answer that is not complete, and goes on keeping back. */
+  forget(): void {
+    if (this.#answer !== null || !this.#isBegun) return
+    this.#isBegun = false
+    this.#body = []
+    restore(this.#response, this.#before)
+  }
+
   #replace(methods: Record<'write' | 'end' | 'writeHead' | 'flushHeaders', unknown>): void {
     for (const [name, value] of Object.entries(methods)) {
       Object.defineProperty(this.#response, name, { value, configurable: true, writable: true })
     }
-    for (const name of ['headersSent', 'writableEnded']) {
-      Object.defineProperty(this.#response, name, { get: () => this.#answer !== null, configurable: true })
-    }
+    const isEnded = (): boolean => this.#answer !== null
+    const has = { configurable: true }
+    Object.defineProperty(this.#response, 'headersSent', { get: () => this.#isBegun || isEnded(), ...has })
+    Object.defineProperty(this.#response, 'writableEnded', { get: isEnded, ...has })
+    Object.defineProperty(this.#response, HELD, { value: this, ...has })
   }
 
   #letGo(): void {
@@ -107,7 +142,29 @@ function restore(response: Response, { statusCode, statusMessage, headers }: Hea
 function writeHead(response: Response, statusCode: number, rest: readonly unknown[]): void {
   response.statusCode = statusCode
   if (typeof rest[0] === 'string') response.statusMessage = rest[0]
+  refuseNoStatus(statusCode, response.statusMessage)
   const headers = rest.find((value) => typeof value === 'object' && value !== null) ?? {}
-  const flat = Array.isArray(headers) ? (headers.flat(1) as string[]) : Object.entries(headers).flat(1)
-  for (let at = 0; at + 1 < flat.length; at += 2) response.setHeader(String(flat[at]), flat[at + 1])
+  if (!Array.isArray(headers)) {
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value as string)
+    return
+  }
+  // A list may name one of them several times, such as Set-Cookie.
+  const flat = headers.flat(1) as string[]
+  const pairs = flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1] ?? ''] as const] : []))
+  for (const [name] of pairs) response.removeHeader(name)
+  for (const [name, value] of pairs) response.appendHeader(name, value)
+}
+
+/** node:http would refuse it when it is sent, and that is after the commit. */
+function refuseNoChunk(chunk: unknown): asserts chunk is string | Uint8Array {
+  if (typeof chunk === 'string' || chunk instanceof Uint8Array) return
+  throw new TypeError(`A body is written as text or bytes, got ${chunk === null ? 'null' : typeof chunk}.`)
+}
+
+/** The same. */
+function refuseNoStatus(statusCode: number, statusMessage: string | undefined): void {
+  if (!(statusCode >= 100 && statusCode < 1000)) {
+    throw new RangeError(`A status is a number from 100 to 999, got ${String(statusCode)}.`)
+  }
+  if (statusMessage !== undefined) validateHeaderValue('status message', statusMessage)
 }

@@ -17,6 +17,7 @@ import {
   TransactionClosedError,
   UniqueViolationError,
 } from '../database'
+import { startAgain } from './held-response'
 import { type FieldError, HttpProblem } from './http-problem'
 
 export interface ProblemsOptions {
@@ -42,6 +43,7 @@ export function problems(options: ProblemsOptions = {}): ErrorRequestHandler {
     const problem = toProblem(error)
     if (problem.status >= 500) onError(error, request)
     if (isGone || response.writableEnded) return
+    startAgain(response)
     // Half an answer is out. Only a broken connection tells the client that the rest will not come.
     if (response.headersSent) response.destroy()
     else send(problem, response)
@@ -87,11 +89,22 @@ function toConsole(error: unknown): void {
   console.error(error)
 }
 
+/** They would speak of the answer that is not given. */
+const OF_THE_ANSWER = [
+  'Content-Disposition',
+  'Content-Encoding',
+  'Content-Language',
+  'Content-Range',
+  'ETag',
+  'Last-Modified',
+  'Link',
+  'Location',
+  'Trailer',
+]
+
 function send(problem: HttpProblem, response: Response): void {
-  // They would speak of the answer that is not given.
-  for (const name of ['ETag', 'Last-Modified', 'Location', 'Link', 'Content-Encoding', 'Content-Range']) {
-    response.removeHeader(name)
-  }
+  for (const name of OF_THE_ANSWER) response.removeHeader(name)
+  response.statusMessage = ''
   response
     .status(problem.status)
     .set({ 'Cache-Control': 'no-store', ...problem.headers })

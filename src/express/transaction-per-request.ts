@@ -13,8 +13,9 @@ class Refusal extends Error {}
  *
  * The answer is kept in memory until the transaction has ended, so a client that reads slowly holds no connection,
  * and one that reads `200` can rely on the commit. It is committed when the answer is complete with a status below
- * 400. A thrown error, a status of 400 or more, and a client that goes away before the answer roll back. A COMMIT that
- * fails goes to the error handlers, and its error is the answer.
+ * 400. A thrown error, a status of 400 or more, and a client that goes away before the answer roll back. An error is known
+ * by what the error handlers make of it: one that is answered by a status below 400 is committed. A COMMIT that fails
+ * goes to the error handlers, and its error is the answer.
  *
  * The first complete answer ends the transaction: a query made after `response.json(…)` throws
  * TransactionClosedError. A body written in pieces is held, too: send large ones from routes without this.

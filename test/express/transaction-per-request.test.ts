@@ -173,7 +173,7 @@ eachDatabase('transactionPerRequest', (context) => {
       response.flushHeaders()
       response.write('one ')
       response.write(Buffer.from('two '))
-      expect(response.headersSent).toBe(false)
+      expect(response.writableEnded).toBe(false)
       response.end('three')
       expect(response.headersSent).toBe(true)
       expect(response.writableEnded).toBe(true)
