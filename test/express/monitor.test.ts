@@ -1,6 +1,7 @@
 /** The pool monitor by HTTP: its JSON, its stream, its metrics, and what must be seen in none of them. */
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import express from 'express'
 import request from 'supertest'
 import { Database, runInScope } from '../../src/database'
@@ -301,6 +302,30 @@ describe('the stream', () => {
     const began = performance.now()
     await serving.close()
     expect(performance.now() - began).toBeLessThan(5000)
+    pool.close()
+  })
+
+  it('holds no shutdown up for whoever does not read', async () => {
+    const database = new Database('sqlite:///:memory:')
+    const pool = monitor(database)
+    const responses: express.Response[] = []
+    const app = express().use((_request, response, next) => {
+      responses.push(response)
+      next()
+    })
+    const serving = await serveQuietly(app.use('/monitor', pool), { databases: [database] })
+    const [reader] = (await once(get(`${serving.url}/monitor/events`), 'response')) as [IncomingMessage]
+    reader.pause()
+    // As much as is never sent, as after hours of events.
+    await waitFor(
+      () => responses[0]?.write(': '.padEnd(1_000_000)) === false && responses[0].writableLength > 5e6,
+    )
+    // The monitor finds out with its next event.
+    await sleep(1100)
+    const began = performance.now()
+    await serving.close()
+    expect(performance.now() - began).toBeLessThan(5000)
+    reader.destroy()
     pool.close()
   })
 

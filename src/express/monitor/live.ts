@@ -71,7 +71,7 @@ export class Live {
   /** Ends every stream; whoever comes later is sent away. */
   close(): void {
     this.#isClosed = true
-    for (const response of this.#listeners.keys()) this.#end(response)
+    for (const [response, { isFull }] of this.#listeners) this.#end(response, isFull)
   }
 
   #tell(): void {
@@ -81,7 +81,7 @@ export class Live {
     const now = performance.now()
     for (const [response, listener] of this.#listeners) {
       if (isShuttingDown(listener.request.app)) {
-        this.#end(response)
+        this.#end(response, listener.isFull)
       } else if (!listener.isFull) {
         const text = texts.get(listener.knows) ?? this.#textFor(reports, listener.knows)
         texts.set(listener.knows, text)
@@ -103,9 +103,11 @@ export class Live {
     return `data: ${JSON.stringify(live)}\n\n`
   }
 
-  #end(response: Response): void {
+  #end(response: Response, isFull = false): void {
     this.#remove(response)
     response.end()
+    // Who does not read what he was sent will not read that it is the end, and would hold the shutdown up.
+    if (isFull) response.destroy()
   }
 
   #remove(response: Response): void {
