@@ -10,6 +10,9 @@ const MAIN = path.resolve(__dirname, '../../../src/service/main.ts')
 // Runs TypeScript as it is, so that no test depends on a build.
 const LOADER = pathToFileURL(require.resolve('tsx')).href
 
+/** A process that is started beside many others on a busy machine takes long to load its files. */
+const START_MILLIS = 60_000
+
 export class ServiceProcess implements AsyncDisposable {
   readonly #child: ChildProcess
   #output = ''
@@ -55,7 +58,7 @@ export class ServiceProcess implements AsyncDisposable {
         if (this.#child.exitCode !== null) throw new Error(`It has ended: ${this.everything}`)
         return this.messages.find((message) => pattern.test(message))
       },
-      { timeoutMillis: 20_000, what: `the service to say ${pattern.source}` },
+      { timeoutMillis: START_MILLIS, what: `the service to say ${pattern.source}` },
     )
   }
 
