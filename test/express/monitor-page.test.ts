@@ -90,6 +90,7 @@ describeInBrowser('the page of the monitor', (browser) => {
   it.each([
     [PHONE, 'light'],
     [PHONE, 'dark'],
+    [{ width: 320, height: 740 }, 'light'],
     [{ width: 768, height: 900 }, 'light'],
   ] as const)('fits into %j, %s, without scrolling sideways', async (viewport, colorScheme) => {
     await hold(shop, 'GET /a-route-whose-name-is-so-long-that/it/does/not/fit/into/one/line/of/a/telephone')
@@ -100,6 +101,10 @@ describeInBrowser('the page of the monitor', (browser) => {
     await hasText(page, '#database-1 [data-table="holders"] tbody', 'GET /a-route')
     await hasText(page, '#database-2 [data-table="errors"] tbody', 'QUERY_FAILED')
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(viewport.width)
+    const broken = await page.evaluate(
+      "[...document.querySelectorAll('.compact td.number')].filter((cell) => cell.offsetHeight > 40).length",
+    )
+    if (viewport.width >= PHONE.width) expect(broken).toBe(0)
   })
 
   it('can be used by the keyboard alone', async () => {

@@ -104,7 +104,8 @@ function blame(holders: readonly Holder[]): string {
       : 'Release it sooner.'
     return `${share(idle, holders)}, and runs nothing${where}. ${advice}`
   }
-  if (slow.length > 0) return `${share(slow, holders)} with slow statements. Look at their plans.`
+  if (slow.length > 0)
+    return `${share(slow, holders)}, and runs statements: slow ones, or many. Look at their plans and their number.`
   return 'Those who hold connections are quick: the pool is too small for the load, or the load too high.'
 }
 

@@ -92,7 +92,7 @@ const TABLES = {
 }
 
 function doing({ inTransaction, statement: running, suspicion }) {
-  const what = running === null ? 'idle' : suspicion === 'slow' ? 'running long' : 'running'
+  const what = running === null ? 'idle' : 'running'
   const text = inTransaction ? `${what} in transaction` : what
   return suspicion === null ? text : { text, level: 'warning' }
 }
