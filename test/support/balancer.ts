@@ -58,6 +58,13 @@ export class Balancer implements AsyncDisposable {
     return this.#backends.filter(({ refusals }) => refusals < FALL).length
   }
 
+  /** What each server answered last, for whoever wonders why it is not ready. */
+  get states(): string[] {
+    return this.#backends.map(
+      ({ url, said, refusals }) => `${url} says ${said}, no ${refusals} times in a row`,
+    )
+  }
+
   add(url: string): void {
     this.#backends.push({ url, agent: new Agent({ keepAlive: true }), refusals: FALL, said: 'nothing' })
   }
