@@ -77,11 +77,11 @@ export class Admin {
 
 /**
  * A page from elsewhere can have its own name lead to 127.0.0.1, and then read what is here as its own. Such a request
- * has that name in its header.
+ * has that name in its header; one without, as of HTTP/1.0 from a load balancer, is of no page.
  */
 const onlyByLocalNames: RequestHandler = (request, response, next) => {
-  const hostname = (request.headers.host ?? '').replace(/:\d+$/, '')
-  const isLocal = hostname === 'localhost' || hostname.endsWith('.localhost')
+  const hostname = (request.headers.host ?? '').replace(/:\d+$/, '').toLowerCase()
+  const isLocal = hostname === '' || hostname === 'localhost' || hostname.endsWith('.localhost')
   if (isLocal || isIP(hostname.replace(/^\[|\]$/g, '')) > 0) next()
   else
     response

@@ -115,9 +115,15 @@ describe('serve with admin', () => {
     await using serving = await serveQuietly(express(), { databases: [create()], admin: { port: 0 } })
     const url = serving.adminUrl ?? ''
     await request(url).get('/pool.json').set('Host', 'evil.example').expect(403)
-    for (const host of ['localhost:1', '127.0.0.1:1', '[::1]:1', 'shop.localhost']) {
+    for (const host of ['localhost:1', 'LOCALHOST', '127.0.0.1:1', '[::1]:1', 'shop.localhost']) {
       await request(url).get('/pool.json').set('Host', host).expect(200)
     }
+    // A load balancer that asks for the health by HTTP/1.0 names no host.
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    socket.write('GET /readyz HTTP/1.0\r\n\r\n')
+    const [head] = (await once(socket, 'data')) as [Buffer]
+    expect(head.toString()).toContain(' 200 OK')
+    socket.destroy()
   })
 
   it.each([
