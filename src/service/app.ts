@@ -28,7 +28,7 @@ export function createApp({ main, products, logger }: Dependencies): Express {
   app.disable('x-powered-by')
   app.set('query parser', 'simple')
   app.use(health(main, products))
-  app.use(requestScope(), requestLog(logger), helmet(), express.json({ limit: '100kb', strict: true }))
+  app.use(requestScope(), requestLog(logger), helmet())
   app.route('/').get(contents(routes)).all(methodNotAllowed('GET'))
   mount(app, routes)
   app.use(notFound())

@@ -1,7 +1,10 @@
 /** One definition per route: what it takes and gives, from which the checks, the handler's types and the docs come. */
-import type { Express, Request, RequestHandler } from 'express'
+import express, { type Express, type Request, type RequestHandler } from 'express'
 import { z } from 'zod'
 import { type FieldError, HttpProblem, methodNotAllowed } from '../express'
+
+/** The largest body, in bytes. */
+export const BODY_LIMIT = 102_400
 
 interface Input {
   readonly params?: z.ZodObject
@@ -59,6 +62,7 @@ export function route<const I extends Input, const A extends Answers>(
   return {
     definition,
     handle: async (request, response) => {
+      refuseUnacceptable(request)
       const answer = await handler(read(definition, request) as Parameters<typeof handler>[0])
       response.status(answer.status)
       if (answer.headers !== undefined) response.set(answer.headers)
@@ -68,17 +72,31 @@ export function route<const I extends Input, const A extends Answers>(
   }
 }
 
-/** Mounts routes; an address answers a method that it does not have with 405. */
+/** Every answer is JSON, so a client that takes none gets nothing done. */
+function refuseUnacceptable(request: Request): void {
+  const { accept } = request.headers
+  if (accept === undefined || accept === '*/*' || accept === 'application/json') return
+  if (request.accepts('application/json', 'application/json; charset=utf-8') === false) {
+    throw new HttpProblem(406, 'The answer is application/json, which your Accept header rules out.')
+  }
+}
+
+/** Mounts routes; an address answers a method that it does not have with 405. A body is read where one is taken. */
 export function mount(app: Express, routes: readonly Route[]): void {
   const paths = new Map<string, Route[]>()
   for (const each of routes)
     paths.set(each.definition.path, [...(paths.get(each.definition.path) ?? []), each])
   for (const [path, group] of paths) {
     const address = app.route(path.replace(/\{(\w+)\}/g, ':$1'))
-    for (const { definition, handle } of group) address[definition.method](handle)
+    for (const { definition, handle } of group) {
+      const steps = definition.input?.body === undefined ? [handle] : [jsonBody, handle]
+      address[definition.method](...steps)
+    }
     address.all(methodNotAllowed(...group.map(({ definition }) => definition.method.toUpperCase())))
   }
 }
+
+const jsonBody = express.json({ limit: BODY_LIMIT, strict: true })
 
 const NOTHING = z.strictObject({})
 

@@ -1,5 +1,6 @@
 /** The migrations and seeds of the service: by `migrate`, by Knex's command line, and both on the same database. */
 import { execFile } from 'node:child_process'
+import { readdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -8,6 +9,9 @@ import { eachDatabase } from '../support/each-database'
 
 const root = path.resolve(__dirname, '..', '..')
 const run = promisify(execFile)
+const filesOf = (folder: Folder): string[] => readdirSync(path.join(root, 'migrations', folder)).toSorted()
+const MAIN = filesOf('main')
+const PRODUCTS = filesOf('products')
 
 eachDatabase('migrate', (context) => {
   const tables = async (): Promise<string[]> => {
@@ -19,18 +23,14 @@ eachDatabase('migrate', (context) => {
 
   it('makes the tables of one database, says what it ran, and has nothing to do the second time', async () => {
     const database = await context.open()
-    expect(await migrate(database, 'main')).toEqual([
-      '20261122090000_create_users.ts',
-      '20261122090100_create_posts.ts',
-      '20261122090200_create_accounts.ts',
-    ])
+    expect(await migrate(database, 'main')).toEqual(MAIN)
     expect(await migrate(database, 'main')).toEqual([])
     expect(await tables()).toEqual(['users', 'posts', 'accounts'])
   })
 
   it('can have both folders in one database', async () => {
     const database = await context.open()
-    expect(await migrate(database, 'products')).toEqual(['20261122090000_create_products.ts'])
+    expect(await migrate(database, 'products')).toEqual(PRODUCTS)
     expect(await tables()).toEqual(['users', 'posts', 'accounts', 'products'])
   })
 
@@ -91,7 +91,7 @@ eachDatabase('the seeds', (context) => {
         ...(await migrate(database, 'products', { seed: true })),
       ]),
     )
-    expect(ran.flat()).toHaveLength(4)
+    expect(ran.flat()).toHaveLength(MAIN.length + PRODUCTS.length)
     expect(await counts()).toEqual({ users: 5, posts: 6, accounts: 4, products: 6 })
   })
 
@@ -154,17 +154,21 @@ eachDatabase('the Knex command line', (context) => {
   afterAll(() => rm(compiled, { recursive: true, force: true }))
 
   it('migrates, seeds, tells the state of and rolls back the main database', async () => {
-    expect(await knex('migrate:status')).toContain('Found 3 Pending Migration')
-    expect(await knex('migrate:latest')).toContain('Batch 1 run: 3 migrations')
+    expect(await knex('migrate:status')).toContain(`Found ${MAIN.length} Pending Migration`)
+    expect(await knex('migrate:latest')).toContain(`Batch 1 run: ${MAIN.length} migrations`)
     expect(await knex('migrate:status')).toContain('No Pending Migration files Found')
     expect(await knex('seed:run')).toContain('Ran 2 seed files')
-    expect(await knex('migrate:rollback')).toContain('Batch 1 rolled back: 3 migrations')
+    expect(await knex('migrate:rollback')).toContain(`Batch 1 rolled back: ${MAIN.length} migrations`)
   })
 
   it('does the same to the other database by --env', async () => {
-    expect(await knex('migrate:latest', '--env', 'products')).toContain('Batch 1 run: 1 migrations')
+    expect(await knex('migrate:latest', '--env', 'products')).toContain(
+      `Batch 1 run: ${PRODUCTS.length} migrations`,
+    )
     expect(await knex('seed:run', '--env', 'products')).toContain('Ran 1 seed files')
-    expect(await knex('migrate:rollback', '--env', 'products')).toContain('Batch 1 rolled back: 1 migrations')
+    expect(await knex('migrate:rollback', '--env', 'products')).toContain(
+      `Batch 1 rolled back: ${PRODUCTS.length} migrations`,
+    )
   })
 
   it('agrees with the compiled service on what has run, whoever ran it', async () => {
@@ -178,9 +182,9 @@ eachDatabase('the Knex command line', (context) => {
         .finally(() => database.disconnect())`
     const serviceRuns = (): Promise<string> => node(compiled, '-e', service)
 
-    expect(await serviceRuns()).toContain('3 migrations')
-    expect(await knex('migrate:rollback')).toContain('3 migrations')
-    expect(await knex('migrate:latest')).toContain('3 migrations')
+    expect(await serviceRuns()).toContain(`${MAIN.length} migrations`)
+    expect(await knex('migrate:rollback')).toContain(`${MAIN.length} migrations`)
+    expect(await knex('migrate:latest')).toContain(`${MAIN.length} migrations`)
     expect(await serviceRuns()).toContain('0 migrations')
   })
 })

@@ -1,5 +1,6 @@
 /** The accounts in the database, and the movement of money between them. */
-import type { Queryable } from '../../database'
+import { type Queryable, sql } from '../../database'
+import { afterPlace, allOf, inOrder } from '../keyset'
 import type { Page } from '../page'
 
 export interface Account {
@@ -26,10 +27,17 @@ function toAccount({ id, owner, balance }: AccountRow): Account {
   return { id, owner, balance: exact }
 }
 
-export async function listAccounts(database: Queryable, { after, limit }: Page): Promise<Account[]> {
+/** Not by balance: an index of it would have to be changed by every transfer. */
+const ORDERS = { id: sql`id`, owner: sql`owner` }
+
+export async function listAccounts(
+  database: Queryable,
+  page: Page<'owner'>,
+  { owner }: { readonly owner?: string | undefined } = {},
+): Promise<Account[]> {
+  const wanted = allOf(afterPlace(page, ORDERS), owner === undefined ? undefined : sql`owner = ${owner}`)
   const rows = await database.fetchAll<AccountRow>(
-    'SELECT id, owner, balance FROM accounts WHERE id > :after ORDER BY id LIMIT :limit',
-    { after, limit },
+    sql`SELECT id, owner, balance FROM accounts WHERE ${wanted} ${inOrder(page, ORDERS)}`,
   )
   return rows.map(toAccount)
 }

@@ -3,11 +3,12 @@ import { z } from 'zod'
 import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
 import { amount, id, line, money } from '../fields'
-import { pageAnswer, pageOf, pageQuery } from '../page'
+import { pages } from '../page'
 import { type Route, route } from '../route'
 import { createAccount, findAccount, listAccounts } from './queries'
 import { transfer } from './transfer'
 
+const owner = line(100)
 const account = z.object({ id, owner: z.string(), balance: money }).meta({ id: 'Account' })
 
 const movement = z
@@ -16,6 +17,11 @@ const movement = z
     path: ['to_account'],
     message: 'Must not be the account that the money comes from',
   })
+
+const accounts = pages({
+  sorts: { owner: 'text' },
+  filters: { owner: owner.optional() },
+})
 
 const NOT_FOUND = 'Account not found'
 
@@ -26,17 +32,17 @@ export function accountRoutes(database: Database): Route[] {
         method: 'get',
         path: '/accounts',
         summary: 'List accounts',
-        input: { query: pageQuery },
+        input: { query: accounts.query },
         answers: { 200: z.array(account) },
       },
-      async ({ query }) => pageAnswer('/accounts', await listAccounts(database, pageOf(query)), query),
+      ({ query }) => accounts.answer('/accounts', query, (page) => listAccounts(database, page, query)),
     ),
     route(
       {
         method: 'post',
         path: '/accounts',
         summary: 'Open an account',
-        input: { body: z.strictObject({ owner: line(100), balance: money }) },
+        input: { body: z.strictObject({ owner, balance: money }) },
         answers: { 201: account },
       },
       async ({ body }) => {

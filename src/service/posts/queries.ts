@@ -1,5 +1,6 @@
 /** The posts in the database, each read together with its author in one statement. */
-import type { Queryable } from '../../database'
+import { type Queryable, sql } from '../../database'
+import { afterPlace, allOf, inOrder } from '../keyset'
 import type { Page } from '../page'
 
 export interface Post {
@@ -17,7 +18,7 @@ interface PostRow {
   username: string
 }
 
-const POST_WITH_AUTHOR = `
+const POST_WITH_AUTHOR = sql`
   SELECT posts.id, posts.title, posts.content, posts.author_id, users.username
   FROM posts JOIN users ON users.id = posts.author_id`
 
@@ -25,10 +26,19 @@ function toPost({ id, title, content, author_id, username }: PostRow): Post {
   return { id, title, content, author: { id: author_id, username } }
 }
 
-export async function listPosts(database: Queryable, { after, limit }: Page): Promise<Post[]> {
+const ORDERS = { id: sql`posts.id`, title: sql`posts.title` }
+
+export async function listPosts(
+  database: Queryable,
+  page: Page<'title'>,
+  { author_id }: { readonly author_id?: number | undefined } = {},
+): Promise<Post[]> {
+  const wanted = allOf(
+    afterPlace(page, ORDERS),
+    author_id === undefined ? undefined : sql`posts.author_id = ${author_id}`,
+  )
   const rows = await database.fetchAll<PostRow>(
-    `${POST_WITH_AUTHOR} WHERE posts.id > :after ORDER BY posts.id LIMIT :limit`,
-    { after, limit },
+    sql`${POST_WITH_AUTHOR} WHERE ${wanted} ${inOrder(page, ORDERS)}`,
   )
   return rows.map(toPost)
 }
@@ -37,20 +47,19 @@ export async function listPosts(database: Queryable, { after, limit }: Page): Pr
 export async function listPostsOf(
   database: Queryable,
   userId: number,
-  { after, limit }: Page,
+  page: Page<'title'>,
 ): Promise<Post[] | null> {
   // The outer join keeps the user's row when there are no posts, which tells the two cases apart.
   const rows = await database.fetchAll<PostRow | (PostRow & { id: null })>(
-    `SELECT posts.id, posts.title, posts.content, users.id AS author_id, users.username
-     FROM users LEFT JOIN posts ON posts.author_id = users.id AND posts.id > :after
-     WHERE users.id = :userId ORDER BY posts.id LIMIT :limit`,
-    { userId, after, limit },
+    sql`SELECT posts.id, posts.title, posts.content, users.id AS author_id, users.username
+        FROM users LEFT JOIN posts ON posts.author_id = users.id AND ${afterPlace(page, ORDERS)}
+        WHERE users.id = ${userId} ${inOrder(page, ORDERS)}`,
   )
   return rows.length === 0 ? null : rows.filter((row) => row.id !== null).map(toPost)
 }
 
 export async function findPost(database: Queryable, id: number): Promise<Post | null> {
-  const row = await database.fetchOne<PostRow>(`${POST_WITH_AUTHOR} WHERE posts.id = :id`, { id })
+  const row = await database.fetchOne<PostRow>(sql`${POST_WITH_AUTHOR} WHERE posts.id = ${id}`)
   return row === null ? null : toPost(row)
 }
 
@@ -68,18 +77,20 @@ export async function createPost(
   return { id, title, author_id }
 }
 
-/** Leaves as it is what is not given, and returns whether there was such a post. */
+/** Leaves as it is what is not given, and returns null when there is no such post. */
 export async function changePost(
   database: Queryable,
   id: number,
   changes: { title?: string | undefined; content?: string | undefined },
-): Promise<boolean> {
+): Promise<Post | null> {
   const { title = null, content = null } = changes
-  const { rowCount } = await database.execute(
-    'UPDATE posts SET title = COALESCE(:title, title), content = COALESCE(:content, content) WHERE id = :id',
+  const row = await database.fetchOne<PostRow>(
+    `UPDATE posts SET title = COALESCE(:title, title), content = COALESCE(:content, content) WHERE id = :id
+     RETURNING id, title, content, author_id,
+       (SELECT username FROM users WHERE users.id = posts.author_id) AS username`,
     { id, title, content },
   )
-  return rowCount > 0
+  return row === null ? null : toPost(row)
 }
 
 export async function deletePost(database: Queryable, id: number): Promise<boolean> {

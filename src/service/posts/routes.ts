@@ -3,9 +3,9 @@ import { z } from 'zod'
 import { type Database, ForeignKeyViolationError } from '../../database'
 import { HttpProblem } from '../../express'
 import { atLeastOne, id, line, text } from '../fields'
-import { pageAnswer, pageOf, pageQuery } from '../page'
+import { pages } from '../page'
 import { type Route, route } from '../route'
-import { changePost, createPost, deletePost, findPost, listPosts, listPostsOf } from './queries'
+import { changePost, createPost, deletePost, findPost, listPosts, listPostsOf, type Post } from './queries'
 
 const title = line(200)
 const content = text(100_000)
@@ -14,6 +14,10 @@ const post = z
   .meta({ id: 'Post' })
 const createdPost = z.object({ id, title: z.string(), author_id: id }).meta({ id: 'CreatedPost' })
 const one = z.object({ id })
+
+const sorts = { title: 'text' } as const
+const posts = pages({ sorts, filters: { author_id: id.optional() } })
+const postsOfOne = pages({ sorts })
 
 const NOT_FOUND = 'Post not found'
 const NO_AUTHOR = 'User not found'
@@ -25,25 +29,26 @@ export function postRoutes(database: Database): Route[] {
         method: 'get',
         path: '/posts',
         summary: 'List posts with their authors',
-        input: { query: pageQuery },
+        input: { query: posts.query },
         answers: { 200: z.array(post) },
       },
-      async ({ query }) => pageAnswer('/posts', await listPosts(database, pageOf(query)), query),
+      ({ query }) => posts.answer('/posts', query, (page) => listPosts(database, page, query)),
     ),
     route(
       {
         method: 'get',
         path: '/users/{id}/posts',
         summary: 'List the posts of a user',
-        input: { params: one, query: pageQuery },
+        input: { params: one, query: postsOfOne.query },
         answers: { 200: z.array(post) },
         problems: { 404: NO_AUTHOR },
       },
-      async ({ params, query }) => {
-        const posts = await listPostsOf(database, params.id, pageOf(query))
-        if (posts === null) throw new HttpProblem(404, NO_AUTHOR)
-        return pageAnswer(`/users/${params.id}/posts`, posts, query)
-      },
+      ({ params, query }) =>
+        postsOfOne.answer(`/users/${params.id}/posts`, query, async (page) => {
+          const theirs = await listPostsOf(database, params.id, page)
+          if (theirs === null) throw new HttpProblem(404, NO_AUTHOR)
+          return theirs
+        }),
     ),
     route(
       {
@@ -68,7 +73,7 @@ export function postRoutes(database: Database): Route[] {
         answers: { 200: post },
         problems: { 404: NOT_FOUND },
       },
-      async ({ params }) => ({ status: 200, body: await readPost(database, params.id) }),
+      async ({ params }) => ({ status: 200, body: found(await findPost(database, params.id)) }),
     ),
     route(
       {
@@ -79,13 +84,10 @@ export function postRoutes(database: Database): Route[] {
         answers: { 200: post },
         problems: { 404: NOT_FOUND },
       },
-      async ({ params, body }) => {
-        const changed = await database.transaction(async (tx) => {
-          await changePost(tx, params.id, body)
-          return readPost(tx, params.id)
-        })
-        return { status: 200, body: changed }
-      },
+      async ({ params, body }) => ({
+        status: 200,
+        body: found(await changePost(database, params.id, body)),
+      }),
     ),
     route(
       {
@@ -104,10 +106,9 @@ export function postRoutes(database: Database): Route[] {
   ]
 }
 
-async function readPost(database: Parameters<typeof findPost>[0], postId: number) {
-  const found = await findPost(database, postId)
-  if (found === null) throw new HttpProblem(404, NOT_FOUND)
-  return found
+function found(row: Post | null): Post {
+  if (row === null) throw new HttpProblem(404, NOT_FOUND)
+  return row
 }
 
 function refuseAuthor(error: unknown): never {

@@ -1,5 +1,6 @@
 /** The products in their own database. */
-import type { Queryable } from '../../database'
+import { type Queryable, sql } from '../../database'
+import { afterPlace, allOf, inOrder } from '../keyset'
 import type { Page } from '../page'
 
 export interface Product {
@@ -22,10 +23,25 @@ function toProduct(row: ProductRow): Product {
   return { ...row, price }
 }
 
-export async function listProducts(database: Queryable, { after, limit }: Page): Promise<Product[]> {
+export interface ProductFilter {
+  readonly min_price?: number | undefined
+  readonly max_price?: number | undefined
+}
+
+const ORDERS = { id: sql`id`, name: sql`name`, price: sql`price` }
+
+export async function listProducts(
+  database: Queryable,
+  page: Page<'name' | 'price'>,
+  { min_price, max_price }: ProductFilter = {},
+): Promise<Product[]> {
+  const wanted = allOf(
+    afterPlace(page, ORDERS),
+    min_price === undefined ? undefined : sql`price >= ${min_price}`,
+    max_price === undefined ? undefined : sql`price <= ${max_price}`,
+  )
   const rows = await database.fetchAll<ProductRow>(
-    `SELECT ${COLUMNS} FROM products WHERE id > :after ORDER BY id LIMIT :limit`,
-    { after, limit },
+    sql`SELECT id, name, description, price FROM products WHERE ${wanted} ${inOrder(page, ORDERS)}`,
   )
   return rows.map(toProduct)
 }

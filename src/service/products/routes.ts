@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
 import { atLeastOne, id, line, money, text } from '../fields'
-import { pageAnswer, pageOf, pageQuery } from '../page'
+import { pages } from '../page'
 import { type Route, route } from '../route'
 import { changeProduct, createProduct, deleteProduct, findProduct, listProducts } from './queries'
 
@@ -14,6 +14,11 @@ const product = z
   .meta({ id: 'Product' })
 const one = z.object({ id })
 
+const products = pages({
+  sorts: { name: 'text', price: 'number' },
+  filters: { min_price: money.optional(), max_price: money.optional() },
+})
+
 const NOT_FOUND = 'Product not found'
 
 export function productRoutes(database: Database): Route[] {
@@ -23,10 +28,10 @@ export function productRoutes(database: Database): Route[] {
         method: 'get',
         path: '/products',
         summary: 'List products',
-        input: { query: pageQuery },
+        input: { query: products.query },
         answers: { 200: z.array(product) },
       },
-      async ({ query }) => pageAnswer('/products', await listProducts(database, pageOf(query)), query),
+      ({ query }) => products.answer('/products', query, (page) => listProducts(database, page, query)),
     ),
     route(
       {

@@ -1,5 +1,6 @@
 /** The users in the database. */
-import type { Queryable } from '../../database'
+import { type Queryable, sql } from '../../database'
+import { afterPlace, allOf, inOrder } from '../keyset'
 import type { Page } from '../page'
 
 export interface User {
@@ -8,10 +9,25 @@ export interface User {
   email: string
 }
 
-export function listUsers(database: Queryable, { after, limit }: Page): Promise<User[]> {
+export interface UserFilter {
+  readonly username?: string | undefined
+  readonly email?: string | undefined
+}
+
+const ORDERS = { id: sql`id`, username: sql`username` }
+
+export function listUsers(
+  database: Queryable,
+  page: Page<'username'>,
+  { username, email }: UserFilter = {},
+): Promise<User[]> {
+  const wanted = allOf(
+    afterPlace(page, ORDERS),
+    username === undefined ? undefined : sql`username = ${username}`,
+    email === undefined ? undefined : sql`email = ${email}`,
+  )
   return database.fetchAll<User>(
-    'SELECT id, username, email FROM users WHERE id > :after ORDER BY id LIMIT :limit',
-    { after, limit },
+    sql`SELECT id, username, email FROM users WHERE ${wanted} ${inOrder(page, ORDERS)}`,
   )
 }
 

@@ -3,13 +3,18 @@ import { z } from 'zod'
 import { type Database, UniqueViolationError } from '../../database'
 import { HttpProblem } from '../../express'
 import { atLeastOne, email, id, line } from '../fields'
-import { pageAnswer, pageOf, pageQuery } from '../page'
+import { pages } from '../page'
 import { type Route, route } from '../route'
 import { changeUser, createUser, deleteUser, findUser, listUsers } from './queries'
 
 const username = line(64)
 const user = z.object({ id, username: z.string(), email: z.string() }).meta({ id: 'User' })
 const one = z.object({ id })
+
+const users = pages({
+  sorts: { username: 'text' },
+  filters: { username: username.optional(), email: line(254).optional() },
+})
 
 const NOT_FOUND = 'User not found'
 const TAKEN = 'Username is already taken'
@@ -21,10 +26,10 @@ export function userRoutes(database: Database): Route[] {
         method: 'get',
         path: '/users',
         summary: 'List users',
-        input: { query: pageQuery },
+        input: { query: users.query },
         answers: { 200: z.array(user) },
       },
-      async ({ query }) => pageAnswer('/users', await listUsers(database, pageOf(query)), query),
+      ({ query }) => users.answer('/users', query, (page) => listUsers(database, page, query)),
     ),
     route(
       {
