@@ -14,7 +14,7 @@ export type { Query, Values } from './backend/statement'
 export type { IsolationLevel, Row } from './backend/dialect'
 export type { PoolStats } from './backend/pool-stats'
 export { json, sql, type JsonValue, type SqlQuery } from './sql'
-export { runInScope, type Scope } from './scope'
+export { runInScope, type Scope, type Tally } from './scope'
 export type {
   AcquireEvent,
   CleanupEvent,

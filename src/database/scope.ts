@@ -3,6 +3,16 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { inspect, types } from 'node:util'
 import { ConfigurationError } from './errors'
 
+/** What a scope has asked of its databases: one object, which they add to. What runs side by side adds up. */
+export interface Tally {
+  /** Statements that were run, BEGIN and COMMIT included. */
+  statements: number
+  /** How long connections were waited for, in vain or not, in milliseconds. */
+  waitMillis: number
+  /** How long the statements took, in milliseconds. */
+  databaseMillis: number
+}
+
 export interface Scope {
   /** What the work is called in errors, in `holders()` and in metrics, such as `POST /transfer`. Read when needed. */
   readonly label?: string | undefined
@@ -10,6 +20,8 @@ export interface Scope {
   readonly signal?: AbortSignal | undefined
   /** When every query made in the scope must have ended: milliseconds on the clock of performance.now(). */
   readonly deadline?: number | undefined
+  /** Every Database adds to it what is done in the scope. What is detached from the scope does not count. */
+  readonly tally?: Tally | undefined
 }
 
 /**
@@ -39,6 +51,7 @@ class Label implements Scope {
 /** A scope with what it takes over from the one around it. */
 class ActiveScope implements Scope {
   readonly deadline: number | undefined
+  readonly tally: Tally | undefined
   /** Where the label is read when it is needed: a web framework knows its route later than its request. */
   readonly #labelled: Scope | undefined
   readonly #own: Scope
@@ -49,6 +62,7 @@ class ActiveScope implements Scope {
     this.#own = own
     this.#labelled = 'label' in own ? own : outer && outer.#labelled
     this.#outerSignal = outer?.signal
+    this.tally = own.tally ?? outer?.tally
     const deadline = Math.min(own.deadline ?? Infinity, outer?.deadline ?? Infinity)
     this.deadline = deadline === Infinity ? undefined : deadline
   }

@@ -1,6 +1,6 @@
 /** The scope of a request: what its queries are called, until when they may run, and whether anybody still waits. */
 import type { Request, RequestHandler, Response } from 'express'
-import { runInScope } from '../database'
+import { runInScope, type Tally } from '../database'
 
 export interface RequestScopeOptions {
   /** How long the queries of one request may take together. Default 0: no limit. */
@@ -40,10 +40,22 @@ export function openScope(request: Request, response: Response, timeoutMillis: n
   return scope
 }
 
+/**
+ * What a request has asked of its databases so far: how many statements, and how long they took and waited. Undefined
+ * for a request that is not in a scope.
+ *
+ * @example
+ * response.once('close', () => logger.info({ route: routeOf(request), ...tallyOf(request) }))
+ */
+export function tallyOf(request: Request): Readonly<Tally> | undefined {
+  return (request as { [SCOPE]?: OpenScope })[SCOPE]?.tally
+}
+
 export class OpenScope {
   readonly #request: Request
   readonly #since = performance.now()
   readonly deadline: number | undefined
+  readonly tally: Tally = { statements: 0, waitMillis: 0, databaseMillis: 0 }
   #controller: AbortController | null = null
   #isAborted = false
 

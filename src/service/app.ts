@@ -7,6 +7,7 @@ import { accountRoutes } from './accounts/routes'
 import { type Logger, requestLog } from './logging'
 import { postRoutes } from './posts/routes'
 import { productRoutes } from './products/routes'
+import { idsOf, requestId } from './request-id'
 import { mount, type Route } from './route'
 import { userRoutes } from './users/routes'
 
@@ -28,14 +29,14 @@ export function createApp({ main, products, logger }: Dependencies): Express {
   app.disable('x-powered-by')
   app.set('query parser', 'simple')
   app.use(health(main, products))
-  app.use(requestScope(), requestLog(logger), helmet())
+  app.use(requestScope(), requestId(), requestLog(logger), helmet())
   app.route('/').get(contents(routes)).all(methodNotAllowed('GET'))
   mount(app, routes)
   app.use(notFound())
   app.use(
     problems({
       onError: (error, request) =>
-        logger.error({ err: error }, `${request.method} ${routeOf(request)} failed`),
+        logger.error({ err: error, ...idsOf(request) }, `${request.method} ${routeOf(request)} failed`),
     }),
   )
   return app

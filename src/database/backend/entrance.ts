@@ -81,6 +81,8 @@ export class Entrance {
       throw error
     } finally {
       this.waiting -= 1
+      const tally = currentScope()?.tally
+      if (tally !== undefined) tally.waitMillis += performance.now() - asked
     }
   }
 

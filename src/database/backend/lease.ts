@@ -3,7 +3,7 @@ import type { Events } from '../events'
 import type { DatabaseError, Holder } from '../errors'
 import { QueryCanceledError, TransactionClosedError } from '../errors'
 import { type Expiry, Limits, LONGEST_TIMER_MILLIS, timedOut } from '../limits'
-import type { Scope } from '../scope'
+import { currentScope, type Scope } from '../scope'
 import { siteOf } from '../site'
 import {
   type Cursor,
@@ -256,9 +256,16 @@ export class Lease {
   }
 
   #tell(sql: string, started: number, error: DatabaseError | undefined): void {
+    const durationMillis = performance.now() - started
+    // Of the scope that asked, which is not always the one that took the connection.
+    const tally = currentScope()?.tally
+    if (tally !== undefined) {
+      tally.statements += 1
+      tally.databaseMillis += durationMillis
+    }
     this.#context.events.tell('query', {
       sql,
-      durationMillis: performance.now() - started,
+      durationMillis,
       label: this.label,
       ...(error && { error }),
     })
