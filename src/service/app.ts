@@ -4,7 +4,9 @@ import helmet from 'helmet'
 import type { Database } from '../database'
 import { health, methodNotAllowed, notFound, problems, requestScope, routeOf } from '../express'
 import { accountRoutes } from './accounts/routes'
+import { documentation } from './docs'
 import { type Logger, requestLog } from './logging'
+import { openApi } from './openapi'
 import { postRoutes } from './posts/routes'
 import { productRoutes } from './products/routes'
 import { idsOf, requestId } from './request-id'
@@ -16,9 +18,11 @@ export interface Dependencies {
   readonly main: Database
   readonly products: Database
   readonly logger: Logger
+  /** Whether `/docs` and `/openapi.json` are served. Default true. */
+  readonly docs?: boolean
 }
 
-export function createApp({ main, products, logger }: Dependencies): Express {
+export function createApp({ main, products, logger, docs = true }: Dependencies): Express {
   const routes = [
     ...userRoutes(main),
     ...postRoutes(main),
@@ -30,7 +34,8 @@ export function createApp({ main, products, logger }: Dependencies): Express {
   app.set('query parser', 'simple')
   app.use(health(main, products))
   app.use(requestScope(), requestId(), requestLog(logger), helmet())
-  app.route('/').get(contents(routes)).all(methodNotAllowed('GET'))
+  app.route('/').get(contents(routes, docs)).all(methodNotAllowed('GET'))
+  if (docs) app.use(documentation(openApi(routes.map(({ definition }) => definition))))
   mount(app, routes)
   app.use(notFound())
   app.use(
@@ -43,7 +48,7 @@ export function createApp({ main, products, logger }: Dependencies): Express {
 }
 
 /** Tells whoever opens the service in a browser what there is. */
-function contents(routes: readonly Route[]): RequestHandler {
+function contents(routes: readonly Route[], docs: boolean): RequestHandler {
   const calls = routes.map(({ definition: { method, path, summary } }) => [
     `${method.toUpperCase()} ${path}`,
     summary,
@@ -51,7 +56,14 @@ function contents(routes: readonly Route[]): RequestHandler {
   const body = JSON.stringify(
     {
       service: 'millpond',
-      try: ['/users', '/posts', '/accounts', '/products', '/readyz'],
+      try: [
+        '/users',
+        '/posts',
+        '/accounts',
+        '/products',
+        '/readyz',
+        ...(docs ? ['/docs', '/openapi.json'] : []),
+      ],
       calls: Object.fromEntries(calls) as Record<string, string>,
     },
     null,

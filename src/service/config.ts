@@ -25,6 +25,8 @@ export interface Config {
   /** Where operators look, or false. */
   readonly admin: { readonly port: number; readonly host: string } | false
   readonly logLevel: LogLevel
+  /** Whether the interface is documented at /docs and /openapi.json. */
+  readonly docs: boolean
   readonly shutdownTimeoutMillis: number
   readonly readinessGraceMillis: number
   readonly requestTimeoutMillis: number
@@ -78,6 +80,7 @@ export function readConfig(env: Environment = environment()): Config {
     port: read.PORT,
     admin: read.ADMIN_PORT === undefined ? false : { port: read.ADMIN_PORT, host: read.ADMIN_HOST },
     logLevel: read.LOG_LEVEL,
+    docs: read.DOCS,
     shutdownTimeoutMillis: read.SHUTDOWN_TIMEOUT,
     readinessGraceMillis: read.READINESS_GRACE,
     requestTimeoutMillis: read.REQUEST_TIMEOUT,
@@ -127,6 +130,8 @@ const whole = (least: number, most: number) => {
     .refine((value) => value >= least && value <= most, message)
 }
 
+const flag = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true')
+
 const databaseUrl = z.string().superRefine((url, context) => {
   try {
     // Checks the parameters as well, and connects to nothing.
@@ -140,15 +145,13 @@ const databaseUrl = z.string().superRefine((url, context) => {
 const variables = z.object({
   DATABASE_URL: databaseUrl.default(DEFAULT_URLS.main),
   PRODUCTS_DATABASE_URL: databaseUrl.default(DEFAULT_URLS.products),
-  MIGRATE_ON_START: z
-    .enum(['true', 'false'], 'must be true or false')
-    .transform((text) => text === 'true')
-    .optional(),
+  MIGRATE_ON_START: flag.optional(),
   HOST: z.string().default('127.0.0.1'),
   PORT: whole(0, 65_535).default(3000),
   ADMIN_PORT: whole(0, 65_535).optional(),
   ADMIN_HOST: z.string().default('127.0.0.1'),
   LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
+  DOCS: flag.default(true),
   SHUTDOWN_TIMEOUT: seconds(0).default(30_000),
   READINESS_GRACE: seconds(0).default(0),
   REQUEST_TIMEOUT: seconds(0).default(60_000),

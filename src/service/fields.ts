@@ -25,13 +25,21 @@ export function text(longest: number): z.ZodString {
     .regex(/^[^\0\p{Cs}]*$/u, 'NUL characters and broken Unicode are not allowed')
 }
 
-export const email = line(254).pipe(z.email())
+export const email = line(254)
+  .pipe(z.email())
+  .meta({ examples: ['ada@example.com'] })
 
 /** Money in minor units (cents), so that it is exact: a whole number up to the largest that JSON keeps exact. */
-export const money = z.int().min(0)
+export const money = z
+  .int()
+  .min(0)
+  .meta({ examples: [480] })
 
 /** Money that moves. */
-export const amount = z.int().min(1)
+export const amount = z
+  .int()
+  .min(1)
+  .meta({ examples: [2500] })
 
 /** Refuses a change that changes nothing, which is a mistake of the client's. */
 export function atLeastOne<S extends z.ZodRawShape>(shape: S): z.ZodObject<S, z.core.$strict> {

@@ -11,7 +11,7 @@ async function start(): Promise<void> {
   const logger = createLogger(config.logLevel)
   const main = open(config.main)
   const products = open(config.products)
-  await serve(createApp({ main, products, logger }), {
+  await serve(createApp({ main, products, logger, docs: config.docs }), {
     ...limitsOf(config),
     host: config.host,
     port: config.port,

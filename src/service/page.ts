@@ -38,16 +38,13 @@ interface Asked {
 }
 
 /** A list that can be sorted by what is named here, filtered by what is named here, and by nothing else. */
-export function pages<
-  const F extends string = never,
-  const S extends Filters = Readonly<Record<never, z.ZodOptional>>,
->({
+export function pages<const F extends string, const S extends Filters>({
   sorts,
   filters,
   ids = id,
 }: {
   readonly sorts: Sorts<F>
-  readonly filters?: S
+  readonly filters: S
   /** Default: the ids of a 32-bit column. */
   readonly ids?: z.ZodInt
 }) {
@@ -56,7 +53,7 @@ export function pages<
   const query = z.strictObject({
     limit: z.int().min(1).max(100).default(50).meta({ description: 'How many a page shows at most.' }),
     sort: z.enum(orders).default('id').meta({ description: 'The order; with a `-`, backwards.' }),
-    ...(filters ?? ({} as S)),
+    ...filters,
     after: z
       .string()
       .optional()

@@ -8,11 +8,13 @@ import { type Route, route } from '../route'
 import { createAccount, findAccount, listAccounts } from './queries'
 import { transfer } from './transfer'
 
-const owner = line(100)
-const account = z.object({ id, owner: z.string(), balance: money }).meta({ id: 'Account' })
+const owner = line(100).meta({ examples: ['Ada'] })
+const account = z
+  .object({ id, owner: z.string().meta({ examples: ['Ada'] }), balance: money })
+  .meta({ id: 'Account' })
 
 const movement = z
-  .strictObject({ from_account: id, to_account: id, amount })
+  .strictObject({ from_account: id, to_account: id.meta({ examples: [2] }), amount })
   .refine(({ from_account, to_account }) => from_account !== to_account, {
     path: ['to_account'],
     message: 'Must not be the account that the money comes from',
@@ -71,7 +73,7 @@ export function accountRoutes(database: Database): Route[] {
         path: '/transfer',
         summary: 'Move money from one account to another',
         input: { body: movement },
-        answers: { 200: z.object({ message: z.string() }) },
+        answers: { 200: z.object({ message: z.string().meta({ examples: ['Transfer successful'] }) }) },
         problems: { 404: 'Account 7 not found', 409: 'Insufficient funds' },
       },
       async ({ body }) => {

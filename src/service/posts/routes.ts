@@ -7,17 +7,24 @@ import { pages } from '../page'
 import { type Route, route } from '../route'
 import { changePost, createPost, deletePost, findPost, listPosts, listPostsOf, type Post } from './queries'
 
-const title = line(200)
-const content = text(100_000)
+const title = line(200).meta({ examples: ['Notes on a second pond'] })
+const content = text(100_000).meta({ examples: ['One pond for the flour, one for the saw.'] })
 const post = z
-  .object({ id, title: z.string(), content: z.string(), author: z.object({ id, username: z.string() }) })
+  .object({
+    id,
+    title: z.string().meta({ examples: ['Notes on a second pond'] }),
+    content: z.string().meta({ examples: ['One pond for the flour, one for the saw.'] }),
+    author: z.object({ id, username: z.string().meta({ examples: ['ada'] }) }),
+  })
   .meta({ id: 'Post' })
-const createdPost = z.object({ id, title: z.string(), author_id: id }).meta({ id: 'CreatedPost' })
+const createdPost = z
+  .object({ id, title: z.string().meta({ examples: ['Notes on a second pond'] }), author_id: id })
+  .meta({ id: 'CreatedPost' })
 const one = z.object({ id })
 
 const sorts = { title: 'text' } as const
 const posts = pages({ sorts, filters: { author_id: id.optional() } })
-const postsOfOne = pages({ sorts })
+const postsOfOne = pages({ sorts, filters: {} })
 
 const NOT_FOUND = 'Post not found'
 const NO_AUTHOR = 'User not found'

@@ -7,10 +7,20 @@ import { pages } from '../page'
 import { type Route, route } from '../route'
 import { changeProduct, createProduct, deleteProduct, findProduct, listProducts } from './queries'
 
-const name = line(200)
-const description = text(10_000).nullable()
+const name = line(200).meta({ examples: ['Rye flour, 1 kg'] })
+const description = text(10_000)
+  .nullable()
+  .meta({ examples: ['Stone-ground, dark.'] })
 const product = z
-  .object({ id, name: z.string(), description: z.string().nullable(), price: money })
+  .object({
+    id,
+    name: z.string().meta({ examples: ['Rye flour, 1 kg'] }),
+    description: z
+      .string()
+      .nullable()
+      .meta({ examples: ['Stone-ground, dark.'] }),
+    price: money,
+  })
   .meta({ id: 'Product' })
 const one = z.object({ id })
 

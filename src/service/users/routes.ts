@@ -7,8 +7,14 @@ import { pages } from '../page'
 import { type Route, route } from '../route'
 import { changeUser, createUser, deleteUser, findUser, listUsers } from './queries'
 
-const username = line(64)
-const user = z.object({ id, username: z.string(), email: z.string() }).meta({ id: 'User' })
+const username = line(64).meta({ examples: ['ada'] })
+const user = z
+  .object({
+    id,
+    username: z.string().meta({ examples: ['ada'] }),
+    email: z.string().meta({ examples: ['ada@example.com'] }),
+  })
+  .meta({ id: 'User' })
 const one = z.object({ id })
 
 const users = pages({

@@ -1,0 +1,93 @@
+/** The documentation of the interface: the OpenAPI document, and a page that shows it without a network. */
+import path from 'node:path'
+import express, { type RequestHandler, type Router } from 'express'
+import { HttpProblem, methodNotAllowed } from '../express'
+
+const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png'] as const
+
+/** Nothing from elsewhere, and nothing written into the page: scripts and styles are files of this server. */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+/** All addresses are relative, so that the page works behind a proxy that puts something before them. */
+function page(prefix: string): string {
+  return `<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <title>millpond: the interface</title>
+    <link rel="icon" type="image/png" href="${prefix}favicon-32x32.png">
+    <link rel="stylesheet" href="${prefix}swagger-ui.css">
+    <script src="${prefix}swagger-ui-bundle.js" defer></script>
+    <script src="${prefix}start.js" defer></script>
+  </head>
+  <body>
+    <div id="page"></div>
+    <noscript>This page needs JavaScript. The document itself is <a href="${prefix}../openapi.json">openapi.json</a>.</noscript>
+  </body>
+</html>
+`
+}
+
+const START = `SwaggerUIBundle({
+  url: new URL('../openapi.json', document.currentScript.src).href,
+  dom_id: '#page',
+  deepLinking: true,
+  tryItOutEnabled: true,
+  // It would ask a server on the internet whether the document is valid.
+  validatorUrl: null,
+})
+`
+
+/** Serves `/openapi.json` and `/docs`. The page is a development dependency; without it only the document is there. */
+export function documentation(document: object): Router {
+  const text = JSON.stringify(document)
+  const folder = pageFolder()
+  const router = express.Router()
+  const get = (address: string, handle: RequestHandler): void => {
+    router.route(address).get(handle).all(methodNotAllowed('GET'))
+  }
+  get('/openapi.json', (_request, response) => {
+    response.type('json').send(text)
+  })
+  get('/docs', ({ originalUrl }, response) => {
+    if (folder === null) {
+      throw new HttpProblem(
+        404,
+        'The page needs the npm package swagger-ui-dist. The document is at /openapi.json.',
+      )
+    }
+    const isFolder = new URL(originalUrl, 'http://localhost').pathname.endsWith('/')
+    response
+      .set('Content-Security-Policy', POLICY)
+      .type('html')
+      .send(page(isFolder ? '' : 'docs/'))
+  })
+  if (folder === null) return router
+  get('/docs/start.js', (_request, response) => {
+    response.type('js').send(START)
+  })
+  for (const asset of ASSETS) {
+    get(`/docs/${asset}`, (_request, response) => {
+      response.sendFile(asset, { root: folder, maxAge: '1h' })
+    })
+  }
+  return router
+}
+
+function pageFolder(): string | null {
+  try {
+    return path.dirname(require.resolve('swagger-ui-dist/package.json'))
+  } catch {
+    return null
+  }
+}

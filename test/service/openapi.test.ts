@@ -1,0 +1,197 @@
+/** The OpenAPI document: valid, and true of every answer that a running service gives. */
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { pino } from 'pino'
+import type { Serving } from '../../src/express'
+import { createApp } from '../../src/service/app'
+import { serveQuietly } from '../express/support'
+import { type Operation, SpecifiedService } from './support/openapi'
+import { eachService } from './support/open-service'
+
+/** While a server shuts down only: test/express/draining.test.ts provokes it. */
+const ELSEWHERE = ['408']
+const UNKNOWN_ID = 2_147_483_647
+
+eachService(
+  'The OpenAPI document',
+  (service) => {
+    let specified: SpecifiedService
+
+    beforeEach(async () => {
+      specified = await SpecifiedService.of(service.url)
+    })
+
+    /** Rows for each path to find. */
+    async function fill(): Promise<void> {
+      for (const name of ['ada', 'grace']) {
+        const { id } = await specified.create('/users', { username: name, email: `${name}@example.com` })
+        await specified.create('/posts', { title: name, content: 'Text', author_id: id })
+        await specified.create('/accounts', { owner: name, balance: 1000 })
+        await specified.create('/products', { name, price: 100 })
+      }
+    }
+
+    it('is valid by the schema of OpenAPI 3.1', async () => {
+      const folder = await mkdtemp(path.join(tmpdir(), 'millpond-openapi-'))
+      const check = async (document: object): Promise<string> => {
+        const file = path.join(folder, 'openapi.json')
+        await writeFile(file, JSON.stringify(document))
+        // An ES module, which Jest does not load.
+        const script = `import { Validator } from '@seriousme/openapi-schema-validator'
+          const validator = new Validator()
+          const { valid, errors } = await validator.validate(${JSON.stringify(file)})
+          console.log(validator.version, valid, JSON.stringify(errors ?? null))`
+        const root = path.resolve(__dirname, '../..')
+        const node = promisify(execFile)
+        const { stdout } = await node(process.execPath, ['--input-type=module', '-e', script], { cwd: root })
+        return stdout.trim()
+      }
+      try {
+        expect(await check(specified.document)).toBe('3.1 true null')
+        expect(
+          await check({ ...specified.document, paths: { '/users': { get: { responses: 1 } } } }),
+        ).toMatch(/^3\.1 false /)
+      } finally {
+        await rm(folder, { recursive: true })
+      }
+    })
+
+    it('has an example in each content, which its schema accepts, and refers to nothing that is missing', () => {
+      const contents = specified.contents()
+      expect(contents.length).toBeGreaterThan(50)
+      for (const { pointer, example } of contents)
+        expect([pointer, example, specified.errorsOf(pointer, example)]).toEqual([pointer, example, null])
+      for (const { operation } of specified.operations) expect(operation.summary).toMatch(/^[A-Z]/)
+      const ids = specified.operations.map(({ operation }) => operation.operationId)
+      expect(new Set(ids).size).toBe(ids.length)
+    })
+
+    it('has every address that the service says it has', async () => {
+      const contents = (await (await fetch(service.url)).json()) as { calls: Record<string, string> }
+      const documented = specified.operations.map(({ name }) => name)
+      expect(documented.toSorted()).toEqual(Object.keys(contents.calls).toSorted())
+    })
+
+    it('lists the statuses that each operation answers, no fewer and no more, with what each looks like', async () => {
+      await fill()
+      const provoked = new Map(specified.operations.map(({ name }) => [name, new Set<string>()]))
+      /** Sends a request, and checks that the document knows its answer. */
+      async function call(
+        operation: Operation,
+        init: RequestInit = {},
+        address = operation.address(),
+      ): Promise<void> {
+        const seen = await specified.call(operation, address, init)
+        provoked.get(operation.name)?.add(String(seen))
+      }
+      const json = (body: unknown): RequestInit => ({
+        headers: { 'Content-Type': 'application/json' },
+        body: typeof body === 'string' ? body : JSON.stringify(body),
+      })
+      /** What is not the same for every operation: bodies that meet with what is there. */
+      const special: Record<string, () => Promise<void>> = {
+        'POST /users': () => call(users, json({ username: 'ada', email: 'other@example.com' })),
+        'PATCH /users/{id}': () => call(patchUser, json({ username: 'grace' })),
+        'POST /posts': () => call(posts, json({ title: 'x', content: 'x', author_id: UNKNOWN_ID })),
+        'POST /transfer': async () => {
+          const ids = specified.ids('/accounts')
+          const transfer = { from_account: ids[0], to_account: ids[1], amount: 1 }
+          await call(transfers, json(transfer))
+          await call(transfers, json({ ...transfer, amount: 100_000 }))
+          await call(transfers, json({ ...transfer, from_account: UNKNOWN_ID }))
+        },
+      }
+      const [users, patchUser, posts, transfers] = [
+        'POST /users',
+        'PATCH /users/{id}',
+        'POST /posts',
+        'POST /transfer',
+      ].map((name) => specified.operation(name)) as [Operation, Operation, Operation, Operation]
+
+      for (const operation of specified.operations) {
+        const good = operation.hasBody ? json(specified.bodyFor(operation)) : {}
+        const asHtml = new Headers(good.headers)
+        asHtml.set('Accept', 'text/html')
+        await call(operation, { ...good, headers: asHtml })
+        await call(operation, good, `${operation.address()}?unknown=1`)
+        await special[operation.name]?.()
+        if (operation.hasParameters) await call(operation, good, operation.address(UNKNOWN_ID))
+        if (operation.hasParameters || operation.hasBody)
+          await call(operation, operation.hasBody ? json('{') : {}, operation.address('%E0%A4%A'))
+        if (operation.hasBody) {
+          await call(operation, json(JSON.stringify('x'.repeat(110_000))))
+          await call(operation, { headers: { 'Content-Type': 'text/csv' }, body: 'a,b' })
+        }
+        await call(operation, good)
+        // Left to itself, fetch would add Cache-Control: no-cache, and that asks for the whole answer.
+        const unlessChanged = { 'If-None-Match': '*', 'Cache-Control': 'max-age=0' }
+        if (operation.method === 'GET') await call(operation, { headers: unlessChanged })
+      }
+
+      // The ways in which a database fails are the same for all of them.
+      const { main, products } = service
+      const broken = async (serving: Serving): Promise<void> => {
+        try {
+          for (const operation of specified.operations) {
+            const good = operation.hasBody ? json(specified.bodyFor(operation)) : {}
+            await call(operation, good, `${serving.url}${new URL(operation.address()).pathname}`)
+          }
+        } finally {
+          await serving.close()
+        }
+      }
+      const app = createApp({ main, products, logger: pino({ level: 'silent' }) })
+      await broken(await serveQuietly(app, { requestTimeoutMillis: 0.001 }))
+      const tables = ['users', 'posts', 'accounts', 'products']
+      const rename = async (from: string, to: string): Promise<void> => {
+        for (const table of tables)
+          await (table === 'products' ? products : main).execute(
+            `ALTER TABLE ${from}${table} RENAME TO ${to}${table}`,
+          )
+      }
+      await rename('', 'gone_')
+      try {
+        await broken(await serveQuietly(app))
+      } finally {
+        await rename('gone_', '')
+      }
+      await main.disconnect()
+      await products.disconnect()
+      await broken(await serveQuietly(app))
+
+      for (const { name, statuses } of specified.operations) {
+        const expected = statuses.filter((status) => !ELSEWHERE.includes(status))
+        expect([name, [...(provoked.get(name) ?? [])].toSorted()]).toEqual([name, expected])
+      }
+    })
+
+    it('describes what every address answers to a method that it has not', async () => {
+      for (const address of new Set(specified.operations.map((operation) => operation.address(1)))) {
+        const response = await fetch(address, { method: 'PUT' })
+        expect([response.status, response.headers.get('allow')]).toEqual([
+          405,
+          expect.stringContaining('OPTIONS'),
+        ])
+        const pointer = '/components/responses/MethodNotAllowed/content/application~1problem+json'
+        expect(specified.errorsOf(pointer, await response.json())).toBeNull()
+      }
+    })
+
+    it('is not there, nor is its page, where it is turned off', async () => {
+      const { main, products } = service
+      const app = createApp({ main, products, logger: pino({ level: 'silent' }), docs: false })
+      const serving = await serveQuietly(app)
+      try {
+        for (const address of ['/docs', '/openapi.json'])
+          expect((await fetch(`${serving.url}${address}`)).status).toBe(404)
+        expect(await (await fetch(serving.url)).text()).not.toContain('docs')
+      } finally {
+        await serving.close()
+      }
+    })
+  },
+  { rollsBack: false },
+)
