@@ -164,7 +164,7 @@ describe('In a terminal', () => {
       await request(url).get('/users/1').set('X-Request-Id', 'seen-by-people').expect(200)
       const line = await waitFor(() => /^.*GET \/users\/:id 200.*$/m.exec(output)?.[0])
       expect(line).toMatch(
-        /^\[\d\d:\d\d:\d\d\.\d+\] INFO: GET \/users\/:id 200 \([\d.]+ ms: 1 statement in [\d.]+ ms\) \{"requestId":"seen-by-people"\}\s*$/,
+        /^\[\d\d:\d\d:\d\d\.\d+\] INFO: GET \/users\/:id 200 \([\d.]+ ms: 1 statement in [\d.]+ ms(?:, after [\d.]+ ms of waiting for a connection)?\) \{"requestId":"seen-by-people"\}\s*$/,
       )
     } finally {
       child.kill('SIGTERM')
