@@ -106,6 +106,14 @@ export function currentScope(): Scope | undefined {
   return storage.getStore()?.scope
 }
 
+/** Adds a statement to the tally of the scope that asked, which is not always the one that took the connection. */
+export function countStatement(durationMillis: number): void {
+  const tally = currentScope()?.tally
+  if (tally === undefined) return
+  tally.statements += 1
+  tally.databaseMillis += durationMillis
+}
+
 /**
  * Runs work in a scope of its own. What the new scope leaves out is inherited from the scope around it, and so
  * are open transactions.

@@ -3,7 +3,7 @@ import type { Events } from '../events'
 import type { DatabaseError, Holder } from '../errors'
 import { QueryCanceledError, TransactionClosedError } from '../errors'
 import { type Expiry, Limits, LONGEST_TIMER_MILLIS, timedOut } from '../limits'
-import { currentScope, type Scope } from '../scope'
+import { countStatement, type Scope } from '../scope'
 import { siteOf } from '../site'
 import {
   type Cursor,
@@ -257,12 +257,7 @@ export class Lease {
 
   #tell(sql: string, started: number, error: DatabaseError | undefined): void {
     const durationMillis = performance.now() - started
-    // Of the scope that asked, which is not always the one that took the connection.
-    const tally = currentScope()?.tally
-    if (tally !== undefined) {
-      tally.statements += 1
-      tally.databaseMillis += durationMillis
-    }
+    countStatement(durationMillis)
     this.#context.events.tell('query', {
       sql,
       durationMillis,
