@@ -128,7 +128,7 @@ export function runInScope<T>(scope: Scope, work: () => T): T {
   return runIn({ scope: new ActiveScope(scope, outer?.scope), bound: outer?.bound ?? NOTHING }, work)
 }
 
-const SCOPE_PARTS = ['label', 'signal', 'deadline']
+const SCOPE_PARTS = ['label', 'signal', 'deadline', 'tally']
 
 function checkScope(scope: Scope): void {
   if (typeof scope !== 'object' || scope === null) {
