@@ -1,0 +1,79 @@
+/** A stack's server as a process of its own, on a processor of its own where that can be had. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { availableParallelism } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from '../../test/support/free-port'
+import { root, type Stack } from './stacks'
+
+const START_TIMEOUT_MILLIS = 60_000
+
+const canPin = availableParallelism() > 1 && spawnSync('taskset', ['--version']).status === 0
+
+/** How the processors are shared out, in words. */
+export const PINNING = canPin
+  ? 'servers on processor 0, load generator and PostgreSQL on processor 1'
+  : 'processes not pinned to processors'
+
+/** Keeps this process, and what it will start, off the servers' processor. */
+export function leaveTheServersAlone(): void {
+  if (canPin) spawnSync('taskset', ['--all-tasks', '--cpu-list', '--pid', '1', String(process.pid)])
+}
+
+export interface Server {
+  readonly stack: Stack
+  readonly port: number
+  readonly pid: number
+  /** From the start of the process to the first answer that took a query. */
+  readonly startMillis: number
+  stop(): Promise<void>
+}
+
+/** Starts a stack's server and waits until it answers out of the database. */
+export async function startServer(stack: Stack, databaseUrl: string): Promise<Server> {
+  const port = await freePort()
+  const pinned = canPin ? ['taskset', '--cpu-list', '0', ...stack.command] : stack.command
+  const [program = '', ...args] = pinned
+  const environment = {
+    ...process.env,
+    NODE_ENV: 'production',
+    PORT: String(port),
+    DATABASE_URL: databaseUrl,
+    PRODUCTS_DATABASE_URL: databaseUrl,
+    ...stack.environment,
+  }
+  const since = performance.now()
+  const child = spawn(program, args, { cwd: root, env: environment, stdio: ['ignore', 'ignore', 'pipe'] })
+  let complaints = ''
+  child.stderr.on('data', (chunk: Buffer) => (complaints = (complaints + chunk.toString()).slice(-4000)))
+  // Nobody may be left behind, however this process ends.
+  process.once('exit', () => child.kill('SIGKILL'))
+  while (!(await answers(port))) {
+    if (child.exitCode !== null || performance.now() - since > START_TIMEOUT_MILLIS) {
+      child.kill('SIGKILL')
+      throw new Error(`${stack.id} did not start. It said:\n${complaints}`)
+    }
+    await sleep(5)
+  }
+  const startMillis = performance.now() - since
+  return { stack, port, pid: Number(child.pid), startMillis, stop: () => stop(child) }
+}
+
+async function answers(port: number): Promise<boolean> {
+  try {
+    const { status } = await fetch(`http://127.0.0.1:${port}/users/1`)
+    // Before there are users it is 404, and out of the database all the same.
+    return status === 200 || status === 404
+  } catch {
+    return false
+  }
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const gone = once(child, 'exit')
+  child.kill('SIGTERM')
+  const last = setTimeout(() => child.kill('SIGKILL'), 10_000)
+  await gone
+  clearTimeout(last)
+}
