@@ -57,7 +57,7 @@ async function run(): Promise<void> {
   try {
     const prepared = await prepare(postgres.url)
     console.log(`node ${process.version}, PostgreSQL ${prepared.version} (fsync off), ${PINNING}`)
-    for (const stack of stacks) servers.push(await startServer(stack, prepared.url))
+    for (const stack of stacks) servers.push(await startServer(stack, prepared.environment))
     await checkAnswers(servers)
     await warmUp(servers, plan)
     const windows: Window[] = []

@@ -9,11 +9,13 @@ export interface Prepared {
   /** Of PostgreSQL's first process; all others are its children. */
   readonly postgresPid: number
   readonly version: string
+  /** What all servers are to be started with. */
+  readonly environment: Readonly<Record<string, string>>
 }
 
 export async function prepare(url: string): Promise<Prepared> {
   // Its migrations run when it starts.
-  await (await startServer(SERVICE, url)).stop()
+  await (await startServer(SERVICE, databaseOf(url))).stop()
   return withClient(url, async (client) => {
     await client.query(`
       INSERT INTO users (username, email)
@@ -25,12 +27,18 @@ export async function prepare(url: string): Promise<Prepared> {
         SELECT 'owner' || n, ${BALANCE} FROM generate_series(1, ${ACCOUNTS}) n;
       ANALYZE;
     `)
-    const { rows } = await client.query<{ version: string; file: string }>(
-      `SELECT current_setting('server_version') AS version, pg_read_file('postmaster.pid') AS file`,
+    const { rows } = await client.query<{ version: string; file: string; keeps: boolean }>(
+      `SELECT current_setting('server_version') AS version, pg_read_file('postmaster.pid') AS file,
+         to_regclass('transfers') IS NOT NULL AS keeps`,
     )
-    const { version = '', file = '' } = rows[0] ?? {}
-    return { url, version, postgresPid: Number.parseInt(file, 10) }
+    const { version = '', file = '', keeps = false } = rows[0] ?? {}
+    const environment = { ...databaseOf(url), KEEPS_HISTORY: String(keeps) }
+    return { url, version, environment, postgresPid: Number.parseInt(file, 10) }
   })
+}
+
+function databaseOf(url: string): Record<string, string> {
+  return { DATABASE_URL: url, PRODUCTS_DATABASE_URL: url }
 }
 
 /** @throws Error when money was lost or made */

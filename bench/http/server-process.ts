@@ -30,7 +30,7 @@ export interface Server {
 }
 
 /** Starts a stack's server and waits until it answers out of the database. */
-export async function startServer(stack: Stack, databaseUrl: string): Promise<Server> {
+export async function startServer(stack: Stack, given: Readonly<Record<string, string>>): Promise<Server> {
   const port = await freePort()
   const pinned = canPin ? ['taskset', '--cpu-list', '0', ...stack.command] : stack.command
   const [program = '', ...args] = pinned
@@ -38,8 +38,7 @@ export async function startServer(stack: Stack, databaseUrl: string): Promise<Se
     ...process.env,
     NODE_ENV: 'production',
     PORT: String(port),
-    DATABASE_URL: databaseUrl,
-    PRODUCTS_DATABASE_URL: databaseUrl,
+    ...given,
     ...stack.environment,
   }
   const since = performance.now()

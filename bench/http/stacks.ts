@@ -1,4 +1,5 @@
 /** The stacks that are compared: how each is started, and under which short name it is known. */
+import { spawnSync } from 'node:child_process'
 import path from 'node:path'
 
 export interface Stack {
@@ -28,6 +29,27 @@ function peer(id: string, title: string, front: string, store: string): Stack {
   return { id, title, command: [process.execPath, path.join(__dirname, 'peer.js'), front, store] }
 }
 
+/** Debian's Python, for which the packages of the tutorial's stacks may be installed. */
+const PYTHON = '/usr/bin/python3'
+
+/** A stack of the tutorial; its server takes the port and the log level from its arguments, hence the shell. */
+function tutorial(id: string, title: string, module: string): Stack {
+  const folder = path.join(root, 'bench', 'http', 'fastapi')
+  const serve = `exec ${PYTHON} -m uvicorn --app-dir "$0" --port "$PORT" --log-level warning "$1:app"`
+  return { id, title, command: ['sh', '-c', serve, folder, module] }
+}
+
+/** Packages that `apt-get install` brings, by the names under which Python knows them. */
+const TUTORIAL_NEEDS = 'import fastapi, uvicorn, sqlalchemy, psycopg2, databases, asyncpg'
+
+/** Whether this machine can run the tutorial's stacks. */
+export const hasTutorial = spawnSync(PYTHON, ['-c', TUTORIAL_NEEDS]).status === 0
+
+const TUTORIAL: readonly Stack[] = [
+  tutorial('P1', 'FastAPI + SQLAlchemy, synchronous', 'with_sqlalchemy'),
+  tutorial('P2', 'FastAPI + databases', 'with_databases'),
+]
+
 export const SERVICE = service('service', 'this service, whole')
 
 /** In the order in which they are shown. Two of them are what the others are measured against. */
@@ -38,5 +60,11 @@ export const STACKS: readonly Stack[] = [
   peer('N2', 'Express + pg', 'express', 'pg-unnamed'),
   peer('N3', 'Express + pg, named statements', 'express', 'pg-named'),
   peer('N4', 'Fastify + pg, named statements', 'fastify', 'pg-named'),
+  peer('N5', 'node:http + postgres.js', 'node-http', 'postgres-js'),
   peer('N5b', 'node:http + pg, named statements', 'node-http', 'pg-named'),
+  peer('kysely', 'Express + Kysely', 'express', 'kysely'),
+  peer('drizzle', 'Express + Drizzle, prepared', 'express', 'drizzle'),
+  peer('sequelize', 'Express + Sequelize', 'express', 'sequelize'),
+  peer('typeorm', 'Express + TypeORM', 'express', 'typeorm'),
+  ...(hasTutorial ? TUTORIAL : []),
 ]

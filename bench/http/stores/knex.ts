@@ -4,6 +4,7 @@ import {
   type CreatedPost,
   IDLE_MILLIS,
   judge,
+  KEEPS_HISTORY,
   type OpenStore,
   POOL_SIZE,
   type PostRow,
@@ -52,6 +53,7 @@ export const open: OpenStore = (url) => {
         if (verdict === 'done') {
           await trx('accounts').where({ id: from }).decrement('balance', amount)
           await trx('accounts').where({ id: to }).increment('balance', amount)
+          if (KEEPS_HISTORY) await trx('transfers').insert({ from_account: from, to_account: to, amount })
         }
         return verdict
       }),

@@ -11,4 +11,5 @@ export const STATEMENTS = {
     'INSERT INTO posts (title, content, author_id) VALUES ($1, $2, $3) RETURNING id, title, author_id',
   lockAccounts: 'SELECT id, balance FROM accounts WHERE id IN ($1, $2) ORDER BY id FOR UPDATE',
   addToBalance: 'UPDATE accounts SET balance = balance + $2 WHERE id = $1',
+  writeDown: 'INSERT INTO transfers (from_account, to_account, amount) VALUES ($1, $2, $3)',
 } as const
