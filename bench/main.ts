@@ -1,77 +1,117 @@
 /**
- * Measures this service beside other ways to write it. Reports, and fails on errors only, never on times.
+ * Measures this service and its library beside other ways to do the same. Reports, and fails on errors only, never on
+ * times. Without flags that leave something out, the report is also written to bench/RESULTS.md.
  *
- *     npm run bench                          everything
- *     npm run bench -- --quick               a few minutes
- *     npm run bench -- --stacks=service,N1,N5b --endpoints=user --concurrency=64 --rounds=5
+ *     npm run bench                        everything
+ *     npm run bench -- --quick             everything, shortly
+ *     npm run bench -- --parts=http --stacks=service,N1,N5b --endpoints=user --concurrency=64 --rounds=5
+ *     npm run bench -- --parts=query,bulk,start
+ *
+ * --window and --warm-up are the seconds for which a stack is loaded: each time, and once before.
  */
-import { parseArgs } from 'node:util'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import path from 'node:path'
 import { startPostgres } from '../test/support/postgres-server'
-import { ENDPOINTS } from './http/endpoints'
-import { checkMoney, prepare } from './http/prepare'
+import { checkMoney, type Prepared, prepare } from './http/prepare'
 import { reportWindows } from './http/report'
-import { measure, type Plan, type Window, warmUp } from './http/rounds'
+import { measure, type Window, warmUp } from './http/rounds'
 import { checkAnswers } from './http/same-answers'
-import { leaveTheServersAlone, PINNING, type Server, startServer } from './http/server-process'
-import { STACKS } from './http/stacks'
+import { type Server, startServer } from './http/server-process'
+import { reportStarts } from './http/starting'
+import { hasTutorial, root } from './http/stacks'
+import { type Options, readOptions, type Part } from './options'
+import { leaveTheFirstProcessor, PINNING } from './processors'
+import { reportQueries } from './query/report'
+import { reportBulk } from './query/report-bulk'
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    stacks: { type: 'string' },
-    endpoints: { type: 'string' },
-    concurrency: { type: 'string' },
-    rounds: { type: 'string' },
-    window: { type: 'string' },
-    'warm-up': { type: 'string' },
-  },
-})
+type Measure = (options: Options, prepared: Prepared) => Promise<string>
 
-function chosen<T extends { readonly id: string }>(all: readonly T[], ids: string | undefined): readonly T[] {
-  if (ids === undefined) return all
-  return ids.split(',').map((id) => {
-    const found = all.find((one) => one.id === id)
-    if (found === undefined)
-      throw new Error(`there is no '${id}', only ${all.map((one) => one.id).join(', ')}`)
-    return found
-  })
+const MEASURES: Readonly<Record<Part, Measure>> = {
+  http: reportHttp,
+  start: ({ stacks, isQuick }, prepared) => reportStarts(stacks, isQuick ? 2 : 7, prepared),
+  query: ({ isQuick }, { url }) => reportQueries(url, isQuick ? 4 : 15, isQuick ? 150 : 500),
+  bulk: ({ isQuick }, { url }) =>
+    reportBulk(url, { rounds: isQuick ? 1 : 5, written: 100_000, read: isQuick ? 100_000 : 1_000_000 }),
 }
 
-function planOf(): Plan {
-  const { quick } = options
-  return {
-    endpoints: chosen(ENDPOINTS, options.endpoints),
-    concurrencies: (options.concurrency ?? (quick ? '64' : '1,16,64')).split(',').map(Number),
-    rounds: Number(options.rounds ?? (quick ? 2 : 5)),
-    windowMillis: 1000 * Number(options.window ?? (quick ? 1 : 3)),
-    warmUpMillis: 1000 * Number(options['warm-up'] ?? (quick ? 5 : 15)),
-  }
-}
-
-async function run(): Promise<void> {
-  const plan = planOf()
-  const stacks = chosen(STACKS, options.stacks)
-  leaveTheServersAlone()
-  const postgres = await startPostgres({ shared_buffers: '512MB' })
+async function reportHttp({ stacks, plan }: Options, prepared: Prepared): Promise<string> {
   const servers: Server[] = []
+  const windows: Window[] = []
   try {
-    const prepared = await prepare(postgres.url)
-    console.log(`node ${process.version}, PostgreSQL ${prepared.version} (fsync off), ${PINNING}`)
     for (const stack of stacks) servers.push(await startServer(stack, prepared.environment))
     await checkAnswers(servers)
     await warmUp(servers, plan)
-    const windows: Window[] = []
     for await (const window of measure(servers, plan, prepared)) {
       windows.push(window)
-      const { stack, endpoint, concurrency, round, perSecond, serverMicros } = window
-      console.error(
-        `round ${round} ${endpoint} @ ${concurrency} ${stack}: ${perSecond.toFixed(0)}/s, ${serverMicros.toFixed(1)} µs`,
-      )
+      const { round, endpoint, concurrency, stack, perSecond, serverMicros } = window
+      const figures = `${perSecond.toFixed(0)}/s, ${serverMicros.toFixed(0)} µs`
+      console.error(`round ${round + 1}, ${endpoint}, ${concurrency} at a time, ${stack}: ${figures}`)
     }
     await checkMoney(prepared.url)
-    console.log(reportWindows(windows))
   } finally {
     await Promise.all(servers.map((server) => server.stop()))
+  }
+  return `## Endpoints\n\n${legend(stacks, plan)}\n\n${reportWindows(windows)}`
+}
+
+function legend(stacks: Options['stacks'], { rounds, windowMillis, warmUpMillis }: Options['plan']): string {
+  return [
+    `Rounds: ${rounds}. In each, every stack is loaded for ${windowMillis / 1000} s, one after the other, the order turned ` +
+      `around each time, after ${warmUpMillis / 1000} s of all endpoints. Throughput as a multiple of a base: the median ` +
+      'of the ratios within a round, and in parentheses the least and the most. Server CPU for one request: the least ' +
+      'of all rounds, and ratios of these. “Foreign” is how many processors were busy with something else: where it is ' +
+      'far from 0, believe the CPU and not the rest. “Failed” counts answers that were not 2xx.',
+    stacks.map(({ id, title }) => `* **${id}**: ${title}`).join('\n'),
+    ...(hasTutorial
+      ? []
+      : ['P1 and P2, the tutorial’s stacks, were left out: their Debian packages are not installed.']),
+  ].join('\n\n')
+}
+
+function versions(): string {
+  const { devDependencies, dependencies } = JSON.parse(
+    readFileSync(path.join(root, 'package.json'), 'utf8'),
+  ) as Record<string, Record<string, string>>
+  const compared =
+    'express knex pg pg-cursor sqlite3 fastify postgres kysely drizzle-orm sequelize typeorm'.split(' ')
+  const installed = Object.keys({ ...dependencies, ...devDependencies }).filter((name) =>
+    compared.includes(name),
+  )
+  return installed.map((name) => `${name} ${versionOf(name)}`).join(', ')
+}
+
+function versionOf(name: string): string {
+  const file = path.join(root, 'node_modules', name, 'package.json')
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
+}
+
+function introduction({ version }: Prepared, started: Date): string {
+  const processors = cpus()
+  const minutes = Math.ceil((Date.now() - started.getTime()) / 60_000)
+  const command = ['npm run bench', ...process.argv.slice(2)].join(' ').replace(' --', ' -- --')
+  return [
+    '# Results',
+    `Written by \`${command}\` on ${started.toISOString().slice(0, 10)}, in ${minutes} minutes, on ` +
+      `${processors.length} × ${processors[0]?.model ?? 'unknown'}, ${process.platform}.`,
+    `Node ${process.version}, PostgreSQL ${version} with fsync off, so that writes cost processor time instead of the ` +
+      `disk's: with it, stacks differ less in writing. ${versions()}. Pools of 10; ${PINNING}.`,
+  ].join('\n\n')
+}
+
+async function run(): Promise<void> {
+  const options = readOptions()
+  const started = new Date()
+  leaveTheFirstProcessor()
+  const postgres = await startPostgres({ shared_buffers: '512MB' })
+  try {
+    const prepared = await prepare(postgres.url)
+    const sections: string[] = []
+    for (const part of options.parts) sections.push(await MEASURES[part](options, prepared))
+    const report = `${[introduction(prepared, started), ...sections].join('\n\n')}\n`
+    console.log(report)
+    if (options.isWhole) writeFileSync(path.join(root, 'bench', 'RESULTS.md'), report)
+  } finally {
     await postgres.stop()
   }
 }

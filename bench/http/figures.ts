@@ -1,4 +1,5 @@
 /** What the windows of one stack come to, beside those of the stacks that it is compared with. */
+import { median, spread, type Spread } from '../spread'
 import type { Window } from './rounds'
 
 /** Ratios are taken within a round and against the same endpoint and concurrency. */
@@ -16,12 +17,6 @@ export interface Figures {
   readonly throughput: Readonly<Record<string, Spread>>
   /** Server CPU per request, least over least. */
   readonly cpu: Readonly<Record<string, number>>
-}
-
-export interface Spread {
-  readonly median: number
-  readonly least: number
-  readonly most: number
 }
 
 /** @param windows of one endpoint at one concurrency */
@@ -46,16 +41,6 @@ export function figuresOf(windows: readonly Window[], bases: readonly string[]):
       }),
     }
   })
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length / 2
-  return ((sorted[Math.floor(middle)] ?? NaN) + (sorted[Math.ceil(middle) - 1] ?? NaN)) / 2
-}
-
-export function spread(values: readonly number[]): Spread {
-  return { median: median(values), least: Math.min(...values), most: Math.max(...values) }
 }
 
 function throughputRatio(own: readonly Window[], base: readonly Window[]): Spread {

@@ -1,6 +1,8 @@
 /** The figures of the endpoints as tables of Markdown. */
 import { ENDPOINTS } from './endpoints'
-import { type Figures, figuresOf, type Spread } from './figures'
+import { inWords } from '../spread'
+import { table } from '../table'
+import { type Figures, figuresOf } from './figures'
 import type { Window } from './rounds'
 
 /** The stacks against which the others are shown, where they take part. */
@@ -13,12 +15,12 @@ export function reportWindows(windows: readonly Window[]): string {
   return ENDPOINTS.flatMap(({ id, title }) =>
     concurrencies.flatMap((concurrency) => {
       const of = windows.filter((window) => window.endpoint === id && window.concurrency === concurrency)
-      return of.length === 0 ? [] : [`### ${title}, ${concurrency} at a time\n\n${table(of, bases)}`]
+      return of.length === 0 ? [] : [`### ${title}, ${concurrency} at a time\n\n${compared(of, bases)}`]
     }),
   ).join('\n\n')
 }
 
-function table(windows: readonly Window[], bases: readonly string[]): string {
+function compared(windows: readonly Window[], bases: readonly string[]): string {
   const head = [
     'stack',
     'requests/s',
@@ -33,9 +35,7 @@ function table(windows: readonly Window[], bases: readonly string[]): string {
     'foreign',
   ]
   const rows = figuresOf(windows, bases).map((figures) => row(figures, bases))
-  return [head, head.map((_, index) => (index === 0 ? '---' : '---:')), ...rows]
-    .map((cells) => `| ${cells.join(' | ')} |`)
-    .join('\n')
+  return table(head, rows)
 }
 
 function row(figures: Figures, bases: readonly string[]): string[] {
@@ -53,10 +53,4 @@ function row(figures: Figures, bases: readonly string[]): string[] {
     String(figures.failures),
     figures.foreign.toFixed(2),
   ]
-}
-
-/** `1.25 (1.10–1.31)`: the median of the rounds, and between which they lie. */
-function inWords(ratios: Spread | undefined): string {
-  if (ratios === undefined) return '–'
-  return `${ratios.median.toFixed(2)} (${ratios.least.toFixed(2)}–${ratios.most.toFixed(2)})`
 }

@@ -2,7 +2,7 @@
 import { ENDPOINTS, type Endpoint } from './endpoints'
 import { load } from './load'
 import type { Prepared } from './prepare'
-import { cpuMicros, machineMicros, residentMegabytes, treeMicros } from './process-usage'
+import { childrenMicros, cpuMicros, machineMicros, residentMegabytes } from './process-usage'
 import type { Server } from './server-process'
 
 /** One window of load on one stack. */
@@ -78,7 +78,7 @@ async function measureOne(
 ): Promise<Window> {
   const usage = () => ({
     server: cpuMicros(pid),
-    postgres: treeMicros(postgresPid),
+    postgres: childrenMicros(postgresPid),
     self: cpuMicros(process.pid),
     machine: machineMicros(),
   })

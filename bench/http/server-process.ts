@@ -1,24 +1,19 @@
 /** A stack's server as a process of its own, on a processor of its own where that can be had. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../../test/support/free-port'
+import { onTheFirstProcessor } from '../processors'
 import { root, type Stack } from './stacks'
 
 const START_TIMEOUT_MILLIS = 60_000
 
-const canPin = availableParallelism() > 1 && spawnSync('taskset', ['--version']).status === 0
+const running = new Set<ChildProcess>()
 
-/** How the processors are shared out, in words. */
-export const PINNING = canPin
-  ? 'servers on processor 0, load generator and PostgreSQL on processor 1'
-  : 'processes not pinned to processors'
-
-/** Keeps this process, and what it will start, off the servers' processor. */
-export function leaveTheServersAlone(): void {
-  if (canPin) spawnSync('taskset', ['--all-tasks', '--cpu-list', '--pid', '1', String(process.pid)])
-}
+// Nobody may be left behind, however this process ends.
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
 
 export interface Server {
   readonly stack: Stack
@@ -32,8 +27,7 @@ export interface Server {
 /** Starts a stack's server and waits until it answers out of the database. */
 export async function startServer(stack: Stack, given: Readonly<Record<string, string>>): Promise<Server> {
   const port = await freePort()
-  const pinned = canPin ? ['taskset', '--cpu-list', '0', ...stack.command] : stack.command
-  const [program = '', ...args] = pinned
+  const [program = '', ...args] = onTheFirstProcessor(stack.command)
   const environment = {
     ...process.env,
     NODE_ENV: 'production',
@@ -45,8 +39,8 @@ export async function startServer(stack: Stack, given: Readonly<Record<string, s
   const child = spawn(program, args, { cwd: root, env: environment, stdio: ['ignore', 'ignore', 'pipe'] })
   let complaints = ''
   child.stderr.on('data', (chunk: Buffer) => (complaints = (complaints + chunk.toString()).slice(-4000)))
-  // Nobody may be left behind, however this process ends.
-  process.once('exit', () => child.kill('SIGKILL'))
+  running.add(child)
+  child.once('exit', () => running.delete(child))
   while (!(await answers(port))) {
     if (child.exitCode !== null || performance.now() - since > START_TIMEOUT_MILLIS) {
       child.kill('SIGKILL')

@@ -1,0 +1,120 @@
+/** Many rows in and out, each way in a process of its own: `bulk.js <way> <postgresql url> <rows>` prints JSON. */
+import { once } from 'node:events'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { knex as connectKnex, type Knex } from 'knex'
+import pg from 'pg'
+import { from as copyFrom } from 'pg-copy-streams'
+import Cursor from 'pg-cursor'
+import { Database } from '../../src/database'
+
+export interface Weighed {
+  readonly millis: number
+  readonly cpuMillis: number
+  /** Resident memory at its highest. */
+  readonly megabytes: number
+}
+
+/** Does it, and returns how many rows there were. */
+type Bulk = (url: string, rows: number) => Promise<number>
+
+const SELECT =
+  "SELECT id, 'row number ' || id AS name, id % 1000 AS amount FROM generate_series(1, $rows) AS made(id)"
+const select = (rows: number): string => SELECT.replace('$rows', String(rows))
+
+const BATCH = 1000
+
+function* made(rows: number) {
+  for (let id = 0; id < rows; id += 1) yield { id, name: `row number ${id}`, amount: id % 1000 }
+}
+
+async function withDatabase(url: string, work: (database: Database) => Promise<number>): Promise<number> {
+  const database = new Database(url, { statementTimeoutMillis: 0 })
+  await database.connect()
+  const count = await work(database)
+  await database.disconnect()
+  return count
+}
+
+async function withKnex(url: string, work: (knex: Knex) => Promise<number>): Promise<number> {
+  const knex = connectKnex({ client: 'pg', connection: url, pool: { min: 0, max: 1 } })
+  const count = await work(knex)
+  await knex.destroy()
+  return count
+}
+
+async function withClient(url: string, work: (client: pg.Client) => Promise<number>): Promise<number> {
+  const client = new pg.Client(url)
+  await client.connect()
+  const count = await work(client)
+  await client.end()
+  return count
+}
+
+/** The first of each kind is what the others are compared with. */
+export const WRITING: Readonly<Record<string, Bulk>> = {
+  'knex.batchInsert': (url, rows) =>
+    withKnex(url, async (knex) => {
+      await knex.batchInsert('numbers', [...made(rows)], BATCH)
+      return rows
+    }),
+  executeMany: (url, rows) =>
+    withDatabase(url, async (database) => {
+      const insert = 'INSERT INTO numbers (id, name, amount) VALUES (:id, :name, :amount)'
+      return (await database.executeMany(insert, made(rows))).rowCount
+    }),
+  'COPY, by pg-copy-streams': (url, rows) =>
+    withClient(url, async (client) => {
+      const lines = function* () {
+        for (const { id, name, amount } of made(rows)) yield `${id}\t${name}\t${amount}\n`
+      }
+      await pipeline(
+        Readable.from(lines()),
+        client.query(copyFrom('COPY numbers (id, name, amount) FROM STDIN')),
+      )
+      return rows
+    }),
+}
+
+export const READING: Readonly<Record<string, Bulk>> = {
+  'knex stream': (url, rows) =>
+    withKnex(url, async (knex) => {
+      let count = 0
+      const stream = knex.raw(select(rows)).stream()
+      stream.on('data', () => (count += 1))
+      await once(stream, 'end')
+      return count
+    }),
+  iterate: (url, rows) =>
+    withDatabase(url, async (database) => {
+      let count = 0
+      for await (const row of database.iterate<{ id: number }>(select(rows))) count += row.id > 0 ? 1 : 0
+      return count
+    }),
+  [`pg-cursor, ${BATCH} at a time`]: (url, rows) =>
+    withClient(url, async (client) => {
+      const cursor = client.query(new Cursor(select(rows)))
+      let count = 0
+      for (let read = await cursor.read(BATCH); read.length > 0; read = await cursor.read(BATCH))
+        count += read.length
+      return count
+    }),
+}
+
+async function weigh(name: string, url: string, rows: number): Promise<Weighed> {
+  const bulk = WRITING[name] ?? READING[name]
+  if (bulk === undefined) throw new Error(`there is no '${name}'`)
+  const since = performance.now()
+  const before = process.cpuUsage()
+  const count = await bulk(url, rows)
+  const { user, system } = process.cpuUsage(before)
+  const millis = performance.now() - since
+  if (count !== rows) throw new Error(`${name} had ${count} rows instead of ${rows}`)
+  const megabytes = process.resourceUsage().maxRSS / 1000
+  return { millis, cpuMillis: (user + system) / 1000, megabytes }
+}
+
+if (require.main === module) {
+  const [name = '', url = '', rows] = process.argv.slice(2)
+  void weigh(name, url, Number(rows)).then((weighed) => process.stdout.write(JSON.stringify(weighed)))
+}
