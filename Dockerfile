@@ -1,5 +1,5 @@
-# The service in a container. This file has not been run: no container engine was available where it was written. Its
-# steps were, one by one, in a folder.
+# The service in a container. This file has not been run: no container engine was available where it was written. Only the
+# build, the pruning and the start were run, in a folder; apt-get, npm ci, COPY and the user without rights were not.
 
 FROM node:24-bookworm-slim AS build
 WORKDIR /app

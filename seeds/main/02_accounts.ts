@@ -11,5 +11,5 @@ const ACCOUNTS = [
 
 export async function seed(knex: Knex): Promise<void> {
   if (await knex('accounts').first('id')) return
-  await knex('accounts').insert(ACCOUNTS)
+  await knex('accounts').insert(ACCOUNTS.map((account) => ({ ...account, opening_balance: account.balance })))
 }

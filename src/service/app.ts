@@ -11,6 +11,7 @@ import { postRoutes } from './posts/routes'
 import { productRoutes } from './products/routes'
 import { idsOf, requestId } from './request-id'
 import { mount, type Route } from './route'
+import { transferRoutes } from './transfers/routes'
 import { userRoutes } from './users/routes'
 
 export interface Dependencies {
@@ -27,6 +28,7 @@ export function createApp({ main, products, logger, docs = true }: Dependencies)
     ...userRoutes(main),
     ...postRoutes(main),
     ...accountRoutes(main),
+    ...transferRoutes(main),
     ...productRoutes(products),
   ]
   const app = express()

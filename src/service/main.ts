@@ -3,6 +3,7 @@ import { Database, DatabaseError, DatabaseURL } from '../database'
 import { ListenError, serve } from '../express'
 import { createApp } from './app'
 import { type Config, type DatabaseConfig, EnvironmentError, readConfig } from './config'
+import { forgetHourly } from './idempotency'
 import { createLogger, type Logger } from './logging'
 import { type Folder, makeDataFolder, migrate, pendingMigrations } from './migrations'
 
@@ -11,6 +12,7 @@ async function start(): Promise<void> {
   const logger = createLogger(config.logLevel)
   const main = open(config.main)
   const products = open(config.products)
+  let endForgetting = (): Promise<void> => Promise.resolve()
   await serve(createApp({ main, products, logger, docs: config.docs }), {
     ...limitsOf(config),
     host: config.host,
@@ -20,7 +22,11 @@ async function start(): Promise<void> {
     onStartup: async () => {
       await bringUpToDate(main, 'main', config.main, logger)
       await bringUpToDate(products, 'products', config.products, logger)
+      endForgetting = forgetHourly(main, (error) =>
+        logger.warn({ err: error }, 'old idempotency keys are still there'),
+      )
     },
+    onShutdown: () => endForgetting(),
     logger,
   })
 }

@@ -158,13 +158,13 @@ export function openApi(definitions: readonly Definition[]): Json {
   }
 
   function parametersOf({ input = {} }: Definition): Json[] {
-    return (['params', 'query'] as const).flatMap((part) => {
+    return (['params', 'query', 'headers'] as const).flatMap((part) => {
       const schema = input[part]
       if (schema === undefined) return []
       const { properties = {}, required = [] } = schemaOf(schema, 'input') as ObjectSchema
       return Object.entries(properties).map(([name, { description, ...rest }]) => ({
-        name,
-        in: part === 'params' ? 'path' : part,
+        name: part === 'headers' ? headerName(name) : name,
+        in: PLACES[part],
         required: required.includes(name),
         ...(description !== undefined && { description }),
         schema: rest,
@@ -223,6 +223,13 @@ export function openApi(definitions: readonly Definition[]): Json {
       headers: Object.fromEntries(headers),
     },
   }
+}
+
+const PLACES = { params: 'path', query: 'query', headers: 'header' } as const
+
+/** `idempotency-key` → Idempotency-Key. */
+function headerName(name: string): string {
+  return name.replace(/\b[a-z]/g, (letter) => letter.toUpperCase())
 }
 
 interface ObjectSchema {

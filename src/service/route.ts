@@ -10,6 +10,8 @@ interface Input {
   readonly params?: z.ZodObject
   readonly query?: z.ZodObject
   readonly body?: z.ZodObject
+  /** Those that it looks at, by their names in lower case. */
+  readonly headers?: z.ZodObject
 }
 
 /** What a route answers when all goes well, by status; null is an answer without a body. */
@@ -44,6 +46,7 @@ type Handler<I extends Input, A extends Answers> = (input: {
   readonly params: Parsed<I, 'params'>
   readonly query: Parsed<I, 'query'>
   readonly body: Parsed<I, 'body'>
+  readonly headers: Parsed<I, 'headers'>
 }) => Promise<Answer<A>>
 
 export interface Route {
@@ -108,11 +111,12 @@ function read({ input = {}, problems = {} }: Definition, request: Request): Reco
   const query = isBodyInQuery
     ? {}
     : check('query', input.query ?? NOTHING, numbersIn(input.query, request.query))
-  if (input.body === undefined) return { params: params.data, query, body: undefined }
+  const headers = input.headers && check('header', input.headers, request.headers)
+  if (input.body === undefined) return { params: params.data, query, body: undefined, headers }
   const body = isBodyInQuery
     ? check('query', input.body, numbersIn(input.body, request.query))
     : check('body', input.body, bodyOf(request))
-  return { params: params.data, query, body }
+  return { params: params.data, query, body, headers }
 }
 
 /** A POST without a body may carry its fields in the address. */
@@ -153,7 +157,9 @@ function isNumber(field: z.core.$ZodType | undefined): boolean {
 /** One mistake each, but not the thousands that a hostile body can hold. */
 const MOST_ERRORS = 20
 
-function check(part: 'query' | 'body', schema: z.ZodObject, value: unknown): unknown {
+const NAMES = { query: 'The query is', body: 'The body is', header: 'The headers are' } as const
+
+function check(part: keyof typeof NAMES, schema: z.ZodObject, value: unknown): unknown {
   const checked = schema.safeParse(value, {
     error: ({ input }) => (input === undefined ? 'Required' : undefined),
   })
@@ -163,6 +169,5 @@ function check(part: 'query' | 'body', schema: z.ZodObject, value: unknown): unk
     if (issue.code !== 'unrecognized_keys') return [{ loc, msg: issue.message }]
     return issue.keys.map((key) => ({ loc: [...loc, key], msg: 'Unknown field' }))
   })
-  const what = part === 'body' ? 'The body' : 'The query'
-  throw new HttpProblem(422, `${what} is not valid.`, { errors: errors.slice(0, MOST_ERRORS) })
+  throw new HttpProblem(422, `${NAMES[part]} not valid.`, { errors: errors.slice(0, MOST_ERRORS) })
 }

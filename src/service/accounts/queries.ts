@@ -1,4 +1,4 @@
-/** The accounts in the database, and the movement of money between them. */
+/** The accounts in the database, and their balances. */
 import { type Queryable, sql } from '../../database'
 import { afterPlace, allOf, inOrder } from '../keyset'
 import type { Page } from '../page'
@@ -52,7 +52,8 @@ export async function findAccount(database: Queryable, id: number): Promise<Acco
 export async function createAccount(database: Queryable, account: Omit<Account, 'id'>): Promise<Account> {
   const { owner, balance } = account
   const row = await database.fetchOne<AccountRow>(
-    'INSERT INTO accounts (owner, balance) VALUES (:owner, :balance) RETURNING id, owner, balance',
+    `INSERT INTO accounts (owner, balance, opening_balance) VALUES (:owner, :balance, :balance)
+     RETURNING id, owner, balance`,
     { owner, balance },
   )
   if (row === null) throw new Error('INSERT … RETURNING gave no row.')

@@ -1,24 +1,16 @@
-/** Accounts and transfers over HTTP. */
+/** Accounts over HTTP. */
 import { z } from 'zod'
 import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
-import { amount, id, line, money } from '../fields'
+import { id, line, money } from '../fields'
 import { pages } from '../page'
 import { type Route, route } from '../route'
 import { createAccount, findAccount, listAccounts } from './queries'
-import { transfer } from './transfer'
 
 const owner = line(100).meta({ examples: ['Ada'] })
 const account = z
   .object({ id, owner: z.string().meta({ examples: ['Ada'] }), balance: money })
   .meta({ id: 'Account' })
-
-const movement = z
-  .strictObject({ from_account: id, to_account: id.meta({ examples: [2] }), amount })
-  .refine(({ from_account, to_account }) => from_account !== to_account, {
-    path: ['to_account'],
-    message: 'Must not be the account that the money comes from',
-  })
 
 const accounts = pages({
   sorts: { owner: 'text' },
@@ -65,20 +57,6 @@ export function accountRoutes(database: Database): Route[] {
         const found = await findAccount(database, params.id)
         if (found === null) throw new HttpProblem(404, NOT_FOUND)
         return { status: 200, body: found }
-      },
-    ),
-    route(
-      {
-        method: 'post',
-        path: '/transfer',
-        summary: 'Move money from one account to another',
-        input: { body: movement },
-        answers: { 200: z.object({ message: z.string().meta({ examples: ['Transfer successful'] }) }) },
-        problems: { 404: 'Account 7 not found', 409: 'Insufficient funds' },
-      },
-      async ({ body }) => {
-        await transfer(database, { from: body.from_account, to: body.to_account, amount: body.amount })
-        return { status: 200, body: { message: 'Transfer successful' } }
       },
     ),
   ]

@@ -66,7 +66,8 @@ function emptyEach(context: DatabaseContext, databases: () => readonly Database[
   beforeEach(async () => {
     const [main, products] = databases().map((database) => context.track(database))
     await main?.connect()
-    for (const table of ['posts', 'users', 'accounts']) await main?.execute(`DELETE FROM ${table}`)
+    const tables = ['posts', 'users', 'transfers', 'accounts', 'idempotency_keys']
+    for (const table of tables) await main?.execute(`DELETE FROM ${table}`)
     await products?.connect()
     await products?.execute('DELETE FROM products')
   })

@@ -1,42 +1,38 @@
-/** A transfer: all of it, or nothing. */
+/** A transfer: all of it, or nothing, and with a key not more than once. */
 import type { Queryable } from '../../database'
 import { HttpProblem } from '../../express'
-import { changeBalance, findAccount } from './queries'
-
-export interface Transfer {
-  readonly from: number
-  readonly to: number
-  readonly amount: number
-}
+import { changeBalance, findAccount } from '../accounts/queries'
+import { answerOnce } from '../idempotency'
+import { type Movement, recordTransfer } from './queries'
 
 /**
- * Moves money between two accounts in one transaction. A deadlock or a serialization failure with other work on the
- * same accounts is tried again.
+ * Moves money between two accounts in one transaction, and writes it into the history. A deadlock or a serialization
+ * failure with other work on the same accounts is tried again. With a key it happens at most once: see `answerOnce`.
  *
+ * @returns what the client is told
  * @throws HttpProblem 404 for an account that does not exist, 409 when the balances do not allow it; nothing has
- *   moved then
+ *   moved then. 422 for a key of another transfer
  */
-export async function transfer(database: Queryable, { from, to, amount }: Transfer): Promise<void> {
+export function transfer(database: Queryable, movement: Movement, key?: string): Promise<string> {
+  const { from, to, amount } = movement
   const changes = [
     { id: from, change: -amount },
     { id: to, change: amount },
   ]
   // Every transfer locks its rows in the same order, so that no two can wait for each other in a circle.
   changes.sort((a, b) => a.id - b.id)
-  await database.transaction(
-    async (tx) => {
-      for (const { id, change } of changes) {
-        if (!(await changeBalance(tx, id, change)))
-          throw await reasonAgainst(tx, { from, to, amount }, change)
-      }
-    },
-    { retries: 3 },
-  )
+  const asked = { key, request: ['POST /transfer', from, to, amount], done: 'Transfer successful' }
+  return answerOnce(database, asked, async (tx) => {
+    for (const { id, change } of changes) {
+      if (!(await changeBalance(tx, id, change))) throw await reasonAgainst(tx, movement, change)
+    }
+    await recordTransfer(tx, movement)
+  })
 }
 
 async function reasonAgainst(
   database: Queryable,
-  { from, to, amount }: Transfer,
+  { from, to, amount }: Movement,
   change: number,
 ): Promise<HttpProblem> {
   const payer = await findAccount(database, from)
