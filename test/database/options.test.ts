@@ -136,8 +136,14 @@ describe('an impossible value', () => {
     }
   })
 
-  it('is an sslmode that may end up without encryption, or that nobody knows', () => {
-    expect(refused({}, 'postgresql://h/d?sslmode=prefer')).toMatch(/prefer.*require/)
+  it('is an sslmode that nobody knows, or what contradicts it', () => {
+    expect(refused({}, 'postgresql://h/d?sslrootcert=/ca.pem')).toMatch(/nothing without sslmode/)
+    expect(refused({}, 'postgresql://h/d?sslmode=require&sslrootcert=system')).toMatch(/verify-full/)
+    expect(refused({}, 'postgresql://h/d?sslmode=require&sslcert=/cert.pem')).toMatch(/belong together/)
+    expect(refused({}, 'postgresql://h/d?sslmode=verify-ca&sslrootcert=/not/there')).toMatch(/cannot be read/)
+    expect(refused({}, 'postgresql://h/d?sslrootcert=system')).toMatch(/^accepted/)
+    for (const mode of ['disable', 'allow', 'prefer', 'require', 'verify-ca'])
+      expect(refused({}, `postgresql://h/d?sslmode=${mode}`)).toMatch(/^accepted/)
     expect(refused({}, 'postgresql://h/d?sslmode=on')).toMatch(/verify-full/)
     expect(refused({}, 'postgresql://h/d?sslmode=verify-full')).toMatch(/^accepted/)
   })

@@ -1,54 +1,84 @@
-/** A PostgreSQL server that speaks TLS, by a certificate of its own for localhost and 127.0.0.1. */
-import { chown, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import { serverIdentity } from './postgres-programs'
+/** A throw-away PostgreSQL that is told, while it runs, by which certificate it speaks TLS, and whom it lets in. */
+import { readFile } from 'node:fs/promises'
+import { Client } from 'pg'
+import type { Identity } from './certificates'
 import { type PostgresServer, startPostgres } from './postgres-server'
+import { waitFor } from './wait-for'
 
-/** Made for these tests: it opens nothing else. */
-const KEY = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgWqEebeYhkVgvYp6v
-aFMC/Dl781gtUM7agzvI4oR0eiGhRANCAARif0ATQk5qze7YSwmayAMuAd4lZo8h
-hZDd9nApDMaD1Iiryk4idoQEJ2o53W3ummoJviRd3TVHcarFWsBf4seu
------END PRIVATE KEY-----
-`
+export class TlsPostgres implements AsyncDisposable {
+  readonly #server: PostgresServer
+  readonly #admin: Client
 
-const CERTIFICATE = `-----BEGIN CERTIFICATE-----
-MIIBZjCCAQ2gAwIBAgIBATAKBggqhkjOPQQDAjAUMRIwEAYDVQQDDAlsb2NhbGhv
-c3QwIBcNMjAwMTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAwMDBaMBQxEjAQBgNVBAMM
-CWxvY2FsaG9zdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABGJ/QBNCTmrN7thL
-CZrIAy4B3iVmjyGFkN32cCkMxoPUiKvKTiJ2hAQnajndbe6aagm+JF3dNUdxqsVa
-wF/ix66jTjBMMBoGA1UdEQQTMBGCCWxvY2FsaG9zdIcEfwAAATAPBgNVHRMBAf8E
-BTADAQH/MB0GA1UdDgQWBBTvPQIzy7oWjWbHrUak4peQ8H3eWTAKBggqhkjOPQQD
-AgNHADBEAiB+w5xENxhfninYzlKnJJnTauMVElB0pfkS28kPhSeVqgIgaqw8LSBj
-mF+k3MtP/gsFBJICBJyivGze83wTqFqLTyI=
------END CERTIFICATE-----
-`
-
-export interface TlsPostgres extends PostgresServer {
-  /** The file of the certificate, for those who want to know whom they talk to. */
-  readonly certificate: string
-}
-
-export async function startTlsPostgres(): Promise<TlsPostgres> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'millpond-tls-'))
-  const certificate = path.join(folder, 'certificate.pem')
-  const key = path.join(folder, 'key.pem')
-  await writeFile(certificate, CERTIFICATE)
-  await writeFile(key, KEY, { mode: 0o600 })
-  const identity = serverIdentity()
-  // PostgreSQL takes no key that others could read.
-  if (identity.uid !== undefined) {
-    const { uid, gid } = identity
-    for (const one of [folder, certificate, key]) await chown(one, uid, gid)
+  private constructor(server: PostgresServer, admin: Client) {
+    this.#server = server
+    this.#admin = admin
   }
-  const server = await startPostgres({ ssl: 'on', ssl_cert_file: certificate, ssl_key_file: key })
-  return {
-    url: server.url,
-    certificate,
-    async stop() {
-      await server.stop()
-      await rm(folder, { recursive: true })
-    },
+
+  static async start(): Promise<TlsPostgres> {
+    const server = await startPostgres()
+    const admin = new Client({ connectionString: server.url })
+    await admin.connect()
+    return new TlsPostgres(server, admin)
+  }
+
+  /** Of the superuser, without a password. */
+  get url(): string {
+    return this.#server.url
+  }
+
+  get port(): number {
+    return Number(new URL(this.url).port)
+  }
+
+  async query(sql: string): Promise<Record<string, unknown>[]> {
+    const { rows } = await this.#admin.query<Record<string, unknown>>(sql)
+    return rows
+  }
+
+  /** From now on it speaks TLS by this certificate, and asks clients for one of that authority. */
+  async speakTls({ cert, key }: Identity, clientAuthority: string): Promise<void> {
+    await this.#write('server.crt', await readFile(cert, 'utf8'))
+    await this.#write('server.key', await readFile(key, 'utf8'))
+    await this.#write('clients.crt', await readFile(clientAuthority, 'utf8'))
+    await this.#reload({ ssl: 'on', ssl_ca_file: 'clients.crt' })
+  }
+
+  async speakPlain(): Promise<void> {
+    await this.#reload({ ssl: 'off' })
+  }
+
+  /** Rules of pg_hba.conf, in front of which only this object's own connection gets in: it is open already. */
+  async admit(...rules: string[]): Promise<void> {
+    await this.#write('pg_hba.conf', `${rules.join('\n')}\n`)
+    await this.#reload({})
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#admin.end()
+    await this.#server.stop()
+  }
+
+  /** The server writes it itself: its files are its own, and nobody else may read them. */
+  async #write(name: string, text: string): Promise<void> {
+    const [row] = await this.query("select current_setting('data_directory') || '/' as folder")
+    const folder = String(row?.['folder'])
+    // By a program, since COPY itself would let everybody read a key, which the server refuses then.
+    const program = this.#admin.escapeLiteral(`umask 077 && cat > '${folder}${name}'`)
+    const lines = text
+      .trimEnd()
+      .split('\n')
+      .map((line) => this.#admin.escapeLiteral(line))
+    await this.query(`copy (select unnest(array[${lines.join(', ')}])) to program ${program}`)
+  }
+
+  async #reload(settings: Record<string, string>): Promise<void> {
+    for (const [name, value] of Object.entries(settings))
+      await this.query(`alter system set ${name} = '${value}'`)
+    const [before] = await this.query('select pg_conf_load_time()::text as time, pg_reload_conf()')
+    // A backend reads it between two statements, and so does the postmaster, which takes it first.
+    await waitFor(async () => {
+      const [now] = await this.query('select pg_conf_load_time()::text as time')
+      return now?.['time'] !== before?.['time']
+    })
   }
 }

@@ -106,7 +106,7 @@ export function createBackend(
 export function knexConfig(url: string | DatabaseURL): Knex.Config {
   const parsed = new DatabaseURL(url)
   const dialect = dialectOf(parsed)
-  return { client: dialect.knexName, ...dialect.knexConfig(parsed, settle(parsed, {})) }
+  return { client: dialect.commandLineClient, ...dialect.knexConfig(parsed, settle(parsed, {})) }
 }
 
 function dialectOf(url: DatabaseURL): Dialect {

@@ -147,8 +147,8 @@ export interface Dialect {
 
   /** Knex's client class for this database, and how it connects. */
   readonly Client: typeof Knex.Client
-  /** What the Knex command line calls it. */
-  readonly knexName: string
+  /** The same for the Knex command line, by its name if that is all it needs. */
+  readonly commandLineClient: string | typeof Knex.Client
   knexConfig(url: DatabaseURL, settings: Settings): Knex.Config
   /** True when the database is its one connection, so that there is no second one to ping by. */
   readonly isSingle: boolean

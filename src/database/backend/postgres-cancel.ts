@@ -1,6 +1,7 @@
 /** Asks PostgreSQL to stop what a connection runs: a request over a connection of its own, as the protocol has it. */
-import { connect as connectSocket, isIP } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import { connect as connectSocket } from 'node:net'
+import { connect as connectTls, type ConnectionOptions } from 'node:tls'
+import { identityOf } from './postgres-tls'
 
 /** What the request is made of: where the server is, and whom it is to stop. */
 export interface CancelTarget {
@@ -36,11 +37,16 @@ export async function requestCancel({ host, port, processID, secretKey, ssl }: C
       }
       // The server answers one byte to an SSLRequest, and TLS begins.
       socket.write(Buffer.concat([int32(8), int32(80_877_103)]))
-      socket.once('data', () => {
-        const options = typeof ssl === 'object' ? ssl : {}
-        // The name is asked for of a host that has one; the certificate has to be that of the host in any case.
-        const name = isIP(host) === 0 ? { servername: host } : {}
-        const secure = connectTls({ ...options, socket, host, ...name }, () => secure.end(request))
+      socket.once('data', (answer) => {
+        // More than that one byte would be somebody's who writes into the connection before it is encrypted.
+        if (answer.toString('latin1') !== 'S') {
+          socket.destroy(new Error('The server refuses to take the cancel request by TLS.'))
+          return
+        }
+        // pg hides the key from those who list the members.
+        const { key } = ssl as ConnectionOptions
+        const options = { ...(ssl as object), ...(key !== undefined && { key }), ...identityOf(host), socket }
+        const secure = connectTls(options, () => secure.end(request))
         secure.on('error', reject)
       })
     })

@@ -1,16 +1,23 @@
-/** Knex's client for PostgreSQL, with connections that can be given up while they are being opened. */
+/** Knex's client for PostgreSQL: it tries another way when the server refuses the first, and can be told to give up. */
 import knex, { type Knex } from 'knex'
 import { ConnectionError } from '../errors'
 import type { RawConnection } from './postgres-session'
+import { isRefusal, moreTelling, type Tls } from './postgres-tls'
 
 // The deep import that this avoids has no types.
 const Base = knex({ client: 'pg' }).client.constructor as typeof Knex.Client
 
+/** A connection that is being opened. */
+interface Attempt {
+  readonly signal?: AbortSignal
+  begun?: RawConnection
+}
+
 export class PostgresClient extends Base {
-  declare readonly driver: { readonly Client: new (settings: unknown) => RawConnection }
+  declare readonly driver: { readonly Client: new (settings: object) => RawConnection }
   declare connectionSettings: object
-  /** Of the connections that are being opened, the one that was begun last. */
-  begun: RawConnection | undefined
+  /** Handed past Knex, which takes no arguments, from `dial` to `_acquireOnlyConnection`. */
+  attempt: Attempt | undefined
 
   /**
    * Opens a connection.
@@ -18,11 +25,13 @@ export class PostgresClient extends Base {
    * @throws ConnectionError when the signal is aborted first, from which moment on nothing of it is left
    */
   async dial(signal: AbortSignal): Promise<RawConnection> {
-    // Knex makes it before anything else, so that this is the one.
+    const attempt: Attempt = { signal }
+    this.attempt = attempt
+    // Knex calls `_acquireOnlyConnection` before anything else, so that no other attempt comes in between.
     const opening = this.acquireRawConnection() as Promise<RawConnection>
-    const { begun } = this
+    this.attempt = undefined
     const giveUp = (): void => {
-      begun?.connection.stream.destroy(new ConnectionError('It was given up before it was open.'))
+      attempt.begun?.connection.stream.destroy(new ConnectionError('It was given up before it was open.'))
     }
     signal.addEventListener('abort', giveUp)
     try {
@@ -32,10 +41,29 @@ export class PostgresClient extends Base {
     }
   }
 
-  /** As Knex's own, which tells nobody of a connection before it is open. */
+  /** As Knex's own, which tells nobody of a connection before it is open, and knows one way only. */
   async _acquireOnlyConnection(): Promise<RawConnection> {
-    const raw = new this.driver.Client(this.connectionSettings)
-    this.begun = raw
+    const { attempt = {}, connectionSettings } = this
+    const { otherwise } = this.config as { otherwise?: Tls }
+    try {
+      return await this.connectBy(connectionSettings, attempt)
+    } catch (first) {
+      if (otherwise === undefined || attempt.signal?.aborted === true || !isRefusal(first)) throw first
+      // Not a copy: Knex hides the password from those who list the members.
+      const settings = Object.create(connectionSettings, { ssl: { value: otherwise } }) as object
+      try {
+        return await this.connectBy(settings, attempt)
+      } catch (second) {
+        throw moreTelling(
+          otherwise === false ? { encrypted: first, plain: second } : { encrypted: second, plain: first },
+        )
+      }
+    }
+  }
+
+  private async connectBy(settings: object, attempt: Attempt): Promise<RawConnection> {
+    const raw = new this.driver.Client(settings)
+    attempt.begun = raw
     raw.on('error', (error) => {
       raw.__knex__disposed = error
     })

@@ -126,19 +126,28 @@ export function connectFailure(error: unknown, url: DatabaseURL): ConnectFailure
   const root = error instanceof ConnectionError ? (error.cause ?? error) : error
   const code = codeOf(root)
   const reason = messageOf(root) || code
-  const isTransient = TRANSIENT.has(code) || isHangUp(reason, root)
   return {
     error: new ConnectionError(`Could not connect to ${url.toString()}: ${reason}.${advice(code)}`, {
       cause: error,
     }),
-    isTransient,
+    isTransient: mayPass(root),
   }
+}
+
+/** Whether a connect error goes away by itself. */
+export function mayPass(error: unknown): boolean {
+  return isHangUp(messageOf(error), error)
 }
 
 function advice(code: string): string {
   switch (code) {
     case 'ECONNREFUSED':
       return ' Nothing listens there: is the server running, and is the port right?'
+    case 'SELF_SIGNED_CERT_IN_CHAIN':
+    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
+    case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
+    case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
+      return ' Its certificate is not of an authority that is trusted: name the right one with sslrootcert.'
     case 'ENOTFOUND':
       return ' The host name is unknown.'
     case '28P01':

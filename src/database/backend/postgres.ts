@@ -1,8 +1,6 @@
 /** PostgreSQL, through pg: how to write for it, connect to it, and read its errors. */
-import { readFileSync } from 'node:fs'
 import type { Knex } from 'knex'
 import pg from 'pg'
-import { ConfigurationError } from '../errors'
 import type { Settings } from '../options'
 import { JsonValue } from '../sql'
 import type { DatabaseURL } from '../url'
@@ -10,9 +8,7 @@ import type { ConnectFailure, Dialect, TransactionModes } from './dialect'
 import { PostgresClient } from './postgres-client'
 import { connectFailure, translate } from './postgres-errors'
 import { PostgresSession, type RawConnection } from './postgres-session'
-
-/** What libpq calls sslmode, and what it means for node's TLS: https://www.postgresql.org/docs/current/libpq-ssl.html */
-const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']
+import { tlsOf } from './postgres-tls'
 
 const DATE_OID = 1082
 const DATES_OID = 1182
@@ -59,7 +55,7 @@ export function postgres(url: DatabaseURL): Dialect {
     toDriverFromBuilder: (value) => value,
 
     Client: PostgresClient,
-    knexName: 'pg',
+    commandLineClient: tlsOf(url).otherwise === undefined ? 'pg' : PostgresClient,
     knexConfig: (_, settings) => knexConfig(url, settings),
     dial: (client, signal) => (client as PostgresClient).dial(signal),
     open: (raw) => Promise.resolve(new PostgresSession(raw as RawConnection)),
@@ -102,6 +98,7 @@ function beginText(modes: TransactionModes): string {
 /** A configuration for Knex: ours, and the one that the Knex CLI reads. */
 export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
   const { host, application_name: application } = url.options
+  const { ssl, otherwise } = tlsOf(url)
   const connection = {
     host: url.hostname ?? host,
     port: url.port ?? undefined,
@@ -109,7 +106,7 @@ export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
     password: url.password ?? undefined,
     database: url.database === '' ? undefined : url.database,
     application_name: application ?? 'millpond',
-    ssl: tls(url),
+    ssl,
     // Off in pg by default: a dead peer would be noticed after minutes only.
     keepAlive: true,
     // As long as somebody may wait for it; pg takes 0 for no limit.
@@ -118,32 +115,6 @@ export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
   }
   return {
     connection: Object.fromEntries(Object.entries(connection).filter(([, value]) => value !== undefined)),
-  }
-}
-
-function tls(url: DatabaseURL): object | false | undefined {
-  const { sslmode: mode, sslrootcert, sslcert, sslkey } = url.options
-  if (mode === undefined) return undefined
-  if (!SSL_MODES.includes(mode)) {
-    throw new ConfigurationError(`sslmode is one of ${SSL_MODES.join(', ')}, got '${mode}'.`)
-  }
-  if (mode === 'allow' || mode === 'prefer') {
-    throw new ConfigurationError(
-      `sslmode=${mode} may silently end up without encryption. Choose: disable, require, verify-ca or verify-full.`,
-    )
-  }
-  if (mode === 'disable') return false
-  const files = { ca: sslrootcert, cert: sslcert, key: sslkey }
-  const loaded = Object.fromEntries(
-    Object.entries(files).flatMap(([name, path]) =>
-      path === undefined ? [] : [[name, readFileSync(path, 'utf8')]],
-    ),
-  )
-  // As libpq: `require` encrypts without asking who is there, unless it is told whom to trust.
-  const verifies = mode !== 'require' || sslrootcert !== undefined
-  return {
-    ...loaded,
-    rejectUnauthorized: verifies,
-    ...(mode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
+    ...(otherwise !== undefined && { otherwise }),
   }
 }

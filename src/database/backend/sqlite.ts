@@ -46,7 +46,7 @@ export function sqlite(url: DatabaseURL): Dialect {
     toDriverFromBuilder: (value) => (isDocument(value) ? JSON.stringify(value) : toDriver(value)),
 
     Client: knex({ client: 'sqlite3', useNullAsDefault: true }).client.constructor as typeof Knex.Client,
-    knexName: 'sqlite3',
+    commandLineClient: 'sqlite3',
     knexConfig: () => knexConfig(url),
     // A file is there or is not: there is nothing to wait for.
     dial: (client) => client.acquireRawConnection() as Promise<object>,
