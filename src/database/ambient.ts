@@ -1,5 +1,6 @@
 /** What the queries of a Database run in here: the transaction or connection of their scope, or that of a forced rollback. */
 import type { Access } from './backend/dialect'
+import { TransactionError } from './errors'
 import { alreadyInside, type ForcedRollback } from './forced-rollback'
 import { Held, type OpenLevel } from './held'
 import type { Limits } from './limits'
@@ -49,6 +50,15 @@ export class Ambient {
     const bound = boundTo(this.#key)
     if (bound instanceof Held || bound instanceof OnDemand) return bound as Held | OnDemand<Held>
     return this.#forced?.level ?? null
+  }
+
+  /** @throws TransactionError when Knex asks for a transaction of its own inside of something of ours */
+  refuseKnex(): void {
+    if (this.find() === null) return
+    throw new TransactionError(
+      'knex.transaction() cannot be used inside database.transaction() or database.connection(), whose connection it ' +
+        'would not run on. Nest database.transaction() instead: inside a transaction it is a savepoint.',
+    )
   }
 
   /** The same, opened if need be. Without a promise where none is needed: who waits for one loses his place in the queue. */

@@ -4,7 +4,6 @@ import type { Knex } from 'knex'
 import { Ambient } from './ambient'
 import { type Backend, createBackend } from './backend/backend'
 import { type Access, STREAM } from './backend/dialect'
-import type { Lease } from './backend/lease'
 import { noStats, type PoolStats } from './backend/pool-stats'
 import {
   beginBorrowed,
@@ -16,8 +15,9 @@ import {
   withLent,
 } from './borrowed'
 import { HeldConnection, JoinedConnection } from './connection'
-import { type Holder, TransactionError } from './errors'
+import type { Holder } from './errors'
 import { type DatabaseEvents, Events } from './events'
+import { exclusively } from './exclusively'
 import { ForcedRollback } from './forced-rollback'
 import { Lifecycle } from './lifecycle'
 import { Limits } from './limits'
@@ -47,7 +47,6 @@ export interface DatabaseOptions extends BackendOptions {
 
 const DEFAULT_GRACE_MILLIS = 10_000
 const DEFAULT_PING_MILLIS = 1000
-
 /**
  * A database. Making one does no I/O; `connect()` opens its pool, `disconnect()` closes it.
  *
@@ -79,7 +78,10 @@ export class Database extends Verbs implements AsyncDisposable {
     if (afterConnect !== undefined) checkedWork('afterConnect', afterConnect)
     this.backend = createBackend(this.url, backendOptions, this.#events, {
       use: (access, work) => this.use(Limits.of(undefined, ''), access, work),
-      acquire: () => this.#lendToKnex(),
+      acquire: async () => {
+        this.#ambient.refuseKnex()
+        return this.#life.pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true })
+      },
       release: (lease) => this.#life.pool.release(lease),
       iterate: (builder) => this.iterate(builder),
     })
@@ -226,6 +228,14 @@ export class Database extends Verbs implements AsyncDisposable {
     }
   }
 
+  /**
+   * Runs work while nobody else, in whatever process, does work of that name on this database; waits for them first.
+   * A process that is killed locks nobody out. On SQLite an empty file stays beside the database.
+   */
+  async exclusively<T>(name: string, work: () => Promise<T>, options?: QueryOptions): Promise<T> {
+    return exclusively(this.backend, name, work, options)
+  }
+
   /** Runs work outside of the ambient transaction, and free of its scope's signal and deadline: for background jobs. */
   detached<T>(work: () => T): T {
     return runDetached(this, work)
@@ -286,15 +296,5 @@ export class Database extends Verbs implements AsyncDisposable {
 
   get #lender(): BorrowedFrom {
     return { backend: this.backend, key: this, pool: this.#life.pool }
-  }
-
-  async #lendToKnex(): Promise<Lease> {
-    if (this.#ambient.find() !== null) {
-      throw new TransactionError(
-        'knex.transaction() cannot be used inside database.transaction() or database.connection(), whose connection it ' +
-          'would not run on. Nest database.transaction() instead: inside a transaction it is a savepoint.',
-      )
-    }
-    return this.#life.pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true })
   }
 }

@@ -63,7 +63,10 @@ async function bringUpToDate(
     }
     return
   }
-  await migrate(database, folder, { seed: config.seeds })
+  await migrate(database, folder, {
+    seed: config.seeds,
+    tell: (message) => logger.info(`database ${database.name}: ${message}`),
+  })
   logger.info(`database ${database.name}: up to date`)
 }
 

@@ -2,9 +2,9 @@
 import { mkdirSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
-import { type Database, DatabaseURL, SerializationError } from '../database'
+import { type Database, DatabaseURL } from '../database'
+import { Progress } from './progress'
 
 /** A database of the service, by its folder under `migrations/` and `seeds/`. */
 export type Folder = 'main' | 'products'
@@ -36,24 +36,92 @@ export function seedsFor(folder: Folder): Knex.SeederConfig {
   }
 }
 
+export interface MigrateOptions {
+  /** Lets the seeds fill it, if it is new: rows that somebody has deleted do not come back. */
+  readonly seed?: boolean
+  /** Told what is run, for how long, and every few seconds what goes on. */
+  readonly tell?: (message: string) => void
+}
+
 /**
- * Brings a database up to date, and lets the seeds fill it if told so and if it is new: rows that somebody has deleted
- * do not come back. A second process that starts meanwhile waits for the first one, as long as a statement may take.
+ * Brings a database up to date. Of several processes that start at the same time one does it, and the others wait, for
+ * as long as that takes. One that is killed in the middle keeps nobody out.
  *
  * @returns the names of the migrations that it ran
  */
-export async function migrate(
+export function migrate(
   database: Database,
   folder: Folder,
-  { seed = false }: { readonly seed?: boolean } = {},
+  { seed = false, tell }: MigrateOptions = {},
 ): Promise<readonly string[]> {
-  const alone = LOCKS[database.url.dialect] ?? inOneTransaction
-  return alone(database, folder, async (knex) => {
-    const [completed] = (await knex.migrate.list(migrationsFor(folder))) as [unknown[], unknown[]]
-    const [, names] = (await knex.migrate.latest(migrationsFor(folder))) as [number, string[]]
-    if (seed && completed.length === 0) await knex.seed.run(seedsFor(folder))
-    return names
-  })
+  const name = `millpond migrations ${folder}`
+  const seeds = seed ? seedsFor(folder) : null
+  return bringUpToDate(database, { name, migrations: migrationsFor(folder), seeds, tell })
+}
+
+interface Steps {
+  readonly name: string
+  readonly migrations: Knex.MigratorConfig
+  readonly seeds: Knex.SeederConfig | null
+  readonly tell?: ((message: string) => void) | undefined
+  readonly tellEveryMillis?: number
+}
+
+/** The same for any migrations. */
+export async function bringUpToDate(
+  database: Database,
+  { name, migrations, seeds, tell, tellEveryMillis }: Steps,
+): Promise<readonly string[]> {
+  const progress = new Progress(tell ?? (() => undefined), tellEveryMillis)
+  try {
+    progress.begins('waiting for another process to bring it up to date')
+    return await database.exclusively(name, async () => {
+      progress.begins('looking for migrations')
+      const { knex } = database
+      const [completed, pending] = (await knex.migrate.list(migrations)) as [unknown[], unknown[]]
+      await releaseLock(knex, migrations, tell)
+      const told = { ...migrations, ...progress.hooks() }
+      const work = async (on: Knex): Promise<readonly string[]> => {
+        const [, names] = (await on.migrate.latest(told)) as [number, string[]]
+        if (seeds === null || completed.length > 0) return names
+        progress.begins('the seeds')
+        await on.seed.run(seeds)
+        progress.ends()
+        return names
+      }
+      // With the seeds in one transaction, if the migrations can be: a process that is killed leaves nothing half done.
+      return (await areTransactional(migrations, pending)) ? knex.transaction(work) : work(knex)
+    })
+  } finally {
+    progress.stop()
+  }
+}
+
+async function areTransactional(
+  migrations: Knex.MigratorConfig,
+  pending: readonly unknown[],
+): Promise<boolean> {
+  const { migrationSource: source } = migrations
+  // Its types leave out what a migration may say about itself.
+  const modules: { readonly config?: { readonly transaction?: boolean } }[] = await Promise.all(
+    pending.map(async (migration) =>
+      source === undefined
+        ? (require(path.join(String(migrations.directory), (migration as Migration).file)) as object)
+        : ((await source.getMigration(migration)) as object),
+    ),
+  )
+  return modules.every(({ config }) => config?.transaction !== false)
+}
+
+/**
+ * Knex writes into a table that it is migrating, and a process that is killed in a migration without a transaction leaves
+ * that there: `npx knex migrate:unlock` is for people. Whoever is in here knows that no other service is.
+ */
+async function releaseLock(knex: Knex, migrations: Knex.MigratorConfig, tell: Steps['tell']): Promise<void> {
+  const locked: unknown = await knex(`${migrations.tableName}_lock`).where({ is_locked: 1 }).first()
+  if (locked === undefined) return
+  tell?.('a process has ended while it ran migrations: its lock is released')
+  await knex.migrate.forceFreeMigrationsLock(migrations)
 }
 
 /** The migrations that a database has not seen yet. Changes nothing, not even where none was ever run. */
@@ -64,58 +132,6 @@ export async function pendingMigrations(database: Database, folder: Folder): Pro
   if (!wasEverMigrated) return ['all of them']
   const [, pending] = (await knex.migrate.list(config)) as [unknown, readonly (Migration | string)[]]
   return pending.map((migration) => (typeof migration === 'string' ? migration : migration.file))
-}
-
-/** Runs work while no other process does the same. */
-type Alone = <T>(database: Database, folder: Folder, work: (knex: Knex) => Promise<T>) => Promise<T>
-
-const LOCKS: Readonly<Record<string, Alone>> = { postgresql: underAdvisoryLock }
-
-/** The lock is the session's: one of a transaction would keep an index that is created concurrently waiting for ever. */
-async function underAdvisoryLock<T>(
-  database: Database,
-  folder: Folder,
-  work: (knex: Knex) => Promise<T>,
-): Promise<T> {
-  const name = `millpond migrations ${folder}`
-  // A handle is not ambient, so that `work` does not join the connection that holds the lock.
-  const keeper = await database.acquire()
-  try {
-    await keeper.fetchVal('select pg_advisory_lock(hashtextextended(:name, 0))', { name })
-    try {
-      return await work(database.knex)
-    } finally {
-      await keeper.fetchVal('select pg_advisory_unlock(hashtextextended(:name, 0))', { name })
-    }
-  } finally {
-    await keeper.release()
-  }
-}
-
-const PATIENCE_MILLIS = 60_000
-
-/** SQLite's lock is a transaction. Tables can be made in one, so a process that is killed leaves nothing half done. */
-async function inOneTransaction<T>(
-  database: Database,
-  folder: Folder,
-  work: (knex: Knex) => Promise<T>,
-): Promise<T> {
-  const limit = performance.now() + PATIENCE_MILLIS
-  for (;;) {
-    try {
-      return await database.knex.transaction(async (tx) => {
-        // Makes Knex's tables, and then writes without a change: from there on all others are kept out.
-        await tx.migrate.list(migrationsFor(folder))
-        const { tableName } = migrationsFor(folder)
-        await tx(`${tableName}_lock`).update({ is_locked: tx.ref('is_locked') })
-        return work(tx)
-      })
-    } catch (error) {
-      // Somebody else writes. Nothing of ours is kept, so look again at what is there.
-      if (!(error instanceof SerializationError) || performance.now() > limit) throw error
-      await sleep(100 * Math.random())
-    }
-  }
 }
 
 /** Makes the folder data/ if that is where the database is; any other place is its owner's to make. */

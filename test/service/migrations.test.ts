@@ -1,10 +1,10 @@
 /** The migrations and seeds of the service: by `migrate`, by Knex's command line, and both on the same database. */
 import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { type Folder, migrate, migrationsFor, seedsFor } from '../../src/service/migrations'
+import { compile, type Compiled } from '../support/compiled'
 import { eachDatabase } from '../support/each-database'
 
 const root = path.resolve(__dirname, '..', '..')
@@ -130,7 +130,7 @@ eachDatabase('the seeds', (context) => {
 })
 
 eachDatabase('the Knex command line', (context) => {
-  const compiled = path.join(root, 'node_modules', '.cache', `millpond-compiled-${process.pid}`)
+  let compiled: Compiled
   let urls: Record<Folder, string>
 
   const node = async (cwd: string, ...args: string[]): Promise<string> => {
@@ -147,11 +147,9 @@ eachDatabase('the Knex command line', (context) => {
 
   beforeAll(async () => {
     urls = { main: context.url, products: await context.createDatabase() }
-    // Types are checked before the tests; here only the output counts.
-    const tsc = ['node_modules/typescript/bin/tsc', '-p', '.', '--noCheck', '--outDir', compiled]
-    await run(process.execPath, tsc, { cwd: root })
+    compiled = await compile()
   })
-  afterAll(() => rm(compiled, { recursive: true, force: true }))
+  afterAll(() => compiled[Symbol.asyncDispose]())
 
   it('migrates, seeds, tells the state of and rolls back the main database', async () => {
     expect(await knex('migrate:status')).toContain(`Found ${MAIN.length} Pending Migration`)
@@ -180,7 +178,7 @@ eachDatabase('the Knex command line', (context) => {
         .then(() => migrate(database, 'main', { seed: true }))
         .then((names) => console.log(names.length, 'migrations'))
         .finally(() => database.disconnect())`
-    const serviceRuns = (): Promise<string> => node(compiled, '-e', service)
+    const serviceRuns = (): Promise<string> => node(compiled.folder, '-e', service)
 
     expect(await serviceRuns()).toContain(`${MAIN.length} migrations`)
     expect(await knex('migrate:rollback')).toContain(`${MAIN.length} migrations`)

@@ -6,7 +6,7 @@ import { Limits, timedOut } from '../limits'
 import { settle, type Settings } from '../options'
 import type { BackendOptions } from '../options'
 import { DatabaseURL } from '../url'
-import type { Dialect, Outcome, Session, Statement } from './dialect'
+import type { Dialect, Exclusion, Outcome, Session, Statement } from './dialect'
 import { type KnexDoor, type KnexQuery, leasedClient } from './knex-client'
 import type { Lease } from './lease'
 import { Pool } from './pool'
@@ -25,6 +25,8 @@ export interface Backend {
   createPool(prepare: (lease: Lease) => Promise<void>): Pool
   /** What became of a transaction whose connection was lost; `unknown` if that cannot be found out. */
   outcomeOf(transactionId: string, limits: Limits): Promise<Outcome>
+  /** Prepares to have a name for oneself, among all processes that use the database, unless the signal is aborted first. */
+  exclusion(name: string, signal: AbortSignal, lost: () => void): Promise<Exclusion>
   /** Runs a builder that only Knex can run, such as a schema change in several steps. */
   runProgram(builder: Knex.SchemaBuilder, lease: Lease): Promise<unknown>
 }
@@ -55,6 +57,8 @@ export function createBackend(
   }
   const instance = knex(config(url, dialect, settings, door))
   const client = instance.client as Knex.Client
+  const open = async (signal: AbortSignal): Promise<Session> =>
+    dialect.open(await dialect.dial(client, signal))
   return {
     dialect,
     settings,
@@ -67,7 +71,7 @@ export function createBackend(
         settings,
         events,
         prepare,
-        open: async (signal): Promise<Session> => dialect.open(await dialect.dial(client, signal)),
+        open,
         translateConnect: (error) => dialect.translateConnect(error),
       })
       return pool
@@ -81,6 +85,13 @@ export function createBackend(
       } catch {
         // Whatever the reason, it leaves the question where it was.
         return 'unknown'
+      }
+    },
+    async exclusion(name, signal, lost) {
+      try {
+        return await dialect.exclusion(name, () => open(signal), lost)
+      } catch (error) {
+        throw dialect.translateConnect(error).error
       }
     },
     async runProgram(builder, lease) {

@@ -105,6 +105,14 @@ export interface Session {
   close(): Promise<void>
 }
 
+/** A name that one at a time may have, among all processes that use a database. */
+export interface Exclusion {
+  /** Resolves to false when somebody else has it now. */
+  tryEnter(): Promise<boolean>
+  /** Gives it back, or up. To be called in any case. */
+  leave(): Promise<void>
+}
+
 export interface TransactionModes {
   readonly isolation?: IsolationLevel | undefined
   readonly readOnly?: boolean | undefined
@@ -171,6 +179,14 @@ export interface Dialect {
    * @returns null when writers need not queue
    */
   admitWriter(limits: Limits): Promise<Unlock> | null
+
+  /**
+   * Prepares to have a name for oneself. Whoever has it loses it with its process.
+   *
+   * @param open opens a connection beside the pool
+   * @param lost is called when the name was lost while it was had
+   */
+  exclusion(name: string, open: () => Promise<Session>, lost: () => void): Promise<Exclusion>
 
   /** Turns the driver's error into one of ours. */
   translate(error: unknown, sql: string): DatabaseError

@@ -7,6 +7,7 @@ import type { DatabaseURL } from '../url'
 import type { ConnectFailure, Dialect, TransactionModes } from './dialect'
 import { PostgresClient } from './postgres-client'
 import { connectFailure, translate } from './postgres-errors'
+import { advisoryLock } from './postgres-exclusion'
 import { PostgresSession, type RawConnection } from './postgres-session'
 import { tlsOf } from './postgres-tls'
 
@@ -62,6 +63,7 @@ export function postgres(url: DatabaseURL): Dialect {
 
     begin: (modes) => ({ open: [beginText(modes)], close: [] }),
     admitWriter: () => null,
+    exclusion: advisoryLock,
 
     translate,
     translateConnect: (error): ConnectFailure => connectFailure(error, url),

@@ -17,6 +17,7 @@ import type { DatabaseURL } from '../url'
 import type { ConnectFailure, Dialect } from './dialect'
 import { messageOf } from './driver-error'
 import type { RawConnection } from './sqlite-driver'
+import { fileLock, nameLock } from './sqlite-exclusion'
 import { fileOf } from './sqlite-file'
 import { SQLITE_LEXICON } from './sqlite-lexicon'
 import { openSession } from './sqlite-opening'
@@ -26,6 +27,7 @@ const LONG_LIST = 1000
 
 export function sqlite(url: DatabaseURL): Dialect {
   const file = fileOf(url)
+  const taken = new Set<string>()
   return {
     name: 'sqlite',
     isSingle: url.isMemory,
@@ -60,6 +62,8 @@ export function sqlite(url: DatabaseURL): Dialect {
         : { open: ['BEGIN IMMEDIATE'], close: [] },
     // One at a time takes a connection in order to write; the others wait without holding one.
     admitWriter: (limits) => file.door.lock(limits),
+
+    exclusion: (name) => (url.isMemory ? Promise.resolve(nameLock(name, taken)) : fileLock(name, url)),
 
     translate,
     translateConnect(error): ConnectFailure {

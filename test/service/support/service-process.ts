@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
+import type { Compiled } from '../../support/compiled'
 import { waitFor } from '../../support/wait-for'
 
 const MAIN = path.resolve(__dirname, '../../../src/service/main.ts')
@@ -18,10 +19,13 @@ export class ServiceProcess implements AsyncDisposable {
   #output = ''
   #errors = ''
 
-  /** Starts it with these variables and no others, away from any `.env`. */
-  constructor(variables: Readonly<Record<string, string>>) {
+  /** Starts it with these variables and no others, away from any `.env`; from what was compiled, if that is given. */
+  constructor(variables: Readonly<Record<string, string>>, compiled?: Compiled) {
     const { PATH = '' } = process.env
-    this.#child = spawn(process.execPath, ['--import', LOADER, MAIN], {
+    const program = compiled
+      ? [path.join(compiled.folder, 'src/service/main.js')]
+      : ['--import', LOADER, MAIN]
+    this.#child = spawn(process.execPath, program, {
       cwd: tmpdir(),
       env: { PATH, ...variables },
       stdio: ['ignore', 'pipe', 'pipe'],
