@@ -163,6 +163,9 @@ const variables = z.object({
   DATABASE_STATEMENT_TIMEOUT: seconds(0).optional(),
 })
 
+/** The names of all settings. */
+export const VARIABLES: readonly string[] = Object.keys(variables.shape)
+
 const consistent = variables.refine(
   (read) => read.READINESS_GRACE < read.SHUTDOWN_TIMEOUT || read.READINESS_GRACE === 0,
   {
