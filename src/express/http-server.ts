@@ -1,5 +1,5 @@
 /** An HTTP server whose requests and responses are what Express expects from the moment they are made. */
-import { createServer, IncomingMessage, type Server, ServerResponse } from 'node:http'
+import { createServer, IncomingMessage, type Server, type ServerOptions, ServerResponse } from 'node:http'
 import type { Express, Request, Response } from 'express'
 
 type Classes = {
@@ -24,10 +24,11 @@ const classesOf = new WeakMap<Express, Classes>()
 export function createServerFor(
   app: Express,
   listener: (request: Request, response: Response) => void,
+  options: ServerOptions = {},
 ): Server {
   // The instances are Express' requests and responses by their prototypes, which the types of node:http cannot say.
   return createServer(
-    classesFor(app),
+    { ...options, ...classesFor(app) },
     listener as (request: IncomingMessage, response: ServerResponse) => void,
   )
 }

@@ -37,6 +37,10 @@ export interface ServeOptions {
   readonly keepAliveGraceMillis?: number
   /** How long the queries of one request may take together. Default 0: no limit. */
   readonly requestTimeoutMillis?: number
+  /** How long a client may take to send the headers of a request, from its first byte on. Default 15 000. */
+  readonly headersTimeoutMillis?: number
+  /** The same for the whole of a request, its body included; whoever is slower gets 408. Default 300 000; 0: no limit. */
+  readonly receiveTimeoutMillis?: number
   /** Signals that end the process. Default SIGTERM and SIGINT; an empty list leaves all of them to you. */
   readonly signals?: readonly NodeJS.Signals[]
   /**
@@ -64,6 +68,8 @@ const DEFAULTS: ServeSettings = {
   readinessGraceMillis: 0,
   keepAliveGraceMillis: 1000,
   requestTimeoutMillis: 0,
+  headersTimeoutMillis: 15_000,
+  receiveTimeoutMillis: 300_000,
   signals: ['SIGTERM', 'SIGINT'],
   exit: (code, atOnce) => {
     if (atOnce === undefined) process.exit(code)
@@ -99,6 +105,8 @@ export function settle(options: ServeOptions): ServeSettings {
     readinessGraceMillis,
     keepAliveGraceMillis,
     requestTimeoutMillis,
+    headersTimeoutMillis: settings.headersTimeoutMillis,
+    receiveTimeoutMillis: settings.receiveTimeoutMillis,
   }
   for (const [name, value] of Object.entries(times)) {
     if (!(value >= 0))

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import type { Server } from 'node:http'
 import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Express } from 'express'
+import type { Express, Request, Response } from 'express'
 import { runInScope } from '../database'
 import { Admin } from './admin'
 import { connect, LateDatabase } from './connecting'
@@ -65,10 +65,11 @@ export class Serving implements AsyncDisposable {
   constructor(app: Express, settings: ServeSettings) {
     this.#app = app
     this.#settings = settings
-    this.server = createServerFor(app, (request, response) => {
+    const receive = (request: Request, response: Response): void => {
       const scope = openScope(request, response, settings.requestTimeoutMillis)
       if (this.#traffic.enter(scope, response)) scope.run(() => app(request, response))
-    })
+    }
+    this.server = createServerFor(app, receive, patienceOf(settings))
     this.#traffic = new Traffic(this.server)
     const { admin, databases } = settings
     this.#admin = admin === false ? null : new Admin({ databases, ...admin })
@@ -196,6 +197,16 @@ export class Serving implements AsyncDisposable {
     for (const begun of this.#begun.toReversed()) complaints.push(...(await end(begun, limit)))
     for (const signal of signals) process.off(signal, this.#onSignal)
     if (complaints.length > 0) throw new ShutdownError(complaints)
+  }
+}
+
+/** How long clients may take to send a request. Node looks for slow ones from time to time only. */
+function patienceOf({ headersTimeoutMillis, receiveTimeoutMillis }: ServeSettings) {
+  return {
+    // Node refuses headers that may take longer than the whole of which they are a part.
+    headersTimeout: Math.min(headersTimeoutMillis, receiveTimeoutMillis || Infinity),
+    requestTimeout: receiveTimeoutMillis,
+    connectionsCheckingInterval: Math.max(100, Math.min(headersTimeoutMillis / 4, 5000)),
   }
 }
 

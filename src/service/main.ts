@@ -15,6 +15,8 @@ async function start(): Promise<void> {
   let endForgetting = (): Promise<void> => Promise.resolve()
   await serve(createApp({ main, products, logger, docs: config.docs }), {
     ...limitsOf(config),
+    // No body is larger than 100 kB, so that nobody needs longer.
+    receiveTimeoutMillis: 30_000,
     host: config.host,
     port: config.port,
     admin: config.admin,
