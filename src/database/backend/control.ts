@@ -1,5 +1,5 @@
-/** Statements that open or end a transaction: refused as text where millpond has one open, since it would not know. */
-import { TransactionError } from '../errors'
+/** Statements that are refused: those that open or end a transaction where millpond has one open, and those that come late. */
+import { TransactionClosedError, TransactionError } from '../errors'
 import type { Statement } from './dialect'
 
 const CONTROL = new Set([
@@ -20,5 +20,13 @@ export function refuseControl({ sql, facts }: Statement): void {
   throw new TransactionError(
     `'${sql.trim()}' cannot be run inside a transaction of millpond, which would not know of it. ` +
       'Use commit() and rollback() of the transaction, and transaction() for a savepoint.',
+  )
+}
+
+/** Why a statement is refused that comes after the end of what it belongs to. */
+export function ended(): TransactionClosedError {
+  return new TransactionClosedError(
+    'The statement did not run: its transaction has ended, or its connection has gone back to the pool. Something ' +
+      'still runs after the work that it belongs to; await it there, or wrap it in database.detached().',
   )
 }

@@ -14,7 +14,7 @@ import {
   shownSql,
   type Statement,
 } from './dialect'
-import { refuseControl } from './control'
+import { ended, refuseControl } from './control'
 import { withoutValues } from './driver-error'
 import { unlessDoneIn } from './within'
 
@@ -31,13 +31,6 @@ export interface LeaseContext {
 }
 
 const neverMind = (): void => undefined
-
-function ended(): TransactionClosedError {
-  return new TransactionClosedError(
-    'The statement did not run: its transaction has ended, or its connection has gone back to the pool. Something ' +
-      'still runs after the work that it belongs to; await it there, or wrap it in database.detached().',
-  )
-}
 
 export class Lease {
   readonly session: Session
