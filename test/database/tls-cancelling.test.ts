@@ -22,7 +22,11 @@ describe('a connection over TLS', () => {
     ] as const
     server = await TlsPostgres.start()
     await server.speakTls(await certificates.signed('authority', 'server', [...names]), ca)
-    modes = ['sslmode=require', `sslmode=verify-ca&sslrootcert=${ca}`, `sslmode=verify-full&sslrootcert=${ca}`]
+    modes = [
+      'sslmode=require',
+      `sslmode=verify-ca&sslrootcert=${ca}`,
+      `sslmode=verify-full&sslrootcert=${ca}`,
+    ]
   })
   afterAll(async () => {
     await server[Symbol.asyncDispose]()

@@ -131,17 +131,6 @@ describe('docs/service.md', () => {
   standingCheck()
   const text = read('docs/service.md')
 
-  it('has each variable of the configuration, and so has .env.example', () => {
-    const source = read('src/service/config.ts')
-    const variables = [...source.slice(source.indexOf('const variables')).matchAll(/^  ([A-Z_]+): /gm)]
-    const names = variables.map(([, name = '']) => name).toSorted()
-    expect(names.length).toBeGreaterThan(15)
-    const inTable = [...text.matchAll(/^\| `([A-Z_]+)` +\|/gm)].map(([, name = '']) => name)
-    expect(inTable.toSorted()).toEqual(names)
-    const inExample = [...read('.env.example').matchAll(/^#?([A-Z_]+)=/gm)].map(([, name = '']) => name)
-    expect(inExample.toSorted()).toEqual(names)
-  })
-
   it('shows a line of the log with the fields that it explains', () => {
     const [, example = ''] = /^```json\n(\{\s*"level".*?)^```$/ms.exec(text) ?? []
     const line = JSON.parse(example) as object

@@ -145,7 +145,7 @@ eachService(
       }
       const app = createApp({ main, products, logger: pino({ level: 'silent' }) })
       await broken(await serveQuietly(app, { requestTimeoutMillis: 0.001 }))
-      const tables = ['users', 'posts', 'accounts', 'products']
+      const tables = ['users', 'posts', 'accounts', 'transfers', 'products']
       const rename = async (from: string, to: string): Promise<void> => {
         for (const table of tables)
           await (table === 'products' ? products : main).execute(
