@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import type { Knex } from 'knex'
 import { Ambient } from './ambient'
 import { type Backend, createBackend } from './backend/backend'
-import { type Access, STREAM } from './backend/dialect'
+import { type Access, type Security, STREAM } from './backend/dialect'
 import { noStats, type PoolStats } from './backend/pool-stats'
 import {
   beginBorrowed,
@@ -15,13 +15,13 @@ import {
   withLent,
 } from './borrowed'
 import { HeldConnection, JoinedConnection } from './connection'
+import type { DatabaseOptions } from './database-options'
 import type { Holder } from './errors'
 import { type DatabaseEvents, Events } from './events'
 import { exclusively } from './exclusively'
 import { ForcedRollback } from './forced-rollback'
 import { Lifecycle } from './lifecycle'
 import { Limits } from './limits'
-import type { BackendOptions } from './options'
 import {
   checked,
   checkedTransaction,
@@ -37,13 +37,6 @@ import { runBound, runDetached } from './scope'
 import { DatabaseURL } from './url'
 import { Verbs } from './verbs'
 import { connectionWhenAsked, transactionWhenAsked } from './when-asked'
-
-export interface DatabaseOptions extends BackendOptions {
-  /** Runs once on every new connection, before anybody else uses it: SET, PRAGMA. */
-  readonly afterConnect?: (connection: Connection) => Promise<void>
-  /** One transaction from connect() to disconnect(), always rolled back: for tests. */
-  readonly forceRollback?: boolean
-}
 
 const DEFAULT_GRACE_MILLIS = 10_000
 const DEFAULT_PING_MILLIS = 1000
@@ -250,6 +243,11 @@ export class Database extends Verbs implements AsyncDisposable {
   async ping(options?: QueryOptions): Promise<void> {
     const { signal, timeoutMillis = DEFAULT_PING_MILLIS } = checked(options, QUERY_OPTIONS) ?? {}
     await this.#life.pool.ping(Limits.of({ signal, timeoutMillis }, 'ping'))
+  }
+
+  /** What operators should know of its connections: what their user may do, and who could listen in on the way. */
+  async security(): Promise<Security> {
+    return this.use(Limits.of(undefined, ''), STREAM, (lease, limits) => this.backend.security(lease, limits))
   }
 
   /** The pool's figures at this moment. */

@@ -1,5 +1,6 @@
 /** The library's only door: every public name, in reading order. */
-export { Database, type DatabaseOptions } from './database'
+export { Database } from './database'
+export type { DatabaseOptions } from './database-options'
 export { DatabaseURL, type URLParts } from './url'
 export type { PoolOptions } from './options'
 export type {
@@ -11,7 +12,7 @@ export type {
   TransactionOptions,
 } from './queryable'
 export type { Query, Values } from './backend/statement'
-export type { IsolationLevel, Row } from './backend/dialect'
+export type { IsolationLevel, Row, Security } from './backend/dialect'
 export type { PoolStats } from './backend/pool-stats'
 export { json, sql, type JsonValue, type SqlQuery } from './sql'
 export { runInScope, type Scope, type Tally } from './scope'

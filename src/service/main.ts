@@ -2,14 +2,16 @@
 import { Database, DatabaseError, DatabaseURL } from '../database'
 import { ListenError, serve } from '../express'
 import { createApp } from './app'
-import { type Config, type DatabaseConfig, EnvironmentError, readConfig } from './config'
+import { type Config, type DatabaseConfig, EnvironmentError, readConfig, VARIABLES } from './config'
 import { forgetHourly } from './idempotency'
 import { createLogger, type Logger } from './logging'
 import { type Folder, makeDataFolder, migrate, pendingMigrations } from './migrations'
+import { dangersOf, misspeltIn } from './warnings'
 
 async function start(): Promise<void> {
   const config = readConfig()
   const logger = createLogger(config.logLevel)
+  for (const line of misspeltIn(Object.keys(process.env), VARIABLES)) logger.warn(line)
   const main = open(config.main)
   const products = open(config.products)
   let endForgetting = (): Promise<void> => Promise.resolve()
@@ -22,6 +24,8 @@ async function start(): Promise<void> {
     admin: config.admin,
     databases: [main, products],
     onStartup: async () => {
+      for (const database of [main, products])
+        for (const line of dangersOf(database.name, await database.security())) logger.warn(line)
       await bringUpToDate(main, 'main', config.main, logger)
       await bringUpToDate(products, 'products', config.products, logger)
       endForgetting = forgetHourly(main, (error) =>

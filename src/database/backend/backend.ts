@@ -6,7 +6,7 @@ import { Limits, timedOut } from '../limits'
 import { settle, type Settings } from '../options'
 import type { BackendOptions } from '../options'
 import { DatabaseURL } from '../url'
-import type { Dialect, Exclusion, Outcome, Session, Statement } from './dialect'
+import type { Dialect, Exclusion, Outcome, Security, Session, Statement } from './dialect'
 import { type KnexDoor, type KnexQuery, leasedClient } from './knex-client'
 import type { Lease } from './lease'
 import { Pool } from './pool'
@@ -27,6 +27,8 @@ export interface Backend {
   outcomeOf(transactionId: string, limits: Limits): Promise<Outcome>
   /** Prepares to have a name for oneself, among all processes that use the database, unless the signal is aborted first. */
   exclusion(name: string, signal: AbortSignal, lost: () => void): Promise<Exclusion>
+  /** What operators should know of a connection. */
+  security(lease: Lease, limits: Limits): Promise<Security>
   /** Runs a builder that only Knex can run, such as a schema change in several steps. */
   runProgram(builder: Knex.SchemaBuilder, lease: Lease): Promise<unknown>
 }
@@ -94,6 +96,11 @@ export function createBackend(
         throw dialect.translateConnect(error).error
       }
     },
+    security: (lease, limits) =>
+      dialect.security(lease.session.raw, async (sql) => {
+        const { rows } = await lease.runOwn(compiler.plain(sql, { take: 'first', asArrays: true }), limits)
+        return (rows[0] as readonly unknown[] | undefined)?.[0]
+      }),
     async runProgram(builder, lease) {
       // A runner that has its connection already, so that the builder need not be changed to carry it.
       const runner = knex.Client.prototype.runner.call(client, builder) as {

@@ -127,6 +127,15 @@ export const ISOLATION_LEVELS = [
 ] as const
 export type IsolationLevel = (typeof ISOLATION_LEVELS)[number]
 
+/** What operators should know of a connection. */
+export interface Security {
+  /** Its user may do anything on the server, so that one injection would be the end of all its databases. */
+  readonly isSuperuser: boolean
+  /** It leaves this machine. */
+  readonly isRemote: boolean
+  readonly isEncrypted: boolean
+}
+
 /** A kind of database, as one Database uses it. */
 export interface Dialect {
   readonly name: 'postgresql' | 'sqlite'
@@ -170,6 +179,8 @@ export interface Dialect {
   dial(client: Knex.Client, signal: AbortSignal): Promise<object>
   /** Makes a session of a connection that has just been opened. */
   open(raw: object): Promise<Session>
+  /** Looks at an open connection. `ask` fetches one value by it. */
+  security(raw: object, ask: (sql: string) => Promise<unknown>): Promise<Security>
 
   /** Statements that open a transaction of this kind, and those to run once it has ended. */
   begin(modes: TransactionModes): { readonly open: readonly string[]; readonly close: readonly string[] }

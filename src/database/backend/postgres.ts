@@ -8,6 +8,7 @@ import type { ConnectFailure, Dialect, TransactionModes } from './dialect'
 import { PostgresClient } from './postgres-client'
 import { connectFailure, translate } from './postgres-errors'
 import { advisoryLock } from './postgres-exclusion'
+import { security } from './postgres-security'
 import { PostgresSession, type RawConnection } from './postgres-session'
 import { tlsOf } from './postgres-tls'
 
@@ -60,6 +61,7 @@ export function postgres(url: DatabaseURL): Dialect {
     knexConfig: (_, settings) => knexConfig(url, settings),
     dial: (client, signal) => (client as PostgresClient).dial(signal),
     open: (raw) => Promise.resolve(new PostgresSession(raw as RawConnection)),
+    security,
 
     begin: (modes) => ({ open: [beginText(modes)], close: [] }),
     admitWriter: () => null,

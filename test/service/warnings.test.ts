@@ -1,0 +1,71 @@
+/** What an operator is warned of at the start: dangerous ways to a database, and settings that were misspelt. */
+import { VARIABLES } from '../../src/service/config'
+import { dangersOf, misspeltIn } from '../../src/service/warnings'
+import { eachDatabase } from '../support/each-database'
+import { freePort } from '../support/free-port'
+import { ServiceProcess } from './support/service-process'
+
+const safe = { isSuperuser: false, isRemote: false, isEncrypted: false }
+
+describe('A database', () => {
+  it('is nothing to warn of on this machine, or by TLS, with a user of no special rights', () => {
+    expect(dangersOf('main', safe)).toEqual([])
+    expect(dangersOf('main', { ...safe, isEncrypted: true })).toEqual([])
+    expect(dangersOf('main', { ...safe, isRemote: true, isEncrypted: true })).toEqual([])
+  })
+
+  it('is warned of in a line each for a superuser, and for another machine without TLS', () => {
+    const lines = dangersOf('main', { isSuperuser: true, isRemote: true, isEncrypted: false })
+    expect(lines).toEqual([
+      expect.stringMatching(/^database main: its user is a superuser\./),
+      expect.stringMatching(/^database main: .*not encrypted.*sslmode=verify-full/),
+    ])
+    expect(lines.join('')).not.toContain('\n')
+  })
+})
+
+describe('A variable', () => {
+  const misspelt = (...names: string[]): string[] => misspeltIn(names, VARIABLES)
+
+  it.each([
+    ['DATABASE_POOLSIZE', 'DATABASE_POOL_SIZE'],
+    ['DATABASE_POOL_SZIE', 'DATABASE_POOL_SIZE'],
+    ['DATABASE_STATEMENT_TIMEOUTS', 'DATABASE_STATEMENT_TIMEOUT'],
+    ['PRODUCTS_DATABASE_URI', 'PRODUCTS_DATABASE_URL'],
+    ['MIGRATE_AT_START', 'MIGRATE_ON_START'],
+    ['READINESS_GRAC', 'READINESS_GRACE'],
+    ['SHUTDOWN_TIME_OUT', 'SHUTDOWN_TIMEOUT'],
+    ['LOG_LEVL', 'LOG_LEVEL'],
+  ])('called %s is told to be %s, perhaps', (name, meant) => {
+    expect(misspelt(name)).toEqual([`${name} is no setting, and is ignored. ${meant} is one.`])
+  })
+
+  it('that is a setting, or is nothing like one, is not spoken of', () => {
+    expect(misspelt(...VARIABLES)).toEqual([])
+    expect(misspelt('DATABASE_HOST', 'DATABASE_PASSWORD', 'LOG_FORMAT', 'PATH', 'HOME', 'PORTS', '')).toEqual(
+      [],
+    )
+  })
+})
+
+eachDatabase('The process', (context) => {
+  it('warns of a superuser and of a misspelt setting, without their values, in a line each, and starts', async () => {
+    await using service = new ServiceProcess({
+      DATABASE_URL: context.url,
+      PRODUCTS_DATABASE_URL: 'sqlite:///:memory:',
+      MIGRATE_ON_START: 'true',
+      PORT: String(await freePort()),
+      DATABASE_POOL_SZIE: 'secret',
+    })
+    await service.listening()
+    const warnings = service.messages.filter((message) => /superuser|no setting/.test(message))
+    const superuser = [expect.stringMatching(/^database main: its user is a superuser/) as string]
+    expect(warnings).toEqual([
+      'DATABASE_POOL_SZIE is no setting, and is ignored. DATABASE_POOL_SIZE is one.',
+      ...(context.dialect === 'postgresql' ? superuser : []),
+    ])
+    expect(service.everything).not.toContain('secret')
+    service.kill('SIGTERM')
+    expect(await service.ended()).toBe(0)
+  })
+})
