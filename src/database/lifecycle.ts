@@ -6,7 +6,8 @@ import type { Pool } from './backend/pool'
 import { within } from './backend/within'
 import { ConfigurationError, NotConnectedError } from './errors'
 import type { Events } from './events'
-import { Limits, LONGEST_TIMER_MILLIS } from './limits'
+import { Limits } from './limits'
+import { LONGEST_TIMER_MILLIS } from './when-past'
 
 export interface LifecycleHooks {
   /** Runs on each new connection before anybody else has it. */

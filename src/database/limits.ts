@@ -1,8 +1,10 @@
 /** How long one call may take, and who may call it off. */
 import { setMaxListeners } from 'node:events'
 import { inspect } from 'node:util'
+import { type Cancellation, checkCancellation } from './cancellation'
 import { ConfigurationError, type DatabaseError, QueryCanceledError, QueryTimeoutError } from './errors'
 import { currentScope } from './scope'
+import { whenPast } from './when-past'
 
 /** Why a call ran out: somebody aborted it, or its time was up. */
 export type Expiry = { readonly kind: 'aborted'; readonly reason: unknown } | { readonly kind: 'late' }
@@ -17,40 +19,48 @@ export interface LimitOptions {
   readonly timeoutMillis?: number | undefined
 }
 
-/** Node fires timers above this at once, instead of late. */
-export const LONGEST_TIMER_MILLIS = 2 ** 31 - 1
-
 const neverMind = (): void => undefined
+const NO_SIGNALS: readonly Cancellation[] = []
 
 export class Limits {
-  readonly #signals: readonly AbortSignal[]
+  readonly #signals: readonly Cancellation[]
   /** On the clock of performance.now(), in milliseconds. */
   readonly deadline: number
-  readonly #late: Late
+  /** Null for the usual error. */
+  readonly #late: Late | null
+  /** What the deadline comes from, if it is that of the call and not of its scope. */
+  readonly #timeoutMillis: number | undefined
   readonly #sql: string
 
-  private constructor(signals: readonly AbortSignal[], deadline: number, late: Late, sql: string) {
+  private constructor(
+    signals: readonly Cancellation[],
+    deadline: number,
+    late: Late | null,
+    sql: string,
+    timeoutMillis?: number,
+  ) {
     this.#signals = signals
     this.deadline = deadline
     this.#late = late
     this.#sql = sql
+    this.#timeoutMillis = timeoutMillis
   }
 
   /** For what must be seen through, such as ROLLBACK. */
-  static readonly none = new Limits([], Infinity, (cause) => timedOut('', 'limits', cause), '')
+  static readonly none = new Limits(NO_SIGNALS, Infinity, null, '')
 
   /** The call's own options together with those of the scope it is made in. */
   static of(options: LimitOptions | undefined, sql: string): Limits {
     const scope = currentScope()
-    const signals: AbortSignal[] = []
-    const { signal, timeoutMillis } = options === undefined ? NO_OPTIONS : checkedLimits(options)
-    if (signal !== undefined) signals.push(unlimited(signal))
-    if (scope?.signal !== undefined && scope.signal !== signal) signals.push(unlimited(scope.signal))
-    const own = timeoutMillis === undefined ? Infinity : performance.now() + timeoutMillis
     const inherited = scope?.deadline ?? Infinity
+    const around = scope === undefined ? NO_SIGNALS : scope.signals
+    if (options === undefined) return new Limits(around, inherited, null, sql)
+    const { signal, timeoutMillis } = checkedLimits(options)
+    const signals = signal === undefined || around.includes(signal) ? around : [signal, ...around]
+    const own = timeoutMillis === undefined ? Infinity : performance.now() + timeoutMillis
     return own <= inherited
-      ? new Limits(signals, own, (cause) => timedOut(sql, `timeoutMillis of ${timeoutMillis} ms`, cause), sql)
-      : new Limits(signals, inherited, (cause) => timedOut(sql, 'deadline of its scope', cause), sql)
+      ? new Limits(signals, own, null, sql, timeoutMillis)
+      : new Limits(signals, inherited, null, sql)
   }
 
   /** These limits, or an earlier end. */
@@ -61,8 +71,8 @@ export class Limits {
   }
 
   /** Until a signal is aborted. */
-  static until(signal: AbortSignal): Limits {
-    return new Limits([unlimited(signal)], Infinity, Limits.none.#late, '')
+  static until(signal: Cancellation): Limits {
+    return new Limits([signal], Infinity, null, '')
   }
 
   /** These limits and others: whatever ends first. */
@@ -70,15 +80,15 @@ export class Limits {
     if (other.deadline === Infinity && other.#signals.length === 0) return this
     const signals = [...new Set([...this.#signals, ...other.#signals])]
     const earlier = this.deadline <= other.deadline ? this : other
-    return new Limits(signals, earlier.deadline, earlier.#late, this.#sql)
+    return new Limits(signals, earlier.deadline, earlier.#late, this.#sql, earlier.#timeoutMillis)
   }
 
   /** Calls back once when the limits run out (at the next tick if they already have). Returns how to stop watching. */
   watch(expired: (expiry: Expiry) => void): () => void {
     if (this.deadline === Infinity && this.#signals.length === 0) return neverMind
-    let timer: NodeJS.Timeout | undefined
+    let forget = neverMind
     const stop = (): void => {
-      clearTimeout(timer)
+      forget()
       for (const signal of this.#signals) signal.removeEventListener('abort', onAbort)
     }
     const end = (expiry: Expiry): void => {
@@ -86,30 +96,31 @@ export class Limits {
       expired(expiry)
     }
     const onAbort = (): void => {
-      end({ kind: 'aborted', reason: this.#signals.find((signal) => signal.aborted)?.reason })
+      end({ kind: 'aborted', reason: this.#aborted?.reason })
     }
-    const aborted = this.#signals.find((signal) => signal.aborted)
-    if (aborted) {
-      timer = setTimeout(onAbort, 0)
+    if (this.#aborted !== undefined) {
+      const timer = setTimeout(onAbort, 0)
+      forget = () => {
+        clearTimeout(timer)
+      }
       return stop
     }
-    for (const signal of this.#signals) signal.addEventListener('abort', onAbort)
+    for (const signal of this.#signals) {
+      allowManyListeners(signal)
+      signal.addEventListener('abort', onAbort)
+    }
     if (this.deadline !== Infinity) {
-      const left = Math.max(0, this.deadline - performance.now())
-      timer = setTimeout(
-        () => {
-          end({ kind: 'late' })
-        },
-        Math.min(left, LONGEST_TIMER_MILLIS),
-      )
+      forget = whenPast(this.deadline, () => {
+        end({ kind: 'late' })
+      })
     }
     return stop
   }
 
   /** @throws when the limits have run out already: for the moment before something is started */
   check(): void {
-    const aborted = this.#signals.find((signal) => signal.aborted)
-    if (aborted) throw this.error({ kind: 'aborted', reason: aborted.reason })
+    const aborted = this.#aborted
+    if (aborted !== undefined) throw this.error({ kind: 'aborted', reason: aborted.reason })
     if (this.deadline !== Infinity && performance.now() >= this.deadline) {
       throw this.error({ kind: 'late' })
     }
@@ -117,38 +128,39 @@ export class Limits {
 
   /** The error for a call that ran out, with the driver's error, if there was one, as its cause. */
   error(expiry: Expiry, cause?: unknown): DatabaseError {
-    if (expiry.kind === 'late') return this.#late(cause)
+    if (expiry.kind === 'late') return this.#late?.(cause) ?? timedOut(this.#sql, this.#what, cause)
     return new QueryCanceledError('The query was cancelled: its signal was aborted.', this.#sql, {
       cause: cause ?? expiry.reason,
     })
   }
+
+  get #aborted(): Cancellation | undefined {
+    for (const signal of this.#signals) if (signal.aborted) return signal
+    return undefined
+  }
+
+  get #what(): string {
+    const millis = this.#timeoutMillis
+    return millis === undefined ? 'deadline of its scope' : `timeoutMillis of ${millis} ms`
+  }
 }
 
-const NO_OPTIONS: LimitOptions = {}
-
 function checkedLimits(options: LimitOptions): LimitOptions {
-  const { timeoutMillis } = options
+  const { signal, timeoutMillis } = options
+  if (signal !== undefined) checkCancellation(signal)
   if (timeoutMillis !== undefined && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0)) {
     throw new ConfigurationError(`timeoutMillis is a number from 0 up, got ${inspect(timeoutMillis)}.`)
   }
   return options
 }
 
-const known = new WeakSet<AbortSignal>()
+const known = new WeakSet<Cancellation>()
 
-/**
- * A signal that any number of queries may wait on: Node warns of a leak from the eleventh listener on.
- *
- * @throws ConfigurationError for what is none
- */
-function unlimited(signal: AbortSignal): AbortSignal {
-  if (known.has(signal)) return signal
-  if (typeof (signal as Partial<AbortSignal> | null)?.addEventListener !== 'function') {
-    throw new ConfigurationError(`signal is an AbortSignal, got ${inspect(signal)}.`)
-  }
+/** Any number of queries may wait on one signal: Node warns of a leak from the eleventh listener on. */
+function allowManyListeners(signal: Cancellation): void {
+  if (known.has(signal) || !('dispatchEvent' in signal)) return
   known.add(signal)
-  setMaxListeners(0, signal)
-  return signal
+  setMaxListeners(0, signal as AbortSignal)
 }
 
 /** The usual error for a deadline. `what` completes "within the …". */

@@ -1,6 +1,7 @@
 /** What this async context carries: a label, a signal, a deadline, and what each Database is bound to. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { inspect, types } from 'node:util'
+import { type Cancellation, checkCancellation } from './cancellation'
 import { ConfigurationError } from './errors'
 
 /** What a scope has asked of its databases: one object, which they add to. What runs side by side adds up. */
@@ -17,7 +18,7 @@ export interface Scope {
   /** What the work is called in errors, in `holders()` and in metrics, such as `POST /transfer`. Read when needed. */
   readonly label?: string | undefined
   /** Aborting it cancels every query made in the scope. */
-  readonly signal?: AbortSignal | undefined
+  readonly signal?: Cancellation | undefined
   /** When every query made in the scope must have ended: milliseconds on the clock of performance.now(). */
   readonly deadline?: number | undefined
   /** Every Database adds to it what is done in the scope. What is detached from the scope does not count. */
@@ -48,34 +49,28 @@ class Label implements Scope {
   }
 }
 
+const NO_SIGNALS: readonly Cancellation[] = []
+
 /** A scope with what it takes over from the one around it. */
-class ActiveScope implements Scope {
+export class ActiveScope {
   readonly deadline: number | undefined
   readonly tally: Tally | undefined
+  /** Its own, and those of the scopes around it. */
+  readonly signals: readonly Cancellation[]
   /** Where the label is read when it is needed: a web framework knows its route later than its request. */
   readonly #labelled: Scope | undefined
-  readonly #own: Scope
-  readonly #outerSignal: AbortSignal | undefined
-  #signal: AbortSignal | undefined
 
   constructor(own: Scope, outer: ActiveScope | undefined) {
-    this.#own = own
     this.#labelled = 'label' in own ? own : outer && outer.#labelled
-    this.#outerSignal = outer?.signal
     this.tally = own.tally ?? outer?.tally
+    const signals = outer === undefined ? NO_SIGNALS : outer.signals
+    this.signals = own.signal === undefined ? signals : [own.signal, ...signals]
     const deadline = Math.min(own.deadline ?? Infinity, outer?.deadline ?? Infinity)
     this.deadline = deadline === Infinity ? undefined : deadline
   }
 
   get label(): string | undefined {
     return this.#labelled?.label
-  }
-
-  get signal(): AbortSignal | undefined {
-    // Asked for late, since making one costs something, and many requests need none.
-    const own = this.#own.signal
-    if (own === undefined || this.#outerSignal === undefined) return own ?? this.#outerSignal
-    return (this.#signal ??= AbortSignal.any([own, this.#outerSignal]))
   }
 
   /** A scope with the same label and nothing else, for what goes on by itself. */
@@ -102,7 +97,7 @@ function runIn<T>(frame: Frame, work: () => T): T {
   })
 }
 
-export function currentScope(): Scope | undefined {
+export function currentScope(): ActiveScope | undefined {
   return storage.getStore()?.scope
 }
 
@@ -138,7 +133,8 @@ function checkScope(scope: Scope): void {
   if (unknown !== undefined) {
     throw new ConfigurationError(`A scope has no '${unknown}'. Known parts are ${SCOPE_PARTS.join(', ')}.`)
   }
-  const { deadline } = scope
+  const { deadline, signal } = scope
+  if (signal !== undefined) checkCancellation(signal)
   if (deadline !== undefined && (typeof deadline !== 'number' || Number.isNaN(deadline))) {
     throw new ConfigurationError(
       `The deadline of a scope is a number on the clock of performance.now(), got ${inspect(deadline)}.`,

@@ -1,6 +1,6 @@
 /** The scope of a request: what its queries are called, until when they may run, and whether anybody still waits. */
 import type { Request, RequestHandler, Response } from 'express'
-import { runInScope, type Tally } from '../database'
+import { Canceller, runInScope, type Tally } from '../database'
 
 export interface RequestScopeOptions {
   /** How long the queries of one request may take together. Default 0: no limit. */
@@ -51,13 +51,16 @@ export function tallyOf(request: Request): Readonly<Tally> | undefined {
   return (request as { [SCOPE]?: OpenScope })[SCOPE]?.tally
 }
 
+function clientGone(): Error {
+  return new Error('The client closed the connection before it was answered.')
+}
+
 export class OpenScope {
   readonly #request: Request
   readonly #since = performance.now()
   readonly deadline: number | undefined
   readonly tally: Tally = { statements: 0, waitMillis: 0, databaseMillis: 0 }
-  #controller: AbortController | null = null
-  #isAborted = false
+  readonly signal = new Canceller(clientGone)
 
   constructor(request: Request, timeoutMillis: number) {
     this.#request = request
@@ -69,22 +72,12 @@ export class OpenScope {
     return `${this.#request.method} ${routeOf(this.#request)}`
   }
 
-  /** Made when it is first asked for: many requests are answered without a query. */
-  get signal(): AbortSignal {
-    if (this.#controller === null) {
-      this.#controller = new AbortController()
-      if (this.#isAborted) this.abort()
-    }
-    return this.#controller.signal
-  }
-
   get ageMillis(): number {
     return performance.now() - this.#since
   }
 
   abort(): void {
-    this.#isAborted = true
-    this.#controller?.abort(new Error('The client closed the connection before it was answered.'))
+    this.signal.abort()
   }
 
   run<T>(work: () => T): T {

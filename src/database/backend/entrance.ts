@@ -4,7 +4,7 @@ import type { Events } from '../events'
 import { Limits } from '../limits'
 import type { Unlock } from '../mutex'
 import type { Settings } from '../options'
-import { currentScope } from '../scope'
+import { currentScope, type Scope } from '../scope'
 import type { Dialect } from './dialect'
 import { crowdedError, lateError, type PoolState } from './late-error'
 
@@ -61,12 +61,13 @@ export class Entrance {
     let turn: Promise<Unlock> | null = null
     let leave: Unlock | null = null
     const { dialect, closed } = this.#context
+    const scope = currentScope()
     const bounded = limits.within(patienceMillis, () =>
-      this.#tell(lateError(this.#state(patienceMillis, turn !== null && leave === null))),
+      this.#tell(lateError(this.#state(patienceMillis, turn !== null && leave === null)), scope),
     )
     bounded.check()
-    this.#refuseWhenCrowded(writes)
-    turn = writes ? dialect.admitWriter(bounded.and(Limits.until(closed))) : null
+    this.#refuseWhenCrowded(writes, scope)
+    turn = writes && dialect.door !== null ? dialect.door.lock(bounded.and(Limits.until(closed))) : null
     this.waiting += 1
     if (turn !== null) this.#writers += 1
     try {
@@ -75,7 +76,7 @@ export class Entrance {
       return enter({ taken, leave, waitMillis: performance.now() - asked })
     } catch (error) {
       // By a limit of its own, instead of the pool's.
-      if (error instanceof QueryTimeoutError) this.#tell(error)
+      if (error instanceof QueryTimeoutError) this.#tell(error, scope)
       if (leave !== null) leave()
       else if (turn !== null) this.#writers -= 1
       throw error
@@ -96,7 +97,7 @@ export class Entrance {
     }
   }
 
-  #refuseWhenCrowded(writes: boolean): void {
+  #refuseWhenCrowded(writes: boolean, scope: Scope | undefined): void {
     const { used, settings } = this.#context
     const { size, maxOverflow, maxWaiters } = settings.pool
     if (maxWaiters === Infinity) return
@@ -104,12 +105,13 @@ export class Entrance {
     const isQueueFull = writes && this.#writers >= 1 + maxWaiters
     // A database that is away fills the queue as well, and is the reason then.
     const failure = this.#context.lastFailure()
-    if (isFull || isQueueFull) throw this.#tell(failure ?? crowdedError(this.#state(0, false), maxWaiters))
+    if (isFull || isQueueFull)
+      throw this.#tell(failure ?? crowdedError(this.#state(0, false), maxWaiters), scope)
   }
 
-  #tell(error: DatabaseError): DatabaseError {
+  #tell(error: DatabaseError, scope: Scope | undefined): DatabaseError {
     this.timedOut += 1
-    this.#context.events.tell('timeout', { error, label: currentScope()?.label ?? null })
+    this.#context.events.tell('timeout', { error, label: scope?.label ?? null })
     return error
   }
 

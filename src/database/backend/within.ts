@@ -1,4 +1,5 @@
 /** Waiting, but not for ever. */
+import { whenPast } from '../when-past'
 
 /** Waits for work to settle, but no longer than that. An error of the work is thrown if it comes in time. */
 export async function within(millis: number, work: Promise<unknown>): Promise<void> {
@@ -21,13 +22,13 @@ export async function within(millis: number, work: Promise<unknown>): Promise<vo
  */
 export function unlessDoneIn(millis: number, act: () => void): () => void {
   let isDone = false
-  const timer = setTimeout(() => {
+  const forget = whenPast(performance.now() + millis, () => {
     setImmediate(() => {
       if (!isDone) act()
     })
-  }, millis)
+  })
   return () => {
     isDone = true
-    clearTimeout(timer)
+    forget()
   }
 }
