@@ -23,7 +23,8 @@ export async function borrow(
   { backend, key, pool }: BorrowedFrom,
   signal?: AbortSignal,
 ): Promise<HeldConnection> {
-  const lease = await pool.lend(Limits.of({ signal }, ''), { writes: false })
+  const limits = Limits.of({ signal }, '')
+  const lease = pool.lendNow(limits, false) ?? (await pool.lend(limits, { writes: false }))
   return new HeldConnection(backend, key, pool, lease)
 }
 
@@ -34,7 +35,8 @@ export async function withBorrowed<T>(
   writes: boolean,
   work: (connection: HeldConnection) => Promise<T>,
 ): Promise<T> {
-  const connection = new HeldConnection(backend, key, pool, await pool.lend(limits, { writes }))
+  const lease = pool.lendNow(limits, writes) ?? (await pool.lend(limits, { writes }))
+  const connection = new HeldConnection(backend, key, pool, lease)
   let result: T
   try {
     result = await work(connection)
@@ -59,28 +61,26 @@ export async function withJoined<T>(
 }
 
 /**
- * Runs one statement on a connection lent for it. A read that meets a dead connection is run again, once: what was lost
- * before, nobody had noticed.
+ * Runs work of one statement on a connection lent for it. A read that meets a dead connection is run again, once: what
+ * was lost before, nobody had noticed.
  */
 export async function withLent<T>(pool: Pool, limits: Limits, access: Access, work: Work<T>): Promise<T> {
-  const lease = await pool.lend(limits, { writes: !access.isRead })
+  const lease = pool.lendNow(limits, !access.isRead) ?? (await pool.lend(limits, { writes: !access.isRead }))
+  lease.enter(null, limits)
   try {
-    return await lease.section(isNever, limits, () => work(lease, limits))
+    return await work(lease, limits)
   } catch (error) {
     if (!isDead(error, lease) || !access.isRepeatable) throw error
   } finally {
-    await pool.release(lease)
+    lease.leave()
+    if (!pool.releaseNow(lease)) await pool.release(lease)
   }
   const fresh = await pool.lend(limits, { writes: false })
   try {
-    return await fresh.section(isNever, limits, () => work(fresh, limits))
+    return await fresh.section(null, limits, () => work(fresh, limits))
   } finally {
     await pool.release(fresh)
   }
-}
-
-function isNever(): boolean {
-  return false
 }
 
 function isDead(error: unknown, lease: Lease): boolean {
@@ -117,7 +117,8 @@ export function beginBorrowed(
 ): Promise<OpenLevel> {
   const limits = limitsOf(options)
   return beginningAgain(async (progress) => {
-    const lease = await pool.lend(limits, { writes: options.readOnly !== true })
+    const writes = options.readOnly !== true
+    const lease = pool.lendNow(limits, writes) ?? (await pool.lend(limits, { writes }))
     progress.lease = lease
     const connection = new HeldConnection(backend, key, pool, lease)
     try {

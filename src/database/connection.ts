@@ -44,7 +44,7 @@ export class HeldConnection extends Held implements Connection {
   async release(): Promise<void> {
     if (this.#state === 'released') return
     this.#state = 'released'
-    await this.lease.interrupt()
+    if (this.lease.isBusy) await this.lease.interrupt()
     await this.#pool?.release(this.lease)
   }
 

@@ -70,7 +70,7 @@ export class Database extends Verbs implements AsyncDisposable {
     checkedTransaction({ forceRollback })
     if (afterConnect !== undefined) checkedWork('afterConnect', afterConnect)
     this.backend = createBackend(this.url, backendOptions, this.#events, {
-      use: (access, work) => this.use(Limits.of(undefined, ''), access, work),
+      use: async (access, work) => this.use(Limits.of(undefined, ''), access, work),
       acquire: async () => {
         this.#ambient.refuseKnex()
         return this.#life.pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true })
@@ -278,7 +278,7 @@ export class Database extends Verbs implements AsyncDisposable {
     return `Database(${this.url.toString()})` // without its password
   }
 
-  protected override async use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
+  protected override use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
     const bound = this.#ambient.statements()
     return bound?.use(limits, access, work) ?? withLent(this.#life.pool, limits, access, work)
   }

@@ -83,6 +83,11 @@ export interface DatabaseEvents {
 }
 
 export class Events extends EventEmitter<DatabaseEvents> {
+  /** Whether anybody listens: for those who would have to put a payload together for nobody. */
+  isHeard(event: keyof DatabaseEvents): boolean {
+    return this.listenerCount(event) > 0
+  }
+
   /** Statements are many and listeners few: with none, an event costs nothing. */
   tell<E extends keyof DatabaseEvents>(event: E, ...payload: DatabaseEvents[E]): void {
     if (this.listenerCount(event) === 0) return

@@ -61,6 +61,7 @@ export abstract class Held extends Verbs {
   protected child: Held | null = null
   readonly isHandle: boolean
   readonly #site: Error | null
+  readonly #isOverNow = (): boolean => this.isOver
   /** Transactions on it that are ended by hand, or will be. */
   #handles = 0
 
@@ -167,6 +168,8 @@ export abstract class Held extends Verbs {
   async takeTurn(limits: Limits): Promise<Unlock> {
     this.#refuseIfEnded(!this.isAccepting)
     this.refuseToWaitForSelf()
+    const free = this.turns.tryLock()
+    if (free !== null) return free
     const patience = this.backend.settings.pool.acquireTimeoutMillis
     const bounded = this.#handles > 0 ? limits.within(patience, () => this.#tooLong(patience)) : limits
     const unlock = await this.turns.lock(bounded)
@@ -180,9 +183,12 @@ export abstract class Held extends Verbs {
   async use<T>(limits: Limits, _access: Access, work: Work<T>): Promise<T> {
     const bounded = this.bounded(limits)
     const unlock = await this.takeTurn(bounded)
+    const { lease } = this
+    lease.enter(this.#isOverNow, bounded)
     try {
-      return await this.section(bounded, (lease) => work(lease, bounded))
+      return await work(lease, bounded)
     } finally {
+      lease.leave()
       unlock()
     }
   }
@@ -195,7 +201,7 @@ export abstract class Held extends Verbs {
 
   /** Runs statements in a turn that was taken; they are refused from the moment in which this level is gone. */
   section<T>(limits: Limits, work: (lease: Lease) => Promise<T>): Promise<T> {
-    return this.lease.section(() => this.isOver, limits, work)
+    return this.lease.section(this.#isOverNow, limits, work)
   }
 
   /** `statements` says how they run here, where that is not just in this level. */
@@ -224,7 +230,7 @@ export abstract class Held extends Verbs {
   }
 
   /** Resolves when all statements that were accepted so far have ended, and no other can come in between. */
-  protected async drain(): Promise<Unlock> {
+  protected drain(): Promise<Unlock> {
     return this.turns.lock(Limits.none)
   }
 

@@ -12,6 +12,13 @@ export class Mutex {
   #locked = false
   readonly #queue = new Set<Waiter>()
 
+  /** Takes the turn if nobody has it; else null. */
+  tryLock(): Unlock | null {
+    if (this.#locked) return null
+    this.#locked = true
+    return this.#unlocker()
+  }
+
   /**
    * Resolves when it is this caller's turn. A caller whose limits run out while it waits leaves the queue, and
    * the others keep their places.
@@ -19,10 +26,8 @@ export class Mutex {
    * @throws what `limits` makes of its reason: see {@link Limits.error}
    */
   lock(limits: Limits): Promise<Unlock> {
-    if (!this.#locked) {
-      this.#locked = true
-      return Promise.resolve(this.#unlocker())
-    }
+    const unlock = this.tryLock()
+    if (unlock !== null) return Promise.resolve(unlock)
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
         grant: () => {

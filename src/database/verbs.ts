@@ -1,6 +1,14 @@
 /** The six ways to run a query, written once. */
 import type { Backend } from './backend/backend'
-import { type Access, type Cursor, type Row, shownSql, type Statement, WRITE } from './backend/dialect'
+import {
+  type Access,
+  type Cursor,
+  type Result,
+  type Row,
+  shownSql,
+  type Statement,
+  WRITE,
+} from './backend/dialect'
 import { KnexProgram, type Query, several, type Take, type Values } from './backend/statement'
 import { attachCleanup, ConfigurationError, TransactionClosedError } from './errors'
 import { Limits } from './limits'
@@ -18,6 +26,10 @@ import type { Reading, Work } from './reading'
 
 const DEFAULT_BATCH_SIZE = 256
 
+const ALL: Take = { take: 'all' }
+const FIRST: Take = { take: 'first' }
+const FETCH_OPTIONS = [...QUERY_OPTIONS, 'column'] as const
+
 export abstract class Verbs implements Queryable {
   protected abstract readonly backend: Backend
 
@@ -33,7 +45,8 @@ export abstract class Verbs implements Queryable {
     values?: Values,
     options?: QueryOptions,
   ): Promise<R[]> {
-    return (await this.#rows(query, values, options, { take: 'all' })) as R[]
+    const { rows } = await this.#run(query, values, options, ALL)
+    return rows as R[]
   }
 
   async fetchOne<R extends object = Row>(
@@ -41,8 +54,8 @@ export abstract class Verbs implements Queryable {
     values?: Values,
     options?: QueryOptions,
   ): Promise<R | null> {
-    const [row] = (await this.#rows(query, values, options, { take: 'first' })) as R[]
-    return row ?? null
+    const { rows } = await this.#run(query, values, options, FIRST)
+    return (rows[0] as R | undefined) ?? null
   }
 
   async fetchVal<T = unknown>(
@@ -52,7 +65,8 @@ export abstract class Verbs implements Queryable {
   ): Promise<T | null> {
     const column = options?.column ?? 0
     const take: Take = { take: 'first', asArrays: typeof column === 'number' }
-    const [row] = await this.#rows(query, values, options, take)
+    const { rows } = await this.#run(query, values, options, take)
+    const [row] = rows
     if (row === undefined) return null
     if (typeof row !== 'object' || row === null || !Object.hasOwn(row, column)) {
       const has = Array.isArray(row)
@@ -127,19 +141,16 @@ export abstract class Verbs implements Queryable {
     return read(this.reading(limits), statement, limits, batchSize) as AsyncIterableIterator<R>
   }
 
-  async #rows(
+  #run(
     query: Query,
     values: Values | undefined,
     options: QueryOptions | undefined,
     take: Take,
-  ): Promise<readonly unknown[]> {
+  ): Promise<Result> {
     const statement = this.backend.compiler.compile(query, values, take)
     if (statement instanceof KnexProgram) throw noRows()
-    const limits = Limits.of(checked(options, [...QUERY_OPTIONS, 'column']), statement.sql)
-    const { rows } = await this.use(limits, statement.facts, (lease, bounded) =>
-      lease.run(statement, bounded),
-    )
-    return rows
+    const limits = Limits.of(checked(options, FETCH_OPTIONS), statement.sql)
+    return this.use(limits, statement.facts, (lease, bounded) => lease.run(statement, bounded))
   }
 }
 

@@ -1,8 +1,7 @@
 /** What millpond must know about a database, so that nobody else has to. */
 import type { Knex } from 'knex'
 import type { DatabaseError } from '../errors'
-import type { Limits } from '../limits'
-import type { Unlock } from '../mutex'
+import type { Mutex } from '../mutex'
 import type { Settings } from '../options'
 import type { DatabaseURL } from '../url'
 import type { Lexicon, ParsedSql } from './sql-text'
@@ -72,6 +71,8 @@ export interface Session {
   /** Why it must not be used again, or null. */
   readonly broken: Error | null
   readonly inTransaction: boolean
+  /** Nothing on it is left open that {@link reset} would have to end. */
+  readonly isClean: boolean
   /** What the server knows its open transaction by, once it has written something; null where there is no such thing. */
   readonly transactionId: string | null
   run(statement: Statement): Promise<Result>
@@ -142,6 +143,8 @@ export interface Dialect {
   readonly lexicon: Lexicon
   /** The placeholder for the n-th binding, counted from 1, to which `value` is bound. */
   placeholder(n: number, value: unknown): string
+  /** True when the placeholder for this value is the one for null as well. */
+  isUsual(value: unknown): boolean
   /**
    * Writes `… IN (:list)`. `before` ends in the opening parenthesis.
    *
@@ -178,18 +181,14 @@ export interface Dialect {
   /** Has Knex's client open a connection, which is given up as soon as `signal` is aborted, if it can be. */
   dial(client: Knex.Client, signal: AbortSignal): Promise<object>
   /** Makes a session of a connection that has just been opened. */
-  open(raw: object): Promise<Session>
+  open(raw: object, settings: Settings): Promise<Session>
   /** Looks at an open connection. `ask` fetches one value by it. */
   security(raw: object, ask: (sql: string) => Promise<unknown>): Promise<Security>
 
   /** Statements that open a transaction of this kind, and those to run once it has ended. */
   begin(modes: TransactionModes): { readonly open: readonly string[]; readonly close: readonly string[] }
-  /**
-   * Lets a borrower who is going to write wait outside of the pool when the database takes one writer at a time.
-   *
-   * @returns null when writers need not queue
-   */
-  admitWriter(limits: Limits): Promise<Unlock> | null
+  /** Where those who are going to write wait, outside of the pool, when the database takes one writer at a time; else null. */
+  readonly door: Mutex | null
 
   /**
    * Prepares to have a name for oneself. Whoever has it loses it with its process.

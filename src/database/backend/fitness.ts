@@ -62,10 +62,18 @@ export class Fitness {
   /** Whether it can be lent. One that was idle for a while is asked: it may have been cut off without a word. */
   async canBeLent(session: Session): Promise<boolean> {
     if (session.broken !== null || this.isOld(session)) return false
+    return this.isFresh(session) || this.isAlive(session)
+  }
+
+  /** Whether it can be lent without being asked anything. */
+  isFresh(session: Session): boolean {
+    const times = this.#times.get(session)
+    if (times === undefined || session.broken !== null) return false
     const { validateAfterIdleMillis } = this.#options
-    const isSilent =
-      validateAfterIdleMillis !== false && this.#silentMillis(session) >= validateAfterIdleMillis
-    return isSilent || this.#isDoubted(session) ? this.isAlive(session) : true
+    const { aliveAt, expires } = times
+    const now = performance.now()
+    const isSilent = validateAfterIdleMillis !== false && now - aliveAt >= validateAfterIdleMillis
+    return now <= expires && !isSilent && aliveAt >= this.#doubtedSince
   }
 
   async isAlive(session: Session): Promise<boolean> {

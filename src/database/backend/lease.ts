@@ -2,7 +2,7 @@
 import type { Events } from '../events'
 import type { DatabaseError, Holder } from '../errors'
 import { QueryCanceledError, TransactionClosedError } from '../errors'
-import { type Expiry, Limits, LONGEST_TIMER_MILLIS, timedOut } from '../limits'
+import { type Expiry, Limits, timedOut } from '../limits'
 import { countStatement, type Scope } from '../scope'
 import { siteOf } from '../site'
 import {
@@ -17,6 +17,7 @@ import {
 import { ended, refuseControl } from './control'
 import { withoutValues } from './driver-error'
 import { unlessDoneIn } from './within'
+import { LONGEST_TIMER_MILLIS } from '../when-past'
 
 /** How long a statement gets that must be seen through, however short statements are to be otherwise. */
 const LEAST_PATIENCE_MILLIS = 5000
@@ -56,10 +57,6 @@ export class Lease {
   constructor(session: Session, context: LeaseContext) {
     this.session = session
     this.#context = context
-  }
-
-  get heldMillis(): number {
-    return performance.now() - this.#since
   }
 
   /** What its user is called. */
@@ -107,24 +104,37 @@ export class Lease {
    * Runs work that sends one statement or several, as Knex's schema builder does. From the moment in which `isOver`
    * says so, its further statements are refused: the transaction that they belong to has been rolled back.
    */
-  async section<T>(isOver: () => boolean, limits: Limits, work: (lease: Lease) => Promise<T>): Promise<T> {
-    this.#guard = isOver
-    this.limits = limits
-    this.#busy += 1
+  async section<T>(
+    isOver: (() => boolean) | null,
+    limits: Limits,
+    work: (lease: Lease) => Promise<T>,
+  ): Promise<T> {
+    this.enter(isOver, limits)
     try {
       return await work(this)
     } finally {
-      this.#guard = null
-      this.limits = Limits.none
-      this.#rest()
+      this.leave()
     }
+  }
+
+  /** Begins what a section is, for one who ends it by {@link leave}. */
+  enter(isOver: (() => boolean) | null, limits: Limits): void {
+    this.#guard = isOver
+    this.limits = limits
+    this.#busy += 1
+  }
+
+  leave(): void {
+    this.#guard = null
+    this.limits = Limits.none
+    this.#rest()
   }
 
   /**
    * Runs one statement. When its limits run out it is cancelled on the server, and this settles only after the
    * cancel is over, so that nothing that comes later is hit by it.
    */
-  async run(statement: Statement, limits: Limits): Promise<Result> {
+  run(statement: Statement, limits: Limits): Promise<Result> {
     if (this.transactions > 0) refuseControl(statement)
     if (statement.facts.changesSession) this.#isChanged = true
     return this.runOwn(statement, limits)
@@ -200,12 +210,15 @@ export class Lease {
     let expiry: Expiry | undefined
     let cancelling: Promise<void> | undefined
     let hasEnded = neverMind
-    const { timeoutMillis = Infinity } = statement
-    const bounded = limits
-      .within(statementTimeoutMillis, (cause) =>
-        timedOut(sql, `statement timeout of ${statementTimeoutMillis} ms`, cause),
+    const { timeoutMillis } = statement
+    let bounded = limits.within(statementTimeoutMillis, (cause) =>
+      timedOut(sql, `statement timeout of ${statementTimeoutMillis} ms`, cause),
+    )
+    if (timeoutMillis !== undefined) {
+      bounded = bounded.within(timeoutMillis, (cause) =>
+        timedOut(sql, `timeout(${timeoutMillis}) of its builder`, cause),
       )
-      .within(timeoutMillis, (cause) => timedOut(sql, `timeout(${timeoutMillis}) of its builder`, cause))
+    }
     const expire = (reason: Expiry): void => {
       if (expiry !== undefined) return
       expiry = reason
@@ -234,7 +247,7 @@ export class Lease {
       stopWatching()
       hasEnded()
       // Of a connection that is gone nobody innocent can be hit.
-      if (this.session.broken === null) await cancelling
+      if (cancelling !== undefined && this.session.broken === null) await cancelling
       this.#sql = null
       if (this.session.broken === null) this.answeredAt = performance.now()
       this.#interrupt = null
@@ -251,6 +264,7 @@ export class Lease {
   #tell(sql: string, started: number, error: DatabaseError | undefined): void {
     const durationMillis = performance.now() - started
     countStatement(durationMillis)
+    if (!this.#context.events.isHeard('query')) return
     this.#context.events.tell('query', {
       sql,
       durationMillis,
@@ -266,6 +280,11 @@ export class Lease {
       // The server cannot be asked to stop, so all that is left is to hang up.
       this.session.destroy()
     }
+  }
+
+  /** Something is run on it now. */
+  get isBusy(): boolean {
+    return this.#busy > 0
   }
 
   /** Cancels what runs now, as far as it can be, and resolves when nothing does any more. */
@@ -284,6 +303,10 @@ export class Lease {
   /** The borrower is done: nothing may run through this lease any more, and `why` makes what he is told. */
   end(why = ended): void {
     this.#over ??= why
+  }
+
+  get heldMillis(): number {
+    return performance.now() - this.#since
   }
 
   describe(): Holder {

@@ -1,7 +1,7 @@
 /** The pool: lends sessions as leases, says who holds them, and closes when asked to. */
 import { type DatabaseError, type Holder, NotConnectedError } from '../errors'
 import type { RetireEvent } from '../events'
-import { type Limits, LONGEST_TIMER_MILLIS } from '../limits'
+import type { Limits } from '../limits'
 import { currentScope, outsideOfScopes } from '../scope'
 import { here } from '../site'
 import { Connector } from './connector'
@@ -18,6 +18,7 @@ import { TarnPool } from './tarn-pool'
 import { Turnover } from './turnover'
 import { Upkeep } from './upkeep'
 import { within } from './within'
+import { LONGEST_TIMER_MILLIS } from '../when-past'
 
 /** How long closing may take once nobody holds a connection any more. */
 const CLOSE_PATIENCE_MILLIS = 200
@@ -37,6 +38,7 @@ export class Pool {
   readonly #reasons = new WeakMap<Session, RetireEvent['reason']>()
   readonly #total = { acquired: 0, waited: 0, retired: 0 }
   readonly #closed = new AbortController()
+  readonly #isFresh = (session: Session): boolean => this.#fitness.isFresh(session)
 
   constructor(context: PoolContext) {
     this.#context = context
@@ -115,6 +117,22 @@ export class Pool {
     }
   }
 
+  /** The same for one who would not have to wait for anything, which is the common case; else null. */
+  lendNow(limits: Limits, writes: boolean): Lease | null {
+    if (this.#closed.signal.aborted) return null
+    limits.check()
+    const { dialect, settings } = this.#context
+    const door = writes ? dialect.door : null
+    // Where those who wait are counted, the entrance has to see every one.
+    const leave = settings.pool.maxWaiters === Infinity ? (door?.tryLock() ?? null) : null
+    if (door !== null && leave === null) return null
+    const taken = this.#tarn.takeNow(this.#isFresh)
+    if (taken === null) leave?.()
+    return taken === null
+      ? null
+      : this.#enter({ taken, leave, waitMillis: 0 }, this.#leaks.isOn ? here() : null)
+  }
+
   #take(limits: Limits): Promise<Session> {
     this.#refuseWhenClosing()
     if (this.#tarn.isBusy) this.#total.waited += 1
@@ -127,7 +145,8 @@ export class Pool {
     this.#total.acquired += 1
     if (stack !== null) this.#leaks.lent(lease)
     taken.hold(true)
-    this.#context.events.tell('acquire', { waitMillis, label: lease.label })
+    const { events } = this.#context
+    if (events.isHeard('acquire')) events.tell('acquire', { waitMillis, label: lease.label })
     return lease
   }
 
@@ -136,6 +155,7 @@ export class Pool {
    * who has not given it back, and who is told that. Never throws.
    */
   async release(lease: Lease, why?: () => DatabaseError): Promise<void> {
+    if (why === undefined && this.releaseNow(lease)) return
     const loan = this.#loans.of(lease)
     if (loan === undefined || loan.isEnding) return
     loan.isEnding = true
@@ -157,6 +177,31 @@ export class Pool {
     if (!isClean) this.#retire(session, 'changed')
     else if (session.broken !== null || this.#closed.signal.aborted) this.#retire(session, 'lost')
     else this.#tarn.giveBack(session)
+  }
+
+  /** The same for one that has left nothing to be cleaned, which is the common case. Returns whether it is done. */
+  releaseNow(lease: Lease): boolean {
+    const { session } = lease
+    const loan = this.#loans.of(lease)
+    const isPlain =
+      loan?.isEnding === false &&
+      !lease.isChanged &&
+      session.isClean &&
+      session.broken === null &&
+      !this.#closed.signal.aborted
+    if (!isPlain) return false
+    const wasReported = this.#leaks.returned(lease)
+    lease.end()
+    this.#loans.remove(loan)
+    session.hold(false)
+    this.#fitness.rests(session, lease.answeredAt)
+    const { events } = this.#context
+    if (events.isHeard('release')) {
+      events.tell('release', { heldMillis: lease.heldMillis, label: lease.label })
+    }
+    if (wasReported) events.tell('leak', { state: 'returned', ...lease.describe() })
+    this.#tarn.giveBack(session)
+    return true
   }
 
   /** The lease under which a raw connection is out now. */

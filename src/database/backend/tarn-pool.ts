@@ -2,8 +2,9 @@
 import knex from 'knex'
 import type { PendingOperation } from 'tarn/dist/PendingOperation'
 import { ConnectionError, type DatabaseError } from '../errors'
-import { type Limits, LONGEST_TIMER_MILLIS } from '../limits'
+import type { Limits } from '../limits'
 import type { Session } from './dialect'
+import { LONGEST_TIMER_MILLIS } from '../when-past'
 
 export interface TarnPoolOptions {
   /** Connections kept when they come back; the rest, up to `max`, are closed. */
@@ -127,6 +128,19 @@ export class TarnPool extends knex.KnexPool<Session> {
     })
   }
 
+  /**
+   * Takes the connection that was used last, if nobody waits for one and it `isFit` without being asked. Past tarn's own
+   * way, which makes two timers and eight promises of it.
+   */
+  takeNow(isFit: (session: Session) => boolean): Session | null {
+    const resource = this.free.at(-1)
+    if (resource === undefined || this.pendingAcquires.length > 0 || this.destroyed) return null
+    if (!isFit(resource.resource)) return null
+    this.free.pop()
+    this.used.push(resource)
+    return resource.resource
+  }
+
   failWaiters(error: DatabaseError): void {
     for (const fail of this.#waiters) fail(error)
   }
@@ -170,7 +184,21 @@ export class TarnPool extends knex.KnexPool<Session> {
 
   giveBack(session: Session): void {
     if (this.hasExtra) this.retire(session)
-    else this.release(session)
+    else if (this.pendingAcquires.length > 0 || this.destroyed || !this.#freeNow(session))
+      this.release(session)
+  }
+
+  /** Nobody waits for it: tarn need not look for one who does. */
+  #freeNow(session: Session): boolean {
+    const { used } = this
+    for (let at = 0; at < used.length; at += 1) {
+      const resource = used[at]
+      if (resource?.resource !== session) continue
+      used.splice(at, 1)
+      this.free.push(resource)
+      return true
+    }
+    return false
   }
 
   /** Closes a connection, be it out or idle. */
