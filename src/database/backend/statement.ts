@@ -21,6 +21,7 @@ interface Compilable {
 
 interface CompiledByKnex {
   readonly sql: string
+  readonly bindings: readonly unknown[]
   readonly options?: object
   readonly timeout?: number | false
   toNative?(): { readonly sql: string; readonly bindings: readonly unknown[] }
@@ -39,6 +40,10 @@ const CACHE_SIZE = 1000
 export class Compiler {
   readonly #dialect: Dialect
   readonly #parsed = new TextCache<ParsedSql>(CACHE_SIZE)
+  /** Texts whose placeholders do not depend on the values, with the driver's placeholders in them. */
+  readonly #fixed = new WeakMap<ParsedSql, string | null>()
+  /** The same for what Knex has compiled. */
+  readonly #numbered = new TextCache<string>(CACHE_SIZE)
 
   constructor(dialect: Dialect) {
     this.#dialect = dialect
@@ -113,18 +118,15 @@ export class Compiler {
   }
 
   parse(sql: string): ParsedSql {
-    let parsed = this.#parsed.get(sql)
-    if (parsed === undefined) {
+    return this.#parsed.for(sql, () => {
       if (sql.includes('\0')) {
         throw new QueryError(
           'The statement holds a NUL, where databases stop reading. Bind it as a value.',
           sql,
         )
       }
-      parsed = parseSql(sql, this.#dialect.lexicon)
-      this.#parsed.set(sql, parsed)
-    }
-    return parsed
+      return parseSql(sql, this.#dialect.lexicon)
+    })
   }
 
   /**
@@ -150,6 +152,29 @@ export class Compiler {
     if (parsed.verb === '') throw new ConfigurationError('The query holds no statement.')
     if (parsed.isSeveral) throw several(text)
     refuseMismatch(names, values, text)
+    const fixed = this.#fixedTextOf(parsed)
+    if (fixed === null || !names.every((name) => this.#dialect.isUsual(values[name])))
+      return this.#written(parsed, values, text, take)
+    const bindings = names.map((name) => this.#toDriver(name, values[name], text))
+    return { sql: fixed, bindings, facts: parsed, take: take.take, asArrays: take.asArrays === true }
+  }
+
+  /** The text for the driver where it is the same whatever the values are, so that it is written once. */
+  #fixedTextOf(parsed: ParsedSql): string | null {
+    let fixed = this.#fixed.get(parsed)
+    if (fixed === undefined) {
+      const { segments, names } = parsed
+      const isFixed = segments.every((segment) => 'text' in segment || !segment.isList)
+      const texts = segments.map((segment) =>
+        'text' in segment ? segment.text : this.#dialect.placeholder(names.indexOf(segment.name) + 1, null),
+      )
+      fixed = isFixed ? texts.join('') : null
+      this.#fixed.set(parsed, fixed)
+    }
+    return fixed
+  }
+
+  #written(parsed: ParsedSql, values: Values, text: string, take: Take): Statement {
     const bindings: unknown[] = []
     const placeholders = new Map<string, string>()
     const add = (name: string, value: unknown): string => {
@@ -199,14 +224,15 @@ export class Compiler {
     if (isProgram(compiled) || compiled.toNative === undefined) {
       return new KnexProgram(query as unknown as Knex.SchemaBuilder) // what toSQL() says, its type cannot
     }
-    const native = compiled.toNative()
+    // A builder of the same shape has the same text, so that its placeholders need be numbered only once.
+    const sql = this.#numbered.for(compiled.sql, () => compiled.toNative?.().sql ?? compiled.sql)
     const { options, timeout } = compiled
     return {
-      sql: native.sql,
-      bindings: this.fromBuilder(native.bindings, native.sql),
-      facts: this.parseForKnex(native.sql),
+      sql,
+      bindings: this.fromBuilder(compiled.bindings, sql),
+      facts: this.parseForKnex(sql),
       ...take,
-      ...(options && { driverOptions: options }),
+      ...(hasAny(options) && { driverOptions: options }),
       ...(timeout && { timeoutMillis: timeout }),
     }
   }
@@ -227,6 +253,11 @@ export function several(text: string): BindError {
     'The text holds more than one statement. Run them one by one, in a transaction if need be.',
     text,
   )
+}
+
+/** Knex gives an empty object where nobody has asked for any. */
+function hasAny(options: object | undefined): options is object {
+  return options !== undefined && Object.keys(options).length > 0
 }
 
 function isProgram(
@@ -269,8 +300,10 @@ function refuseMismatch(names: readonly string[], values: Values, text: string):
       `Values are an object with a property for each :name, got ${describe(values)}.`,
     )
   }
+  const given = Object.keys(values)
+  if (given.length === names.length && names.every((name) => Object.hasOwn(values, name))) return
   const missing = names.filter((name) => !Object.hasOwn(values, name))
-  const extra = Object.keys(values).filter((name) => !names.includes(name))
+  const extra = given.filter((name) => !names.includes(name))
   if (missing.length === 0 && extra.length === 0) return
   throw new BindError(`The values do not match the statement: ${mismatch(missing, extra)}.`, text)
 }
