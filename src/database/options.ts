@@ -37,6 +37,11 @@ export interface BackendOptions {
   readonly pool?: PoolOptions
   /** Default 60 000; 0 turns it off. */
   readonly statementTimeoutMillis?: number
+  /**
+   * How many prepared statements each connection to PostgreSQL keeps; true: 256; false or 0: none. Default: 256, or none
+   * behind a pooler such as PgBouncer, where the next statement may reach another server process.
+   */
+  readonly preparedStatements?: boolean | number
   /** For the whole of connect(), retries included. Default 15 000. */
   readonly connectTimeoutMillis?: number
   /** Merged into the Knex configuration: the way out for what has no option here. */
@@ -48,6 +53,8 @@ export interface Settings {
   readonly pool: Required<PoolOptions>
   readonly statementTimeoutMillis: number
   readonly connectTimeoutMillis: number
+  /** At most so many for each connection; undefined: to be decided by what is at the other end of it. */
+  readonly preparedStatements: number | undefined
   readonly knex: Partial<Knex.Config>
 }
 
@@ -72,6 +79,7 @@ const KNOWN = [
   'pool',
   'statementTimeoutMillis',
   'connectTimeoutMillis',
+  'preparedStatements',
   'afterConnect',
   'forceRollback',
   'knex',
@@ -150,8 +158,19 @@ export function settle(url: DatabaseURL, options: BackendOptions): Settings {
     pool: Object.freeze(pool),
     statementTimeoutMillis: statementTimeoutMillis === 0 ? Infinity : statementTimeoutMillis,
     connectTimeoutMillis,
+    preparedStatements: mostPrepared(options.preparedStatements),
     knex: options.knex ?? {},
   })
+}
+
+/** How many prepared statements a connection keeps where nothing speaks against them. */
+export const MOST_PREPARED = 256
+
+function mostPrepared(asked: unknown): number | undefined {
+  if (asked === undefined) return undefined
+  if (typeof asked === 'boolean') return asked ? MOST_PREPARED : 0
+  requireNumber('preparedStatements', asked, 0, true)
+  return Number(asked)
 }
 
 function refuseContradictions({

@@ -60,7 +60,7 @@ export function createBackend(
   const instance = knex(config(url, dialect, settings, door))
   const client = instance.client as Knex.Client
   const open = async (signal: AbortSignal): Promise<Session> =>
-    dialect.open(await dialect.dial(client, signal))
+    dialect.open(await dialect.dial(client, signal), settings, signal)
   return {
     dialect,
     settings,

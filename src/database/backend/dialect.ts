@@ -180,8 +180,8 @@ export interface Dialect {
   readonly errorAbortsTransaction: boolean
   /** Has Knex's client open a connection, which is given up as soon as `signal` is aborted, if it can be. */
   dial(client: Knex.Client, signal: AbortSignal): Promise<object>
-  /** Makes a session of a connection that has just been opened. */
-  open(raw: object, settings: Settings): Promise<Session>
+  /** Makes a session of a connection that has just been opened; given up in the same way. */
+  open(raw: object, settings: Settings, signal: AbortSignal): Promise<Session>
   /** Looks at an open connection. `ask` fetches one value by it. */
   security(raw: object, ask: (sql: string) => Promise<unknown>): Promise<Security>
 

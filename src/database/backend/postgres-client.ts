@@ -30,15 +30,7 @@ export class PostgresClient extends Base {
     // Knex calls `_acquireOnlyConnection` before anything else, so that no other attempt comes in between.
     const opening = this.acquireRawConnection() as Promise<RawConnection>
     this.attempt = undefined
-    const giveUp = (): void => {
-      attempt.begun?.connection.stream.destroy(new ConnectionError('It was given up before it was open.'))
-    }
-    signal.addEventListener('abort', giveUp)
-    try {
-      return await opening
-    } finally {
-      signal.removeEventListener('abort', giveUp)
-    }
+    return unlessGivenUp(attempt, signal, opening)
   }
 
   /** As Knex's own, which tells nobody of a connection before it is open, and knows one way only. */
@@ -72,5 +64,22 @@ export class PostgresClient extends Base {
     })
     await raw.connect()
     return raw
+  }
+}
+
+/** Cuts a connection off whose opening, or the first question on it, is given up. */
+export async function unlessGivenUp<T>(
+  attempt: Pick<Attempt, 'begun'>,
+  signal: AbortSignal,
+  opening: Promise<T>,
+): Promise<T> {
+  const giveUp = (): void => {
+    attempt.begun?.connection.stream.destroy(new ConnectionError('It was given up before it was open.'))
+  }
+  signal.addEventListener('abort', giveUp)
+  try {
+    return await opening
+  } finally {
+    signal.removeEventListener('abort', giveUp)
   }
 }

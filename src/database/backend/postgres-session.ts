@@ -2,9 +2,11 @@
 import type { Socket } from 'node:net'
 import type pg from 'pg'
 import { ConnectionError, QueryError } from '../errors'
-import type { Cursor, Facts, Outcome, Result, Row, Session, Statement } from './dialect'
+import type { Cursor, Outcome, Result, Session, Statement } from './dialect'
 import { requestCancel } from './postgres-cancel'
-import { FirstRowQuery, IdentifiedQuery } from './postgres-queries'
+import { plainly, PostgresCursors } from './postgres-cursors'
+import { isPreparable, PreparedStatements } from './postgres-prepared'
+import { ask, control, isControl } from './postgres-queries'
 import { within } from './within'
 
 /** pg's Client with the parts that its types leave out. */
@@ -33,30 +35,20 @@ const WRITES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'CREATE', 'ALTER'
 
 const COPIES_STREAM = /\b(?:from\s+stdin|to\s+stdout)\b/i
 
-const DECLARABLE = new Set(['SELECT', 'VALUES', 'TABLE'])
-
-const PLAIN: Facts = {
-  verb: '',
-  laterVerbs: [],
-  isSeveral: false,
-  isRead: false,
-  hasReturning: false,
-  isRepeatable: false,
-  changesSession: false,
-}
-
-let cursors = 0
-
 export class PostgresSession implements Session {
   readonly raw: RawConnection
   #destroyed: Error | null = null
   #transactionId: string | null = null
-  /** Settles with the statement that runs now, and never rejects. */
+  /** Settles with the statement that runs now. */
   #running: Promise<unknown> | null = null
-  readonly #heldCursors = new Set<string>()
+  readonly #cursors = new PostgresCursors(this)
+  /** Null where nothing is prepared. */
+  #prepared: PreparedStatements | null
 
-  constructor(raw: RawConnection) {
+  /** `mostPrepared`: how many prepared statements it keeps. */
+  constructor(raw: RawConnection, mostPrepared: number) {
     this.raw = raw
+    this.#prepared = mostPrepared === 0 ? null : new PreparedStatements(raw, mostPrepared)
   }
 
   get broken(): Error | null {
@@ -66,16 +58,36 @@ export class PostgresSession implements Session {
     return reason instanceof Error ? reason : new ConnectionError(reason)
   }
 
+  /** As the server tells it: idle, in a transaction, or in one that has failed. */
+  get status(): 'I' | 'T' | 'E' | null {
+    return this.raw.getTransactionStatus()
+  }
+
   get inTransaction(): boolean {
-    const status = this.raw.getTransactionStatus()
-    return status === 'T' || status === 'E'
+    return this.status === 'T' || this.status === 'E'
+  }
+
+  get isClean(): boolean {
+    return this.#running === null && !this.inTransaction && !this.#cursors.areHeld
   }
 
   get transactionId(): string | null {
     return this.#transactionId
   }
 
-  async run(statement: Statement): Promise<Result> {
+  run(statement: Statement): Promise<Result> {
+    if (this.#prepared !== null && isPreparable(statement))
+      return this.#runPrepared(this.#prepared, statement)
+    return isControl(statement) ? this.#runControl(statement) : this.#runUnprepared(statement)
+  }
+
+  async #runControl({ sql }: Statement): Promise<Result> {
+    const command = await this.#sent(control(this.raw, sql))
+    const response = { command, rowCount: null, rows: [], fields: [] }
+    return { rows: [], rowCount: 0, lastInsertId: null, command, forKnex: { response } }
+  }
+
+  async #runUnprepared(statement: Statement): Promise<Result> {
     // pg would wait for rows that nobody sends, or throw those away that come.
     if (statement.facts.verb === 'COPY' && COPIES_STREAM.test(statement.sql)) {
       throw new QueryError(
@@ -83,15 +95,11 @@ export class PostgresSession implements Session {
         statement.sql,
       )
     }
-    if (!this.inTransaction) this.#transactionId = null
-    const identifies =
-      this.#transactionId === null &&
-      !statement.facts.isSeveral &&
-      WRITES.has(statement.facts.verb) &&
-      this.raw.getTransactionStatus() === 'T'
-    const native = await this.#query(statement, identifies)
+    const identifies = this.#isToIdentify(statement)
+    const native = await this.#sent(ask(this.raw, statement, identifies))
+    this.#prepared?.follow(statement.facts.verb)
     // Several statements in one text give several results; the last one counts, as in psql.
-    const results = Array.isArray(native) ? (native as pg.QueryResult[]) : [native]
+    const results = Array.isArray(native) ? native : [native]
     if (identifies) this.#transactionId = textOf(results.pop())
     const last = results.at(-1)
     const command = last?.command ?? ''
@@ -104,27 +112,40 @@ export class PostgresSession implements Session {
     }
   }
 
-  async #query(statement: Statement, identifies: boolean): Promise<pg.QueryResult> {
-    const config = {
-      ...statement.driverOptions,
-      text: statement.sql,
-      values: [...statement.bindings],
-      ...(statement.asArrays === true && { rowMode: 'array' }),
+  /** Whether it is to ask for the id of its transaction, which the first statement that writes makes the server give. */
+  #isToIdentify({ facts }: Statement): boolean {
+    const { status } = this
+    if (status === 'I') this.#transactionId = null
+    return this.#transactionId === null && status === 'T' && !facts.isSeveral && WRITES.has(facts.verb)
+  }
+
+  async #runPrepared(prepared: PreparedStatements, statement: Statement): Promise<Result> {
+    const identifies = this.#isToIdentify(statement)
+    const wasIdle = this.status === 'I'
+    const sent = prepared.run(statement, identifies)
+    this.#running = sent
+    try {
+      const result = await sent
+      if (identifies) this.#transactionId = result.transactionId
+      return result
+    } catch (error) {
+      await this.#readyAgain()
+      const lost = lostPlan(error)
+      if (lost === null) throw error
+      prepared.forget()
+      // Somebody between us and the server, or the user, has other ideas about what is prepared.
+      if (lost === 'name') this.#prepared = null
+      // The server has refused it before it ran, but a transaction is spoilt by that.
+      if (!wasIdle || this.broken !== null) throw error
+    } finally {
+      this.#running = null
     }
-    // The simple protocol, which pg chooses for a statement without values, knows neither limits nor company.
-    const extended = { ...config, queryMode: 'extended' }
-    const { isRead, isSeveral } = statement.facts
-    const takesFirst = statement.take === 'first' && isRead && !isSeveral
-    const sent = new Promise<pg.QueryResult>((resolve, reject) => {
-      const callback = (error: Error | null, result: pg.QueryResult): void => {
-        if (error) reject(error)
-        else resolve(result)
-      }
-      if (takesFirst) this.raw.query(new FirstRowQuery(extended, callback))
-      else if (identifies) this.raw.query(new IdentifiedQuery(extended, callback))
-      else this.raw.query(config, callback)
-    })
-    this.#running = sent.catch(() => undefined)
+    return this.run(statement)
+  }
+
+  /** Waits for a statement that was sent, and after an error until the connection is ready for the next one. */
+  async #sent<T>(sent: Promise<T>): Promise<T> {
+    this.#running = sent
     try {
       return await sent
     } catch (error) {
@@ -138,7 +159,7 @@ export class PostgresSession implements Session {
   /** Asks what became of another session's transaction. https://www.postgresql.org/docs/current/functions-info.html */
   async outcomeOf(transactionId: string): Promise<Outcome> {
     const sql = 'SELECT txid_status($1::bigint) AS status'
-    const { rows } = await this.run({ sql, bindings: [transactionId], facts: PLAIN, take: 'all' })
+    const { rows } = await this.run({ ...plainly(sql), bindings: [transactionId] })
     switch ((rows[0] as { status: string | null } | undefined)?.status) {
       case 'committed':
         return 'committed'
@@ -171,49 +192,19 @@ export class PostgresSession implements Session {
     })
   }
 
-  // A cursor of SQL, not of the protocol: the connection can run other statements between two reads, and its
-  // savepoints come and go. Outside of a transaction it must be held, or it would end with its own statement.
-  async openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
-    // EXPLAIN and SHOW, and what writes, cannot be declared as a cursor.
-    if (!statement.facts.isRead || !DECLARABLE.has(statement.facts.verb)) {
-      return buffered([...(await this.run({ ...statement, take: 'all' })).rows] as Row[])
-    }
-    const name = `millpond_${(cursors += 1)}`
-    const owns = alone && !this.inTransaction
-    const isHeld = !owns && !this.inTransaction
-    if (owns) await this.#plain('BEGIN')
-    try {
-      const sql = `DECLARE ${name} NO SCROLL CURSOR ${isHeld ? 'WITH HOLD ' : ''}FOR ${statement.sql}`
-      await this.run({ sql, bindings: statement.bindings, facts: PLAIN, take: 'count' })
-    } catch (error) {
-      if (owns && this.broken === null) await this.#plain('ROLLBACK')
-      throw error
-    }
-    if (isHeld) this.#heldCursors.add(name)
-    return {
-      read: async (count) => (await this.#plain(`FETCH ${count} FROM ${name}`)).rows as Row[],
-      close: () => this.#closeCursor(name, owns),
-    }
-  }
-
-  async #closeCursor(name: string, owns: boolean): Promise<void> {
-    if (this.broken !== null) return
-    const isHeld = this.#heldCursors.delete(name)
-    const isOpen = this.raw.getTransactionStatus() === 'T'
-    // A transaction that has ended or failed has taken its cursor along.
-    if (owns) await this.#plain(isOpen ? 'COMMIT' : 'ROLLBACK')
-    else if (isHeld || isOpen) await this.#plain(`CLOSE ${name}`)
+  openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
+    return this.#cursors.open(statement, alone)
   }
 
   #plain(sql: string): Promise<Result> {
-    return this.run({ sql, bindings: [], facts: PLAIN, take: 'all' })
+    return this.run(plainly(sql))
   }
 
   /** A request that overtakes its statement is forgotten by the server, so it is repeated until the statement has ended. */
   async cancel(): Promise<void> {
     for (let running = this.#running; running !== null && this.broken === null; running = this.#running) {
       await requestCancel(this.raw)
-      await within(STRIKE_EVERY_MILLIS, running)
+      await within(STRIKE_EVERY_MILLIS, running).catch(() => undefined)
     }
   }
 
@@ -231,14 +222,15 @@ export class PostgresSession implements Session {
   async reset(): Promise<string | null> {
     const wasOpen = this.inTransaction
     if (wasOpen) await this.#plain('ROLLBACK')
-    for (const name of this.#heldCursors) await this.#closeCursor(name, false)
+    await this.#cursors.closeHeld()
     return wasOpen ? 'an open transaction, which was rolled back' : null
   }
 
   async renew(): Promise<'new'> {
     await this.#plain('DISCARD ALL')
-    // Prepared statements are gone as well, which pg does not notice.
+    // Prepared statements are gone as well, which neither pg nor we notice.
     this.raw.connection.parsedStatements = {}
+    this.#prepared?.forget()
     return 'new'
   }
 
@@ -268,15 +260,19 @@ export class PostgresSession implements Session {
   }
 }
 
+/**
+ * Whether an error says that a prepared statement cannot be run, which is no fault of its: `plan`, because its columns have
+ * changed; `name`, because the server knows none or another one of that name.
+ * https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
+function lostPlan(error: unknown): 'plan' | 'name' | null {
+  const { code, routine } = error as { code?: unknown; routine?: unknown }
+  if (code === '0A000') return routine === 'RevalidateCachedQuery' ? 'plan' : null
+  return code === '26000' || code === '42P05' ? 'name' : null
+}
+
 /** The one value of a result, whether its rows are objects or arrays. */
 function textOf(result: pg.QueryResult | undefined): string | null {
   const row = result?.rows[0] as object | undefined
   return row === undefined ? null : String(Object.values(row)[0])
-}
-
-function buffered(rows: Row[]): Cursor {
-  return {
-    read: (count) => Promise.resolve(rows.splice(0, count)),
-    close: () => Promise.resolve(),
-  }
 }

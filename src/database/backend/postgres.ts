@@ -8,8 +8,9 @@ import type { ConnectFailure, Dialect, TransactionModes } from './dialect'
 import { PostgresClient } from './postgres-client'
 import { connectFailure, translate } from './postgres-errors'
 import { advisoryLock } from './postgres-exclusion'
+import { openSession } from './postgres-opening'
 import { security } from './postgres-security'
-import { PostgresSession, type RawConnection } from './postgres-session'
+import type { RawConnection } from './postgres-session'
 import { tlsOf } from './postgres-tls'
 
 const DATE_OID = 1082
@@ -45,6 +46,7 @@ export function postgres(url: DatabaseURL): Dialect {
     lexicon: { dollarQuotes: true, bracketNames: false, foreign: /\$\d+/y, changesSession },
 
     placeholder: (n) => `$${n}`,
+    isUsual: () => true,
 
     // One array instead of many placeholders: an empty list works, and the text is the same for every length.
     writeList(before, isNegated, values, bind) {
@@ -60,11 +62,11 @@ export function postgres(url: DatabaseURL): Dialect {
     commandLineClient: tlsOf(url).otherwise === undefined ? 'pg' : PostgresClient,
     knexConfig: (_, settings) => knexConfig(url, settings),
     dial: (client, signal) => (client as PostgresClient).dial(signal),
-    open: (raw) => Promise.resolve(new PostgresSession(raw as RawConnection)),
+    open: (raw, settings, signal) => openSession(raw as RawConnection, settings, signal),
     security,
 
     begin: (modes) => ({ open: [beginText(modes)], close: [] }),
-    admitWriter: () => null,
+    door: null,
     exclusion: advisoryLock,
 
     translate,

@@ -1,0 +1,88 @@
+/** The open cursors of one connection to PostgreSQL. */
+import type { Cursor, Facts, Row, Session, Statement } from './dialect'
+
+const DECLARABLE = new Set(['SELECT', 'VALUES', 'TABLE'])
+
+const PLAIN: Facts = {
+  verb: '',
+  laterVerbs: [],
+  isSeveral: false,
+  isRead: false,
+  hasReturning: false,
+  isRepeatable: false,
+  changesSession: false,
+}
+
+/** A statement of our own, about which nothing need be known. */
+export function plainly(sql: string): Statement {
+  return { sql, bindings: [], facts: PLAIN, take: 'all' }
+}
+
+/** What a session is to its cursors. */
+interface Conversation extends Pick<Session, 'run' | 'broken' | 'inTransaction'> {
+  /** As the server tells it: idle, in a transaction, or in one that has failed. */
+  readonly status: 'I' | 'T' | 'E' | null
+}
+
+let count = 0
+
+export class PostgresCursors {
+  readonly #session: Conversation
+  /** Those that no transaction closes by its end. */
+  readonly #held = new Set<string>()
+
+  constructor(session: Conversation) {
+    this.#session = session
+  }
+
+  get areHeld(): boolean {
+    return this.#held.size > 0
+  }
+
+  // A cursor of SQL, not of the protocol: the connection can run other statements between two reads, and its
+  // savepoints come and go. Outside of a transaction it must be held, or it would end with its own statement.
+  async open(statement: Statement, alone: boolean): Promise<Cursor> {
+    const session = this.#session
+    // EXPLAIN and SHOW, and what writes, cannot be declared as a cursor.
+    if (!statement.facts.isRead || !DECLARABLE.has(statement.facts.verb)) {
+      return buffered([...(await session.run({ ...statement, take: 'all' })).rows] as Row[])
+    }
+    const name = `millpond_${(count += 1)}`
+    const owns = alone && !session.inTransaction
+    const isHeld = !owns && !session.inTransaction
+    if (owns) await session.run(plainly('BEGIN'))
+    try {
+      const sql = `DECLARE ${name} NO SCROLL CURSOR ${isHeld ? 'WITH HOLD ' : ''}FOR ${statement.sql}`
+      await session.run({ ...plainly(sql), bindings: statement.bindings })
+    } catch (error) {
+      if (owns && session.broken === null) await session.run(plainly('ROLLBACK'))
+      throw error
+    }
+    if (isHeld) this.#held.add(name)
+    return {
+      read: async (most) => (await session.run(plainly(`FETCH ${most} FROM ${name}`))).rows as Row[],
+      close: () => this.#close(name, owns),
+    }
+  }
+
+  async closeHeld(): Promise<void> {
+    for (const name of this.#held) await this.#close(name, false)
+  }
+
+  async #close(name: string, owns: boolean): Promise<void> {
+    const session = this.#session
+    if (session.broken !== null) return
+    const isHeld = this.#held.delete(name)
+    const isOpen = session.status === 'T'
+    // A transaction that has ended or failed has taken its cursor along.
+    if (owns) await session.run(plainly(isOpen ? 'COMMIT' : 'ROLLBACK'))
+    else if (isHeld || isOpen) await session.run(plainly(`CLOSE ${name}`))
+  }
+}
+
+function buffered(rows: Row[]): Cursor {
+  return {
+    read: (most) => Promise.resolve(rows.splice(0, most)),
+    close: () => Promise.resolve(),
+  }
+}

@@ -1,0 +1,101 @@
+/** Messages of PostgreSQL's extended query protocol, as bytes: https://www.postgresql.org/docs/current/protocol-message-formats.html */
+import pg from 'pg'
+
+/** How pg writes a value as a parameter; its types leave it out. */
+const { prepareValue } = (
+  pg as unknown as { utils: { prepareValue(this: void, value: unknown): string | Buffer | null } }
+).utils
+
+/** `name` as the protocol writes it, with its end. */
+export function nameBytes(name: string): Buffer {
+  return Buffer.from(`${name}\0`)
+}
+
+/** Parse: gives a statement a name. The types of its parameters are the server's to find out. */
+export function parse(name: Buffer, sql: string): Buffer {
+  const text = Buffer.from(`${sql}\0`)
+  return message('P', name, text, Buffer.alloc(2))
+}
+
+/** Describe: asks for the columns of a statement. */
+export function describe(name: Buffer): Buffer {
+  return message('D', STATEMENT, name)
+}
+
+/** Close: forgets a statement. One that does not exist is no error. */
+export function close(name: Buffer): Buffer {
+  return message('C', STATEMENT, name)
+}
+
+export const SYNC = message('S')
+
+const STATEMENT = Buffer.from('S')
+
+function execute(mostRows: number): Buffer {
+  const body = Buffer.alloc(5)
+  body.writeInt32BE(mostRows, 1)
+  return message('E', body)
+}
+
+const EXECUTE = { all: execute(0), one: execute(1) }
+
+/**
+ * Bind and Execute: runs a statement with values. Written by hand into one buffer, since it is sent for every query.
+ *
+ * @throws what pg throws for a value that it cannot write
+ */
+export function run(name: Buffer, values: readonly unknown[], rows: 'all' | 'one'): Buffer {
+  const count = values.length
+  const parameters: (string | Buffer | null)[] = []
+  let size = 12 + name.length
+  let isBinary = false
+  for (let i = 0; i < count; i += 1) {
+    const parameter = toParameter(values[i])
+    parameters.push(parameter)
+    size += 4
+    if (typeof parameter === 'string') size += Buffer.byteLength(parameter)
+    else if (parameter !== null) {
+      size += parameter.length
+      isBinary = true
+    }
+  }
+  if (isBinary) size += 2 * count
+  const end = EXECUTE[rows]
+  const buffer = Buffer.allocUnsafe(size + end.length)
+  buffer[0] = 66 // B
+  buffer.writeInt32BE(size - 1, 1)
+  buffer[5] = 0 // the portal without a name
+  let at = 6 + name.copy(buffer, 6)
+  // Bytes are sent as they are, and everything else as text.
+  at = buffer.writeInt16BE(isBinary ? count : 0, at)
+  if (isBinary)
+    for (const parameter of parameters) at = buffer.writeInt16BE(Buffer.isBuffer(parameter) ? 1 : 0, at)
+  at = buffer.writeInt16BE(count, at)
+  for (const parameter of parameters) {
+    if (parameter === null) {
+      at = buffer.writeInt32BE(-1, at)
+    } else {
+      const start = at + 4
+      const length =
+        typeof parameter === 'string' ? buffer.write(parameter, start) : parameter.copy(buffer, start)
+      buffer.writeInt32BE(length, at)
+      at = start + length
+    }
+  }
+  at = buffer.writeInt16BE(0, at) // every column as text
+  end.copy(buffer, at)
+  return buffer
+}
+
+function toParameter(value: unknown): string | Buffer | null {
+  if (typeof value === 'string') return value
+  if (typeof value === 'number') return String(value)
+  return prepareValue(value)
+}
+
+function message(type: string, ...body: readonly Buffer[]): Buffer {
+  const head = Buffer.alloc(5)
+  head.write(type)
+  head.writeInt32BE(4 + body.reduce((size, part) => size + part.length, 0), 1)
+  return Buffer.concat([head, ...body])
+}
