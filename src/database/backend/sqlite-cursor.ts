@@ -3,6 +3,7 @@ import type sqlite3 from 'sqlite3'
 import { TransactionClosedError } from '../errors'
 import type { Cursor, Row, Statement } from './dialect'
 import { all, exec, type RawConnection, send } from './sqlite-driver'
+import type { SqlitePrepared } from './sqlite-prepared'
 import type { Writably } from './sqlite-transactions'
 
 /**
@@ -46,12 +47,14 @@ let copies = 0
  */
 export async function openCopy(
   raw: RawConnection,
+  prepared: SqlitePrepared,
   statement: Statement,
   writably: Writably,
 ): Promise<Cursor> {
   const name = `millpond_cursor_${(copies += 1)}`
   const sql = `CREATE TEMP TABLE ${name} AS ${statement.sql}`
-  await writably(() => send(raw, { ...statement, sql, take: 'all' }))
+  const facts = { ...statement.facts, verb: 'CREATE' }
+  await writably(() => send(prepared, { ...statement, sql, facts, take: 'all' }))
   let taken = 0
   return {
     async read(count) {
@@ -82,6 +85,10 @@ interface OpenCursor {
 /** The cursors of one connection that their readers have not closed. */
 export class OpenCursors {
   readonly #open = new Set<OpenCursor>()
+
+  get count(): number {
+    return this.#open.size
+  }
 
   async add(opening: Promise<Cursor>, inTransaction: boolean): Promise<Cursor> {
     // Kept from before it is open, so that a connection that is closed meanwhile waits for it.

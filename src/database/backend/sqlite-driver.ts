@@ -2,68 +2,54 @@
 import type sqlite3 from 'sqlite3'
 import type { Result, Row, Statement } from './dialect'
 import { messageOf } from './driver-error'
-import { trimmed } from './sql-pieces'
+import { outermost, trimmed } from './sql-pieces'
 import { SQLITE_LEXICON } from './sqlite-lexicon'
+import type { SqlitePrepared } from './sqlite-prepared'
+import { TextCache } from './text-cache'
 
 export type RawConnection = sqlite3.Database
 
 const CHANGES = new Set(['INSERT', 'REPLACE', 'UPDATE', 'DELETE'])
 
-export function send(raw: RawConnection, statement: Statement): Promise<Result> {
+export function send(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
   const { facts, take } = statement
-  return take === 'count' && !facts.hasReturning ? sendForCount(raw, statement) : sendForRows(raw, statement)
+  return take === 'count' && !facts.hasReturning
+    ? sendForCount(prepared, statement)
+    : sendForRows(prepared, statement)
 }
 
-async function sendForCount(raw: RawConnection, statement: Statement): Promise<Result> {
+async function sendForCount(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
   const { sql, facts } = statement
   const isInsert = facts.verb === 'INSERT' || facts.verb === 'REPLACE'
   // A SELECT may give rows without end, whose ids are not to be held in memory.
-  if (isInsert && /\bselect\b/i.test(sql)) return withoutStaleId(raw, statement)
-  if (!isInsert) return run(raw, statement)
+  if (isInsert && /\bselect\b/i.test(sql)) return withoutStaleId(prepared, statement)
+  if (!isInsert) return run(prepared, statement)
   try {
-    const { rows } = await sendForRows(raw, { ...statement, sql: returningId(statement) })
+    const rows = await prepared.all({ ...statement, sql: returningIds(sql) })
     const id = (rows.at(-1) as { id: unknown } | undefined)?.id
     // A table may have a column of that name, which is no rowid.
     return counted(facts.verb, rows.length, typeof id === 'number' ? id : null)
   } catch (error) {
     // A table without rowids, or one that cannot return anything, has no id to tell.
     if (!/^SQLITE_ERROR: [^]*(?:no such column: rowid|\bRETURNING\b)/i.test(messageOf(error))) throw error
-    return { ...(await run(raw, statement)), lastInsertId: null }
+    return { ...(await run(prepared, statement)), lastInsertId: null }
   }
 }
 
 /** The driver's id is that of the last row that got one, which an UPDATE after a conflict, or a table without rowids, gives none. */
-async function withoutStaleId(raw: RawConnection, statement: Statement): Promise<Result> {
-  const givesId = !/\bdo\s+update\b/i.test(statement.sql) && (await isPrepared(raw, returningId(statement)))
-  const result = await run(raw, statement)
+async function withoutStaleId(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
+  const { sql } = statement
+  const givesId = !/\bdo\s+update\b/i.test(sql) && (await prepared.isValid(returningIds(sql)))
+  const result = await run(prepared, statement)
   return givesId ? result : { ...result, lastInsertId: null }
 }
 
-function isPrepared(raw: RawConnection, sql: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const prepared = raw.prepare(sql, (error: Error | null) => {
-      if (error === null) prepared.finalize()
-      resolve(error === null)
-    })
-  })
-}
-
-function returningId({ sql }: Statement): string {
-  return `${trimmed(sql, SQLITE_LEXICON, true)}\nRETURNING rowid AS id`
-}
-
-function run(raw: RawConnection, { sql, bindings, facts }: Statement): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    raw.run(sql, [...bindings], function (this: sqlite3.RunResult, error: Error | null) {
-      if (error) {
-        reject(error)
-        return
-      }
-      // The driver's figures are those of the last statement that changed something, however long ago it was.
-      const rowCount = CHANGES.has(facts.verb) ? this.changes : 0
-      resolve(counted(facts.verb, rowCount, facts.verb === 'INSERT' && rowCount > 0 ? this.lastID : null))
-    })
-  })
+async function run(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
+  const { verb } = statement.facts
+  const { changes, lastID } = await prepared.run(statement)
+  // The driver's figures are those of the last statement that changed something, however long ago it was.
+  const rowCount = CHANGES.has(verb) ? changes : 0
+  return counted(verb, rowCount, verb === 'INSERT' && rowCount > 0 ? lastID : null)
 }
 
 function counted(command: string, rowCount: number, lastInsertId: number | null): Result {
@@ -71,29 +57,34 @@ function counted(command: string, rowCount: number, lastInsertId: number | null)
   return { rows: [], rowCount, lastInsertId, command, forKnex: { response: [], context } }
 }
 
-function sendForRows(
-  raw: RawConnection,
-  { sql, bindings, facts, take, asArrays }: Statement,
-): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const done = (error: Error | null, found?: Row[] | Row): void => {
-      if (error) {
-        reject(error)
-        return
-      }
-      const objects = found === undefined ? [] : Array.isArray(found) ? found : [found]
-      const rows = asArrays === true ? objects.map((row) => Object.values(row)) : objects
-      const rowCount = CHANGES.has(facts.verb) ? rows.length : 0
-      resolve({
-        rows,
-        rowCount,
-        lastInsertId: null,
-        command: facts.verb,
-        forKnex: { response: rows, context: {} },
-      })
-    }
-    if (take === 'first' && facts.isRead) raw.get<Row>(sql, [...bindings], done)
-    else raw.all<Row>(sql, [...bindings], done)
+async function sendForRows(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
+  const { facts, asArrays } = statement
+  const objects = await objectsOf(prepared, statement)
+  const rows = asArrays === true ? objects.map((row) => Object.values(row)) : objects
+  const rowCount = CHANGES.has(facts.verb) ? rows.length : 0
+  return { rows, rowCount, lastInsertId: null, command: facts.verb, forKnex: { response: rows, context: {} } }
+}
+
+function objectsOf(prepared: SqlitePrepared, statement: Statement): Promise<Row[]> {
+  if (statement.take !== 'first' || !statement.facts.isRead) return prepared.all(statement)
+  const limited = limitedToOne(statement)
+  return limited === null ? prepared.first(statement) : prepared.all({ ...statement, sql: limited })
+}
+
+const KNOWN_TEXTS = 1000
+const withIds = new TextCache<string>(KNOWN_TEXTS)
+const withLimits = new TextCache<string | null>(KNOWN_TEXTS)
+
+/** The same INSERT, which gives the ids of its rows. */
+function returningIds(sql: string): string {
+  return withIds.for(sql, () => `${trimmed(sql, SQLITE_LEXICON, true)}\nRETURNING rowid AS id`)
+}
+
+/** The same query, ending with its first row; null where that cannot be written so easily. */
+function limitedToOne({ sql, facts }: Statement): string | null {
+  return withLimits.for(sql, () => {
+    const isPlain = facts.verb === 'SELECT' && !/\blimit\b/i.test(outermost(sql, SQLITE_LEXICON))
+    return isPlain ? `${trimmed(sql, SQLITE_LEXICON, true)}\nLIMIT 1` : null
   })
 }
 

@@ -1,4 +1,5 @@
 /** One connection to a SQLite file: sqlite3's Database, with the transaction state that it does not tell. */
+import { Canceller } from '../cancellation'
 import { ConnectionError } from '../errors'
 import { Limits } from '../limits'
 import type { Unlock } from '../mutex'
@@ -8,6 +9,7 @@ import type { Cursor, Result, Row, Session, Statement } from './dialect'
 import { OpenCursors, openCopy, openStepping } from './sqlite-cursor'
 import { all, exec, type RawConnection, repeatUntil, send } from './sqlite-driver'
 import type { SqliteFile } from './sqlite-file'
+import { SqlitePrepared } from './sqlite-prepared'
 import { collapse, type Column, convert, withExactIntegers } from './sqlite-types'
 import { TypedStatements } from './sqlite-statements'
 import { answerLost, endsTransaction, immediate, isInTransaction } from './sqlite-transactions'
@@ -25,6 +27,7 @@ export class SqliteSession implements Session {
   readonly #file: SqliteFile
   readonly #typed: TypedStatements
   readonly #columns: Columns
+  readonly #prepared: SqlitePrepared
   readonly #cursors = new OpenCursors()
   #broken: Error | null = null
   #isShut = false
@@ -46,11 +49,12 @@ export class SqliteSession implements Session {
   /** How long it waits for another process to end its writing. */
   #patienceMillis = 0
   #endWriting: Unlock | null = null
-  #waiting: AbortController | null = null
+  #waiting: Canceller | null = null
 
   constructor(raw: RawConnection, file: SqliteFile) {
     this.raw = raw
     this.#file = file
+    this.#prepared = new SqlitePrepared(raw)
     this.#columns = new Columns(raw, file, (work) => this.#writably(work))
     this.#typed = new TypedStatements(this.#columns, (statement) =>
       this.#interruptibly(() => this.#send(statement)),
@@ -63,6 +67,16 @@ export class SqliteSession implements Session {
 
   get inTransaction(): boolean {
     return this.#transaction !== 'none'
+  }
+
+  get isClean(): boolean {
+    return (
+      !this.#isBusy &&
+      !this.inTransaction &&
+      !this.#hasChangedSchema &&
+      this.#isReadOnly === this.#wasReadOnly &&
+      (this.#file.isMemory || this.#cursors.count === 0)
+    )
   }
 
   outcomeOf(): Promise<'unknown'> {
@@ -170,15 +184,17 @@ export class SqliteSession implements Session {
   #send(statement: Statement): Promise<Result> {
     // A transaction that has read before it writes waits in vain: what it has read is out of date by then.
     const isLate = this.#transaction === 'open' && this.#hasRun && !statement.facts.isRead
-    if (isLate) return send(this.raw, statement)
-    return this.#wait((limits) => whileBusy(this.#patienceMillis, limits, () => send(this.raw, statement)))
+    if (isLate) return send(this.#prepared, statement)
+    return this.#wait((limits) =>
+      whileBusy(this.#patienceMillis, limits, () => send(this.#prepared, statement)),
+    )
   }
 
   /** Waits for a turn, in this process or among several, unless that is cancelled. */
   async #wait<T>(work: (limits: Limits) => Promise<T>): Promise<T> {
-    this.#waiting = new AbortController()
+    this.#waiting = new Canceller(() => new Error('The statement was cancelled while it waited.'))
     try {
-      return await work(Limits.until(this.#waiting.signal))
+      return await work(Limits.until(this.#waiting))
     } finally {
       this.#waiting = null
     }
@@ -204,7 +220,7 @@ export class SqliteSession implements Session {
       // Others write on this connection while it is read, or have a statement interrupted, unless nobody else has it.
       const opening = alone
         ? openStepping(this.raw, exact)
-        : openCopy(this.raw, exact, (work) => this.#writably(() => this.#interruptibly(work)))
+        : openCopy(this.raw, this.#prepared, exact, (work) => this.#writably(() => this.#interruptibly(work)))
       const cursor = await this.#cursors.add(opening, this.#transaction === 'open')
       return {
         read: (count) => this.#watch(() => this.#read(cursor, count, columns)),
@@ -282,6 +298,7 @@ export class SqliteSession implements Session {
     if (this.#isShut) return
     this.#isShut = true
     await this.#cursors.closeAll().catch(() => undefined)
+    this.#prepared.close()
     // Queued behind whatever still runs; SQLite rolls an open transaction back as it closes.
     await new Promise<void>((resolve) => {
       this.raw.close(() => {

@@ -39,6 +39,7 @@ export function sqlite(url: DatabaseURL): Dialect {
 
     // Numbered, so that a name that occurs twice is bound once.
     placeholder: (n, value) => (isBeyondNumbers(value) ? `CAST(?${n} AS INTEGER)` : `?${n}`),
+    isUsual: (value) => !isBeyondNumbers(value),
     writeList(before, _isNegated, values, bind) {
       const isLong = values.length > LONG_LIST && values.every(isJsonScalar)
       if (!isLong) return before + values.map(bind).join(', ')
@@ -63,7 +64,7 @@ export function sqlite(url: DatabaseURL): Dialect {
         ? { open: ['PRAGMA query_only = ON', 'BEGIN DEFERRED'], close: ['PRAGMA query_only = OFF'] }
         : { open: ['BEGIN IMMEDIATE'], close: [] },
     // One at a time takes a connection in order to write; the others wait without holding one.
-    admitWriter: (limits) => file.door.lock(limits),
+    door: file.door,
 
     exclusion: (name) => (url.isMemory ? Promise.resolve(nameLock(name, taken)) : fileLock(name, url)),
 
