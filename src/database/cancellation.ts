@@ -18,7 +18,7 @@ export function checkCancellation(signal: unknown): void {
 
 /** For what is made with every request or statement, most of which are never called off. */
 export class Canceller implements Cancellation {
-  readonly #listeners = new Set<() => void>()
+  #listeners: Set<() => void> | null = null
   readonly #why: () => Error
   #reason: Error | undefined
 
@@ -39,14 +39,14 @@ export class Canceller implements Cancellation {
   abort(): void {
     if (this.#reason !== undefined) return
     this.#reason = this.#why()
-    for (const listener of this.#listeners) listener()
+    for (const listener of this.#listeners ?? []) listener()
   }
 
   addEventListener(_type: 'abort', listener: () => void): void {
-    this.#listeners.add(listener)
+    ;(this.#listeners ??= new Set()).add(listener)
   }
 
   removeEventListener(_type: 'abort', listener: () => void): void {
-    this.#listeners.delete(listener)
+    this.#listeners?.delete(listener)
   }
 }

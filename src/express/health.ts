@@ -1,7 +1,9 @@
 /** Whether the process lives, and whether it should be sent requests: two questions with two answers. */
-import express, { type Application, type Request, type Response, type Router } from 'express'
+import express, { type Application, type Request, type RequestHandler, type Response } from 'express'
 import { type Database, DatabaseError } from '../database'
 import { type ServedDatabase, served } from './served-database'
+
+const PROBES = /^\/(?:livez|readyz)\/?$/i
 
 const READY = 'ready'
 const SHUTTING_DOWN = 'shutting down'
@@ -30,7 +32,7 @@ export function isShuttingDown(app: Application): boolean {
  * @example
  * app.use(health(database, { database: archive, required: false }))
  */
-export function health(...databases: readonly (Database | ServedDatabase)[]): Router {
+export function health(...databases: readonly (Database | ServedDatabase)[]): RequestHandler {
   const known = databases.map(served)
   const router = express.Router()
   router.get('/livez', (_request, response) => {
@@ -39,7 +41,11 @@ export function health(...databases: readonly (Database | ServedDatabase)[]): Ro
   router.get('/readyz', async (request, response) => {
     await answerReadiness(request, response, known)
   })
-  return router
+  return (request, response, next) => {
+    // It stands in front of every request, nearly all of which are for something else.
+    if (PROBES.test(request.path)) router(request, response, next)
+    else next()
+  }
 }
 
 async function answerReadiness(
