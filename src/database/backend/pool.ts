@@ -38,7 +38,6 @@ export class Pool {
   readonly #reasons = new WeakMap<Session, RetireEvent['reason']>()
   readonly #total = { acquired: 0, waited: 0, retired: 0 }
   readonly #closed = new AbortController()
-  readonly #isFresh = (session: Session): boolean => this.#fitness.isFresh(session)
 
   constructor(context: PoolContext) {
     this.#context = context
@@ -68,6 +67,7 @@ export class Pool {
       // Outside of the scope of whoever happens to ask first: its deadline is not that of the connection.
       create: () => outsideOfScopes(() => this.#connector.create()),
       destroy: (session) => this.#destroy(session),
+      isFresh: (session) => this.#fitness.isFresh(session),
       validate: (session) => this.#fitness.canBeLent(session),
     })
     this.#entrance = new Entrance({
@@ -126,11 +126,12 @@ export class Pool {
     // Where those who wait are counted, the entrance has to see every one.
     const leave = settings.pool.maxWaiters === Infinity ? (door?.tryLock() ?? null) : null
     if (door !== null && leave === null) return null
-    const taken = this.#tarn.takeNow(this.#isFresh)
-    if (taken === null) leave?.()
-    return taken === null
-      ? null
-      : this.#enter({ taken, leave, waitMillis: 0 }, this.#leaks.isOn ? here() : null)
+    const taken = this.#tarn.takeNow()
+    if (taken === null) {
+      leave?.()
+      return null
+    }
+    return this.#enter({ taken, leave, waitMillis: 0 }, this.#leaks.isOn ? here() : null)
   }
 
   #take(limits: Limits): Promise<Session> {

@@ -1,7 +1,7 @@
-/** tarn's pool with its gaps closed: a true cap, no storm of connects, connections retired on return, waiters that can leave. */
+/** tarn's pool with its gaps closed: a true cap, no storm of connects, connections retired on return, a queue that can be left. */
 import knex from 'knex'
 import type { PendingOperation } from 'tarn/dist/PendingOperation'
-import { ConnectionError, type DatabaseError } from '../errors'
+import type { DatabaseError } from '../errors'
 import type { Limits } from '../limits'
 import type { Session } from './dialect'
 import { LONGEST_TIMER_MILLIS } from '../when-past'
@@ -13,7 +13,9 @@ export interface TarnPoolOptions {
   readonly longestWaitMillis: number
   create(this: void): Promise<Session>
   destroy(this: void, session: Session): Promise<void>
-  /** Asked before each loan. */
+  /** Whether it can be lent without being asked for a sign of life. */
+  isFresh(this: void, session: Session): boolean
+  /** Whether it can be lent, after being asked if need be. */
   validate(this: void, session: Session): Promise<boolean>
 }
 
@@ -27,9 +29,23 @@ function backstop(millis: number): number {
   return Math.min(Math.ceil(millis) + BACKSTOP_MILLIS, LONGEST_TIMER_MILLIS)
 }
 
+/** Somebody who waits for a connection. */
+interface Waiter {
+  readonly serve: (session: Session) => void
+  readonly fail: (error: DatabaseError) => void
+}
+
 export class TarnPool extends knex.KnexPool<Session> {
   readonly #size: number
-  readonly #waiters = new Set<(error: DatabaseError) => void>()
+  readonly #isFresh: (session: Session) => boolean
+  readonly #validate: (session: Session) => Promise<boolean>
+  /**
+   * In the order in which they asked. tarn's own queue takes two timers and eight promises for each, serves those first
+   * whose connection gave no answer, and loses a connection that comes back while somebody leaves.
+   */
+  readonly #waiters = new Set<Waiter>()
+  /** Connections that are asked for a sign of life because somebody waits for them. */
+  #validating = 0
   /**
    * How many connections may be opened at the same time. By the time the first are there, a short rush of statements is
    * over, and needs no more of them; if it is not, twice as many are opened next.
@@ -39,10 +55,6 @@ export class TarnPool extends knex.KnexPool<Session> {
   #toCome = FIRST_OPENING
   /** Idle ones that are being asked for a sign of life. */
   #probed = 0
-  /** In which order they asked, and which of them have left while their connection was being asked. */
-  readonly #places = new WeakMap<PendingOperation<Session>, number>()
-  #lastPlace = 0
-  readonly #left = new WeakSet<PendingOperation<Session>>()
 
   constructor(options: TarnPoolOptions) {
     super({
@@ -50,22 +62,21 @@ export class TarnPool extends knex.KnexPool<Session> {
       max: options.max,
       create: options.create,
       destroy: options.destroy,
-      // tarn awaits the answer, whatever its types say (tarn/dist/Pool.js, _validateResource).
-      validate: options.validate as unknown as (session: Session) => boolean,
       acquireTimeoutMillis: backstop(options.longestWaitMillis),
       createTimeoutMillis: backstop(options.longestWaitMillis),
       createRetryIntervalMillis: 50,
-      // Our pool tells its waiters itself: tarn rejects the first one while it still stands in the queue, where a
-      // connection that comes back in that moment is handed to it and lost.
+      // Our pool tells its waiters itself.
       propagateCreateError: false,
       log: () => undefined,
     })
     this.#size = options.size
+    this.#isFresh = options.isFresh
+    this.#validate = options.validate
   }
 
   /** True when whoever asks now has to wait, be it for a connection that is being opened. */
   get isBusy(): boolean {
-    return this.free.length === 0 || this.pendingAcquires.length > 0
+    return this.free.length === 0 || this.isWaitedFor
   }
 
   get isWaitedFor(): boolean {
@@ -86,119 +97,77 @@ export class TarnPool extends knex.KnexPool<Session> {
     return this.used.length + this.free.length + this.pendingCreates.length
   }
 
-  /**
-   * Takes a connection, in the order asked. One whose limits run out leaves the queue, and never takes a connection
-   * with it.
-   *
-   * @throws what `limits` makes of its end, or what {@link failWaiters} was given
-   */
-  take(limits: Limits): Promise<Session> {
-    const operation = this.acquire()
-    this.#places.set(operation, (this.#lastPlace += 1))
-    return new Promise((resolve, reject) => {
-      let isSettled = false
-      const settle = (): void => {
-        isSettled = true
-        stopWatching()
-        this.#waiters.delete(fail)
-      }
-      const fail = (error: DatabaseError): void => {
-        settle()
-        this.#leaveQueue(operation)
-        reject(error)
-      }
-      const stopWatching = limits.watch((expiry) => {
-        fail(limits.error(expiry))
-      })
-      this.#waiters.add(fail)
-      operation.promise.then(
-        (session) => {
-          // It may have been called off in the very moment in which it was served.
-          if (isSettled) {
-            this.giveBack(session)
-            return
-          }
-          settle()
-          resolve(session)
-        },
-        (cause: unknown) => {
-          if (!isSettled) fail(new ConnectionError('No connection could be had from the pool.', { cause }))
-        },
-      )
-    })
-  }
-
-  /**
-   * Takes the connection that was used last, if nobody waits for one and it `isFit` without being asked. Past tarn's own
-   * way, which makes two timers and eight promises of it.
-   */
-  takeNow(isFit: (session: Session) => boolean): Session | null {
+  /** Takes the connection that was used last, if nobody waits for one and it need not be asked for a sign of life. */
+  takeNow(): Session | null {
     const resource = this.free.at(-1)
-    if (resource === undefined || this.pendingAcquires.length > 0 || this.destroyed) return null
-    if (!isFit(resource.resource)) return null
+    if (resource === undefined || this.isWaitedFor || this.destroyed) return null
+    if (!this.#isFresh(resource.resource)) return null
     this.free.pop()
     this.used.push(resource)
     return resource.resource
   }
 
-  failWaiters(error: DatabaseError): void {
-    for (const fail of this.#waiters) fail(error)
-  }
-
   /**
-   * One that is being served is past the queue: its promise will resolve, and what it resolves to is given back.
-   * Aborting it then would lose the connection for good, since tarn sets `isRejected` some ticks after the abort.
+   * Takes a connection, in the order asked: whichever comes first, one that comes back or one that was opened. One whose
+   * limits run out leaves the queue, and never takes a connection with it.
+   *
+   * @throws what `limits` makes of its end, or what {@link failWaiters} was given
    */
-  #leaveQueue(operation: PendingOperation<Session>): void {
-    const at = this.pendingAcquires.indexOf(operation)
-    if (at < 0) {
-      this.#left.add(operation)
-      return
-    }
-    this.pendingAcquires.splice(at, 1)
-    operation.abort()
-  }
-
-  /** tarn puts those whose connection gave no answer in front of the queue, the last one first, be they there or not. */
-  #tidy(): void {
-    for (const operation of this.pendingAcquires.filter((each) => this.#left.has(each)))
-      this.#leaveQueue(operation)
-    const placeOf = (operation: PendingOperation<Session>): number => this.#places.get(operation) ?? 0
-    this.pendingAcquires.sort((a, b) => placeOf(a) - placeOf(b))
-  }
-
-  override async _validateResource(session: Session): Promise<boolean> {
-    const isFit = await super._validateResource(session)
-    if (!isFit) {
-      setImmediate(() => {
-        this.#tidy()
+  take(limits: Limits): Promise<Session> {
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        stopWatching()
+        this.#waiters.delete(waiter)
+      }
+      const waiter: Waiter = {
+        serve: (session) => {
+          leave()
+          resolve(session)
+        },
+        fail: (error) => {
+          leave()
+          reject(error)
+        },
+      }
+      const stopWatching = limits.watch((expiry) => {
+        waiter.fail(limits.error(expiry))
       })
+      this.#waiters.add(waiter)
+      this._tryAcquireOrCreate()
+    })
+  }
+
+  failWaiters(error: DatabaseError): void {
+    for (const { fail } of this.#waiters) fail(error)
+  }
+
+  /** Gives the next one who waits a connection, which counts as used already. */
+  #serve(session: Session): boolean {
+    for (const { serve } of this.#waiters) {
+      serve(session)
+      return true
     }
-    return isFit
+    return false
   }
 
   /** True when a connection that comes back now is one too many, and nobody waits for it. */
   get hasExtra(): boolean {
-    return this.used.length + this.free.length > this.#size && this.pendingAcquires.length === 0
+    return this.used.length + this.free.length > this.#size && !this.isWaitedFor
   }
 
   giveBack(session: Session): void {
     if (this.hasExtra) this.retire(session)
-    else if (this.pendingAcquires.length > 0 || this.destroyed || !this.#freeNow(session))
-      this.release(session)
+    else if (this.destroyed) this.release(session)
+    else if (!this.#isFresh(session) || !this.#serve(session)) this.#putBack(session)
   }
 
-  /** Nobody waits for it: tarn need not look for one who does. */
-  #freeNow(session: Session): boolean {
-    const { used } = this
-    for (let at = 0; at < used.length; at += 1) {
-      const resource = used[at]
-      if (resource?.resource !== session) continue
-      used.splice(at, 1)
-      this.free.push(resource)
-      return true
-    }
-    return false
+  /** What tarn's release() does, for one that nobody takes at once. */
+  #putBack(session: Session): void {
+    const at = this.used.findIndex((resource) => resource.resource === session)
+    const [resource] = at < 0 ? [] : this.used.splice(at, 1)
+    if (resource === undefined) return
+    this.free.push(resource)
+    this._tryAcquireOrCreate()
   }
 
   /** Closes a connection, be it out or idle. */
@@ -228,7 +197,7 @@ export class TarnPool extends knex.KnexPool<Session> {
       return
     }
     this.used.splice(still, 1)
-    // At the far end: it was not used, and tarn lends the one first that was used last.
+    // At the far end: it was not used, and the one is lent first that was used last.
     // Settled, since tarn's destroy() may be waiting for it to come back.
     this.free.unshift(resource.resolve())
     this._tryAcquireOrCreate()
@@ -254,17 +223,38 @@ export class TarnPool extends knex.KnexPool<Session> {
 
   override _tryAcquireOrCreate(): void {
     if (this.destroyed) return
-    this._doAcquire()
+    while (this.free.length > 0 && this.#waiters.size > this.#validating) this.#lendFree()
     // tarn opens one for each who asks, and so none for those who still wait when one has been opened.
     while (this._shouldCreateMoreResources()) this._doCreate()
+  }
+
+  /** To whoever is first then, if it has to be asked for a sign of life. */
+  #lendFree(): void {
+    const resource = this.free.pop()
+    if (resource === undefined) return
+    const session = resource.resource
+    this.used.push(resource)
+    if (this.#isFresh(session)) {
+      this.#serve(session)
+      return
+    }
+    this.#validating += 1
+    void this.#validate(session).then((isFit) => {
+      this.#validating -= 1
+      if (!this.used.includes(resource)) this._tryAcquireOrCreate()
+      else if (!isFit) this.retire(session)
+      else if (this.destroyed) this.release(session)
+      else if (!this.#serve(session)) this.#putBack(session)
+    })
   }
 
   // tarn counts a connection that is being closed as gone, and so exceeds its cap while closing is slow.
   override _shouldCreateMoreResources(): boolean {
     return (
-      super._shouldCreateMoreResources() &&
       this.pendingCreates.length < this.#opening &&
-      this.used.length + this.pendingCreates.length + this.pendingDestroys.length < this.max
+      this.pendingCreates.length + this.#validating < this.#waiters.size &&
+      this.used.length + this.free.length + this.pendingCreates.length + this.pendingDestroys.length <
+        this.max
     )
   }
 
@@ -273,7 +263,7 @@ export class TarnPool extends knex.KnexPool<Session> {
     opening.promise.then(
       () => {
         this.#toCome -= 1
-        if (this.pendingAcquires.length <= 1) this.#opening = FIRST_OPENING
+        if (this.#waiters.size <= 1) this.#opening = FIRST_OPENING
         else if (this.#toCome <= 0) this.#opening *= 2
         else return
         this.#toCome = this.#opening
