@@ -106,8 +106,9 @@ export class Pool {
     this.#refuseWhenClosing()
     const stack = this.#leaks.isOn && !isOurs ? here() : null
     const patience = waitMillis ?? this.#context.settings.pool.acquireTimeoutMillis
+    const isBusy = this.#tarn.isBusy
+    const take = (bounded: Limits): Promise<Session> => this.#take(bounded, isBusy)
     try {
-      const take = this.#take.bind(this)
       return await this.#entrance.admit(limits, writes, patience, take, (admission) =>
         this.#enter(admission, stack),
       )
@@ -134,9 +135,9 @@ export class Pool {
     return this.#enter({ taken, leave, waitMillis: 0 }, this.#leaks.isOn ? here() : null)
   }
 
-  #take(limits: Limits): Promise<Session> {
+  #take(limits: Limits, wasBusy: boolean): Promise<Session> {
     this.#refuseWhenClosing()
-    if (this.#tarn.isBusy) this.#total.waited += 1
+    if (wasBusy || this.#tarn.isBusy) this.#total.waited += 1
     return this.#tarn.take(limits)
   }
 
