@@ -242,7 +242,7 @@ export class Database extends Verbs implements AsyncDisposable {
    */
   async ping(options?: QueryOptions): Promise<void> {
     const { signal, timeoutMillis = DEFAULT_PING_MILLIS } = checked(options, QUERY_OPTIONS) ?? {}
-    await this.#life.pool.ping(Limits.of({ signal, timeoutMillis }, 'ping'))
+    await this.#life.pool.sideLane.ping(Limits.of({ signal, timeoutMillis }, 'ping'))
   }
 
   /** What operators should know of its connections: what their user may do, and who could listen in on the way. */

@@ -118,8 +118,8 @@ describe.each(Object.entries(DIALECTS))('what is remembered on %s', (title, { ur
         expect(made(warm, build())).toEqual(expected)
         if (typeof expected === 'string') return
         const { sql, bindings } = (build() as Knex.QueryBuilder).toSQL().toNative()
-        expect(expected).toMatchObject({ sql })
-        if (title === 'PostgreSQL') expect(expected).toMatchObject({ bindings })
+        // SQLite takes some values, such as a bigint, in another form.
+        expect(expected).toMatchObject(title === 'PostgreSQL' ? { sql, bindings } : { sql })
       }),
       options,
     )

@@ -1,5 +1,5 @@
 /** Prepared statements of PostgreSQL: kept and bounded for each connection, and never in anybody's way. */
-import { Client } from 'pg'
+import type { Client } from 'pg'
 import { type Database, QueryError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { startPooler } from '../support/pooler'
@@ -37,6 +37,8 @@ eachDatabase('prepared statements', (context) => {
         const running = Array.from({ length: 3 }, (_, n) => database.fetchVal(`select ${n} + ${round}`))
         await new Promise((resolve) => setTimeout(resolve, round % 4))
         await Promise.all([database.disconnect({ graceMillis: 0 }), Promise.allSettled(running)])
+        // That nobody has the file open any more is seen by the standing check.
+        expect(database.isConnected).toBe(false)
       }
     })
     return

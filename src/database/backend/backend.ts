@@ -83,7 +83,7 @@ export function createBackend(
       const patience = Math.min(left, settings.pool.acquireTimeoutMillis)
       const limits = Limits.none.within(patience, () => timedOut('', 'time that is left'))
       try {
-        return (await pool?.outcomeOf(transactionId, limits)) ?? 'unknown'
+        return (await pool?.sideLane.outcomeOf(transactionId, limits)) ?? 'unknown'
       } catch {
         // Whatever the reason, it leaves the question where it was.
         return 'unknown'

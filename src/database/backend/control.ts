@@ -23,8 +23,8 @@ export function refuseControl({ sql, facts }: Statement): void {
   )
 }
 
-/** Why a statement is refused that comes after the end of what it belongs to. */
-export function ended(): TransactionClosedError {
+/** For a statement whose transaction, or connection, is somebody else's by now. */
+export function tooLate(): TransactionClosedError {
   return new TransactionClosedError(
     'The statement did not run: its transaction has ended, or its connection has gone back to the pool. Something ' +
       'still runs after the work that it belongs to; await it there, or wrap it in database.detached().',

@@ -1,14 +1,11 @@
 /** Watches the connections that are out, reports those that do not come back, and takes them back in the end. */
-import { TransactionClosedError } from '../errors'
+import { type DatabaseError, TransactionClosedError } from '../errors'
+import type { Events } from '../events'
+import type { PoolOptions } from '../options'
 import type { Lease } from './lease'
 
-export interface LeakWatchOptions {
-  /** Reported when out for longer than this; 0: never. */
-  readonly thresholdMillis: number
-  /** Taken back when out for longer than this; 0: never. */
-  readonly timeoutMillis: number
-  found(this: void, lease: Lease, state: 'held' | 'reclaimed'): void
-}
+/** Ends a loan whose user has not ended it, who is told why. */
+type Reclaim = (lease: Lease, why: () => DatabaseError) => Promise<void>
 
 interface Watched {
   readonly since: number
@@ -19,7 +16,12 @@ interface Watched {
 const LONGEST_TICK_MILLIS = 250
 
 export class LeakWatch {
-  readonly #options: LeakWatchOptions
+  /** Reported when out for longer than this; 0: never. */
+  readonly #thresholdMillis: number
+  /** Taken back when out for longer than this; 0: never. */
+  readonly #timeoutMillis: number
+  readonly #events: Events
+  readonly #reclaim: Reclaim
   readonly #tickMillis: number
   readonly #leases = new Map<Lease, Watched>()
   /** Time that this process was awake for: the sum of its ticks, each no longer than it should have been. */
@@ -27,14 +29,17 @@ export class LeakWatch {
   #lastTick = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(options: LeakWatchOptions) {
-    this.#options = options
-    const bounds = [options.thresholdMillis, options.timeoutMillis].filter((millis) => millis > 0)
+  constructor(options: Required<PoolOptions>, events: Events, reclaim: Reclaim) {
+    this.#thresholdMillis = options.leakThresholdMillis
+    this.#timeoutMillis = options.leakTimeoutMillis
+    this.#events = events
+    this.#reclaim = reclaim
+    const bounds = [this.#thresholdMillis, this.#timeoutMillis].filter((millis) => millis > 0)
     this.#tickMillis = Math.max(10, Math.min(LONGEST_TICK_MILLIS, ...bounds.map((millis) => millis / 4)))
   }
 
   get isOn(): boolean {
-    return this.#options.thresholdMillis > 0 || this.#options.timeoutMillis > 0
+    return this.#thresholdMillis > 0 || this.#timeoutMillis > 0
   }
 
   lent(lease: Lease): void {
@@ -74,18 +79,20 @@ export class LeakWatch {
     }
     // What came back meanwhile has not been read yet.
     if (isLate) return
-    const { thresholdMillis, timeoutMillis, found } = this.#options
+    const thresholdMillis = this.#thresholdMillis
+    const timeoutMillis = this.#timeoutMillis
     for (const [lease, watched] of this.#leases) {
       const heldMillis = this.#awakeMillis - watched.since
       // In the order in which they were lent: those that follow are out for less.
       if (heldMillis <= Math.min(thresholdMillis || Infinity, timeoutMillis || Infinity)) return
       if (thresholdMillis > 0 && heldMillis > thresholdMillis && !watched.isReported) {
         watched.isReported = true
-        found(lease, 'held')
+        this.#events.tell('leak', { state: 'held', ...lease.describe() })
       }
       if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watched.isReclaimed) {
         watched.isReclaimed = true
-        found(lease, 'reclaimed')
+        this.#events.tell('leak', { state: 'reclaimed', ...lease.describe() })
+        void this.#reclaim(lease, () => takenBack(timeoutMillis))
       }
     }
   }
@@ -97,7 +104,7 @@ export class LeakWatch {
 }
 
 /** What the user of a connection is told that was taken back. */
-export function takenBack(millis: number): TransactionClosedError {
+function takenBack(millis: number): TransactionClosedError {
   return new TransactionClosedError(
     `The statement did not run: its connection was out for more than ${millis} ms and was taken back ` +
       '(pool.leakTimeoutMillis). Its transaction was rolled back.',

@@ -2,8 +2,8 @@
 import type { Events } from '../events'
 import type { DatabaseError, Holder } from '../errors'
 import { QueryCanceledError, TransactionClosedError } from '../errors'
-import { type Expiry, Limits, timedOut } from '../limits'
-import { countStatement, type Scope } from '../scope'
+import { type Expiry, Limits } from '../limits'
+import { countStatement } from '../scope'
 import { siteOf } from '../site'
 import {
   type Cursor,
@@ -14,22 +14,12 @@ import {
   shownSql,
   type Statement,
 } from './dialect'
-import { ended, refuseControl } from './control'
+import { refuseControl, tooLate } from './control'
 import { withoutValues } from './driver-error'
+import type { LeaseContext } from './lease-context'
+import { limitsOf, patienceFor } from './statement-limits'
 import { unlessDoneIn } from './within'
 import { LONGEST_TIMER_MILLIS } from '../when-past'
-
-/** How long a statement gets that must be seen through, however short statements are to be otherwise. */
-const LEAST_PATIENCE_MILLIS = 5000
-
-export interface LeaseContext {
-  readonly dialect: Dialect
-  readonly events: Events
-  readonly statementTimeoutMillis: number
-  /** Whose it is, and where it was taken. */
-  readonly scope: Scope | undefined
-  readonly stack: Error | null
-}
 
 const neverMind = (): void => undefined
 
@@ -193,32 +183,22 @@ export class Lease {
 
   /** Cuts the connection when a statement that is seen through gets no answer. */
   #cutPast({ deadline }: Limits): () => void {
-    const own = Math.max(this.#context.statementTimeoutMillis, LEAST_PATIENCE_MILLIS)
-    const { cancelGraceMillis } = this.#context.dialect
-    // The rest of the grace is for asking what became of it.
-    const patience = Math.min(own, Math.max(0, deadline - performance.now()) + cancelGraceMillis * 0.75)
+    const { statementTimeoutMillis, dialect } = this.#context
+    const patience = patienceFor(deadline, statementTimeoutMillis, dialect.cancelGraceMillis)
     return patience > LONGEST_TIMER_MILLIS ? neverMind : unlessDoneIn(patience, () => this.session.destroy())
   }
 
   async #watched<T>(statement: Statement, limits: Limits, work: () => Promise<T>): Promise<T> {
     const sql = shownSql(statement)
     this.refuseIfOver()
-    if (this.#guard?.() === true) throw ended()
+    if (this.#guard?.() === true) throw tooLate()
     limits.check()
     const { statementTimeoutMillis, dialect } = this.#context
     const started = performance.now()
     let expiry: Expiry | undefined
     let cancelling: Promise<void> | undefined
     let hasEnded = neverMind
-    const { timeoutMillis } = statement
-    let bounded = limits.within(statementTimeoutMillis, (cause) =>
-      timedOut(sql, `statement timeout of ${statementTimeoutMillis} ms`, cause),
-    )
-    if (timeoutMillis !== undefined) {
-      bounded = bounded.within(timeoutMillis, (cause) =>
-        timedOut(sql, `timeout(${timeoutMillis}) of its builder`, cause),
-      )
-    }
+    const bounded = limitsOf(statement, limits, statementTimeoutMillis)
     const expire = (reason: Expiry): void => {
       if (expiry !== undefined) return
       expiry = reason
@@ -301,7 +281,7 @@ export class Lease {
   }
 
   /** The borrower is done: nothing may run through this lease any more, and `why` makes what he is told. */
-  end(why = ended): void {
+  end(why = tooLate): void {
     this.#over ??= why
   }
 

@@ -3,6 +3,7 @@ import type { Holder } from '../errors'
 import type { Unlock } from '../mutex'
 import type { Session } from './dialect'
 import type { Lease } from './lease'
+import { within } from './within'
 
 export interface Loan {
   readonly lease: Lease
@@ -40,6 +41,21 @@ export class Loans {
 
   all(): readonly Loan[] {
     return [...this.#bySession.values()]
+  }
+
+  /**
+   * Takes back by force what is out: cancelled, if that can be done in time, and cut off in any case. `cut` is told of
+   * each.
+   */
+  async cutOff(patienceMillis: number, cut: (lease: Lease) => void): Promise<void> {
+    // A server notices that a connection is gone when it has something to say to it: a long statement is cancelled.
+    const interrupted = this.all().map(({ lease }) => lease.interrupt())
+    await within(patienceMillis, Promise.all(interrupted))
+    for (const loan of this.all()) {
+      loan.lease.destroy()
+      this.remove(loan)
+      cut(loan.lease)
+    }
   }
 
   /** When the database last answered one of those that are out. */

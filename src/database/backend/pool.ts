@@ -5,14 +5,15 @@ import type { Limits } from '../limits'
 import { currentScope, outsideOfScopes } from '../scope'
 import { here } from '../site'
 import { Connector } from './connector'
-import type { ConnectFailure, Outcome, Session } from './dialect'
+import type { ConnectFailure, Session } from './dialect'
 import { type Admission, Entrance } from './entrance'
 import { Fitness } from './fitness'
-import { LeakWatch, takenBack } from './leak-watch'
+import { LeakWatch } from './leak-watch'
 import { Lease } from './lease'
-import { Loans } from './loans'
+import { type Loan, Loans } from './loans'
 import type { LendOptions, PoolContext } from './pool-context'
 import type { PoolStats } from './pool-stats'
+import { Retirement } from './retirement'
 import { SideLane } from './side-lane'
 import { TarnPool } from './tarn-pool'
 import { Turnover } from './turnover'
@@ -29,14 +30,15 @@ export class Pool {
   readonly #connector: Connector
   readonly #fitness: Fitness
   readonly #turnover: Turnover
-  readonly #sideLane: SideLane
+  /** Beside the pool, so that a full one makes nobody wait. */
+  readonly sideLane: SideLane
   readonly #tarn: TarnPool
   readonly #upkeep: Upkeep
   readonly #leaks: LeakWatch
   readonly #loans = new Loans()
   readonly #byRaw = new WeakMap<object, Lease>()
-  readonly #reasons = new WeakMap<Session, RetireEvent['reason']>()
-  readonly #total = { acquired: 0, waited: 0, retired: 0 }
+  readonly #retirement: Retirement
+  readonly #total = { acquired: 0, waited: 0 }
   readonly #closed = new AbortController()
 
   constructor(context: PoolContext) {
@@ -44,6 +46,7 @@ export class Pool {
     const { dialect, settings, events, open, prepare, translateConnect } = context
     const { size, maxOverflow, acquireTimeoutMillis, min } = settings.pool
     this.#fitness = new Fitness(settings.pool)
+    this.#retirement = new Retirement(this.#fitness, events, this.#closed.signal)
     const leaseOf = (session: Session): Lease => this.#lease(session, null)
     this.#turnover = new Turnover({ dialect, events, prepare, leaseOf })
     const longestWaitMillis = Math.max(acquireTimeoutMillis, settings.connectTimeoutMillis)
@@ -52,21 +55,18 @@ export class Pool {
       open,
       prepare: (session) => this.#turnover.prepare(session),
       translateConnect,
-      opened: (session, durationMillis) => {
-        this.#opened(session, durationMillis)
-      },
-      failed: (failure, attempt) => {
-        this.#connectFailed(failure, attempt)
-      },
+      opened: this.#opened.bind(this),
+      failed: this.#connectFailed.bind(this),
     })
-    this.#sideLane = new SideLane(open, translateConnect)
+    const refuseWhenClosing = this.#refuseWhenClosing.bind(this)
+    this.sideLane = new SideLane({ ...context, isSingle: dialect.isSingle, refuseWhenClosing })
     this.#tarn = new TarnPool({
       size,
       max: size + maxOverflow,
       longestWaitMillis,
       // Outside of the scope of whoever happens to ask first: its deadline is not that of the connection.
       create: () => outsideOfScopes(() => this.#connector.create()),
-      destroy: (session) => this.#destroy(session),
+      destroy: (session) => this.#retirement.end(session),
       isFresh: (session) => this.#fitness.isFresh(session),
       validate: (session) => this.#fitness.canBeLent(session),
     })
@@ -79,15 +79,7 @@ export class Pool {
       lastFailure: () => this.#connector.lastFailure,
     })
     this.#upkeep = new Upkeep(this.#tarn, this.#fitness, min, this.#retire.bind(this))
-    const { leakThresholdMillis, leakTimeoutMillis } = settings.pool
-    this.#leaks = new LeakWatch({
-      thresholdMillis: leakThresholdMillis,
-      timeoutMillis: leakTimeoutMillis,
-      found: (lease, state) => {
-        events.tell('leak', { state, ...lease.describe() })
-        if (state === 'reclaimed') void this.release(lease, () => takenBack(leakTimeoutMillis))
-      },
-    })
+    this.#leaks = new LeakWatch(settings.pool, events, (lease, why) => this.release(lease, why))
   }
 
   /** Begins to look after idle connections, and opens those of `pool.min`. */
@@ -163,19 +155,12 @@ export class Pool {
     loan.isEnding = true
     const wasReported = this.#leaks.returned(lease)
     const { session } = lease
-    const { heldMillis, label } = lease
-    const holder = wasReported ? lease.describe() : null
     lease.end(why)
     if (why !== undefined) await lease.interrupt()
     const isClean = await this.#turnover.clean(lease)
     // Cut off by close() meanwhile.
     if (this.#loans.of(lease) === undefined) return
-    this.#loans.remove(loan)
-    session.hold(false)
-    this.#fitness.rests(session, lease.answeredAt)
-    const { events } = this.#context
-    events.tell('release', { heldMillis, label })
-    if (holder !== null && why === undefined) events.tell('leak', { state: 'returned', ...holder })
+    this.#end(loan, wasReported && why === undefined)
     if (!isClean) this.#retire(session, 'changed')
     else if (session.broken !== null || this.#closed.signal.aborted) this.#retire(session, 'lost')
     else this.#tarn.giveBack(session)
@@ -194,16 +179,22 @@ export class Pool {
     if (!isPlain) return false
     const wasReported = this.#leaks.returned(lease)
     lease.end()
+    this.#end(loan, wasReported)
+    this.#tarn.giveBack(session)
+    return true
+  }
+
+  /** From now on the connection is nobody's. `isFound`: it was taken for a leak, which it is not. */
+  #end(loan: Loan, isFound: boolean): void {
+    const { lease } = loan
     this.#loans.remove(loan)
-    session.hold(false)
-    this.#fitness.rests(session, lease.answeredAt)
+    lease.session.hold(false)
+    this.#fitness.rests(lease.session, lease.answeredAt)
     const { events } = this.#context
     if (events.isHeard('release')) {
       events.tell('release', { heldMillis: lease.heldMillis, label: lease.label })
     }
-    if (wasReported) events.tell('leak', { state: 'returned', ...lease.describe() })
-    this.#tarn.giveBack(session)
-    return true
+    if (isFound) events.tell('leak', { state: 'returned', ...lease.describe() })
   }
 
   /** The lease under which a raw connection is out now. */
@@ -226,26 +217,9 @@ export class Pool {
       waiting: this.#entrance.waiting,
       timedOut: this.#entrance.timedOut,
       created: this.#connector.created,
+      retired: this.#retirement.count,
       ...this.#total,
     }
-  }
-
-  /**
-   * Asks the server for a sign of life, over a connection of its own: a full pool does not make it wait.
-   *
-   * @throws what `limits` makes of its end, or ConnectionError with the reason
-   */
-  async ping(limits: Limits): Promise<void> {
-    this.#refuseWhenClosing()
-    // A database that is its one connection is there as long as that is.
-    if (this.#context.dialect.isSingle) return
-    await this.#sideLane.ask(limits, (session) => session.ping())
-  }
-
-  /** What became of a transaction whose connection was lost. */
-  async outcomeOf(transactionId: string, limits: Limits): Promise<Outcome> {
-    this.#refuseWhenClosing()
-    return this.#sideLane.outcomeOf(transactionId, limits)
   }
 
   /** Lends nothing any more, and sends away those who wait. */
@@ -266,20 +240,15 @@ export class Pool {
     await within(Math.min(graceMillis, LONGEST_TIMER_MILLIS), this.#loans.none())
     this.#leaks.stop()
     const stuck = this.holders()
-    // A server notices that a connection is gone when it has something to say to it: a long statement is cancelled.
-    const interrupted = this.#loans.all().map(({ lease }) => lease.interrupt())
-    await within(patienceMillis, Promise.all(interrupted))
-    for (const loan of this.#loans.all()) {
-      const { heldMillis, label } = loan.lease
+    await this.#loans.cutOff(patienceMillis, (lease) => {
+      const { heldMillis, label } = lease
       this.#context.events.tell('release', { heldMillis, label })
-      loan.lease.destroy()
-      loan.lease.end(() => this.#closingError())
-      this.#loans.remove(loan)
-      this.#tarn.retire(loan.lease.session)
-    }
+      lease.end(() => this.#closingError())
+      this.#tarn.retire(lease.session)
+    })
     this.#connector.abandon()
     // Bounded, since a connection that is just being opened to a host that does not answer takes its time.
-    await within(patienceMillis, Promise.all([this.#tarn.destroy(), this.#sideLane.close()]))
+    await within(patienceMillis, Promise.all([this.#tarn.destroy(), this.sideLane.close()]))
     return stuck
   }
 
@@ -299,20 +268,8 @@ export class Pool {
   }
 
   #retire(session: Session, reason: RetireEvent['reason']): void {
-    this.#reasons.set(session, reason)
+    this.#retirement.because(session, reason)
     this.#tarn.retire(session)
-  }
-
-  async #destroy(session: Session): Promise<void> {
-    this.#total.retired += 1
-    this.#context.events.tell('retire', { reason: this.#whyRetired(session) })
-    await session.close()
-  }
-
-  #whyRetired(session: Session): RetireEvent['reason'] {
-    if (this.#closed.signal.aborted) return 'closed'
-    if (session.broken !== null) return 'lost'
-    return this.#reasons.get(session) ?? (this.#fitness.isOld(session) ? 'old' : 'extra')
   }
 
   #lease(session: Session, stack: Error | null): Lease {

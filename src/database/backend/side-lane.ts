@@ -8,21 +8,37 @@ import type { ConnectFailure, Outcome, Session } from './dialect'
 /** How often a server is asked that has not noticed a lost connection yet. */
 const ASK_AGAIN_MILLIS = 50
 
+export interface SideLaneContext {
+  open(this: void, signal: AbortSignal): Promise<Session>
+  translateConnect(this: void, error: unknown): ConnectFailure
+  /** True for a database that is its one connection. */
+  readonly isSingle: boolean
+  /** @throws NotConnectedError when no new work is taken */
+  refuseWhenClosing(this: void): void
+}
+
 export class SideLane {
-  readonly #open: (signal: AbortSignal) => Promise<Session>
-  readonly #translate: (error: unknown) => ConnectFailure
+  readonly #context: SideLaneContext
   #session: Session | null = null
   /** Gives up the one that is being opened. */
   #giveUp: AbortController | null = null
   readonly #turns = new Mutex()
   #isClosed = false
 
-  constructor(
-    open: (signal: AbortSignal) => Promise<Session>,
-    translate: (error: unknown) => ConnectFailure,
-  ) {
-    this.#open = open
-    this.#translate = translate
+  constructor(context: SideLaneContext) {
+    this.#context = context
+  }
+
+  /**
+   * Asks the server for a sign of life.
+   *
+   * @throws what `limits` makes of its end, or ConnectionError with the reason
+   */
+  async ping(limits: Limits): Promise<void> {
+    this.#context.refuseWhenClosing()
+    // It is there as long as its one connection is.
+    if (this.#context.isSingle) return
+    await this.#ask(limits, (session) => session.ping())
   }
 
   /**
@@ -30,7 +46,7 @@ export class SideLane {
    *
    * @throws ConnectionError with the reason, or what `limits` makes of its end
    */
-  async ask<T>(limits: Limits, question: (session: Session) => Promise<T>): Promise<T> {
+  async #ask<T>(limits: Limits, question: (session: Session) => Promise<T>): Promise<T> {
     limits.check()
     const unlock = await this.#turns.lock(limits)
     let stopWatching: (() => void) | undefined
@@ -53,6 +69,7 @@ export class SideLane {
 
   /** Asks what became of a transaction whose connection was lost, until the server knows or `limits` run out. */
   async outcomeOf(transactionId: string, limits: Limits): Promise<Outcome> {
+    this.#context.refuseWhenClosing()
     for (;;) {
       limits.check()
       const outcome = await this.#askOutcome(transactionId, limits)
@@ -63,7 +80,7 @@ export class SideLane {
 
   async #askOutcome(transactionId: string, limits: Limits): Promise<Outcome> {
     try {
-      return await this.ask(limits, (session) => session.outcomeOf(transactionId))
+      return await this.#ask(limits, (session) => session.outcomeOf(transactionId))
     } catch (error) {
       // What cut that connection has often cut this one, too, and a server that restarts refuses new ones for a while.
       if (error instanceof ConnectionError) return 'open'
@@ -81,13 +98,13 @@ export class SideLane {
     try {
       return await question(this.#session?.broken === null ? this.#session : await this.#connect())
     } catch (cause) {
-      throw cause instanceof DatabaseError ? cause : this.#translate(cause).error
+      throw cause instanceof DatabaseError ? cause : this.#context.translateConnect(cause).error
     }
   }
 
   async #connect(): Promise<Session> {
     const giveUp = (this.#giveUp = new AbortController())
-    const session = await outsideOfScopes(() => this.#open(giveUp.signal))
+    const session = await outsideOfScopes(() => this.#context.open(giveUp.signal))
     if (giveUp.signal.aborted) {
       await session.close()
       throw new ConnectionError('The answer came too late.')

@@ -1,6 +1,7 @@
 /** Waiting for a file that another process has locked. */
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Limits } from '../limits'
+import { Canceller } from '../cancellation'
+import { Limits } from '../limits'
 import { messageOf } from './driver-error'
 import { all, exec, type RawConnection } from './sqlite-driver'
 
@@ -37,4 +38,22 @@ export async function takePatience(raw: RawConnection): Promise<number> {
   const patienceMillis = Number(row?.['timeout'])
   await exec(raw, `PRAGMA busy_timeout = ${Math.min(patienceMillis, ATTEMPT_MILLIS)}`)
   return patienceMillis
+}
+
+/** Waiting for a turn, in this process or among several, which can be called off. */
+export class Waits {
+  #current: Canceller | null = null
+
+  async during<T>(work: (limits: Limits) => Promise<T>): Promise<T> {
+    this.#current = new Canceller(() => new Error('The statement was cancelled while it waited.'))
+    try {
+      return await work(Limits.until(this.#current))
+    } finally {
+      this.#current = null
+    }
+  }
+
+  abort(): void {
+    this.#current?.abort()
+  }
 }

@@ -1,9 +1,7 @@
 /** One connection to a SQLite file: sqlite3's Database, with the transaction state that it does not tell. */
-import { Canceller } from '../cancellation'
 import { ConnectionError } from '../errors'
-import { Limits } from '../limits'
 import type { Unlock } from '../mutex'
-import { takePatience, whileBusy } from './sqlite-busy'
+import { takePatience, Waits, whileBusy } from './sqlite-busy'
 import { Columns } from './sqlite-columns'
 import type { Cursor, Result, Row, Session, Statement } from './dialect'
 import { OpenCursors, openCopy, openStepping } from './sqlite-cursor'
@@ -49,7 +47,7 @@ export class SqliteSession implements Session {
   /** How long it waits for another process to end its writing. */
   #patienceMillis = 0
   #endWriting: Unlock | null = null
-  #waiting: Canceller | null = null
+  readonly #waits = new Waits()
 
   constructor(raw: RawConnection, file: SqliteFile) {
     this.raw = raw
@@ -178,26 +176,16 @@ export class SqliteSession implements Session {
 
   /** The writer's turn lasts as long as its transaction, or else as its statement. */
   async #startWriting(): Promise<void> {
-    this.#endWriting ??= await this.#wait((limits) => this.#file.writer.lock(limits))
+    this.#endWriting ??= await this.#waits.during((limits) => this.#file.writer.lock(limits))
   }
 
   #send(statement: Statement): Promise<Result> {
     // A transaction that has read before it writes waits in vain: what it has read is out of date by then.
     const isLate = this.#transaction === 'open' && this.#hasRun && !statement.facts.isRead
     if (isLate) return send(this.#prepared, statement)
-    return this.#wait((limits) =>
+    return this.#waits.during((limits) =>
       whileBusy(this.#patienceMillis, limits, () => send(this.#prepared, statement)),
     )
-  }
-
-  /** Waits for a turn, in this process or among several, unless that is cancelled. */
-  async #wait<T>(work: (limits: Limits) => Promise<T>): Promise<T> {
-    this.#waiting = new Canceller(() => new Error('The statement was cancelled while it waited.'))
-    try {
-      return await work(Limits.until(this.#waiting))
-    } finally {
-      this.#waiting = null
-    }
   }
 
   #stopWriting(): void {
@@ -237,7 +225,7 @@ export class SqliteSession implements Session {
   }
 
   async cancel(): Promise<void> {
-    this.#waiting?.abort()
+    this.#waits.abort()
     const patientUntil = performance.now() + (this.#isWritingInTransaction ? WRITE_GRACE_MILLIS : 0)
     await repeatUntil(
       () => !this.#isBusy || this.#broken !== null,
@@ -284,7 +272,7 @@ export class SqliteSession implements Session {
   destroy(): void {
     if (this.#broken !== null) return
     this.#broken = new ConnectionError('The connection was closed.')
-    this.#waiting?.abort()
+    this.#waits.abort()
     this.raw.interrupt()
     void this.#shut()
   }

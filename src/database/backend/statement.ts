@@ -7,11 +7,11 @@ import type { Dialect, Statement } from './dialect'
 import { messageOf } from './driver-error'
 import { parseSql, type ParsedSql } from './sql-text'
 import { TextCache } from './text-cache'
+import { describe, refuseMismatch, refuseValues, type Values } from './values'
 
 /** SQL text with `:names`, a sql`…` query, or a Knex builder. */
 export type Query = string | SqlQuery | Knex.QueryBuilder | Knex.Raw | Knex.SchemaBuilder
-/** Values for the `:names` of a text. */
-export type Values = Readonly<Record<string, unknown>>
+export type { Values } from './values'
 
 /** Where the text can be asked for without running anything. */
 interface Compilable {
@@ -287,36 +287,3 @@ export function isTable(query: unknown): query is Knex.QueryBuilder {
 
 /** The parts of a name. */
 const TABLE = ['table', 'schema', 'only']
-
-function refuseValues(values: Values | undefined, what: string): void {
-  if (values !== undefined && Object.keys(values).length > 0) {
-    throw new ConfigurationError(`Values go with SQL text; ${what} has its own.`)
-  }
-}
-
-function refuseMismatch(names: readonly string[], values: Values, text: string): void {
-  if (typeof values !== 'object' || values === null) {
-    throw new ConfigurationError(
-      `Values are an object with a property for each :name, got ${describe(values)}.`,
-    )
-  }
-  const given = Object.keys(values)
-  if (given.length === names.length && names.every((name) => Object.hasOwn(values, name))) return
-  const missing = names.filter((name) => !Object.hasOwn(values, name))
-  const extra = given.filter((name) => !names.includes(name))
-  if (missing.length === 0 && extra.length === 0) return
-  throw new BindError(`The values do not match the statement: ${mismatch(missing, extra)}.`, text)
-}
-
-function mismatch(missing: readonly string[], extra: readonly string[]): string {
-  const list = (names: readonly string[]): string => names.map((name) => `:${name}`).join(', ')
-  const parts: string[] = []
-  if (missing.length > 0) parts.push(`it needs ${list(missing)}, for which no value was given`)
-  if (extra.length > 0) parts.push(`it has no ${list(extra)}, for which a value was given`)
-  return parts.join('; ')
-}
-
-function describe(value: unknown): string {
-  if (value === null) return 'null'
-  return Array.isArray(value) ? 'an array' : typeof value
-}

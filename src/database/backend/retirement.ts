@@ -1,0 +1,39 @@
+/** The end of connections: closes them, and says why. */
+import type { Events, RetireEvent } from '../events'
+import type { Session } from './dialect'
+import type { Fitness } from './fitness'
+
+type Reason = RetireEvent['reason']
+
+export class Retirement {
+  readonly #fitness: Fitness
+  readonly #events: Events
+  readonly #closed: AbortSignal
+  readonly #reasons = new WeakMap<Session, Reason>()
+  /** How many there were. */
+  count = 0
+
+  /** `closed`: all of them go. */
+  constructor(fitness: Fitness, events: Events, closed: AbortSignal) {
+    this.#fitness = fitness
+    this.#events = events
+    this.#closed = closed
+  }
+
+  /** Remembers why a connection is going to be closed. */
+  because(session: Session, reason: Reason): void {
+    this.#reasons.set(session, reason)
+  }
+
+  async end(session: Session): Promise<void> {
+    this.count += 1
+    this.#events.tell('retire', { reason: this.#reasonOf(session) })
+    await session.close()
+  }
+
+  #reasonOf(session: Session): Reason {
+    if (this.#closed.aborted) return 'closed'
+    if (session.broken !== null) return 'lost'
+    return this.#reasons.get(session) ?? (this.#fitness.isOld(session) ? 'old' : 'extra')
+  }
+}
