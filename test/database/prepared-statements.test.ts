@@ -1,6 +1,6 @@
 /** Prepared statements of PostgreSQL: kept and bounded for each connection, and never in anybody's way. */
 import type { Client } from 'pg'
-import { type Database, QueryError } from '../../src/database'
+import { type Database, SerializationError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { startPooler } from '../support/pooler'
 
@@ -114,12 +114,32 @@ eachDatabase('prepared statements', (context) => {
       })
     })
 
-    it('fail in a transaction that others have altered it for, which can be run again', async () => {
+    it('are parsed anew in a transaction that has just begun', async () => {
       await read()
       await context.admin('alter table changing add c int')
-      const transaction = async (): Promise<unknown> => database.transaction(read)
-      await expect(transaction()).rejects.toThrow(QueryError)
-      expect(await transaction()).toEqual({ id: 1, a: 2, c: null })
+      const options = { isolation: 'repeatable read' } as const
+      const [row, isolation] = await database.transaction(
+        async (tx) => [await read(), await tx.fetchVal("select current_setting('transaction_isolation')")],
+        options,
+      )
+      expect([row, isolation]).toEqual([{ id: 1, a: 2, c: null }, 'repeatable read'])
+    })
+
+    it('fail further on in a transaction, which can be run again', async () => {
+      await read()
+      const transaction = (retries: number): Promise<unknown> =>
+        database.transaction(
+          async () => {
+            await database.fetchVal('select 1')
+            return read()
+          },
+          { retries },
+        )
+      await context.admin('alter table changing add c int')
+      await expect(transaction(0)).rejects.toThrow(SerializationError)
+      await read()
+      await context.admin('alter table changing add d int')
+      expect(await transaction(1)).toEqual({ id: 1, a: 2, c: null, d: null })
     })
 
     it('give columns of any name, those that occur twice too', async () => {

@@ -25,7 +25,11 @@ interface ServerError {
   readonly table?: string
   readonly column?: string
   readonly detail?: string
+  readonly routine?: string
 }
+
+/** The place in the server that refuses a prepared statement whose columns have changed. */
+export const STALE_PLAN = 'RevalidateCachedQuery'
 
 /** Connect errors that go away by themselves; Node's codes and SQLSTATEs. */
 const TRANSIENT = new Set([
@@ -83,6 +87,15 @@ export function translate(error: unknown, sql: string): DatabaseError {
         sql,
         cause,
       )
+    case '0A000':
+      // Other things that the server does not support have the same code.
+      if (error.routine !== STALE_PLAN) break
+      return new SerializationError(
+        'A table has been altered that an earlier statement of this connection was prepared for, and the transaction ' +
+          'with it was spoilt. Run the whole transaction again: transaction(work, { retries: 3 }) does.',
+        sql,
+        cause,
+      )
     case '57014':
       if (error.message.includes('statement timeout')) {
         return new QueryTimeoutError(
@@ -115,8 +128,8 @@ export function translate(error: unknown, sql: string): DatabaseError {
       if (error.code.startsWith('23')) {
         return new ConstraintViolationError(`A constraint refused the row${where}.`, sql, violation, cause)
       }
-      return new QueryError(`${withoutValues(error)} (SQLSTATE ${error.code})`, sql, cause)
   }
+  return new QueryError(`${withoutValues(error)} (SQLSTATE ${error.code})`, sql, cause)
 }
 
 export function connectFailure(error: unknown, url: DatabaseURL): ConnectFailure {

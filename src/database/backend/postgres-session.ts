@@ -5,6 +5,7 @@ import { ConnectionError, QueryError } from '../errors'
 import type { Cursor, Outcome, Result, Session, Statement } from './dialect'
 import { requestCancel } from './postgres-cancel'
 import { plainly, PostgresCursors } from './postgres-cursors'
+import { STALE_PLAN } from './postgres-errors'
 import { isPreparable, PreparedStatements } from './postgres-prepared'
 import { ask, control, isControl } from './postgres-queries'
 import { within } from './within'
@@ -39,6 +40,8 @@ export class PostgresSession implements Session {
   readonly raw: RawConnection
   #destroyed: Error | null = null
   #transactionId: string | null = null
+  /** How its transaction was begun, while nothing else has run in it. */
+  #begun: string | null = null
   /** Settles with the statement that runs now. */
   #running: Promise<unknown> | null = null
   readonly #cursors = new PostgresCursors(this)
@@ -76,13 +79,17 @@ export class PostgresSession implements Session {
   }
 
   run(statement: Statement): Promise<Result> {
+    if (!this.inTransaction) this.#transactionId = null
+    const begun = this.#begun
+    this.#begun = null
     if (this.#prepared !== null && isPreparable(statement))
-      return this.#runPrepared(this.#prepared, statement)
+      return this.#runPrepared(this.#prepared, statement, begun)
     return isControl(statement) ? this.#runControl(statement) : this.#runUnprepared(statement)
   }
 
-  async #runControl({ sql }: Statement): Promise<Result> {
+  async #runControl({ sql, facts }: Statement): Promise<Result> {
     const command = await this.#sent(control(this.raw, sql))
+    if (facts.verb === 'BEGIN') this.#begun = sql
     const response = { command, rowCount: null, rows: [], fields: [] }
     return { rows: [], rowCount: 0, lastInsertId: null, command, forKnex: { response } }
   }
@@ -114,12 +121,14 @@ export class PostgresSession implements Session {
 
   /** Whether it is to ask for the id of its transaction, which the first statement that writes makes the server give. */
   #isToIdentify({ facts }: Statement): boolean {
-    const { status } = this
-    if (status === 'I') this.#transactionId = null
-    return this.#transactionId === null && status === 'T' && !facts.isSeveral && WRITES.has(facts.verb)
+    return this.#transactionId === null && this.status === 'T' && !facts.isSeveral && WRITES.has(facts.verb)
   }
 
-  async #runPrepared(prepared: PreparedStatements, statement: Statement): Promise<Result> {
+  async #runPrepared(
+    prepared: PreparedStatements,
+    statement: Statement,
+    begun: string | null,
+  ): Promise<Result> {
     const identifies = this.#isToIdentify(statement)
     const wasIdle = this.status === 'I'
     const sent = prepared.run(statement, identifies)
@@ -135,11 +144,12 @@ export class PostgresSession implements Session {
       prepared.forget()
       // Somebody between us and the server, or the user, has other ideas about what is prepared.
       if (lost === 'name') this.#prepared = null
-      // The server has refused it before it ran, but a transaction is spoilt by that.
-      if (!wasIdle || this.broken !== null) throw error
+      // The server has refused it before it ran, but a transaction is spoilt by that, unless it has only just begun.
+      if (this.broken !== null || (!wasIdle && begun === null)) throw error
     } finally {
       this.#running = null
     }
+    if (begun !== null) for (const sql of ['ROLLBACK', begun]) await this.#sent(control(this.raw, sql))
     return this.run(statement)
   }
 
@@ -267,7 +277,7 @@ export class PostgresSession implements Session {
  */
 function lostPlan(error: unknown): 'plan' | 'name' | null {
   const { code, routine } = error as { code?: unknown; routine?: unknown }
-  if (code === '0A000') return routine === 'RevalidateCachedQuery' ? 'plan' : null
+  if (code === '0A000') return routine === STALE_PLAN ? 'plan' : null
   return code === '26000' || code === '42P05' ? 'name' : null
 }
 

@@ -84,7 +84,7 @@ export class SqlitePrepared {
     work: (prepared: sqlite3.Statement, done: (error: Error | null, result: T) => void) => void,
   ): Promise<T> {
     const prepared = this.#known.get(sql) ?? (await this.#prepare(sql))
-    const isKept = KEPT.has(facts.verb) && !facts.isSeveral && sql.length <= LONGEST_KEPT
+    let isKept = KEPT.has(facts.verb) && !facts.isSeveral && sql.length <= LONGEST_KEPT
     if (isKept) this.#keep(sql, prepared)
     try {
       return await new Promise((resolve, reject) => {
@@ -93,6 +93,11 @@ export class SqlitePrepared {
           else resolve(result)
         })
       })
+    } catch (error) {
+      // One that found the file locked counts as running, and while it does so an interrupt is not over.
+      isKept = false
+      this.#known.delete(sql)
+      throw error
     } finally {
       if (!isKept) prepared.finalize()
     }
