@@ -1,19 +1,10 @@
 /** A connection taken out of the pool: who took it, since when, and what it runs now. Every statement passes here. */
-import type { Events } from '../events'
 import type { DatabaseError, Holder } from '../errors'
 import { QueryCanceledError, TransactionClosedError } from '../errors'
 import { type Expiry, Limits } from '../limits'
 import { countStatement } from '../scope'
 import { siteOf } from '../site'
-import {
-  type Cursor,
-  type Dialect,
-  type Result,
-  type Row,
-  type Session,
-  shownSql,
-  type Statement,
-} from './dialect'
+import { type Cursor, type Result, type Row, type Session, shownSql, type Statement } from './dialect'
 import { refuseControl, tooLate } from './control'
 import { withoutValues } from './driver-error'
 import type { LeaseContext } from './lease-context'
