@@ -1,6 +1,5 @@
 /** The service as an Express application, without I/O of its own: what it works on is given to it. */
 import express, { type Express, type RequestHandler } from 'express'
-import helmet from 'helmet'
 import type { Database } from '../database'
 import { health, methodNotAllowed, notFound, problems, requestScope, routeOf } from '../express'
 import { accountRoutes } from './accounts/routes'
@@ -11,6 +10,7 @@ import { postRoutes } from './posts/routes'
 import { productRoutes } from './products/routes'
 import { idsOf, requestId } from './request-id'
 import { mount, type Route } from './route'
+import { securityHeaders } from './security-headers'
 import { transferRoutes } from './transfers/routes'
 import { userRoutes } from './users/routes'
 
@@ -35,10 +35,10 @@ export function createApp({ main, products, logger, docs = true }: Dependencies)
   app.disable('x-powered-by')
   app.set('query parser', 'simple')
   app.use(health(main, products))
-  app.use(requestScope(), requestId(), requestLog(logger), helmet())
+  app.use(requestScope(), requestId(), requestLog(logger), securityHeaders())
   app.route('/').get(contents(routes, docs)).all(methodNotAllowed('GET'))
-  if (docs) app.use(documentation(openApi(routes.map(({ definition }) => definition))))
   mount(app, routes)
+  if (docs) app.use(documentation(openApi(routes.map(({ definition }) => definition))))
   app.use(notFound())
   app.use(
     problems({

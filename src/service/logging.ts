@@ -31,6 +31,10 @@ function prettyStream(): NodeJS.WritableStream | null {
 /** Writes one line for each request when its answer has been sent, or when its client has gone away. */
 export function requestLog(logger: Logger): RequestHandler {
   return (request, response, next) => {
+    if (!logger.isLevelEnabled('info')) {
+      next()
+      return
+    }
     const since = performance.now()
     response.once('close', () => {
       const durationMillis = rounded(performance.now() - since)

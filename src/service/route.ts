@@ -2,6 +2,7 @@
 import express, { type Express, type Request, type RequestHandler } from 'express'
 import { z } from 'zod'
 import { type FieldError, HttpProblem, methodNotAllowed } from '../express'
+import { reply } from './reply'
 
 /** The largest body, in bytes. */
 export const BODY_LIMIT = 102_400
@@ -67,10 +68,7 @@ export function route<const I extends Input, const A extends Answers>(
     handle: async (request, response) => {
       refuseUnacceptable(request)
       const answer = await handler(read(definition, request) as Parameters<typeof handler>[0])
-      response.status(answer.status)
-      if (answer.headers !== undefined) response.set(answer.headers)
-      if (answer.body === null) response.end()
-      else response.json(answer.body)
+      reply(request, response, answer)
     },
   }
 }
@@ -104,24 +102,29 @@ const jsonBody = express.json({ limit: BODY_LIMIT, strict: true })
 const NOTHING = z.strictObject({})
 
 function read({ input = {}, problems = {} }: Definition, request: Request): Record<keyof Input, unknown> {
-  const params = (input.params ?? NOTHING).safeParse(numbersIn(input.params, request.params))
+  const params = input.params?.safeParse(numbersIn(input.params, request.params))
   // Whatever cannot be an id is the id of nothing.
-  if (!params.success) throw new HttpProblem(404, problems[404] ?? 'Not found')
+  if (params?.success === false) throw new HttpProblem(404, problems[404] ?? 'Not found')
   const isBodyInQuery = input.body !== undefined && isSentAsQuery(request)
-  const query = isBodyInQuery
-    ? {}
-    : check('query', input.query ?? NOTHING, numbersIn(input.query, request.query))
+  const query = isBodyInQuery ? {} : queryOf(input.query, request)
   const headers = input.headers && check('header', input.headers, request.headers)
-  if (input.body === undefined) return { params: params.data, query, body: undefined, headers }
+  if (input.body === undefined) return { params: params?.data, query, body: undefined, headers }
   const body = isBodyInQuery
     ? check('query', input.body, numbersIn(input.body, request.query))
     : check('body', input.body, bodyOf(request))
-  return { params: params.data, query, body, headers }
+  return { params: params?.data, query, body, headers }
+}
+
+/** Express takes an address apart each time it is asked for its query, and most have none. */
+function queryOf(schema: z.ZodObject | undefined, request: Request): unknown {
+  if (schema === undefined && !request.url.includes('?')) return {}
+  return check('query', schema ?? NOTHING, numbersIn(schema, request.query))
 }
 
 /** A POST without a body may carry its fields in the address. */
 function isSentAsQuery(request: Request): boolean {
-  return request.method === 'POST' && !hasBody(request) && Object.keys(request.query).length > 0
+  if (request.method !== 'POST' || hasBody(request) || !request.url.includes('?')) return false
+  return Object.keys(request.query).length > 0
 }
 
 function hasBody({ headers }: Request): boolean {
@@ -140,9 +143,10 @@ function bodyOf(request: Request): unknown {
 
 /** Reads those fields as numbers that the schema says are numbers: an address has only text. */
 function numbersIn(schema: z.ZodObject | undefined, texts: object): Record<string, unknown> {
+  const shape = schema?.shape ?? {}
   return Object.fromEntries(
     Object.entries(texts).map(([name, text]: [string, unknown]) => {
-      const field = Object.hasOwn(schema?.shape ?? {}, name) ? schema?.shape[name] : undefined
+      const field = Object.hasOwn(shape, name) ? shape[name] : undefined
       const isCanonical = typeof text === 'string' && String(Number(text)) === text
       return [name, isCanonical && isNumber(field) ? Number(text) : text]
     }),
