@@ -26,11 +26,20 @@ export function createServerFor(
   listener: (request: Request, response: Response) => void,
   options: ServerOptions = {},
 ): Server {
-  // The instances are Express' requests and responses by their prototypes, which the types of node:http cannot say.
-  return createServer(
-    { ...options, ...classesFor(app) },
-    listener as (request: IncomingMessage, response: ServerResponse) => void,
-  )
+  return createServer({ ...options, ...classesFor(app) }, (request, response) => {
+    request.url = withoutOrigin(request.url ?? '/')
+    // They are Express' by their prototypes, which the types of node:http cannot say.
+    listener(request as Request, response as Response)
+  })
+}
+
+/**
+ * The path and query of a target that a client has written with a scheme and a host, as it would to a proxy. Express
+ * answers some of those past all of an application's middleware, with a page of its own: `http://` is one.
+ */
+function withoutOrigin(target: string): string {
+  if (target.startsWith('/')) return target
+  return target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*\/?/i, '/')
 }
 
 function classesFor(app: Express): Classes {
