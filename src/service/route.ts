@@ -1,4 +1,5 @@
 /** One definition per route: what it takes and gives, from which the checks, the handler's types and the docs come. */
+import { finished } from 'node:stream/promises'
 import express, { type Express, type Request, type RequestHandler } from 'express'
 import { z } from 'zod'
 import { type FieldError, HttpProblem, methodNotAllowed } from '../express'
@@ -67,6 +68,7 @@ export function route<const I extends Input, const A extends Answers>(
     definition,
     handle: async (request, response) => {
       refuseUnacceptable(request)
+      if (definition.method === 'delete') await wholeOf(request)
       const answer = await handler(read(definition, request) as Parameters<typeof handler>[0])
       reply(request, response, answer)
     },
@@ -80,6 +82,14 @@ function refuseUnacceptable(request: Request): void {
   if (request.accepts('application/json', 'application/json; charset=utf-8') === false) {
     throw new HttpProblem(406, 'The answer is application/json, which your Accept header rules out.')
   }
+}
+
+/**
+ * Waits for the end of a body that nobody reads. One that breaks off is answered with 400, and whoever is told that must be
+ * able to rely on nothing having been done.
+ */
+async function wholeOf(request: Request): Promise<void> {
+  if (hasBody(request)) await finished(request.resume())
 }
 
 /** Mounts routes; an address answers a method that it does not have with 405. A body is read where one is taken. */
