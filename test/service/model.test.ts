@@ -26,6 +26,7 @@ eachService(
       // Where the document knows no keys, none are sent.
       const hasKeys = JSON.stringify(specified.operation('POST /transfer')).includes('Idempotency-Key')
       const keys: string[] = []
+      let issued = 0
       const statuses: Record<string, number> = {}
 
       async function send(method: string, address: string, body?: object, key?: string): Promise<Answer> {
@@ -101,7 +102,7 @@ eachService(
           const [from, to] = [some(model.accounts.keys()), some(model.accounts.keys())]
           const amount = 1 + random(600)
           const body = { from_account: from, to_account: to, amount }
-          const key = hasKeys && random(2) > 0 ? `key-${random(1_000_000)}` : undefined
+          const key = hasKeys && random(2) > 0 ? `key-${(issued += 1)}` : undefined
           const answer = await send('POST', '/transfer', body, key)
           const expected = model.transfer(from, to, amount, key)
           if (key === undefined || expected.status !== 200) return [answer, expected]
