@@ -17,6 +17,11 @@ export const KNOWN_STATEMENTS: Readonly<Record<string, readonly string[]>> = {
     'SELECT id, owner, balance FROM accounts WHERE TRUE AND id > ? ORDER BY id LIMIT ?',
   ],
   'GET /accounts/:id': ['SELECT id, owner, balance FROM accounts WHERE id = ?'],
+  'GET /accounts/:id/transfers': [
+    'SELECT * FROM ( SELECT id, from_account, to_account, amount, created_at FROM transfers WHERE from_account = ? AND TRUE ORDER BY id DESC LIMIT ? ) AS half UNION ALL SELECT * FROM ( SELECT id, from_account, to_account, amount, created_at FROM transfers WHERE to_account = ? AND TRUE ORDER BY id DESC LIMIT ? ) AS half ORDER BY id DESC LIMIT ?',
+    'SELECT * FROM ( SELECT id, from_account, to_account, amount, created_at FROM transfers WHERE from_account = ? AND TRUE ORDER BY id LIMIT ? ) AS half UNION ALL SELECT * FROM ( SELECT id, from_account, to_account, amount, created_at FROM transfers WHERE to_account = ? AND TRUE ORDER BY id LIMIT ? ) AS half ORDER BY id LIMIT ?',
+    'SELECT id, owner, balance FROM accounts WHERE id = ?',
+  ],
   'GET /posts': [
     'SELECT posts.id, posts.title, posts.content, posts.author_id, users.username FROM posts JOIN users ON users.id = posts.author_id WHERE TRUE AND (posts.title, posts.id) < (?, ?) ORDER BY posts.title DESC, posts.id DESC LIMIT ?',
     'SELECT posts.id, posts.title, posts.content, posts.author_id, users.username FROM posts JOIN users ON users.id = posts.author_id WHERE TRUE AND (posts.title, posts.id) > (?, ?) ORDER BY posts.title, posts.id LIMIT ?',
@@ -49,6 +54,9 @@ export const KNOWN_STATEMENTS: Readonly<Record<string, readonly string[]>> = {
     'SELECT id, name, description, price FROM products WHERE TRUE AND id > ? ORDER BY id LIMIT ?',
   ],
   'GET /products/:id': ['SELECT id, name, description, price FROM products WHERE id = ?'],
+  'GET /transfers/:id': [
+    'SELECT id, from_account, to_account, amount, created_at FROM transfers WHERE id = ?',
+  ],
   'GET /users': [
     'SELECT id, username, email FROM users WHERE TRUE AND (username, id) < (?, ?) ORDER BY username DESC, id DESC LIMIT ?',
     'SELECT id, username, email FROM users WHERE TRUE AND (username, id) > (?, ?) ORDER BY username, id LIMIT ?',
@@ -77,7 +85,9 @@ export const KNOWN_STATEMENTS: Readonly<Record<string, readonly string[]>> = {
   'PATCH /users/:id': [
     'UPDATE users SET username = COALESCE(?, username), email = COALESCE(?, email) WHERE id = ? RETURNING id, username, email',
   ],
-  'POST /accounts': ['INSERT INTO accounts (owner, balance) VALUES (?, ?) RETURNING id, owner, balance'],
+  'POST /accounts': [
+    'INSERT INTO accounts (owner, balance, opening_balance) VALUES (?, ?, ?) RETURNING id, owner, balance',
+  ],
   'POST /posts': ['INSERT INTO posts (title, content, author_id) VALUES (?, ?, ?) RETURNING id'],
   'POST /products': [
     'INSERT INTO products (name, description, price) VALUES (?, ?, ?) RETURNING id, name, description, price',
@@ -85,6 +95,8 @@ export const KNOWN_STATEMENTS: Readonly<Record<string, readonly string[]>> = {
   'POST /transfer': [
     'BEGIN',
     'COMMIT',
+    'INSERT INTO idempotency_keys (key, request, status, detail) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING',
+    'INSERT INTO transfers (from_account, to_account, amount) VALUES (?, ?, ?)',
     'UPDATE accounts SET balance = balance + ? WHERE id = ? AND balance BETWEEN ? AND ?',
   ],
   'POST /users': ['INSERT INTO users (username, email) VALUES (?, ?) RETURNING id, username, email'],

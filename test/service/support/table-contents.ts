@@ -3,7 +3,7 @@ import type { Database } from '../../../src/database'
 import type { RawAnswer } from './raw-http'
 
 /** Every table that requests can change. */
-const TABLES = { main: ['users', 'posts', 'accounts'], products: ['products'] } as const
+const TABLES = { main: ['users', 'posts', 'accounts', 'transfers'], products: ['products'] } as const
 
 /** The rows, by names such as `users/1`. */
 export type Contents = ReadonlyMap<string, Readonly<Record<string, unknown>>>
@@ -46,20 +46,25 @@ export function isAnnounced(before: Contents, after: Contents, answers: readonly
   if (status === 200) {
     const { id } = JSON.parse(body) as { id?: number }
     if (id !== undefined) return changed.length === 1 && changed[0]?.endsWith(`/${id}`) === true
-    const isOfAccounts = changed.length === 2 && changed.every((name) => name.startsWith('accounts/'))
-    return isOfAccounts && totalOf(before) === totalOf(after)
+    return isTransfer(changed) && totalOf(before) === totalOf(after)
   }
   if (status === 400 && body === '') return isOneWrite(changed, after)
   return status === 204 && changed.every((name) => !after.has(name)) && isOneWrite(changed, after)
 }
 
-/** One row, a user with the posts that go with it, or the two accounts of a transfer. */
+/** One row, a user with the posts that go with it, or a transfer. */
 function isOneWrite(changed: readonly string[], after: Contents): boolean {
   if (changed.length === 1) return true
   const others = changed.filter((name) => !name.startsWith('posts/'))
   if (others.every((name) => name.startsWith('users/')))
     return others.length === 1 && !after.has(others.join())
-  return changed.length === 2 && changed.every((name) => name.startsWith('accounts/'))
+  return isTransfer(changed)
+}
+
+/** Two accounts, and the line in their history. */
+function isTransfer(changed: readonly string[]): boolean {
+  const tables = changed.map((name) => name.split('/')[0]).toSorted()
+  return tables.join() === 'accounts,accounts,transfers'
 }
 
 function totalOf(contents: Contents): bigint {
