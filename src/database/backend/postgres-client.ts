@@ -74,7 +74,7 @@ export async function unlessGivenUp<T>(
   opening: Promise<T>,
 ): Promise<T> {
   const giveUp = (): void => {
-    attempt.begun?.connection.stream.destroy(new ConnectionError('It was given up before it was open.'))
+    attempt.begun?.connection.stream.destroy(new ConnectionError('it was not open in time, and was given up'))
   }
   signal.addEventListener('abort', giveUp)
   try {

@@ -63,8 +63,8 @@ function isOneWrite(changed: readonly string[], after: Contents): boolean {
 
 /** Two accounts, and the line in their history. */
 function isTransfer(changed: readonly string[]): boolean {
-  const tables = changed.map((name) => name.split('/')[0]).toSorted()
-  return tables.join() === 'accounts,accounts,transfers'
+  const count = (table: string): number => changed.filter((name) => name.startsWith(`${table}/`)).length
+  return changed.length === 3 && count('accounts') === 2 && count('transfers') === 1
 }
 
 function totalOf(contents: Contents): bigint {
