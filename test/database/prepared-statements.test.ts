@@ -194,6 +194,17 @@ eachDatabase('prepared statements', (context) => {
     expect(await divide(6)).toBe(1)
   })
 
+  it('that could not be parsed are not taken for others that are', async () => {
+    const database = await context.open(ONE)
+    const read = (): Promise<unknown> => database.fetchVal('select n from later where n = :n', { n: 1 })
+    await expect(read()).rejects.toThrow(/later/)
+    await database.execute('create table later (n int)')
+    await database.executeMany('insert into later values (:n)', [{ n: 1 }, { n: 2 }])
+    expect(await read()).toBe(1)
+    expect(await keptBy(database)).toContain('select n from later where n = $1')
+    await database.execute('drop table later')
+  })
+
   it('take every kind of value as without them', async () => {
     const kept = await context.open(ONE)
     const none = await context.open({ ...ONE, preparedStatements: false })

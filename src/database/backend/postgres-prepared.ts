@@ -78,7 +78,12 @@ export class PreparedStatements {
   run(statement: Statement, identifies: boolean): Promise<PreparedResult> {
     const prepared = this.#prepared(statement.sql)
     return new Promise((resolve, reject) => {
-      const query = new PreparedQuery(this.#raw, prepared, statement, resolve, reject)
+      const fail = (error: unknown): void => {
+        // What it had still to parse the server skips, and the next one to be parsed is not ours, perhaps.
+        this.#parsing = []
+        reject(error)
+      }
+      const query = new PreparedQuery(this.#raw, prepared, statement, resolve, fail)
       query.message = this.#messageOf(prepared, statement, identifies)
       this.#raw.query(query)
     })
@@ -121,8 +126,6 @@ export class PreparedStatements {
   }
 
   #messageOf(prepared: Prepared, statement: Statement, identifies: boolean): readonly Buffer[] {
-    // What an earlier statement that failed had still to parse, the server has skipped.
-    this.#parsing = []
     const takesFirst = statement.take === 'first' && statement.facts.isRead
     const bound = run(prepared.name, statement.bindings, takesFirst ? 'one' : 'all')
     const parts = this.#outdated.map(close)
