@@ -82,7 +82,8 @@ eachDatabase('the upkeep of a pool', (context) => {
       database.on('create', () => {
         most = Math.max(most, database.stats().creating)
       })
-      await Promise.all(Array.from({ length: 12 }, () => database.fetchVal('select 1 from pg_sleep(0.5)')))
+      // Far longer than it takes to open them all, so that none is served by one that comes back; but no leak.
+      await Promise.all(Array.from({ length: 12 }, () => database.fetchVal('select 1 from pg_sleep(1.5)')))
       expect(database.stats()).toMatchObject({ created: 12, waiting: 0 })
       expect(most).toBeGreaterThan(2)
     })
