@@ -78,7 +78,7 @@ export class PreparedStatements {
   run(statement: Statement, identifies: boolean): Promise<PreparedResult> {
     const prepared = this.#prepared(statement.sql)
     return new Promise((resolve, reject) => {
-      const fail = (error: unknown): void => {
+      const fail = (error: Error): void => {
         // What it had still to parse the server skips, and the next one to be parsed is not ours, perhaps.
         this.#parsing = []
         reject(error)
@@ -163,18 +163,19 @@ class PreparedQuery {
   readonly #prepared: Prepared
   readonly #asArrays: boolean
   readonly #resolve: (result: PreparedResult) => void
-  readonly #reject: (error: unknown) => void
+  readonly #reject: (error: Error) => void
   readonly #rows: unknown[] = []
   #tag: string | null = null
   #transactionId: string | null = null
-  #failure: { readonly error: unknown } | null = null
+  /** What a parser of one of its values threw. */
+  #failure: Error | null = null
 
   constructor(
     raw: Connected,
     prepared: Prepared,
     statement: Statement,
     resolve: (result: PreparedResult) => void,
-    reject: (error: unknown) => void,
+    reject: (error: Error) => void,
   ) {
     this.#raw = raw
     this.#prepared = prepared
@@ -205,7 +206,7 @@ class PreparedQuery {
     try {
       this.#rows.push(this.#asArrays ? toArray(fields, columns) : toRow(fields, columns))
     } catch (error) {
-      this.#failure = { error }
+      this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error })
     }
   }
 
@@ -216,13 +217,13 @@ class PreparedQuery {
   /** After the first row of several. The Sync that was sent along ends the rest. */
   handlePortalSuspended(): void {}
 
-  handleError(error: unknown): void {
+  handleError(error: Error): void {
     this.#reject(error)
   }
 
   handleReadyForQuery(): void {
     if (this.#failure !== null) {
-      this.#reject(this.#failure.error)
+      this.#reject(this.#failure)
       return
     }
     // A statement without columns is not described by anything.
