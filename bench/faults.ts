@@ -1,7 +1,7 @@
 /**
  * Tries faults of the database on millpond and on plain Knex, and prints what each made of them. Asserts nothing.
  *
- *     npm run bench:faults                 some three minutes
+ *     npm run bench:faults                 some four minutes
  *     npm run bench:faults -- --quick      the longest fault cut short
  *
  * Each fault is tried in a process and on a PostgreSQL of its own, so that none feels what another one has left behind.
@@ -9,6 +9,9 @@
 import { execFile } from 'node:child_process'
 import { parseArgs, promisify } from 'node:util'
 import { aborted } from '../test/support/faults/aborted'
+import { countTogether } from '../test/support/faults/count-together'
+import type { CounterName } from '../test/support/faults/counters'
+import { figuresOf } from '../test/support/faults/counting-figures'
 import { disconnected } from '../test/support/faults/disconnected'
 import { frozen } from '../test/support/faults/frozen'
 import { full } from '../test/support/faults/full'
@@ -19,6 +22,7 @@ import type { Candidate, Figures } from '../test/support/faults/subject'
 import { terminated } from '../test/support/faults/terminated'
 import { REASONS, unreachable } from '../test/support/faults/unreachable'
 import { type MortalPostgres, startMortalPostgres } from '../test/support/mortal-postgres'
+import { ScratchSqlite } from '../test/support/scratch-sqlite'
 
 type Scenario = (candidate: Candidate, server: MortalPostgres, isQuick: boolean) => Promise<Figures>
 
@@ -41,6 +45,19 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   '1,000 calls aborted': async (candidate, { url }) =>
     candidate === millpond ? aborted(url) : { note: 'has no AbortSignal' },
   'closed with a stuck statement': (candidate, { url }) => disconnected(candidate, url),
+  'SQLite, four processes with 8 writers each on one file': ({ name }, _server, isQuick) =>
+    oneFile(name, isQuick ? QUICK_MILLIS : 5000),
+}
+
+/** Every process reads a row and writes it, in transactions. PostgreSQL has no part in it. */
+async function oneFile(candidate: string, millis: number): Promise<Figures> {
+  const scratch = new ScratchSqlite()
+  const load = { writers: 8, readers: 2, millis }
+  const counter = candidate as CounterName
+  const reports = await countTogether({ counter, url: await scratch.create(), processes: 4, load })
+  const { transactions, failed, slowestMillis, medianMillis, perProcess } = figuresOf(reports)
+  await scratch.dropAll()
+  return { transactions, failed, slowestMillis, medianMillis, perProcess: perProcess.join(', ') }
 }
 
 /** Runs one scenario with one candidate and prints its figures as JSON. */
