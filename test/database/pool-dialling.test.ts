@@ -90,6 +90,19 @@ eachDatabase('a connection that is being opened', (context) => {
     expect(await pinging).toBeInstanceOf(Error)
   })
 
+  it('is tried anew after ten seconds, long before those who wait give up, as a fail-over asks for', async () => {
+    const pool = { size: 1, maxOverflow: 0, acquireTimeoutMillis: 25_000 }
+    const database = await context.open({ pool }, proxy.url)
+    proxy.cut()
+    proxy.blackhole()
+    const waiting = database.fetchVal('select 1')
+    await dialled(1)
+    // Whoever was asked will never answer; whoever is asked from now on does.
+    for (const link of proxy.links) link.hold('toServer')
+    proxy.restore()
+    expect(await waiting).toBe(1)
+  })
+
   it('is given up by a connect() that has failed', async () => {
     proxy.blackhole()
     const database = context.track(new Database(proxy.url, { connectTimeoutMillis: 300 }))

@@ -101,6 +101,9 @@ function beginText(modes: TransactionModes): string {
   return parts.join(' ')
 }
 
+/** What does not answer for so long is asked anew: after a fail-over its name may lead to a server that does. */
+const LONGEST_DIAL_MILLIS = 10_000
+
 /** A configuration for Knex: ours, and the one that the Knex CLI reads. */
 export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
   const { host, application_name: application } = url.options
@@ -115,8 +118,8 @@ export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
     ssl,
     // Off in pg by default: a dead peer would be noticed after minutes only.
     keepAlive: true,
-    // As long as somebody may wait for it; pg takes 0 for no limit.
-    connectionTimeoutMillis: Math.min(Math.ceil(settings.pool.acquireTimeoutMillis), 2 ** 31 - 1),
+    // Never longer than somebody may wait for it; pg takes 0 for no limit.
+    connectionTimeoutMillis: Math.min(Math.ceil(settings.pool.acquireTimeoutMillis), LONGEST_DIAL_MILLIS),
     types,
   }
   return {

@@ -14,6 +14,8 @@ export interface DesertedScript {
 export interface DesertedState {
   readonly used: number
   readonly waiting: number
+  /** Connections that were opened, of those that can be left. */
+  readonly created: number
   /** What `onError` was told. */
   readonly unexpected: readonly string[]
 }
@@ -70,8 +72,8 @@ function routesOfStayers(app: Express, database: Database, reading: Database): v
     response.json(await reading.fetchVal('select 1'))
   })
   app.get('/state', (_request, response) => {
-    const { used, waiting } = database.stats()
-    response.json({ used, waiting, unexpected } satisfies DesertedState)
+    const { used, waiting, created } = database.stats()
+    response.json({ used, waiting, created, unexpected } satisfies DesertedState)
   })
   // Everything that the pool has, at once.
   app.get('/whole', async (_request, response) => {
