@@ -1,6 +1,6 @@
 /**
  * Measures this service and its library beside other ways to do the same. Reports, and fails on errors only, never on
- * times. Without flags that leave something out, the report is also written to bench/RESULTS.md.
+ * times. Without flags, the report is also written to bench/RESULTS.md.
  *
  *     npm run bench                        everything
  *     npm run bench -- --quick             everything, shortly

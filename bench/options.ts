@@ -43,9 +43,7 @@ export function readOptions(): Options {
       warmUpMillis: 1000 * positive(values['warm-up'] ?? (quick ? '3' : '12')),
     },
     isQuick: quick,
-    isWhole: [values.parts, values.stacks, values.endpoints, values.concurrency].every(
-      (one) => one === undefined,
-    ),
+    isWhole: Object.keys(values).every((name) => name === 'quick') && !quick,
   }
 }
 
