@@ -7,6 +7,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Database } from '../src/database'
+import { compiledFolder } from './support/compiled'
 import { eachDatabase, scratches } from './support/each-database'
 import { freePort } from './support/free-port'
 import { ScratchPostgres } from './support/scratch-postgres'
@@ -64,14 +65,10 @@ describe('the tool chain', () => {
 
   it('stops a PostgreSQL, and deletes its files, when the process that started it is killed', async () => {
     const script = `require('./test/support/postgres-server').startPostgres().then(({ url }) => console.log(url))`
-    const owner = spawn(
-      process.execPath,
-      ['-r', 'esbuild-register', '-e', `${script}; setInterval(() => {}, 1000)`],
-      {
-        cwd: root,
-        stdio: ['ignore', 'pipe', 'inherit'],
-      },
-    )
+    const owner = spawn(process.execPath, ['-e', `${script}; setInterval(() => {}, 1000)`], {
+      cwd: compiledFolder(),
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     try {
       const [url] = await once(owner.stdout, 'data')
       const server = new ScratchPostgres(String(url).trim(), 'PostgreSQL')

@@ -1,13 +1,7 @@
 /** Figures and limits that a driver, or a queue on the way, could get wrong. */
-import { execFile } from 'node:child_process'
-import path from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { promisify } from 'node:util'
 import { SerializationError, TransactionError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
-import { failure } from './support'
-
-const LOADER = pathToFileURL(require.resolve('tsx')).href
+import { failure, runScript } from './support'
 
 eachDatabase('execute', (context) => {
   it('tells the id that this INSERT gave, or none', async () => {
@@ -145,10 +139,10 @@ eachDatabase('the place of an inner transaction', (context) => {
 })
 
 // In a process of its own, because jest keeps the real `uncaughtException` to itself.
-const THROWING_LISTENER = `
-  const { Database } = require(${JSON.stringify(path.resolve(__dirname, '../../src/database/index.ts'))})
+const THROWING_LISTENER = (url: string): string => `
+  const { Database } = require('./src/database')
   process.on('uncaughtException', (error) => console.log('uncaught:', error.message))
-  const database = new Database(process.argv[1])
+  const database = new Database(${JSON.stringify(url)})
   database.connect().then(async () => {
     database.on('query', () => { throw new Error('a mistake') })
     console.log('value:', await database.fetchVal('select 1'))
@@ -158,8 +152,7 @@ const THROWING_LISTENER = `
 
 eachDatabase('a listener that throws', (context) => {
   it('changes nothing about the statement, and is heard of all the same', async () => {
-    const args = ['--import', LOADER, '--eval', THROWING_LISTENER, '--', context.url]
-    const { stdout } = await promisify(execFile)(process.execPath, args)
+    const { stdout } = await runScript(THROWING_LISTENER(context.url))
     expect(stdout.split('\n').toSorted()).toEqual(['', 'uncaught: a mistake', 'value: 1'])
   })
 })

@@ -2,8 +2,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Socket } from 'node:net'
-import path from 'node:path'
 import { Database } from '../../src/database'
+import { compiledFolder } from '../support/compiled'
 import { eachDatabase } from '../support/each-database'
 import { report } from '../support/report'
 import { startProxy, type TcpProxy } from '../support/tcp-proxy'
@@ -113,8 +113,8 @@ eachDatabase('a connection that is being opened', (context) => {
   })
 
   it('does not keep the process alive after disconnect()', async () => {
-    const child = spawn(process.execPath, ['--require', 'esbuild-register', '--eval', SCRIPT(proxy.url)], {
-      cwd: path.resolve(__dirname, '../..'),
+    const child = spawn(process.execPath, ['--eval', SCRIPT(proxy.url)], {
+      cwd: compiledFolder(),
       stdio: ['pipe', 'pipe', 'inherit'],
     })
     let output = ''

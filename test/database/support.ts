@@ -1,8 +1,8 @@
 /** What the tests of the library share: statements that last, errors as values, and gates. */
 import { execFile } from 'node:child_process'
-import path from 'node:path'
 import { promisify } from 'node:util'
 import type { Database } from '../../src/database'
+import { compiledFolder } from '../support/compiled'
 import type { DatabaseContext } from '../support/each-database'
 import type { Dialect } from '../support/scratch'
 import { waitFor } from '../support/wait-for'
@@ -74,10 +74,10 @@ export async function all<T>(rows: AsyncIterable<T>): Promise<T[]> {
   return found
 }
 
-/** Runs a script in a Node of its own, at the project's root. It must end by itself. */
+/** Runs a script in a Node of its own, where `./src` is the project's. It must end by itself. */
 export function runScript(script: string): Promise<{ readonly stdout: string; readonly stderr: string }> {
-  return promisify(execFile)(process.execPath, ['--require', 'esbuild-register', '--eval', script], {
-    cwd: path.resolve(__dirname, '../..'),
+  return promisify(execFile)(process.execPath, ['--eval', script], {
+    cwd: compiledFolder(),
     timeout: 20_000,
   })
 }

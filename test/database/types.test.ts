@@ -1,13 +1,12 @@
 /** What each type of column gives, in two time zones, which a process has from its beginning. */
 import { execFile } from 'node:child_process'
 import path from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
+import { toRun } from '../support/compiled'
 import { eachDatabase } from '../support/each-database'
 import { typeRows } from '../support/type-table'
 
 const TABLE = path.resolve(__dirname, '../support/type-table.ts')
-const LOADER = pathToFileURL(require.resolve('tsx')).href
 
 eachDatabase('a column', (context) => {
   describe.each([
@@ -17,7 +16,7 @@ eachDatabase('a column', (context) => {
     let found: unknown[]
 
     beforeAll(async () => {
-      const args = ['--import', LOADER, TABLE, context.url]
+      const args = [...toRun(TABLE), context.url]
       const { stdout } = await promisify(execFile)(process.execPath, args, {
         env: { ...process.env, TZ: zone },
       })

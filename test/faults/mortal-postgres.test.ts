@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
+import { compiledFolder } from '../support/compiled'
 import { withAuditor } from '../support/faults/ledger'
 import { waitFor } from '../support/wait-for'
 import { describeFault } from './support'
@@ -48,11 +49,10 @@ describeFault('a mortal PostgreSQL', (server) => {
   })
 
   it('is gone with its files when the process that started it is killed, frozen or not', async () => {
-    const owner = spawn(
-      process.execPath,
-      ['-r', 'esbuild-register', '-e', `${START}; setInterval(() => {}, 1000)`],
-      { cwd: path.resolve(__dirname, '../..'), stdio: ['ignore', 'pipe', 'inherit'] },
-    )
+    const owner = spawn(process.execPath, ['-e', `${START}; setInterval(() => {}, 1000)`], {
+      cwd: compiledFolder(),
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     try {
       const [line] = (await once(owner.stdout, 'data')) as [Buffer]
       const { url, folder } = JSON.parse(String(line)) as { url: string; folder: string }

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import path from 'node:path'
 import request from 'supertest'
+import { toRun } from '../support/compiled'
 import { freePort } from '../support/free-port'
 import { waitFor } from '../support/wait-for'
 import { eachService } from './support/open-service'
@@ -143,8 +144,7 @@ eachService(
 
 describe('In a terminal', () => {
   it('the log is in lines for people, without what the message says already', async () => {
-    const root = path.resolve(__dirname, '../..')
-    const main = `${process.execPath} --import ${require.resolve('tsx')} ${path.join(root, 'src/service/main.ts')}`
+    const main = [process.execPath, ...toRun(path.resolve(__dirname, '../../src/service/main.ts'))].join(' ')
     // `script` lends it a terminal.
     const child = spawn('script', ['-qefc', main, '/dev/null'], {
       cwd: '/tmp',

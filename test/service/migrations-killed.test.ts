@@ -1,5 +1,4 @@
 /** Migrations at start-up: many processes at once, and one that is killed in the middle of them. */
-import { compile, type Compiled } from '../support/compiled'
 import { eachDatabase } from '../support/each-database'
 import { ScriptProcess } from '../support/faults/script-process'
 import { freePort } from '../support/free-port'
@@ -11,11 +10,6 @@ const PROCESSES = 8
 
 eachDatabase('eight services that start at once', (context) => {
   jest.setTimeout(180_000)
-  let compiled: Compiled
-  beforeAll(async () => {
-    compiled = await compile()
-  })
-  afterAll(() => compiled[Symbol.asyncDispose]())
 
   it('make an empty database ready once, and all of them start', async () => {
     const services: ServiceProcess[] = []
@@ -27,7 +21,7 @@ eachDatabase('eight services that start at once', (context) => {
           MIGRATE_ON_START: 'true',
           PORT: String(await freePort()),
         }
-        services.push(new ServiceProcess(env, compiled))
+        services.push(new ServiceProcess(env))
       }
       await Promise.all(services.map((service) => service.listening()))
       const ran = services.flatMap(({ messages }) =>

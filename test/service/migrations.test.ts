@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { type Folder, migrate, migrationsFor, seedsFor } from '../../src/service/migrations'
-import { compile, type Compiled } from '../support/compiled'
+import { compiledFolder } from '../support/compiled'
 import { eachDatabase } from '../support/each-database'
 
 const root = path.resolve(__dirname, '..', '..')
@@ -130,7 +130,6 @@ eachDatabase('the seeds', (context) => {
 })
 
 eachDatabase('the Knex command line', (context) => {
-  let compiled: Compiled
   let urls: Record<Folder, string>
 
   const node = async (cwd: string, ...args: string[]): Promise<string> => {
@@ -147,9 +146,7 @@ eachDatabase('the Knex command line', (context) => {
 
   beforeAll(async () => {
     urls = { main: context.url, products: await context.createDatabase() }
-    compiled = await compile()
   })
-  afterAll(() => compiled[Symbol.asyncDispose]())
 
   it('migrates, seeds, tells the state of and rolls back the main database', async () => {
     expect(await knex('migrate:status')).toContain(`Found ${MAIN.length} Pending Migration`)
@@ -178,7 +175,7 @@ eachDatabase('the Knex command line', (context) => {
         .then(() => migrate(database, 'main', { seed: true }))
         .then((names) => console.log(names.length, 'migrations'))
         .finally(() => database.disconnect())`
-    const serviceRuns = (): Promise<string> => node(compiled.folder, '-e', service)
+    const serviceRuns = (): Promise<string> => node(compiledFolder(), '-e', service)
 
     expect(await serviceRuns()).toContain(`${MAIN.length} migrations`)
     expect(await knex('migrate:rollback')).toContain(`${MAIN.length} migrations`)

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto'
 import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
-import { compile, type Compiled } from '../support/compiled'
 import { eachDatabase } from '../support/each-database'
 import { freePort } from '../support/free-port'
 import { randomFrom } from '../support/random-from'
@@ -34,27 +33,21 @@ interface Answer {
 
 eachDatabase('32 clients and 10 accounts', (context) => {
   jest.setTimeout(90_000 + SECONDS * 4000)
-  let compiled: Compiled
   let productsUrl: string
   beforeAll(async () => {
-    compiled = await compile()
     productsUrl = await context.createDatabase()
   })
-  afterAll(() => compiled[Symbol.asyncDispose]())
 
   it(`keep their money while the service is killed at random for ${SECONDS} seconds`, async () => {
     const random = randomFrom(SEED)
     const port = await freePort()
     const start = (): ServiceProcess =>
-      new ServiceProcess(
-        {
-          DATABASE_URL: context.url,
-          PRODUCTS_DATABASE_URL: productsUrl,
-          MIGRATE_ON_START: 'true',
-          PORT: String(port),
-        },
-        compiled,
-      )
+      new ServiceProcess({
+        DATABASE_URL: context.url,
+        PRODUCTS_DATABASE_URL: productsUrl,
+        MIGRATE_ON_START: 'true',
+        PORT: String(port),
+      })
     let service = start()
     let isOver = false
     let hasFailed = false

@@ -1,5 +1,9 @@
-/** After all tests: stops the PostgreSQL that the set-up started. */
+/** After all tests: stops the PostgreSQL that the set-up started, and deletes what it compiled. */
+import { rm } from 'node:fs/promises'
+import { compiledFolder } from './compiled'
+
 export default async function globalTeardown(): Promise<void> {
+  await rm(compiledFolder(), { recursive: true, force: true })
   if (!globalThis.startedPostgres) return
   await globalThis.startedPostgres.stop()
   globalThis.startedPostgres = undefined

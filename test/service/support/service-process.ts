@@ -3,13 +3,10 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { pathToFileURL } from 'node:url'
-import type { Compiled } from '../../support/compiled'
+import { toRun } from '../../support/compiled'
 import { waitFor } from '../../support/wait-for'
 
 const MAIN = path.resolve(__dirname, '../../../src/service/main.ts')
-// Runs TypeScript as it is, so that no test depends on a build.
-const LOADER = pathToFileURL(require.resolve('tsx')).href
 
 /** A process that is started beside many others on a busy machine takes long to load its files. */
 const START_MILLIS = 60_000
@@ -19,13 +16,10 @@ export class ServiceProcess implements AsyncDisposable {
   #output = ''
   #errors = ''
 
-  /** Starts it with these variables and no others, away from any `.env`; from what was compiled, if that is given. */
-  constructor(variables: Readonly<Record<string, string>>, compiled?: Compiled) {
+  /** Starts it with these variables and no others, away from any `.env`. */
+  constructor(variables: Readonly<Record<string, string>>) {
     const { PATH = '' } = process.env
-    const program = compiled
-      ? [path.join(compiled.folder, 'src/service/main.js')]
-      : ['--import', LOADER, MAIN]
-    this.#child = spawn(process.execPath, program, {
+    this.#child = spawn(process.execPath, toRun(MAIN), {
       cwd: tmpdir(),
       env: { PATH, ...variables },
       stdio: ['ignore', 'pipe', 'pipe'],

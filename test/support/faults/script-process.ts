@@ -2,9 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import path from 'node:path'
+import { toRun } from '../compiled'
 import { waitFor } from '../wait-for'
-
-const ROOT = path.resolve(__dirname, '../../..')
 
 export class ScriptProcess implements AsyncDisposable {
   readonly #child: ChildProcess
@@ -17,12 +16,9 @@ export class ScriptProcess implements AsyncDisposable {
   /** Starts a script of this folder, with one argument that it reads as JSON. */
   constructor(script: string, argument: unknown) {
     const file = path.join(__dirname, script)
-    this.#child = spawn(
-      process.execPath,
-      ['--require', 'esbuild-register', file, JSON.stringify(argument)],
-      // At the root, where esbuild-register is found.
-      { cwd: ROOT, stdio: ['pipe', 'pipe', 'pipe'] },
-    )
+    this.#child = spawn(process.execPath, [...toRun(file), JSON.stringify(argument)], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       const lines = (this.#rest + text).split('\n')
       this.#rest = lines.pop() ?? ''
@@ -57,8 +53,12 @@ export class ScriptProcess implements AsyncDisposable {
     return line
   }
 
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name)
+  }
+
   kill(): void {
-    this.#child.kill('SIGKILL')
+    this.signal('SIGKILL')
   }
 
   /** Resolves to its exit code, or to the name of the signal that ended it, when all that it printed has come. */
