@@ -1,62 +1,46 @@
 /** A process that is stopped and continued finds its pool as it was. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { eachDatabase } from '../support/each-database'
-import { waitFor } from '../support/wait-for'
+import { scratches } from '../support/each-database'
+import { ScriptProcess } from '../support/faults/script-process'
+import { leftBehind, standingCheck } from '../support/standing-check'
 
 const STOPPED_MILLIS = 30_000
 
-/** Holds a transaction over the stop, goes on with it, and tells what its pool has told. */
-const SCRIPT = (url: string): string => `
-  const { Database } = require('./src/database')
-  const told = []
-  const pool = { leakThresholdMillis: 2000, leakTimeoutMillis: 3000 }
-  const database = new Database(${JSON.stringify(url)}, { pool })
-  database.on('leak', ({ state }) => told.push(state))
-  database.on('retire', ({ reason }) => told.push(reason))
-  async function main() {
-    await database.connect()
-    await database.transaction(async (tx) => {
-      const one = await tx.fetchVal('select 1')
-      const continued = new Promise((resolve) => process.once('SIGUSR2', resolve))
-      console.log('holding')
-      await continued
-      console.log('value', one + await tx.fetchVal('select 1'), 'told', JSON.stringify(told))
-    })
-    await database.disconnect()
-  }
-  const alive = setInterval(() => undefined, 1000)
-  main().finally(() => clearInterval(alive))
-`
+describe('a process that was stopped for thirty seconds, and continued,', () => {
+  standingCheck()
+  const all = scratches(process.env['TEST_DATABASE_URLS'] ?? '')
+  const urls: string[] = []
+  const scripts: ScriptProcess[] = []
 
-eachDatabase('a process that was stopped', (context) => {
-  it(
-    'for thirty seconds, and continued, takes nothing for a leak, and loses no connection',
-    async () => {
-      const child = spawn(
-        process.execPath,
-        ['--require', 'esbuild-register', '--eval', SCRIPT(context.url)],
-        {
-          cwd: path.resolve(__dirname, '../..'),
-          stdio: ['ignore', 'pipe', 'inherit'],
-        },
-      )
-      let output = ''
-      child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
-      try {
-        await waitFor(() => output.includes('holding'), { what: 'a transaction', timeoutMillis: 20_000 })
-        child.kill('SIGSTOP')
-        await delay(STOPPED_MILLIS)
-        child.kill('SIGCONT')
-        child.kill('SIGUSR2')
-        await once(child, 'exit')
-        expect(output).toContain('value 2 told []')
-      } finally {
-        child.kill('SIGKILL')
-      }
+  // One on each database, all stopped at the same time.
+  beforeAll(async () => {
+    for (const scratch of all) {
+      const url = await scratch.create()
+      const script = new ScriptProcess('holding-script.ts', url)
+      urls.push(url)
+      scripts.push(script)
+      expect(await script.line(0)).toBe('holding')
+      script.signal('SIGSTOP')
+    }
+    await delay(STOPPED_MILLIS)
+    for (const script of scripts) {
+      script.signal('SIGCONT')
+      script.tell('go on')
+    }
+  }, STOPPED_MILLIS + 60_000)
+  afterAll(async () => {
+    for (const script of scripts) await script[Symbol.asyncDispose]()
+    for (const scratch of all) await scratch.dropAll()
+  })
+
+  it.each(all.map(({ title }, index) => [title, index] as const))(
+    'takes nothing for a leak, and loses no connection, on %s',
+    async (_title, index) => {
+      const script = scripts[index] as ScriptProcess
+      expect([await script.ended(), script.complaints]).toEqual([0, ''])
+      expect(JSON.parse(script.lines[1] ?? '')).toEqual({ sum: 2, told: [] })
+      const scratch = all[index] as (typeof all)[number]
+      expect(await leftBehind({ scratch, urls: [urls[index] ?? ''], databases: [] })).toEqual([])
     },
-    STOPPED_MILLIS + 30_000,
   )
 })
