@@ -16,5 +16,6 @@ export default async function globalSetup(): Promise<void> {
   process.env['TEST_COMPILED'] = compiled
   if (server === undefined) return
   globalThis.startedPostgres = server
+  process.env['TEST_POSTGRES_KIT'] = JSON.stringify(server.kit)
   process.env['TEST_DATABASE_URLS'] = `sqlite://,${server.url}`
 }

@@ -9,4 +9,5 @@ export default async function globalTeardown(): Promise<void> {
   globalThis.startedPostgres = undefined
   // In watch mode the next run shall start its own.
   delete process.env['TEST_DATABASE_URLS']
+  delete process.env['TEST_POSTGRES_KIT']
 }

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { freePort } from './free-port'
-import { type Identity, postgresPrograms, serverIdentity } from './postgres-programs'
+import { type Identity, postgresKit, serverIdentity } from './postgres-programs'
 
 const SETTINGS = {
   listen_addresses: '127.0.0.1',
@@ -35,7 +35,7 @@ const POLL_MILLIS = 3
  */
 const KEEPER = `
   trap '' INT HUP TERM PIPE
-  base=$1 bin=$2 port=$3; shift 3
+  base=$1 bin=$2 fresh=$3 port=$4; shift 4
   exec 3<&0 </dev/null 4>&2 2>/dev/null
   server= family=
   children() {
@@ -58,7 +58,9 @@ const KEEPER = `
     for each in $family; do while is_running $each; do sleep 0.01; done; done
     server=
   }
-  "$bin/initdb" -D "$base/data" -U postgres -A trust -E UTF8 --locale=C --no-sync --no-instructions >"$base/log" 2>&1 || {
+  if [ -d "$fresh" ]; then cp -R "$fresh" "$base/data"; else
+    "$bin/initdb" -D "$base/data" -U postgres -A trust -E UTF8 --locale=C --no-sync --no-instructions
+  fi >"$base/log" 2>&1 || {
     cat "$base/log" >&4
     exec 3</dev/null
   }
@@ -119,13 +121,13 @@ export async function startMortalPostgres(settings: Record<string, string> = {})
 async function settled(identity: Identity, settings: Record<string, string>): Promise<KeptPostgres> {
   const base = await mkdtemp(path.join(tmpdir(), 'millpond-mortal-'))
   try {
-    const programs = await postgresPrograms(base, identity)
+    const { programs, fresh } = await postgresKit(base, identity)
     if (identity.uid !== undefined) {
       await promisify(execFile)('chown', ['-Rh', `${identity.uid}:${identity.gid}`, base])
     }
     const port = await freePort()
     const parameters = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
-    const keeper = spawn('sh', ['-c', KEEPER, 'keeper', base, programs, String(port), ...parameters], {
+    const keeper = spawn('sh', ['-c', KEEPER, 'keeper', base, programs, fresh, String(port), ...parameters], {
       ...identity,
       cwd: base,
       env: { PATH: process.env['PATH'], LC_ALL: 'C' },

@@ -14,6 +14,21 @@ export function serverIdentity(): Identity {
   return { uid: id('-u'), gid: id('-g') }
 }
 
+/** What a server is started from. */
+export interface PostgresKit {
+  /** The folder with `initdb` and `postgres`. */
+  readonly programs: string
+  /** A data folder that no server has used yet; where it is not there, one has to be made by `initdb`. */
+  readonly fresh: string
+}
+
+/** The kit of the server that was started before all tests, or, where there is none, one for a server in `scratch`. */
+export async function postgresKit(scratch: string, identity: Identity): Promise<PostgresKit> {
+  const kept = process.env['TEST_POSTGRES_KIT']
+  if (kept !== undefined) return JSON.parse(kept) as PostgresKit
+  return { programs: await postgresPrograms(scratch, identity), fresh: path.join(scratch, 'fresh') }
+}
+
 /**
  * Finds the folder with `initdb` and `postgres`. Where the installed one cannot be used as it is, it is copied
  * into `scratch`: because `identity` may not enter the folder of the checkout, or because the package's install
@@ -21,7 +36,7 @@ export function serverIdentity(): Identity {
  *
  * @throws Error when there is no PostgreSQL for this platform
  */
-export async function postgresPrograms(scratch: string, identity: Identity): Promise<string> {
+async function postgresPrograms(scratch: string, identity: Identity): Promise<string> {
   const native = installedFolder()
   const links = await libraryLinks(native)
   const complete = (
