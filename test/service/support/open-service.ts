@@ -1,4 +1,5 @@
 /** The whole service in this process, on databases of its own, for tests that talk to it over HTTP. */
+import type { Express } from 'express'
 import { pino } from 'pino'
 import { Database } from '../../../src/database'
 import type { Serving } from '../../../src/express'
@@ -30,6 +31,8 @@ export function eachService(
     const service: { -readonly [K in keyof Service]?: Service[K] } = { context }
     let main: Database
     let products: Database
+    let app: Express
+    let logged: Record<string, unknown>[] = []
     let serving: Serving
 
     beforeAll(async () => {
@@ -38,18 +41,18 @@ export function eachService(
       await migrated(productsUrl, 'products')
       main = new Database(context.url, { name: 'main' })
       products = new Database(productsUrl, { name: 'products' })
+      const logger = pino(
+        { level: 'info' },
+        { write: (line) => void logged.push(JSON.parse(line) as Record<string, unknown>) },
+      )
+      app = createApp({ main, products, logger })
     })
     const both = [() => main, () => products]
     expectNoLeaks(...both)
     if (rollsBack) rollbackEach(...both)
     else emptyEach(context, () => [main, products])
     beforeEach(async () => {
-      const logged: Record<string, unknown>[] = []
-      const logger = pino(
-        { level: 'info' },
-        { write: (line) => void logged.push(JSON.parse(line) as Record<string, unknown>) },
-      )
-      const app = createApp({ main, products, logger })
+      logged = []
       const silent = pino({ level: 'silent' })
       serving = await serveQuietly(app, { logger: silent })
       Object.assign(service, { main, products, logged, url: serving.url })
