@@ -11,7 +11,8 @@ import { serveQuietly } from './support'
 
 const WIDE = { width: 1440, height: 900 }
 const PHONE = { width: 375, height: 740 }
-const PATIENCE = { timeoutMillis: 10_000 }
+/** A question keeps the browser and this process from their work. */
+const PATIENCE = { timeoutMillis: 10_000, pollMillis: 50 }
 
 describeInBrowser('the page of the monitor', (browser) => {
   let shop: Database

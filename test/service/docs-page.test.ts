@@ -10,7 +10,8 @@ import { describeInBrowser } from '../support/browser'
 import { standingCheck } from '../support/standing-check'
 import { waitFor } from '../support/wait-for'
 
-const PATIENCE = { timeoutMillis: 20_000 }
+/** A question keeps the browser and this process from their work. */
+const PATIENCE = { timeoutMillis: 20_000, pollMillis: 50 }
 
 /** Serves the service to the tests of a group, in memory. Before the standing check, which is to find it closed. */
 function served(): { readonly url: string } {

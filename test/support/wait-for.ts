@@ -6,13 +6,15 @@ const POLL_MILLIS = 5
 /**
  * Resolves with the first value of `condition` that is neither false, null nor undefined.
  *
+ * @param options.pollMillis how long it rests between two questions, where asking costs much
  * @throws Error when there is none within `timeoutMillis` (default 5 s); if `condition` threw last, that is the cause.
  * @example await waitFor(() => database.stats().waiting === 3)
  */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
-  { timeoutMillis = 5_000, what = 'the condition' }: { timeoutMillis?: number; what?: string } = {},
+  options: { timeoutMillis?: number; pollMillis?: number; what?: string } = {},
 ): Promise<NonNullable<Exclude<T, false>>> {
+  const { timeoutMillis = 5_000, pollMillis = POLL_MILLIS, what = 'the condition' } = options
   const deadline = performance.now() + timeoutMillis
   let failure: unknown
   for (;;) {
@@ -28,6 +30,6 @@ export async function waitFor<T>(
     if (performance.now() >= deadline) {
       throw new Error(`Waited ${timeoutMillis} ms in vain for ${what}`, { cause: failure })
     }
-    await delay(POLL_MILLIS)
+    await delay(pollMillis)
   }
 }
