@@ -21,6 +21,7 @@ const config: Config = {
       },
     ],
   },
+  testSequencer: '<rootDir>/test/support/sequencer.cjs',
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
   // Jest's own default is a single worker on two cores.

@@ -1,0 +1,40 @@
+/** The order of the test files: those that take longest begin, so that at the end no worker waits for another's long one. */
+const { default: Sequencer } = require('@jest/test-sequencer')
+const path = require('node:path')
+
+/** Each takes more than ten seconds; the longest come first. Jest goes by size where it has run no test yet. */
+const LONG = [
+  'database/crossings',
+  'database/streaming-memory',
+  'service/migrations-killed',
+  'service/migrations',
+  'service/injection',
+  'express/monitor-page',
+  'database/pool-stopped',
+  'service/transfers-killed',
+  'service/fuzz',
+  'service/rolling',
+  'faults/clients-gone',
+  'database/scope-property',
+  'service/process',
+  'database/commit-outcome',
+  'faults/sqlite-killed',
+  'database/pool-upkeep',
+  'express/monitor',
+  'database/pool-waiting',
+  'faults/terminated',
+  'faults/sqlite-processes',
+  'database/cancel-then-reuse',
+  'service/model',
+]
+
+module.exports = class LongFirst extends Sequencer {
+  sort(tests) {
+    const rank = ({ path: file }) => {
+      const index = LONG.indexOf(path.relative(path.join(__dirname, '..'), file).replace(/\.test\.ts$/, ''))
+      return index < 0 ? LONG.length : index
+    }
+    // oxlint-disable-next-line unicorn/no-array-sort -- it is not an array's
+    return super.sort(tests).toSorted((a, b) => rank(a) - rank(b))
+  }
+}
