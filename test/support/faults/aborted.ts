@@ -1,6 +1,7 @@
 /** A thousand calls are aborted at random moments: queued, running, streaming, in transactions. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { Database, QueryCanceledError } from '../../../src/database'
+import { waitFor } from '../wait-for'
 import { inTime } from './in-time'
 import { countBackends, openLedger } from './ledger'
 import { CONNECTIONS, failureName } from './subject'
@@ -57,12 +58,21 @@ export async function aborted(url: string) {
     controller.abort()
     return { ended }
   })
-  // By then the last one has been aborted, however busy the machine is; a second later everything must be over.
+  // By then the last one has been aborted, however busy the machine is.
   const calls = await Promise.all(begun)
-  await delay(1000)
-  const settled = completed + errors.length
+  const abortedAt = performance.now()
+  const left = async (): Promise<number> => {
+    const { used, waiting } = database.stats()
+    return used + waiting + (await countBackends(url, BUSY)) + CALLS - completed - errors.length
+  }
+  const isOver = waitFor(async () => (await left()) === 0, { timeoutMillis: PATIENCE_MILLIS })
+  const overAt = await isOver.then(
+    () => performance.now(),
+    () => NaN,
+  )
   const { used, waiting } = database.stats()
   const busyBackends = await countBackends(url, BUSY)
+  const settled = completed + errors.length
   await inTime(PATIENCE_MILLIS, Promise.all(calls.map(async ({ ended }) => ended)))
   await database.disconnect({ graceMillis: 0 })
   const strangers = errors.filter((error) => !(error instanceof QueryCanceledError))
@@ -71,6 +81,7 @@ export async function aborted(url: string) {
     canceled: errors.length - strangers.length,
     otherErrors: strangers.length,
     which: [...new Set(strangers.map(failureName))].join(' and ') || 'none',
+    allBackMillis: overAt - abortedAt,
     unsettled: CALLS - settled,
     used,
     waiting,
