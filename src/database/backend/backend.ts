@@ -12,7 +12,7 @@ import type { Lease } from './lease'
 import { Pool } from './pool'
 import { postgres } from './postgres'
 import { sqlite } from './sqlite'
-import { Compiler } from './statement'
+import { Compiler, hasAny } from './statement'
 
 const DIALECTS: Readonly<Record<string, (url: DatabaseURL) => Dialect>> = { postgresql: postgres, sqlite }
 
@@ -177,7 +177,7 @@ async function runForKnex(lease: Lease, query: KnexQuery, compiler: Compiler): P
     bindings: compiler.fromBuilder(query.bindings ?? [], query.sql),
     facts,
     take: COUNTED.has(query.method ?? '') && !query.returning ? 'count' : 'all',
-    ...(query.options && { driverOptions: query.options }),
+    ...(hasAny(query.options) && { driverOptions: query.options }),
     ...(query.timeoutMillis !== undefined && { timeoutMillis: query.timeoutMillis }),
   }
   const { forKnex } = await lease.run(statement, limits)

@@ -165,8 +165,9 @@ export class Compiler {
     if (fixed === undefined) {
       const { segments, names } = parsed
       const isFixed = segments.every((segment) => 'text' in segment || !segment.isList)
+      const numbers = new Map(names.map((name, index) => [name, index + 1]))
       const texts = segments.map((segment) =>
-        'text' in segment ? segment.text : this.#dialect.placeholder(names.indexOf(segment.name) + 1, null),
+        'text' in segment ? segment.text : this.#dialect.placeholder(numbers.get(segment.name) ?? NaN, null),
       )
       fixed = isFixed ? texts.join('') : null
       this.#fixed.set(parsed, fixed)
@@ -256,7 +257,7 @@ export function several(text: string): BindError {
 }
 
 /** Knex gives an empty object where nobody has asked for any. */
-function hasAny(options: object | undefined): options is object {
+export function hasAny(options: object | undefined): options is object {
   return options !== undefined && Object.keys(options).length > 0
 }
 
