@@ -3,6 +3,7 @@ import type { Client } from 'pg'
 import { type Database, SerializationError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { startPooler } from '../support/pooler'
+import { runScript } from './support'
 
 /** The statements that its connection keeps, the library's own question for them left out. */
 const KEPT = `select statement from pg_prepared_statements where statement not like '%pg_prepared_statements%'`
@@ -73,6 +74,32 @@ eachDatabase('prepared statements', (context) => {
     await database.fetchVal('select 1')
     await database.fetchVal('select :n::int', { n: 1 })
     expect(await database.fetchVal('select count(*)::int from pg_prepared_statements')).toBe(0)
+  })
+
+  it('are those of Knex builders, awaited or handed over, and of its raw texts', async () => {
+    const database = await context.open(ONE)
+    await database.table('pg_class').where({ oid: 1 }).select('relname')
+    await database.fetchAll(database.table('pg_class').where({ oid: 2 }).select('relname'))
+    await database.knex.raw('select ?::int', [1])
+    expect(await keptBy(database)).toEqual([
+      'select "relname" from "pg_class" where "oid" = $1',
+      'select $1::int',
+    ])
+  })
+
+  it('leave no timer of pg behind, where it was told to limit each query', async () => {
+    const settings = { knex: { connection: { query_timeout: 60_000 } } }
+    const { stdout } = await runScript(`
+      const { Database } = require('./src/database')
+      const run = async () => {
+        const database = new Database(${JSON.stringify(context.url)}, ${JSON.stringify(settings)})
+        await database.connect()
+        const value = await database.transaction(() => database.fetchVal('select 7'))
+        await database.disconnect()
+        console.log(value)
+      }
+      void run()`)
+    expect(stdout).toBe('7\n')
   })
 
   it('keep neither what a program has made long nor what is no query', async () => {

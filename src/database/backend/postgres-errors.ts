@@ -25,11 +25,12 @@ interface ServerError {
   readonly table?: string
   readonly column?: string
   readonly detail?: string
-  readonly routine?: string
 }
 
-/** The place in the server that refuses a prepared statement whose columns have changed. */
-export const STALE_PLAN = 'RevalidateCachedQuery'
+/** Whether a prepared statement was refused because its columns have changed. Other things that are not supported have the same code. */
+export function isStalePlan(error: object): boolean {
+  return 'routine' in error && codeOf(error) === '0A000' && error.routine === 'RevalidateCachedQuery'
+}
 
 /** Connect errors that go away by themselves; Node's codes and SQLSTATEs. */
 const TRANSIENT = new Set([
@@ -88,8 +89,7 @@ export function translate(error: unknown, sql: string): DatabaseError {
         cause,
       )
     case '0A000':
-      // Other things that the server does not support have the same code.
-      if (error.routine !== STALE_PLAN) break
+      if (!isStalePlan(error)) break
       return new SerializationError(
         'A table has been altered that an earlier statement of this connection was prepared for, and the transaction ' +
           'with it was spoilt. Run the whole transaction again: transaction(work, { retries: 3 }) does.',

@@ -1,29 +1,30 @@
 /** Prepared statements of one connection to PostgreSQL: parsed once by the server, kept under a name, the least used forgotten. */
 import { createHash } from 'node:crypto'
-import type pg from 'pg'
 import type { Statement } from './dialect'
-import {
-  type Columns,
-  NO_COLUMNS,
-  PreparedResult,
-  toArray,
-  toColumns,
-  toRow,
-  type Types,
-} from './postgres-rows'
+import { codeOf } from './driver-error'
+import { isStalePlan } from './postgres-errors'
+import { type Connected, type Prepared, PreparedQuery, type Wire } from './postgres-prepared-query'
+import type { PreparedResult } from './postgres-rows'
+import { isUnsettling } from './postgres-unsettling'
 import { close, describe, nameBytes, parse, run, SYNC } from './postgres-wire'
 import { LONGEST_KEPT } from './text-cache'
 
 /** What PostgreSQL plans, and so is worth keeping the plan of. */
 const PLANNED = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE', 'VALUES', 'TABLE'])
 
-/** Statements after which what was prepared may not be there any more, or mean something else. */
-const UNSETTLING = new Set(['CREATE', 'ALTER', 'DROP', 'DISCARD', 'DEALLOCATE'])
+/**
+ * The server reads such a literal when it parses the statement, so that it would stay what it was then:
+ * https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-DATETIME-SPECIAL-VALUES
+ */
+const MOMENT = /'[^']*\b(?:now|today|tomorrow|yesterday)\b[^']*'/i
+
+/** Errors by which a statement is refused that was parsed for what is there no more: about data, names and types. */
+const REFUSALS = /^(?:22|42|XX)/
 
 const TRANSACTION_ID = 'SELECT txid_current()::text'
 
 /** Whether a statement is one that can be prepared, and is worth it. */
-export function isPreparable({ sql, shownSql, facts, driverOptions }: Statement): boolean {
+function isPreparable({ sql, shownSql, facts, driverOptions }: Statement): boolean {
   return (
     PLANNED.has(facts.verb) &&
     !facts.isSeveral &&
@@ -33,25 +34,11 @@ export function isPreparable({ sql, shownSql, facts, driverOptions }: Statement)
   )
 }
 
-interface Prepared {
-  readonly sql: string
-  readonly name: Buffer
-  /** The server has it. */
-  isParsed: boolean
-  /** Known once the server has described it. */
-  columns: Columns | null
-}
-
-/** What pg's Client lets a query of one's own do, and its types leave out. */
-interface Wire {
-  readonly stream: { write(bytes: Buffer): void; readonly writable: boolean }
-  on(event: 'parseComplete', listener: () => void): void
-}
-
-export interface Connected extends Types {
-  readonly connection: unknown
-  query(query: object): void
-}
+/**
+ * `outdated`: what the statement was parsed for, its columns or the types of its values, may have changed; `unknown`: the
+ * server knows none of that name, or another one.
+ */
+export type Refusal = 'outdated' | 'unknown'
 
 export class PreparedStatements {
   readonly #raw: Connected
@@ -62,6 +49,11 @@ export class PreparedStatements {
   #outdated: Buffer[] = []
   /** Those that are being parsed, in the order of their answers. */
   #parsing: Prepared[] = []
+  /** The server has planned the one that runs now, and begun with it. */
+  #isBound = false
+  #refusal: Refusal | null = null
+  /** Something was unsettled in the transaction that is open, by whose end that is undone, or by that of a savepoint. */
+  #isUnsettled = false
 
   /** `most`: how many are kept. The server keeps some kilobytes for each. */
   constructor(raw: Connected, most: number) {
@@ -72,26 +64,53 @@ export class PreparedStatements {
       const parsed = this.#parsing.shift()
       if (parsed !== undefined) parsed.isParsed = true
     })
+    wire.on('bindComplete', () => {
+      this.#isBound = true
+    })
   }
 
-  /** Runs a statement, together with the question for the id of its transaction if `identifies`. */
+  /** Why the statement that failed last was refused before it ran, if that is no fault of its. */
+  get refusal(): Refusal | null {
+    return this.#refusal
+  }
+
+  /** Whether a statement is to be prepared. */
+  takes(statement: Statement): boolean {
+    const { sql } = statement
+    return isPreparable(statement) && (this.#known.has(sql) || !MOMENT.test(sql))
+  }
+
+  /**
+   * Runs a statement, together with the question for the id of its transaction if `identifies`.
+   * When it fails, {@link refusal} says whether it is worth another try.
+   */
   run(statement: Statement, identifies: boolean): Promise<PreparedResult> {
     const prepared = this.#prepared(statement.sql)
+    const wasKept = prepared.isParsed
+    this.#isBound = false
+    this.#refusal = null
     return new Promise((resolve, reject) => {
-      const fail = (error: Error): void => {
+      const query = new PreparedQuery(this.#raw, prepared, statement, (...[error, result]) => {
+        if (error === null) {
+          resolve(result)
+          return
+        }
         // What it had still to parse the server skips, and the next one to be parsed is not ours, perhaps.
         this.#parsing = []
+        this.#refusal = this.#isBound ? null : this.#refusalOf(error, prepared, wasKept)
         reject(error)
-      }
-      const query = new PreparedQuery(this.#raw, prepared, statement, resolve, fail)
+      })
       query.message = this.#messageOf(prepared, statement, identifies)
       this.#raw.query(query)
     })
   }
 
-  /** Keeps up with what another statement has done to those that are prepared. */
-  follow(verb: string): void {
-    if (UNSETTLING.has(verb)) this.forget()
+  /** Keeps up with what another statement has done to those that are prepared, or the end of a transaction. */
+  follow(statement: Statement, isInTransaction: boolean): void {
+    const isUndone = this.#isUnsettled && (statement.facts.verb === 'ROLLBACK' || !isInTransaction)
+    const unsettles = isUnsettling(statement)
+    if (isUndone || unsettles) this.forget()
+    this.#isUnsettled = isInTransaction && (this.#isUnsettled || unsettles)
   }
 
   /** All are parsed anew: what they mean may have changed. */
@@ -101,6 +120,26 @@ export class PreparedStatements {
       prepared.isParsed = false
     }
     this.#known.clear()
+  }
+
+  /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
+  #refusalOf(error: Error, prepared: Prepared, wasKept: boolean): Refusal | null {
+    const code = codeOf(error)
+    if (code === '26000' || code === '42P05') {
+      this.forget()
+      return 'unknown'
+    }
+    if (!wasKept) return null
+    if (isStalePlan(error)) {
+      // Others of the same table are no better.
+      this.forget()
+      return 'outdated'
+    }
+    // Nobody knows whether it is parsed for a type that a column has no more, or the value is wrong.
+    if (!REFUSALS.test(code)) return null
+    this.#known.delete(prepared.sql)
+    this.#outdated.push(prepared.name)
+    return 'outdated'
   }
 
   #prepared(sql: string): Prepared {
@@ -141,7 +180,7 @@ export class PreparedStatements {
       const id = this.#transactionId
       if (!id.isParsed) {
         this.#parsing.push(id)
-        parts.push(parse(id.name, id.sql))
+        parts.push(close(id.name), parse(id.name, id.sql))
       }
       parts.push(run(id.name, [], 'all'))
     }
@@ -154,80 +193,4 @@ function toPrepared(sql: string): Prepared {
   // By its text, so that a name says the same on every connection.
   const hash = createHash('sha256').update(sql).digest('base64url').slice(0, 22)
   return { sql, name: nameBytes(`millpond_${hash}`), isParsed: false, columns: null }
-}
-
-/** What pg's Client hands the server's answers to: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY */
-class PreparedQuery {
-  message: readonly Buffer[] = []
-  readonly #raw: Connected
-  readonly #prepared: Prepared
-  readonly #asArrays: boolean
-  readonly #resolve: (result: PreparedResult) => void
-  readonly #reject: (error: Error) => void
-  readonly #rows: unknown[] = []
-  #tag: string | null = null
-  #transactionId: string | null = null
-  /** What a parser of one of its values threw. */
-  #failure: Error | null = null
-
-  constructor(
-    raw: Connected,
-    prepared: Prepared,
-    statement: Statement,
-    resolve: (result: PreparedResult) => void,
-    reject: (error: Error) => void,
-  ) {
-    this.#raw = raw
-    this.#prepared = prepared
-    this.#asArrays = statement.asArrays === true
-    this.#resolve = resolve
-    this.#reject = reject
-  }
-
-  submit({ stream }: Wire): null {
-    if (stream.writable) {
-      const [first, ...rest] = this.message
-      stream.write(rest.length === 0 && first !== undefined ? first : Buffer.concat(this.message))
-    }
-    return null
-  }
-
-  handleRowDescription({ fields }: { readonly fields: readonly pg.FieldDef[] }): void {
-    this.#prepared.columns = toColumns(this.#raw, fields)
-  }
-
-  handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
-    if (this.#tag !== null) {
-      this.#transactionId = fields[0] ?? null
-      return
-    }
-    const { columns } = this.#prepared
-    if (columns === null || this.#failure !== null) return
-    try {
-      this.#rows.push(this.#asArrays ? toArray(fields, columns) : toRow(fields, columns))
-    } catch (error) {
-      this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error })
-    }
-  }
-
-  handleCommandComplete({ text }: { readonly text: string }): void {
-    this.#tag ??= text
-  }
-
-  /** After the first row of several. The Sync that was sent along ends the rest. */
-  handlePortalSuspended(): void {}
-
-  handleError(error: Error): void {
-    this.#reject(error)
-  }
-
-  handleReadyForQuery(): void {
-    if (this.#failure !== null) {
-      this.#reject(this.#failure)
-      return
-    }
-    // A statement without columns is not described by anything.
-    const columns = (this.#prepared.columns ??= NO_COLUMNS)
-    this.#resolve(new PreparedResult(this.#tag ?? '', this.#rows, columns, this.#transactionId))
-  }
 }

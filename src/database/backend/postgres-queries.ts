@@ -48,21 +48,25 @@ export function isControl({ facts, bindings }: Statement): boolean {
 /** Runs such a statement, and resolves to what the server says that it did. */
 export function control(raw: Pick<pg.Client, 'query'>, sql: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    raw.query(new ControlQuery(sql, resolve, reject))
+    raw.query(
+      new ControlQuery(sql, (error, command) => {
+        if (error === null) resolve(command)
+        else reject(error)
+      }),
+    )
   })
 }
 
 /** The simple protocol, with nothing around it: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SIMPLE-QUERY */
 class ControlQuery {
   readonly #sql: string
-  readonly #resolve: (command: string) => void
-  readonly #reject: (error: unknown) => void
+  /** Under the name by which pg finds it, to put an end to its own `query_timeout`. */
+  readonly callback: (error: Error | null, command: string) => void
   #command = ''
 
-  constructor(sql: string, resolve: (command: string) => void, reject: (error: unknown) => void) {
+  constructor(sql: string, callback: ControlQuery['callback']) {
     this.#sql = sql
-    this.#resolve = resolve
-    this.#reject = reject
+    this.callback = callback
   }
 
   submit(wire: { query(text: string): void }): null {
@@ -74,12 +78,12 @@ class ControlQuery {
     this.#command = text
   }
 
-  handleError(error: unknown): void {
-    this.#reject(error)
+  handleError(error: Error): void {
+    this.callback(error, '')
   }
 
   handleReadyForQuery(): void {
-    this.#resolve(this.#command)
+    this.callback(null, this.#command)
   }
 }
 

@@ -5,8 +5,7 @@ import { ConnectionError, QueryError } from '../errors'
 import type { Cursor, Outcome, Result, Session, Statement } from './dialect'
 import { requestCancel } from './postgres-cancel'
 import { plainly, PostgresCursors } from './postgres-cursors'
-import { STALE_PLAN } from './postgres-errors'
-import { isPreparable, PreparedStatements } from './postgres-prepared'
+import { PreparedStatements } from './postgres-prepared'
 import { ask, control, isControl } from './postgres-queries'
 import { within } from './within'
 
@@ -82,13 +81,14 @@ export class PostgresSession implements Session {
     if (!this.inTransaction) this.#transactionId = null
     const begun = this.#begun
     this.#begun = null
-    if (this.#prepared !== null && isPreparable(statement))
-      return this.#runPrepared(this.#prepared, statement, begun)
+    const prepared = this.#prepared
+    if (prepared?.takes(statement) === true) return this.#runPrepared(prepared, statement, begun)
     return isControl(statement) ? this.#runControl(statement) : this.#runUnprepared(statement)
   }
 
-  async #runControl({ sql, facts }: Statement): Promise<Result> {
-    const command = await this.#sent(control(this.raw, sql))
+  async #runControl(statement: Statement): Promise<Result> {
+    const { sql, facts } = statement
+    const command = await this.#sent(control(this.raw, sql), statement)
     if (facts.verb === 'BEGIN') this.#begun = sql
     const response = { command, rowCount: null, rows: [], fields: [] }
     return { rows: [], rowCount: 0, lastInsertId: null, command, forKnex: { response } }
@@ -103,8 +103,7 @@ export class PostgresSession implements Session {
       )
     }
     const identifies = this.#isToIdentify(statement)
-    const native = await this.#sent(ask(this.raw, statement, identifies))
-    this.#prepared?.follow(statement.facts.verb)
+    const native = await this.#sent(ask(this.raw, statement, identifies), statement)
     // Several statements in one text give several results; the last one counts, as in psql.
     const results = Array.isArray(native) ? native : [native]
     if (identifies) this.#transactionId = textOf(results.pop())
@@ -139,22 +138,23 @@ export class PostgresSession implements Session {
       return result
     } catch (error) {
       await this.#readyAgain()
-      const lost = lostPlan(error)
-      if (lost === null) throw error
-      prepared.forget()
+      const { refusal } = prepared
+      if (refusal === null) throw error
       // Somebody between us and the server, or the user, has other ideas about what is prepared.
-      if (lost === 'name') this.#prepared = null
+      if (refusal === 'unknown') this.#prepared = null
       // The server has refused it before it ran, but a transaction is spoilt by that, unless it has only just begun.
       if (this.broken !== null || (!wasIdle && begun === null)) throw error
     } finally {
       this.#running = null
+      if (statement.facts.changesSession) prepared.follow(statement, this.inTransaction)
     }
-    if (begun !== null) for (const sql of ['ROLLBACK', begun]) await this.#sent(control(this.raw, sql))
+    if (begun !== null)
+      for (const sql of ['ROLLBACK', begun]) await this.#sent(control(this.raw, sql), plainly(sql))
     return this.run(statement)
   }
 
   /** Waits for a statement that was sent, and after an error until the connection is ready for the next one. */
-  async #sent<T>(sent: Promise<T>): Promise<T> {
+  async #sent<T>(sent: Promise<T>, statement: Statement): Promise<T> {
     this.#running = sent
     try {
       return await sent
@@ -163,6 +163,7 @@ export class PostgresSession implements Session {
       throw error
     } finally {
       this.#running = null
+      this.#prepared?.follow(statement, this.inTransaction)
     }
   }
 
@@ -268,17 +269,6 @@ export class PostgresSession implements Session {
     await this.raw.end().catch(() => undefined)
     clearTimeout(timer)
   }
-}
-
-/**
- * Whether an error says that a prepared statement cannot be run, which is no fault of its: `plan`, because its columns have
- * changed; `name`, because the server knows none or another one of that name.
- * https://www.postgresql.org/docs/current/errcodes-appendix.html
- */
-function lostPlan(error: unknown): 'plan' | 'name' | null {
-  const { code, routine } = error as { code?: unknown; routine?: unknown }
-  if (code === '0A000') return routine === STALE_PLAN ? 'plan' : null
-  return code === '26000' || code === '42P05' ? 'name' : null
 }
 
 /** The one value of a result, whether its rows are objects or arrays. */

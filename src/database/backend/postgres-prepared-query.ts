@@ -1,0 +1,103 @@
+/** One run of a prepared statement on a connection to PostgreSQL, and what becomes of it. */
+import type pg from 'pg'
+import type { Statement } from './dialect'
+import {
+  type Columns,
+  NO_COLUMNS,
+  PreparedResult,
+  toArray,
+  toColumns,
+  toRow,
+  type Types,
+} from './postgres-rows'
+
+export interface Prepared {
+  readonly sql: string
+  readonly name: Buffer
+  /** The server has it. */
+  isParsed: boolean
+  /** Known once the server has described it. */
+  columns: Columns | null
+}
+
+/** What pg's Client lets a query of one's own do, and its types leave out. */
+export interface Wire {
+  readonly stream: { write(bytes: Buffer): void; readonly writable: boolean }
+  on(event: 'parseComplete' | 'bindComplete', listener: () => void): void
+}
+
+export interface Connected extends Types {
+  readonly connection: unknown
+  query(query: object): void
+}
+
+type Outcome = [error: null, result: PreparedResult] | [error: Error]
+
+/** What pg's Client hands the server's answers to: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY */
+export class PreparedQuery {
+  message: readonly Buffer[] = []
+  readonly #raw: Connected
+  readonly #prepared: Prepared
+  readonly #asArrays: boolean
+  /** Under the name by which pg finds it, to put an end to its own `query_timeout`. */
+  readonly callback: (...outcome: Outcome) => void
+  readonly #rows: unknown[] = []
+  #tag: string | null = null
+  #transactionId: string | null = null
+  /** What a parser of one of its values threw. */
+  #failure: Error | null = null
+
+  constructor(raw: Connected, prepared: Prepared, statement: Statement, callback: PreparedQuery['callback']) {
+    this.#raw = raw
+    this.#prepared = prepared
+    this.#asArrays = statement.asArrays === true
+    this.callback = callback
+  }
+
+  submit({ stream }: Wire): null {
+    if (stream.writable) {
+      const [first, ...rest] = this.message
+      stream.write(rest.length === 0 && first !== undefined ? first : Buffer.concat(this.message))
+    }
+    return null
+  }
+
+  handleRowDescription({ fields }: { readonly fields: readonly pg.FieldDef[] }): void {
+    this.#prepared.columns = toColumns(this.#raw, fields)
+  }
+
+  handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
+    if (this.#tag !== null) {
+      this.#transactionId = fields[0] ?? null
+      return
+    }
+    const { columns } = this.#prepared
+    if (columns === null || this.#failure !== null) return
+    try {
+      this.#rows.push(this.#asArrays ? toArray(fields, columns) : toRow(fields, columns))
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error })
+    }
+  }
+
+  handleCommandComplete({ text }: { readonly text: string }): void {
+    this.#tag ??= text
+  }
+
+  /** After the first row of several. The Sync that was sent along ends the rest. */
+  handlePortalSuspended(): void {}
+
+  handleError(error: Error): void {
+    this.callback(error)
+  }
+
+  handleReadyForQuery(): void {
+    if (this.#failure !== null) {
+      this.callback(this.#failure)
+      return
+    }
+    // A statement without columns is not described by anything.
+    const columns = (this.#prepared.columns ??= NO_COLUMNS)
+    this.callback(null, new PreparedResult(this.#tag ?? '', this.#rows, columns, this.#transactionId))
+  }
+}

@@ -1,0 +1,13 @@
+/** What makes prepared statements of a connection to PostgreSQL outdated: settings and schemas that they were parsed in. */
+import type { Statement } from './dialect'
+
+/** Statements after which what was prepared may not be there any more, or mean something else. */
+const UNSETTLING = new Set(['CREATE', 'ALTER', 'DROP', 'DISCARD', 'DEALLOCATE', 'SET'])
+
+/** What a SET may set for a transaction without changing the meaning of any text, or how it is best run. */
+const HARMLESS =
+  /^\s*set\s+(?:transaction|constraints|local\s+(?:\w+\s*\.|\w*_timeout\b|role\b|application_name\b|synchronous_commit\b))/i
+
+export function isUnsettling({ sql, facts: { verb, changesSession } }: Statement): boolean {
+  return changesSession || (UNSETTLING.has(verb) && !HARMLESS.test(sql))
+}
