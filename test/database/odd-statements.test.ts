@@ -53,6 +53,42 @@ eachDatabase('a statement at the edge', (context) => {
     })
   }
 
+  it('that ends in VALUES, or in a comment, gives its first row', async () => {
+    await database.execute("insert into t values (1, 'x'), (2, 'y')")
+    for (const [sql, first] of [
+      ['with one as (select 1) values (1), (2)', 1],
+      ['select 1 as n union all values (2), (3)', 1],
+      ['select id from t order by id -- all of them', 1],
+      ['select id from t order by id desc; -- limit 1', 2],
+      ["select ';' || 'limit' as n from t", ';limit'],
+      ['select id from t where id in (select id from t order by id desc limit 1)', 2],
+    ] as const) {
+      expect(Object.values((await database.fetchOne(sql)) ?? {})).toEqual([first])
+      expect(await database.fetchVal(sql)).toBe(first)
+    }
+  })
+
+  if (context.dialect === 'sqlite') {
+    it('with a comment that never ends is what stands in front of it', async () => {
+      const insert = "insert into t (name) values ('x') /* RETURNING"
+      expect(await database.execute(insert)).toEqual({ rowCount: 1, lastInsertId: 1 })
+      expect(await database.fetchOne('select id from t /* limit')).toEqual({ id: 1 })
+      expect(await database.fetchAll('select 9007199254740993 as n /* big')).toEqual([
+        { n: '9007199254740993' },
+      ])
+    })
+
+    it('that reads a column with the name of a keyword locks nothing when it was only counted', async () => {
+      const one = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+      await one.execute('create table keywords (merge integer)')
+      await one.execute('insert into keywords values (1), (2)')
+      expect(await one.execute('select merge from keywords')).toEqual({ rowCount: 0, lastInsertId: null })
+      await database.execute('insert into keywords values (3)')
+      expect(await one.fetchVal('select count(*) from keywords')).toBe(3)
+      await one.execute('drop table keywords')
+    })
+  }
+
   it('on a temporary table is read as that was declared, on its own connection only', async () => {
     await context.admin('create table flags (on_off boolean)')
     await context.admin('insert into flags values (true)')

@@ -77,14 +77,14 @@ const withLimits = new TextCache<string | null>(KNOWN_TEXTS)
 
 /** The same INSERT, which gives the ids of its rows. */
 function returningIds(sql: string): string {
-  return withIds.for(sql, () => `${trimmed(sql, SQLITE_LEXICON, true)}\nRETURNING rowid AS id`)
+  return withIds.for(sql, () => `${trimmed(sql, SQLITE_LEXICON, false)}\nRETURNING rowid AS id`)
 }
 
-/** The same query, ending with its first row; null where that cannot be written so easily. */
+/** The same query, ending with its first row; null where that cannot be written so easily. VALUES take no LIMIT. */
 function limitedToOne({ sql, facts }: Statement): string | null {
   return withLimits.for(sql, () => {
-    const isPlain = facts.verb === 'SELECT' && !/\blimit\b/i.test(outermost(sql, SQLITE_LEXICON))
-    return isPlain ? `${trimmed(sql, SQLITE_LEXICON, true)}\nLIMIT 1` : null
+    const isPlain = facts.verb === 'SELECT' && !/\b(?:limit|values)\b/i.test(outermost(sql, SQLITE_LEXICON))
+    return isPlain ? `${trimmed(sql, SQLITE_LEXICON, false)}\nLIMIT 1` : null
   })
 }
 

@@ -8,7 +8,8 @@ import { LONGEST_KEPT } from './text-cache'
 const MOST = 200
 
 /** What is worth keeping: everything but what changes the schema or the connection. */
-const DATA = ['SELECT', 'VALUES', 'INSERT', 'REPLACE', 'UPDATE', 'DELETE']
+export const QUERIES: readonly string[] = ['SELECT', 'VALUES']
+const DATA = [...QUERIES, 'INSERT', 'REPLACE', 'UPDATE', 'DELETE']
 const CONTROL = ['BEGIN', 'COMMIT', 'ROLLBACK', 'SAVEPOINT', 'RELEASE']
 const KEPT = new Set([...DATA, ...CONTROL])
 
@@ -56,7 +57,7 @@ export class SqlitePrepared {
       prepared.run(bindings, function (this: sqlite3.RunResult, error: Error | null) {
         const { changes, lastID } = this
         // The driver takes one step, after which a query is half-way through its result.
-        if (facts.isRead) prepared.reset(() => done(error, { changes, lastID }))
+        if (QUERIES.includes(facts.verb)) prepared.reset(() => done(error, { changes, lastID }))
         else done(error, { changes, lastID })
       })
     })
@@ -84,22 +85,22 @@ export class SqlitePrepared {
     work: (prepared: sqlite3.Statement, done: (error: Error | null, result: T) => void) => void,
   ): Promise<T> {
     const prepared = this.#known.get(sql) ?? (await this.#prepare(sql))
-    let isKept = KEPT.has(facts.verb) && !facts.isSeveral && sql.length <= LONGEST_KEPT
+    const isKept = KEPT.has(facts.verb) && !facts.isSeveral && sql.length <= LONGEST_KEPT
     if (isKept) this.#keep(sql, prepared)
     try {
-      return await new Promise((resolve, reject) => {
+      const result = await new Promise<T>((resolve, reject) => {
         work(prepared, (error, result) => {
           if (error) reject(error)
           else resolve(result)
         })
       })
+      if (!isKept) prepared.finalize()
+      return result
     } catch (error) {
       // One that found the file locked counts as running, and while it does so an interrupt is not over.
-      isKept = false
-      this.#known.delete(sql)
+      // When all were let go of meanwhile, it was as well, and the driver takes offence at a second time.
+      if (!isKept || this.#known.delete(sql)) prepared.finalize()
       throw error
-    } finally {
-      if (!isKept) prepared.finalize()
     }
   }
 

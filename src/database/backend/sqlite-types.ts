@@ -109,5 +109,5 @@ const ROWS = '"millpond rows"'
 
 function named(sql: string, columns: readonly Column[]): string {
   const names = columns.map((_, index) => `c${index}`)
-  return `WITH ${ROWS}(${names.join(', ')}) AS (${trimmed(sql, SQLITE_LEXICON, true)}\n)`
+  return `WITH ${ROWS}(${names.join(', ')}) AS (${trimmed(sql, SQLITE_LEXICON, false)}\n)`
 }
