@@ -1,5 +1,6 @@
 /** Knex on our connections: plain awaits, streams, schema changes, and Knex's own transactions. */
 import {
+  BindError,
   ConfigurationError,
   type Database,
   QueryTimeoutError,
@@ -9,7 +10,7 @@ import {
 import type { Knex } from 'knex'
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
-import { endless, failure, gate, idsOf, numbers, undone } from './support'
+import { all, endless, failure, gate, idsOf, numbers, undone } from './support'
 
 eachDatabase('Knex', (context) => {
   let database: Database
@@ -68,6 +69,27 @@ eachDatabase('Knex', (context) => {
     ended.open()
     expect(await late).toBeInstanceOf(TransactionClosedError)
     expect(await idsOf(database)).toEqual([])
+  })
+
+  it('rejects with an error of ours when Knex cannot compile the builder', async () => {
+    const wrong = (): ReturnType<typeof database.table> => database.table('t').where({ id: undefined })
+    for (const awaited of [
+      async () => wrong(),
+      () => database.fetchAll(wrong()),
+      () => database.transaction(async () => wrong()),
+      async () => database.knex.raw('select ?', [1, 2]),
+      async () => all(wrong().stream()),
+    ]) {
+      const error = await failure(awaited())
+      expect(error).toBeInstanceOf(BindError)
+      expect(error.message).toMatch(/^Knex cannot make a statement of its builder: /)
+      expect(error.cause).toBeInstanceOf(Error)
+    }
+    const listened = database.table('t').on('start', () => {
+      throw new RangeError('of the listener')
+    })
+    expect(await failure(Promise.resolve(listened))).toBeInstanceOf(RangeError)
+    expect(database.stats().used).toBe(0)
   })
 
   it('runs a builder on whichever transaction it is handed to', async () => {

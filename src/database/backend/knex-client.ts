@@ -4,6 +4,7 @@ import type { Knex } from 'knex'
 import { ConfigurationError, TransactionError } from '../errors'
 import { type Access, WRITE } from './dialect'
 import type { Lease } from './lease'
+import { uncompilable } from './statement'
 
 /** How Knex gets at connections. It lives in Knex's `config`, because the client of a Knex transaction has nothing else. */
 export interface KnexDoor {
@@ -37,14 +38,14 @@ interface Builder {
   readonly _connection?: object
   readonly _method?: string
   readonly sql?: unknown
+  toSQL(): { readonly sql?: unknown }
 }
+
+type Run = (runner: Runner, params?: object) => Promise<unknown>
 
 interface Runner {
   connection?: object
-  ensureConnection(
-    run: (runner: Runner, params?: object) => Promise<unknown>,
-    params?: object,
-  ): Promise<unknown>
+  ensureConnection(run: Run, params?: object): Promise<unknown>
   stream(options?: unknown, handler?: unknown): unknown
 }
 
@@ -97,7 +98,7 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
       runner.ensureConnection = (run, params) =>
         door.use(accessOf(door, builder), (lease) => {
           runner.connection = lease.session.raw
-          return run(runner, params)
+          return started(builder, () => run(runner, params))
         })
       // Knex's own gives its connection back twice, so that a stranger's statements land in your transaction:
       // https://github.com/knex/knex/issues/6288
@@ -146,6 +147,26 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
   }
 }
 
+/** Knex compiles the builder before it promises anything. */
+function started(builder: Builder, run: () => Promise<unknown>): Promise<unknown> {
+  try {
+    return run()
+  } catch (error) {
+    // What a listener of Knex's `start` throws is its own affair.
+    refuseUncompilable(builder)
+    throw error
+  }
+}
+
+/** @throws BindError when Knex cannot make a statement of the builder */
+function refuseUncompilable(builder: Builder): void {
+  try {
+    builder.toSQL()
+  } catch (cause) {
+    throw uncompilable(cause)
+  }
+}
+
 /** Knex makes the client of a transaction without running its constructor: it has a config, and nothing of ours. */
 function doorOf(client: Knex.Client): KnexDoor {
   return (client.config as Config).millpond
@@ -158,7 +179,7 @@ function accessOf(door: KnexDoor, builder: Builder): Access {
     isRead: READ_METHODS.has(builder._method),
     // Compiled for this only when it is worth knowing: after a connection was lost.
     get isRepeatable() {
-      const { sql } = (builder as Builder & { toSQL(): { sql?: unknown } }).toSQL()
+      const { sql } = builder.toSQL()
       return typeof sql === 'string' && door.accessOf(sql).isRepeatable
     },
   }
