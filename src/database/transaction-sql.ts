@@ -1,5 +1,5 @@
 /** The statements that open and end a transaction, or a savepoint in one. */
-import type { Dialect } from './backend/dialect'
+import type { Dialect, Session } from './backend/dialect'
 import { TransactionError } from './errors'
 import type { TransactionOptions } from './queryable'
 
@@ -11,8 +11,13 @@ export interface TransactionSql {
   readonly close: readonly string[]
 }
 
-export function transactionSql(dialect: Dialect, depth: number, options: TransactionOptions): TransactionSql {
-  if (depth === 1) return { ...dialect.begin(options), commit: 'COMMIT', rollback: ['ROLLBACK'] }
+export function transactionSql(
+  dialect: Dialect,
+  session: Session,
+  depth: number,
+  options: TransactionOptions,
+): TransactionSql {
+  if (depth === 1) return { ...dialect.begin(options, session), commit: 'COMMIT', rollback: ['ROLLBACK'] }
   // Savepoints of one depth take turns, so the depth is name enough.
   const savepoint = `SAVEPOINT millpond_${depth}`
   return {

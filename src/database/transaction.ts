@@ -48,7 +48,6 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     if (on instanceof OpenTransaction && !on.#outermost().#isForced) {
       refuseOtherModes(options, on.#outermost().#opening.options)
     }
-    const sql = transactionSql(on.backend.dialect, depthOn(on), options)
     const bounded = on.bounded(limits)
     const turn = on.takeTurn(bounded)
     const forget = opening.isHandle ? on.expectHandle() : (): void => undefined
@@ -56,6 +55,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
       forget()
       throw error
     })
+    const sql = transactionSql(on.backend.dialect, on.lease.session, depthOn(on), options)
     try {
       await on.section(bounded, async (lease) => {
         try {

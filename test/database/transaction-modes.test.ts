@@ -120,6 +120,37 @@ eachDatabase('a transaction of its own kind', (context) => {
     await insert(4)
   })
 
+  it('leaves a connection as it was that may not write in any case', async () => {
+    const readOnly =
+      context.dialect === 'sqlite' ? 'pragma query_only = on' : 'set default_transaction_read_only = on'
+    const reader = await context.open({
+      pool: { size: 1, maxOverflow: 0 },
+      afterConnect: async (connection) => {
+        await connection.execute(readOnly)
+      },
+    })
+    await reader.connection(async (connection) => {
+      for (const options of [{ readOnly: true }, {}]) {
+        await connection.transaction((tx) => tx.fetchVal('select count(*) from t'), options)
+        await expect(connection.execute('insert into t values (1)')).rejects.toThrow(QueryError)
+      }
+    })
+    expect(await committed()).toBe(0)
+  })
+
+  if (context.dialect === 'sqlite') {
+    it('leaves a connection as it was that may not write for now', async () => {
+      await database.connection(async (connection) => {
+        await connection.execute('pragma query_only = on')
+        await connection.transaction((tx) => tx.fetchVal('select count(*) from t'), { readOnly: true })
+        await expect(connection.execute('insert into t values (1)')).rejects.toThrow(QueryError)
+        await connection.execute('pragma query_only = off')
+        await connection.execute('insert into t values (2)')
+      })
+      expect(await idsOf(database)).toEqual([2])
+    })
+  }
+
   it('is rolled back though it succeeds, when that is asked for', async () => {
     const result = await database.transaction(
       async () => {

@@ -185,8 +185,11 @@ export interface Dialect {
   /** Looks at an open connection. `ask` fetches one value by it. */
   security(raw: object, ask: (sql: string) => Promise<unknown>): Promise<Security>
 
-  /** Statements that open a transaction of this kind, and those to run once it has ended. */
-  begin(modes: TransactionModes): { readonly open: readonly string[]; readonly close: readonly string[] }
+  /** Statements that open a transaction of this kind on a session as it is now, and those to run once it has ended. */
+  begin(
+    modes: TransactionModes,
+    session: Session,
+  ): { readonly open: readonly string[]; readonly close: readonly string[] }
   /** Where those who are going to write wait, outside of the pool, when the database takes one writer at a time; else null. */
   readonly door: Mutex | null
 

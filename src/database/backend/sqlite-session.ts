@@ -7,15 +7,13 @@ import type { Cursor, Result, Row, Session, Statement } from './dialect'
 import { OpenCursors, openCopy, openStepping } from './sqlite-cursor'
 import { all, exec, type RawConnection, repeatUntil, send } from './sqlite-driver'
 import type { SqliteFile } from './sqlite-file'
-import { SqlitePrepared } from './sqlite-prepared'
+import { QUERIES, SqlitePrepared } from './sqlite-prepared'
 import { collapse, type Column, convert, withExactIntegers } from './sqlite-types'
 import { TypedStatements } from './sqlite-statements'
 import { answerLost, endsTransaction, immediate, isInTransaction } from './sqlite-transactions'
 
 /** A write that is interrupted takes its whole transaction along, with all that is around a savepoint: most end by themselves. */
 const WRITE_GRACE_MILLIS = 100
-/** What can be copied into a table. */
-const QUERIES = new Set(['SELECT', 'VALUES'])
 const SCHEMA_CHANGES = new Set(['CREATE', 'ALTER', 'DROP', 'ATTACH', 'DETACH'])
 
 export class SqliteSession implements Session {
@@ -34,7 +32,8 @@ export class SqliteSession implements Session {
   /** … and runs what its caller asked for, which may be interrupted; our own questions on the way may not. */
   #isInterruptible = false
   #isWritingInTransaction = false
-  #isReadOnly = false
+  /** Told to refuse to write. */
+  isReadOnly = false
   #wasReadOnly = false
   /** In the transaction that is open, so that others see it only when that has ended. */
   #hasChangedSchema = false
@@ -72,7 +71,7 @@ export class SqliteSession implements Session {
       !this.#isBusy &&
       !this.inTransaction &&
       !this.#hasChangedSchema &&
-      this.#isReadOnly === this.#wasReadOnly &&
+      this.isReadOnly === this.#wasReadOnly &&
       (this.#file.isMemory || this.#cursors.count === 0)
     )
   }
@@ -135,7 +134,7 @@ export class SqliteSession implements Session {
   }
 
   async #writably<T>(work: () => Promise<T>): Promise<T> {
-    if (!this.#isReadOnly) return work()
+    if (!this.isReadOnly) return work()
     await exec(this.raw, 'PRAGMA query_only = OFF')
     try {
       return await work()
@@ -154,7 +153,7 @@ export class SqliteSession implements Session {
     if (verb === 'ATTACH') this.#columns.attach()
     if (verb === 'PRAGMA' && /query_only/i.test(sql)) {
       const [row] = await all(this.raw, 'PRAGMA query_only')
-      this.#isReadOnly = row?.['query_only'] === 1
+      this.isReadOnly = row?.['query_only'] === 1
     }
     if (endsAll) {
       await this.#endTransaction()
@@ -194,7 +193,7 @@ export class SqliteSession implements Session {
   }
 
   async openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
-    if (!statement.facts.isRead || !QUERIES.has(statement.facts.verb)) {
+    if (!statement.facts.isRead || !QUERIES.includes(statement.facts.verb)) {
       const rows = [...(await this.run({ ...statement, take: 'all' })).rows] as Row[]
       return { read: (count) => Promise.resolve(rows.splice(0, count)), close: () => Promise.resolve() }
     }
@@ -247,12 +246,12 @@ export class SqliteSession implements Session {
     if (wasOpen) await this.#endTransaction()
     this.#forgetColumns()
     if (isNew) {
-      this.#wasReadOnly = this.#isReadOnly
+      this.#wasReadOnly = this.isReadOnly
       this.#patienceMillis = await takePatience(this.raw)
     }
-    if (this.#isReadOnly !== this.#wasReadOnly) {
+    if (this.isReadOnly !== this.#wasReadOnly) {
       await exec(this.raw, `PRAGMA query_only = ${this.#wasReadOnly ? 'ON' : 'OFF'}`)
-      this.#isReadOnly = this.#wasReadOnly
+      this.isReadOnly = this.#wasReadOnly
     }
     this.#stopWriting()
     return wasOpen ? 'an open transaction, which was rolled back' : null

@@ -21,6 +21,7 @@ import { fileLock, nameLock } from './sqlite-exclusion'
 import { fileOf } from './sqlite-file'
 import { SQLITE_LEXICON } from './sqlite-lexicon'
 import { openSession } from './sqlite-opening'
+import type { SqliteSession } from './sqlite-session'
 
 /** SQLite takes 32 766 placeholders in one statement; a list of this length is bound as one JSON text. */
 const LONG_LIST = 1000
@@ -59,10 +60,13 @@ export function sqlite(url: DatabaseURL): Dialect {
 
     // A transaction that is going to write says so at once: the change from reader to writer half-way fails with
     // SQLITE_BUSY without waiting. Isolation is always serializable, whatever less was asked for.
-    begin: ({ readOnly }) =>
-      readOnly === true
+    begin({ readOnly }, session) {
+      // A connection that may not write cannot say so, and stays as it is.
+      if ((session as SqliteSession).isReadOnly) return { open: ['BEGIN DEFERRED'], close: [] }
+      return readOnly === true
         ? { open: ['PRAGMA query_only = ON', 'BEGIN DEFERRED'], close: ['PRAGMA query_only = OFF'] }
-        : { open: ['BEGIN IMMEDIATE'], close: [] },
+        : { open: ['BEGIN IMMEDIATE'], close: [] }
+    },
     // One at a time takes a connection in order to write; the others wait without holding one.
     door: file.door,
 
