@@ -129,6 +129,27 @@ eachDatabase('prepared statements that are outdated', (context) => {
     expect(await Promise.all(styles)).toEqual([1, 31])
   })
 
+  it('by the role read the tables in the schema of each', async () => {
+    const roles = ['millpond_role_a', 'millpond_role_b']
+    for (const [n, role] of roles.entries()) {
+      await context.admin(`create role ${role}`)
+      await context.admin(`create schema ${role} authorization ${role}`)
+      await context.admin(`create table ${role}.t as select ${n} as ${'n'.repeat(n + 1)}`)
+      await context.admin(`grant select on ${role}.t to ${role}`)
+    }
+    const rows = (role: string): Promise<unknown> =>
+      database.transaction(async (tx) => {
+        await tx.execute(`set local role ${role}`)
+        return tx.fetchAll('select * from t')
+      })
+    const [a = '', b = ''] = roles
+    expect([await rows(a), await rows(b), await rows(a)]).toEqual([[{ n: 0 }], [{ nn: 1 }], [{ n: 0 }]])
+    for (const role of roles) {
+      await context.admin(`drop schema ${role} cascade`)
+      await context.admin(`drop role ${role}`)
+    }
+  })
+
   it.each([['set local search_path to'], ["select set_config('search_path',"]])(
     'by the search path read the tables of each tenant, whatever columns they have: %s',
     async (setting) => {

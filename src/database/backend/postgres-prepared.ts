@@ -5,7 +5,7 @@ import { codeOf } from './driver-error'
 import { isStalePlan } from './postgres-errors'
 import { type Connected, type Prepared, PreparedQuery, type Wire } from './postgres-prepared-query'
 import type { PreparedResult } from './postgres-rows'
-import { isUnsettling } from './postgres-unsettling'
+import { isUnsettling, mayUndo } from './postgres-unsettling'
 import { close, describe, nameBytes, parse, run, SYNC } from './postgres-wire'
 import { LONGEST_KEPT } from './text-cache'
 
@@ -107,7 +107,7 @@ export class PreparedStatements {
 
   /** Keeps up with what another statement has done to those that are prepared, or the end of a transaction. */
   follow(statement: Statement, isInTransaction: boolean): void {
-    const isUndone = this.#isUnsettled && (statement.facts.verb === 'ROLLBACK' || !isInTransaction)
+    const isUndone = this.#isUnsettled && (mayUndo(statement) || !isInTransaction)
     const unsettles = isUnsettling(statement)
     if (isUndone || unsettles) this.forget()
     this.#isUnsettled = isInTransaction && (this.#isUnsettled || unsettles)

@@ -6,8 +6,15 @@ const UNSETTLING = new Set(['CREATE', 'ALTER', 'DROP', 'DISCARD', 'DEALLOCATE', 
 
 /** What a SET may set for a transaction without changing the meaning of any text, or how it is best run. */
 const HARMLESS =
-  /^\s*set\s+(?:transaction|constraints|local\s+(?:\w+\s*\.|\w*_timeout\b|role\b|application_name\b|synchronous_commit\b))/i
+  /^\s*set\s+(?:transaction|constraints|local\s+(?:\w+\s*\.|\w*_timeout\b|application_name\b|synchronous_commit\b))/i
+
+/** What undoes a SET LOCAL, or may undo a change of the schema; a ROLLBACK to a savepoint is one of them. */
+const ENDS = new Set(['COMMIT', 'END', 'ROLLBACK', 'ABORT'])
 
 export function isUnsettling({ sql, facts: { verb, changesSession } }: Statement): boolean {
   return changesSession || (UNSETTLING.has(verb) && !HARMLESS.test(sql))
+}
+
+export function mayUndo({ facts: { verb } }: Statement): boolean {
+  return ENDS.has(verb)
 }
