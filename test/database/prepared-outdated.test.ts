@@ -1,4 +1,5 @@
 /** Prepared statements of PostgreSQL whose meaning changes while they are kept: types, settings, schemas and the clock. */
+import type { Client } from 'pg'
 import type { Database } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { running, undone } from './support'
@@ -229,6 +230,16 @@ eachDatabase('prepared statements that are outdated', (context) => {
         expect(await read()).toEqual([{ a: 1, b: null }])
       })
     })
+  })
+
+  it('by a type parser of the connection give what that makes of a value', async () => {
+    const read = 'select 1::int8 as n'
+    expect(await database.fetchOne(read)).toEqual({ n: '1' })
+    await database.connection(async (connection) => {
+      ;(connection.raw as Client).setTypeParser(20, (text: string) => BigInt(text))
+      expect(await connection.fetchOne(read)).toEqual({ n: 1n })
+    })
+    expect(await database.fetchOne(read)).toEqual({ n: '1' })
   })
 
   it('by a block that lets them go are parsed anew, also further on in a transaction', async () => {

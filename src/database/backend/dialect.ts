@@ -91,6 +91,8 @@ export interface Session {
    * how it is to be from now on.
    */
   reset(isNew?: boolean): Promise<string | null>
+  /** Told when its user gets the driver's connection, with which he may do what nobody notices. */
+  exposed?(): void
   /** Calls back when the connection is lost without anybody having closed it. */
   whenLost(callback: () => void): void
   /**

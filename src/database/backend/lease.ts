@@ -54,6 +54,7 @@ export class Lease {
     this.refuseIfOver()
     this.#isChanged = true
     this.isExposed = true
+    this.session.exposed?.()
     return this.session.raw
   }
 

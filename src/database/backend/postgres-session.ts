@@ -245,6 +245,11 @@ export class PostgresSession implements Session {
     return 'new'
   }
 
+  /** A type parser that is set for the connection is for the statements that were prepared before as well. */
+  exposed(): void {
+    this.#prepared?.forget()
+  }
+
   whenLost(callback: () => void): void {
     this.raw.once('end', () => {
       if (this.#destroyed === null) callback()
