@@ -2,7 +2,7 @@
 import type { Client } from 'pg'
 import type { Database } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
-import { running, undone } from './support'
+import { failure, running, undone } from './support'
 
 const ONE = { pool: { size: 1, maxOverflow: 0 } }
 
@@ -240,6 +240,17 @@ eachDatabase('prepared statements that are outdated', (context) => {
       expect(await connection.fetchOne(read)).toEqual({ n: 1n })
     })
     expect(await database.fetchOne(read)).toEqual({ n: '1' })
+  })
+
+  it('whose value a type parser refuses fail by its error, and the connection goes on', async () => {
+    await database.connection(async (connection) => {
+      ;(connection.raw as Client).setTypeParser(20, () => {
+        throw new RangeError('too large for me')
+      })
+      const error = await failure(connection.fetchAll('select n::int8 from generate_series(1, 3) as n'))
+      expect(error.cause).toBeInstanceOf(RangeError)
+      expect(await connection.fetchVal('select 4::int4')).toBe(4)
+    })
   })
 
   it('by a block that lets them go are parsed anew, also further on in a transaction', async () => {

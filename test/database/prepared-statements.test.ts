@@ -32,6 +32,22 @@ eachDatabase('prepared statements', (context) => {
       await database.execute('drop table part')
     })
 
+    it('are as many as a connection needs, and those that go leave nothing locked', async () => {
+      const database = await context.open(ONE)
+      await database.execute('create table many (n integer)')
+      await database.execute('insert into many values (1), (2)')
+      for (let round = 0; round < 2; round += 1) {
+        // More than are kept.
+        for (let n = 0; n < 250; n += 1) {
+          expect(await database.fetchAll(`select n + ${n} as n from many order by n`)).toEqual([
+            { n: n + 1 },
+            { n: n + 2 },
+          ])
+        }
+      }
+      await database.execute('drop table many')
+    })
+
     it('are let go of before the file is closed, at whatever moment that is', async () => {
       for (let round = 0; round < 20; round += 1) {
         const database = await context.open()
@@ -201,8 +217,9 @@ eachDatabase('prepared statements', (context) => {
   it('are done without when somebody lets them go who does not say so', async () => {
     const database = await context.open(ONE)
     await database.connection(async (connection) => {
+      const raw = connection.raw as Client
       expect(await connection.fetchVal('select :n::int', { n: 1 })).toBe(1)
-      await (connection.raw as Client).query('deallocate all')
+      await raw.query('deallocate all')
       expect(await connection.fetchVal('select :n::int', { n: 2 })).toBe(2)
       expect(await keptBy(database)).toEqual([])
     })

@@ -175,6 +175,20 @@ eachDatabase('sessions', (context) => {
     expect(single.stats().created).toBe(created)
   })
 
+  it('end a transaction that a savepoint has opened, with it', async () => {
+    await database.execute('create table bare (n integer)')
+    await database.connection(async (connection) => {
+      for (const sql of ['savepoint a', 'insert into bare values (1)', 'savepoint b', 'release b'])
+        await connection.execute(sql)
+      expect(await context.admin('select n from bare')).toEqual([])
+      await connection.execute('release a')
+      expect(await context.admin('select n from bare')).toEqual([{ n: 1 }])
+      // The turn to write has passed on.
+      await database.detached(() => database.execute('insert into bare values (2)'))
+    })
+    await database.execute('drop table bare')
+  })
+
   it('say of a locked file what is known about it', async () => {
     context.mayHoldLong()
     const url = await context.createDatabase()
