@@ -1,5 +1,5 @@
 /** Values at the edges: arrays in arrays, documents in arrays, views of memory, moments that are none. */
-import { BindError, ConfigurationError, json, runInScope } from '../../src/database'
+import { BindError, ConfigurationError, json, QueryError, runInScope } from '../../src/database'
 import { Limits } from '../../src/database/limits'
 import { eachDatabase } from '../support/each-database'
 import { failure } from './support'
@@ -31,6 +31,18 @@ eachDatabase('a value', (context) => {
     expect(await database.fetchVal(database.knex.raw('select ?', [view as never]))).toEqual(
       Buffer.from([2, 3]),
     )
+  })
+
+  it('one of many in a list is no matter of their number, but a builder binds each of its own', async () => {
+    const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    const ids = Array.from({ length: 70_000 }, (_, n) => n)
+    expect(await database.fetchVal('select 1 where 1 in (:ids)', { ids })).toBe(1)
+    const { knex } = database
+    const error = await failure(database.fetchAll(knex('none').whereIn('id', ids)))
+    expect(error).toBeInstanceOf(QueryError)
+    expect(error.message).toMatch(/too many SQL variables|70000 values, .*65535/)
+    expect(await database.fetchVal('select 1')).toBe(1)
+    expect(database.stats().created).toBe(1)
   })
 
   if (context.dialect === 'postgresql') {

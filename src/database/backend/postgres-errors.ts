@@ -1,5 +1,6 @@
 /** PostgreSQL's errors, by SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 import {
+  BindError,
   CheckViolationError,
   ConnectionError,
   ConstraintViolationError,
@@ -196,4 +197,11 @@ function columnsOf(error: ServerError): readonly string[] {
   if (error.column !== undefined) return [error.column]
   const key = /^Key \(((?:[^()]|\([^()]*\))*)\)=/.exec(error.detail ?? '')?.[1]
   return key?.split(/,\s*(?![^(]*\))/).map((column) => column.replaceAll('"', '')) ?? []
+}
+
+export function tooManyValues(count: number, most: number, sql: string): BindError {
+  return new BindError(
+    `The statement has ${count} values, and PostgreSQL takes ${most} at most. A list is one value in SQL text: … IN (:ids).`,
+    sql,
+  )
 }

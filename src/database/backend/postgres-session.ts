@@ -5,6 +5,7 @@ import { ConnectionError, QueryError } from '../errors'
 import type { Cursor, Outcome, Result, Session, Statement } from './dialect'
 import { requestCancel } from './postgres-cancel'
 import { plainly, PostgresCursors } from './postgres-cursors'
+import { tooManyValues } from './postgres-errors'
 import { PreparedStatements } from './postgres-prepared'
 import { ask, control, isControl } from './postgres-queries'
 import { within } from './within'
@@ -32,6 +33,9 @@ const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'COPY'])
 
 /** Statements that write, and so give their transaction an id. What a SELECT writes by a function goes unnoticed. */
 const WRITES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'CREATE', 'ALTER', 'DROP', 'TRUNCATE'])
+
+/** The protocol counts them in 16 bits: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-BIND */
+const MOST_BINDINGS = 65_535
 
 const COPIES_STREAM = /\b(?:from\s+stdin|to\s+stdout)\b/i
 
@@ -78,6 +82,9 @@ export class PostgresSession implements Session {
   }
 
   run(statement: Statement): Promise<Result> {
+    const { bindings, sql } = statement
+    if (bindings.length > MOST_BINDINGS)
+      return Promise.reject(tooManyValues(bindings.length, MOST_BINDINGS, sql))
     if (!this.inTransaction) this.#transactionId = null
     const begun = this.#begun
     this.#begun = null
