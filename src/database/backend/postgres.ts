@@ -41,8 +41,9 @@ export function postgres(url: DatabaseURL): Dialect {
     isSingle: false,
     runsSeveral: true,
     errorAbortsTransaction: true,
-    // A server that does not end a statement by then is frozen, or out of reach.
-    cancelGraceMillis: 100,
+    // A server that does not end a statement by then is frozen, or out of reach; a busy one takes tens of milliseconds to
+    // start the process that cancels.
+    cancelGraceMillis: 200,
     lexicon: { dollarQuotes: true, bracketNames: false, foreign: /\$\d+/y, changesSession },
 
     placeholder: (n) => `$${n}`,
