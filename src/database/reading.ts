@@ -1,6 +1,7 @@
 /** Where a stream is read: on a connection of its own, or piece by piece on one that others use as well. */
 import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
+import { within } from './backend/within'
 import { Limits } from './limits'
 
 /** What is to be done with a connection, within limits that may be narrower than those of the call. */
@@ -8,22 +9,37 @@ export type Work<T> = (lease: Lease, limits: Limits) => Promise<T>
 
 /** Where a streamed result is read: `use` for each piece, `release` at the end. */
 export interface Reading {
-  /** True when nobody else uses the connection until the end. */
+  /** True when nobody else uses the connection until the end, so that a piece can be read before it is asked for. */
   readonly alone: boolean
   use<T>(work: Work<T>): Promise<T>
-  /** The same for the end of it, which nobody calls off. */
+  /** The same for the end of it, which nobody calls off. A piece that is being read by then is waited for by nobody. */
   close(work: Work<void>): Promise<void>
   release(): Promise<void>
 }
 
+/** How long a piece that nobody waits for may take before it is called off: most are there in a moment. */
+const PATIENCE_MILLIS = 50
+
 /** One connection from the first piece to the last, with nobody else on it. */
 export function onItsOwn(pool: Pool, limits: Limits): Reading {
   let lease: Lease | undefined
+  let last: Promise<unknown> = Promise.resolve()
+  const use = async <T>(work: Work<T>): Promise<T> =>
+    work((lease ??= await pool.lend(limits, { writes: false })), limits)
   return {
     alone: true,
-    use: async (work) => work((lease ??= await pool.lend(limits, { writes: false })), limits),
+    use: (work) => {
+      const using = use(work)
+      last = using
+      return using
+    },
     close: async (work) => {
-      if (lease !== undefined) await work(lease, limits)
+      if (lease === undefined) return
+      if (lease.isBusy) {
+        await within(PATIENCE_MILLIS, last).catch(() => undefined)
+        await lease.interrupt()
+      }
+      await work(lease, limits)
     },
     release: async () => {
       if (lease !== undefined) await pool.release(lease)

@@ -1,16 +1,8 @@
 /** The six ways to run a query, written once. */
 import type { Backend } from './backend/backend'
-import {
-  type Access,
-  type Cursor,
-  type Result,
-  type Row,
-  shownSql,
-  type Statement,
-  WRITE,
-} from './backend/dialect'
+import { type Access, type Result, type Row, shownSql, type Statement, WRITE } from './backend/dialect'
 import { KnexProgram, type Query, several, type Take, type Values } from './backend/statement'
-import { attachCleanup, ConfigurationError, TransactionClosedError } from './errors'
+import { ConfigurationError } from './errors'
 import { Limits } from './limits'
 import { inChunks, manyOf } from './many'
 import {
@@ -23,8 +15,7 @@ import {
   type TransactionOptions,
 } from './queryable'
 import type { Reading, Work } from './reading'
-
-const DEFAULT_BATCH_SIZE = 256
+import { RowStream } from './row-stream'
 
 const ALL: Take = { take: 'all' }
 const FIRST: Take = { take: 'first' }
@@ -133,12 +124,17 @@ export abstract class Verbs implements Queryable {
     if (statement instanceof KnexProgram) throw noRows()
     if (statement.facts.isSeveral) throw several(statement.sql)
     checked(options, [...QUERY_OPTIONS, 'batchSize'])
-    const batchSize = options?.batchSize ?? DEFAULT_BATCH_SIZE
-    if (!Number.isInteger(batchSize) || batchSize < 1) {
+    const batchSize = options?.batchSize ?? null
+    if (batchSize !== null && (!Number.isInteger(batchSize) || batchSize < 1)) {
       throw new ConfigurationError(`batchSize is a whole number from 1 up, got ${String(batchSize)}.`)
     }
     const limits = Limits.of(options, statement.sql)
-    return read(this.reading(limits), statement, limits, batchSize) as AsyncIterableIterator<R>
+    return new RowStream(
+      this.reading(limits),
+      statement,
+      limits,
+      batchSize,
+    ) as AsyncIterableIterator<unknown> as AsyncIterableIterator<R>
   }
 
   #run(
@@ -151,56 +147,6 @@ export abstract class Verbs implements Queryable {
     if (statement instanceof KnexProgram) throw noRows()
     const limits = Limits.of(checked(options, FETCH_OPTIONS), statement.sql)
     return this.use(limits, statement.facts, (lease, bounded) => lease.run(statement, bounded))
-  }
-}
-
-async function* read(
-  reading: Reading,
-  statement: Statement,
-  limits: Limits,
-  batchSize: number,
-): AsyncGenerator<Row> {
-  let cursor: Cursor | undefined
-  let hasFailed = false
-  let ending: Promise<void> | undefined
-  const finish = (): Promise<void> => (ending ??= end(reading, statement, cursor))
-  try {
-    const opened = await reading.use((lease, bounded) => lease.openCursor(statement, reading.alone, bounded))
-    cursor = opened
-    for (;;) {
-      const rows = await reading.use((lease, bounded) => lease.read(opened, batchSize, statement, bounded))
-      // Whoever reads may never come back for the next row.
-      const stopWatching = limits.watch(() => void finish().catch(() => undefined))
-      try {
-        for (const row of rows) {
-          limits.check()
-          yield row
-        }
-        limits.check()
-      } finally {
-        stopWatching()
-      }
-      if (rows.length < batchSize) return
-    }
-  } catch (error) {
-    hasFailed = true
-    await finish().catch((cleanup: unknown) => {
-      attachCleanup(error, cleanup)
-    })
-    throw error
-  } finally {
-    if (!hasFailed) await finish()
-  }
-}
-
-async function end(reading: Reading, statement: Statement, cursor: Cursor | undefined): Promise<void> {
-  try {
-    if (cursor !== undefined) await reading.close((lease, limits) => lease.close(cursor, statement, limits))
-  } catch (error) {
-    // A transaction that has ended has closed its cursors.
-    if (!(error instanceof TransactionClosedError)) throw error
-  } finally {
-    await reading.release()
   }
 }
 

@@ -56,8 +56,10 @@ export interface Result {
 
 /** An open result that is read piece by piece. */
 export interface Cursor {
-  /** The next rows, at most `count`; an empty array is the end. */
-  read(count: number): Promise<readonly Row[]>
+  /** Known after a piece that was shorter than it might have been. */
+  readonly isAtEnd: boolean
+  /** The next rows: at most `count`, or as many as are worth a journey. */
+  read(count: number | null): Promise<readonly Row[]>
   close(): Promise<void>
 }
 

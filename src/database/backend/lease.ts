@@ -159,7 +159,7 @@ export class Lease {
     return this.#watched(statement, limits, () => this.session.openCursor(statement, alone))
   }
 
-  read(cursor: Cursor, count: number, statement: Statement, limits: Limits): Promise<readonly Row[]> {
+  read(cursor: Cursor, count: number | null, statement: Statement, limits: Limits): Promise<readonly Row[]> {
     return this.#watched(statement, limits, () => cursor.read(count))
   }
 

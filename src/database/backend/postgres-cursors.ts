@@ -1,5 +1,8 @@
 /** The open cursors of one connection to PostgreSQL. */
+import { BufferedCursor } from './buffered-cursor'
 import type { Cursor, Facts, Row, Session, Statement } from './dialect'
+import { Fetching } from './postgres-fetch'
+import type { Connected } from './postgres-prepared-query'
 
 const DECLARABLE = new Set(['SELECT', 'VALUES', 'TABLE'])
 
@@ -22,6 +25,9 @@ export function plainly(sql: string): Statement {
 interface Conversation extends Pick<Session, 'run' | 'broken' | 'inTransaction'> {
   /** As the server tells it: idle, in a transaction, or in one that has failed. */
   readonly status: 'I' | 'T' | 'E' | null
+  readonly raw: Connected
+  /** Waits for rows that were asked for past {@link run}. */
+  fetched(rows: Promise<readonly Row[]>): Promise<readonly Row[]>
 }
 
 let count = 0
@@ -45,7 +51,7 @@ export class PostgresCursors {
     const session = this.#session
     // EXPLAIN and SHOW, and what writes, cannot be declared as a cursor.
     if (!statement.facts.isRead || !DECLARABLE.has(statement.facts.verb)) {
-      return buffered([...(await session.run({ ...statement, take: 'all' })).rows] as Row[])
+      return new BufferedCursor((await session.run({ ...statement, take: 'all' })).rows)
     }
     const name = `millpond_${(count += 1)}`
     const owns = alone && !session.inTransaction
@@ -59,8 +65,12 @@ export class PostgresCursors {
       throw error
     }
     if (isHeld) this.#held.add(name)
+    const fetching = new Fetching(session.raw, name)
     return {
-      read: async (most) => (await session.run(plainly(`FETCH ${most} FROM ${name}`))).rows as Row[],
+      get isAtEnd() {
+        return fetching.isAtEnd
+      },
+      read: (most) => session.fetched(fetching.next(most)),
       close: () => this.#close(name, owns),
     }
   }
@@ -77,12 +87,5 @@ export class PostgresCursors {
     // A transaction that has ended or failed has taken its cursor along.
     if (owns) await session.run(plainly(isOpen ? 'COMMIT' : 'ROLLBACK'))
     else if (isHeld || isOpen) await session.run(plainly(`CLOSE ${name}`))
-  }
-}
-
-function buffered(rows: Row[]): Cursor {
-  return {
-    read: (most) => Promise.resolve(rows.splice(0, most)),
-    close: () => Promise.resolve(),
   }
 }

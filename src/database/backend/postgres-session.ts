@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net'
 import type pg from 'pg'
 import { ConnectionError, QueryError } from '../errors'
-import type { Cursor, Outcome, Result, Session, Statement } from './dialect'
+import type { Cursor, Outcome, Result, Row, Session, Statement } from './dialect'
 import { requestCancel } from './postgres-cancel'
 import { plainly, PostgresCursors } from './postgres-cursors'
 import { tooManyValues } from './postgres-errors'
@@ -208,6 +208,11 @@ export class PostgresSession implements Session {
       this.raw.on('drain', end)
       this.raw.on('end', end)
     })
+  }
+
+  fetched(rows: Promise<readonly Row[]>): Promise<readonly Row[]> {
+    this.#begun = null
+    return this.#sent(rows, plainly('FETCH'))
   }
 
   openCursor(statement: Statement, alone: boolean): Promise<Cursor> {

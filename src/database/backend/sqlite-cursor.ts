@@ -6,6 +6,9 @@ import { all, exec, type RawConnection, send } from './sqlite-driver'
 import type { SqlitePrepared } from './sqlite-prepared'
 import type { Writably } from './sqlite-transactions'
 
+/** Rows in a piece, where its reader does not say. */
+const USUAL_PIECE = 256
+
 /**
  * Steps through a prepared statement. It sees what is written while it is read, so nothing else may be written on its
  * connection meanwhile.
@@ -14,10 +17,14 @@ export async function openStepping(raw: RawConnection, statement: Statement): Pr
   const prepared = await prepare(raw, statement)
   let isAtEnd = false
   return {
+    get isAtEnd() {
+      return isAtEnd
+    },
     // `get` takes one step, so that rows are made as they are asked for; `each` would push them all. Never one `get`
     // more than there are rows: after the last one the driver starts the statement again.
-    read: (count) =>
+    read: (most) =>
       new Promise((resolve, reject) => {
+        const count = most ?? USUAL_PIECE
         const rows: Row[] = []
         const next = (): void => {
           if (isAtEnd || rows.length === count) {
@@ -56,11 +63,17 @@ export async function openCopy(
   const facts = { ...statement.facts, verb: 'CREATE' }
   await writably(() => send(prepared, { ...statement, sql, facts, take: 'all' }))
   let taken = 0
+  let isAtEnd = false
   return {
-    async read(count) {
+    get isAtEnd() {
+      return isAtEnd
+    },
+    async read(most) {
+      const count = most ?? USUAL_PIECE
       const sql = `SELECT * FROM temp.${name} WHERE _rowid_ > ?1 ORDER BY _rowid_ LIMIT ?2`
       const rows = await all(raw, sql, [taken, count])
       taken += rows.length
+      isAtEnd = rows.length < count
       return rows
     },
     // It may be gone already, with a savepoint that was rolled back.
@@ -75,6 +88,21 @@ function prepare(raw: RawConnection, { sql, bindings }: Statement): Promise<sqli
       else resolve(prepared)
     })
   })
+}
+
+/** The same cursor, but read and closed in another way. */
+export function readBy(
+  cursor: Cursor,
+  read: Cursor['read'],
+  close: Cursor['close'] = () => cursor.close(),
+): Cursor {
+  return {
+    get isAtEnd() {
+      return cursor.isAtEnd
+    },
+    read,
+    close,
+  }
 }
 
 interface OpenCursor {
@@ -96,13 +124,11 @@ export class OpenCursors {
     this.#open.add(entry)
     try {
       const cursor = await opening
-      return {
-        read: (count) => {
-          if (!this.#open.has(entry)) throw endedBefore()
-          return cursor.read(count)
-        },
-        close: () => this.#close(entry),
+      const read: Cursor['read'] = (count) => {
+        if (!this.#open.has(entry)) throw endedBefore()
+        return cursor.read(count)
       }
+      return readBy(cursor, read, () => this.#close(entry))
     } catch (error) {
       this.#open.delete(entry)
       throw error

@@ -1,10 +1,11 @@
 /** One connection to a SQLite file: sqlite3's Database, with the transaction state that it does not tell. */
 import { ConnectionError } from '../errors'
 import type { Unlock } from '../mutex'
+import { BufferedCursor } from './buffered-cursor'
 import { takePatience, Waits, whileBusy } from './sqlite-busy'
 import { Columns } from './sqlite-columns'
 import type { Cursor, Result, Row, Session, Statement } from './dialect'
-import { OpenCursors, openCopy, openStepping } from './sqlite-cursor'
+import { OpenCursors, openCopy, openStepping, readBy } from './sqlite-cursor'
 import { all, exec, type RawConnection, repeatUntil, send } from './sqlite-driver'
 import type { SqliteFile } from './sqlite-file'
 import { QUERIES, SqlitePrepared } from './sqlite-prepared'
@@ -194,8 +195,7 @@ export class SqliteSession implements Session {
 
   async openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
     if (!statement.facts.isRead || !QUERIES.includes(statement.facts.verb)) {
-      const rows = [...(await this.run({ ...statement, take: 'all' })).rows] as Row[]
-      return { read: (count) => Promise.resolve(rows.splice(0, count)), close: () => Promise.resolve() }
+      return new BufferedCursor((await this.run({ ...statement, take: 'all' })).rows)
     }
     return this.#watch(async () => {
       if (this.#transaction === 'lost') answerLost(statement, false)
@@ -209,14 +209,11 @@ export class SqliteSession implements Session {
         ? openStepping(this.raw, exact)
         : openCopy(this.raw, this.#prepared, exact, (work) => this.#writably(() => this.#interruptibly(work)))
       const cursor = await this.#cursors.add(opening, this.#transaction === 'open')
-      return {
-        read: (count) => this.#watch(() => this.#read(cursor, count, columns)),
-        close: () => cursor.close(),
-      }
+      return readBy(cursor, (count) => this.#watch(() => this.#read(cursor, count, columns)))
     })
   }
 
-  async #read(cursor: Cursor, count: number, columns: readonly Column[]): Promise<readonly Row[]> {
+  async #read(cursor: Cursor, count: number | null, columns: readonly Column[]): Promise<readonly Row[]> {
     const rows = await this.#interruptibly(() => cursor.read(count))
     convert(rows, columns)
     collapse(rows, columns)
