@@ -67,12 +67,23 @@ export async function* inChunks<T>(
   limits: Limits,
 ): AsyncGenerator<readonly T[]> {
   let chunk: T[] = []
-  for await (const value of Symbol.asyncIterator in values ? untilLate(values, limits) : values) {
-    if (chunk.length > 0 && !fits(chunk, value)) {
-      yield chunk
-      chunk = []
+  const add = (value: T): readonly T[] | null => {
+    const full = chunk.length > 0 && !fits(chunk, value) ? chunk : null
+    if (full === null) chunk.push(value)
+    else chunk = [value]
+    return full
+  }
+  if (Symbol.asyncIterator in values) {
+    for await (const value of untilLate(values, limits)) {
+      const full = add(value)
+      if (full !== null) yield full
     }
-    chunk.push(value)
+  } else {
+    // Not `for await`, which waits for each: with an array that is most of the time.
+    for (const value of values) {
+      const full = add(value instanceof Promise ? ((await value) as T) : value)
+      if (full !== null) yield full
+    }
   }
   if (chunk.length > 0) yield chunk
 }

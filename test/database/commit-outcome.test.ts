@@ -92,6 +92,15 @@ eachDatabase('what a commit reports', (context) => {
       }
     })
 
+    it('before the answer is that many rows were committed, which went by COPY', async () => {
+      const rows = Array.from({ length: 600 }, (_, n) => ({ id: 1_000_000 + n }))
+      const database = await open()
+      const sprung = proxy.trap(COMMIT, { answered: 0 })
+      const insert = database.executeMany('insert into t (id) values (:id)', rows)
+      const [report] = await Promise.all([reportOf(insert), sprung])
+      expect(report).toBe('committed')
+    })
+
     it('and the server cannot be asked is that nobody knows', async () => {
       const pool = { acquireTimeoutMillis: 60 }
       for (let passing = 0; passing <= COMMIT.length; passing += 1) {

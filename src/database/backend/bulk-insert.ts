@@ -1,5 +1,7 @@
 /** One INSERT of many rows, made of an INSERT of one. */
+import type { Dialect, Target } from './dialect'
 import type { ParsedSql } from './sql-text'
+import type { Values } from './values'
 
 /** `INSERT … VALUES (` names `) …`, taken apart. */
 export interface BulkInsert {
@@ -7,6 +9,8 @@ export interface BulkInsert {
   /** Of the tuple, in order; one may occur twice. */
   readonly names: readonly string[]
   readonly tail: string
+  /** Where the tuple goes, if that is all that the statement says. */
+  readonly into: Target | undefined
 }
 
 /** Rows in one INSERT: more gain nothing. */
@@ -33,5 +37,37 @@ export function bulkInsertOf({ verb, segments, hasReturning }: ParsedSql): BulkI
   // updates no row twice in one statement, and two sets of values may have one key.
   if (/\b(?:select|with)\b/i.test(head) || !OWN_TAIL.test(tail)) return null
   if (!isTuple || !/\bvalues\s*\(\s*$/i.test(head)) return null
-  return { head, names, tail }
+  return { head, names, tail, into: targetOf(head, names.length, tail) }
+}
+
+/** Writes the INSERT of as many tuples as there are rows. What it wrote last is mostly what it is asked for next. */
+export function tupleWriter(
+  { head, names, tail }: BulkInsert,
+  { placeholder, isUsual }: Pick<Dialect, 'placeholder' | 'isUsual'>,
+): (rows: readonly Values[]) => string {
+  const write = (rows: readonly Values[]): string => {
+    let count = 0
+    const tuples = rows.map((row) => names.map((name) => placeholder((count += 1), row[name])).join(', '))
+    return head + tuples.join('), (') + tail
+  }
+  let last = { size: 0, text: '' }
+  return (rows) => {
+    if (!rows.every((row) => names.every((name) => isUsual(row[name])))) return write(rows)
+    if (rows.length !== last.size) last = { size: rows.length, text: write(rows) }
+    return last.text
+  }
+}
+
+const NAME = '(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_]*)'
+const PLAIN_HEAD = new RegExp(
+  `^\\s*insert\\s+into\\s+(${NAME}(?:\\.${NAME})?)\\s*\\(\\s*(${NAME}(?:\\s*,\\s*${NAME})*)\\s*\\)\\s*values\\s*\\(\\s*$`,
+  'i',
+)
+const PLAIN_TAIL = /^\s*\)\s*;?\s*$/
+
+function targetOf(head: string, width: number, tail: string): Target | undefined {
+  const [, table, list] = PLAIN_HEAD.exec(head) ?? []
+  if (table === undefined || list === undefined || !PLAIN_TAIL.test(tail)) return undefined
+  const columns = list.match(new RegExp(NAME, 'gi')) ?? []
+  return columns.length === width ? { table, columns } : undefined
 }

@@ -20,6 +20,12 @@ export const WRITE: Access = { isRead: false, isRepeatable: false }
 /** A piece of a result: the pieces before it are gone. */
 export const STREAM: Access = { isRead: true, isRepeatable: false }
 
+/** Names as they are written in SQL. */
+export interface Target {
+  readonly table: string
+  readonly columns: readonly string[]
+}
+
 /** One statement, ready for the driver. */
 export interface Statement {
   readonly sql: string
@@ -27,6 +33,8 @@ export interface Statement {
   /** What errors and events show instead of a text that repeats itself for hundreds of rows. */
   readonly shownSql?: string
   readonly facts: Facts
+  /** Where its bindings go, row by row, if it inserts them and does nothing else. A database may know a faster way. */
+  readonly into?: Target | undefined
   /** What the caller is after: it decides how the driver is asked. */
   readonly take: 'all' | 'first' | 'count'
   /** Rows as arrays keep columns of the same name apart. */
@@ -146,9 +154,9 @@ export interface Dialect {
   readonly name: 'postgresql' | 'sqlite'
   readonly lexicon: Lexicon
   /** The placeholder for the n-th binding, counted from 1, to which `value` is bound. */
-  placeholder(n: number, value: unknown): string
+  placeholder(this: void, n: number, value: unknown): string
   /** True when the placeholder for this value is the one for null as well. */
-  isUsual(value: unknown): boolean
+  isUsual(this: void, value: unknown): boolean
   /**
    * Writes `… IN (:list)`. `before` ends in the opening parenthesis.
    *

@@ -1,6 +1,6 @@
 /** The open cursors of one connection to PostgreSQL. */
 import { BufferedCursor } from './buffered-cursor'
-import type { Cursor, Facts, Row, Session, Statement } from './dialect'
+import type { Cursor, Facts, Session, Statement } from './dialect'
 import { Fetching } from './postgres-fetch'
 import type { Connected } from './postgres-prepared-query'
 
@@ -26,8 +26,8 @@ interface Conversation extends Pick<Session, 'run' | 'broken' | 'inTransaction'>
   /** As the server tells it: idle, in a transaction, or in one that has failed. */
   readonly status: 'I' | 'T' | 'E' | null
   readonly raw: Connected
-  /** Waits for rows that were asked for past {@link run}. */
-  fetched(rows: Promise<readonly Row[]>): Promise<readonly Row[]>
+  /** Waits for the answer to what was sent past {@link run}. */
+  answered<T>(sent: Promise<T>): Promise<T>
 }
 
 let count = 0
@@ -70,7 +70,7 @@ export class PostgresCursors {
       get isAtEnd() {
         return fetching.isAtEnd
       },
-      read: (most) => session.fetched(fetching.next(most)),
+      read: (most) => session.answered(fetching.next(most)),
       close: () => this.#close(name, owns),
     }
   }

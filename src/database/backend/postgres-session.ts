@@ -2,7 +2,8 @@
 import type { Socket } from 'node:net'
 import type pg from 'pg'
 import { ConnectionError, QueryError } from '../errors'
-import type { Cursor, Outcome, Result, Row, Session, Statement } from './dialect'
+import type { Cursor, Outcome, Result, Session, Statement, Target } from './dialect'
+import { PostgresCopies } from './postgres-copy'
 import { requestCancel } from './postgres-cancel'
 import { plainly, PostgresCursors } from './postgres-cursors'
 import { tooManyValues } from './postgres-errors'
@@ -48,6 +49,7 @@ export class PostgresSession implements Session {
   /** Settles with the statement that runs now. */
   #running: Promise<unknown> | null = null
   readonly #cursors = new PostgresCursors(this)
+  readonly #copies = new PostgresCopies(this)
   /** Null where nothing is prepared. */
   #prepared: PreparedStatements | null
 
@@ -90,7 +92,16 @@ export class PostgresSession implements Session {
     this.#begun = null
     const prepared = this.#prepared
     if (prepared?.takes(statement) === true) return this.#runPrepared(prepared, statement, begun)
-    return isControl(statement) ? this.#runControl(statement) : this.#runUnprepared(statement)
+    if (isControl(statement)) return this.#runControl(statement)
+    const { into } = statement
+    return into === undefined ? this.#runUnprepared(statement) : this.#runMany(statement, into)
+  }
+
+  async #runMany(statement: Statement, into: Target): Promise<Result> {
+    const copied = await this.#copies.run(statement, into, this.#isToIdentify(statement))
+    if (copied === null) return this.#runUnprepared(statement)
+    this.#transactionId ??= copied.transactionId
+    return copied.result
   }
 
   async #runControl(statement: Statement): Promise<Result> {
@@ -210,9 +221,9 @@ export class PostgresSession implements Session {
     })
   }
 
-  fetched(rows: Promise<readonly Row[]>): Promise<readonly Row[]> {
+  answered<T>(sent: Promise<T>): Promise<T> {
     this.#begun = null
-    return this.#sent(rows, plainly('FETCH'))
+    return this.#sent(sent, plainly(''))
   }
 
   openCursor(statement: Statement, alone: boolean): Promise<Cursor> {

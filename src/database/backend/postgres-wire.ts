@@ -87,7 +87,15 @@ export function run(name: Buffer, values: readonly unknown[], rows: 'all' | 'one
   return buffer
 }
 
-function toParameter(value: unknown): string | Buffer | null {
+/** CopyData: rows for a COPY. */
+export function copyData(text: string): Buffer {
+  return message('d', Buffer.from(text))
+}
+
+export const COPY_DONE = message('c')
+
+/** A value as it is sent: text, or bytes. */
+export function toParameter(value: unknown): string | Buffer | null {
   if (typeof value === 'string') return value
   if (typeof value === 'number') return String(value)
   return prepareValue(value)

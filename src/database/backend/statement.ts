@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import { BindError, ConfigurationError, QueryError } from '../errors'
 import { JsonValue, SqlQuery } from '../sql'
-import { bulkInsertOf, rowsPerInsert } from './bulk-insert'
+import { bulkInsertOf, rowsPerInsert, tupleWriter } from './bulk-insert'
 import type { Dialect, Statement } from './dialect'
 import { messageOf } from './driver-error'
 import { parseSql, type ParsedSql } from './sql-text'
@@ -80,19 +80,16 @@ export class Compiler {
     const parsed = this.parse(text)
     const insert = parsed.foreign === null && !parsed.isSeveral ? bulkInsertOf(parsed) : null
     if (insert === null) return null
-    const { head, names, tail } = insert
+    const { names, into } = insert
+    const textFor = tupleWriter(insert, this.#dialect)
     const of = (rows: readonly Values[]): Statement => {
       const bindings: unknown[] = []
-      const tuples = rows.map((row) => {
+      for (const row of rows) {
         refuseMismatch(parsed.names, row, text)
-        const places = names.map((name) => {
-          bindings.push(this.#toDriver(name, row[name], text))
-          return this.#dialect.placeholder(bindings.length, row[name])
-        })
-        return places.join(', ')
-      })
-      const sql = head + tuples.join('), (') + tail
-      return { sql, shownSql: text, bindings, facts: parsed, take: 'count' }
+        for (const name of names) bindings.push(this.#toDriver(name, row[name], text))
+      }
+      const sql = textFor(rows)
+      return { sql, shownSql: text, bindings, into, facts: parsed, take: 'count' }
     }
     return { size: rowsPerInsert(names.length), of }
   }
