@@ -41,7 +41,7 @@ function insert(compiler: Compiler, table: Knex.QueryBuilder, sets: readonly Val
   const [first] = rows
   const single = one(compiler, table.clone().insert(first))
   if (rows.length === 1) return single
-  return { ...one(compiler, table.clone().insert(rows)), shownSql: single.sql }
+  return { ...one(compiler, table.clone().insert(rows)), shownSql: single.sql, isOneOfMany: true }
 }
 
 /** Without those that are undefined, which are left out as well. */

@@ -32,6 +32,8 @@ export interface Statement {
   readonly bindings: readonly unknown[]
   /** What errors and events show instead of a text that repeats itself for hundreds of rows. */
   readonly shownSql?: string
+  /** A part of what its caller wants, who asks for no id. */
+  readonly isOneOfMany?: boolean
   readonly facts: Facts
   /** Where its bindings go, row by row, if it inserts them and does nothing else. A database may know a faster way. */
   readonly into?: Target | undefined

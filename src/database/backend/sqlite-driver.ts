@@ -21,6 +21,7 @@ export function send(prepared: SqlitePrepared, statement: Statement): Promise<Re
 async function sendForCount(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
   const { sql, facts } = statement
   const isInsert = facts.verb === 'INSERT' || facts.verb === 'REPLACE'
+  if (statement.isOneOfMany === true) return run(prepared, statement)
   // A SELECT may give rows without end, whose ids are not to be held in memory.
   if (isInsert && /\bselect\b/i.test(sql)) return withoutStaleId(prepared, statement)
   if (!isInsert) return run(prepared, statement)

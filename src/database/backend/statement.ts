@@ -89,7 +89,7 @@ export class Compiler {
         for (const name of names) bindings.push(this.#toDriver(name, row[name], text))
       }
       const sql = textFor(rows)
-      return { sql, shownSql: text, bindings, into, facts: parsed, take: 'count' }
+      return { sql, shownSql: text, bindings, into, facts: parsed, take: 'count', isOneOfMany: true }
     }
     return { size: rowsPerInsert(names.length), of }
   }
