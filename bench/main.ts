@@ -31,8 +31,8 @@ const MEASURES: Readonly<Record<Part, Measure>> = {
   http: reportHttp,
   start: ({ stacks, isQuick }, prepared) => reportStarts(stacks, isQuick ? 2 : 7, prepared),
   query: ({ isQuick }, { url }) => reportQueries(url, isQuick ? 4 : 15, isQuick ? 150 : 500),
-  bulk: ({ isQuick }, { url }) =>
-    reportBulk(url, { rounds: isQuick ? 1 : 5, written: 100_000, read: isQuick ? 100_000 : 1_000_000 }),
+  bulk: ({ isQuick, plan: { rounds } }, { url }) =>
+    reportBulk(url, { rounds, written: 100_000, read: isQuick ? 100_000 : 1_000_000 }),
 }
 
 async function reportHttp({ stacks, plan }: Options, prepared: Prepared): Promise<string> {
@@ -74,7 +74,9 @@ function versions(): string {
     readFileSync(path.join(root, 'package.json'), 'utf8'),
   ) as Record<string, Record<string, string>>
   const compared =
-    'express knex pg pg-cursor sqlite3 fastify postgres kysely drizzle-orm sequelize typeorm'.split(' ')
+    'express knex pg pg-cursor pg-copy-streams sqlite3 fastify postgres kysely drizzle-orm sequelize typeorm'.split(
+      ' ',
+    )
   const installed = Object.keys({ ...dependencies, ...devDependencies }).filter((name) =>
     compared.includes(name),
   )

@@ -1,4 +1,4 @@
-/** Many rows in and out, each way in a process of its own: `bulk.js <way> <postgresql url> <rows>` prints JSON. */
+/** Many rows in and out, each way in a process of its own: `bulk.js <section> <way> <url> <rows>` prints JSON. */
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -6,35 +6,20 @@ import { knex as connectKnex, type Knex } from 'knex'
 import pg from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
 import Cursor from 'pg-cursor'
-import { Database } from '../../src/database'
+import { SQLITE_READING, SQLITE_WRITING } from './bulk-sqlite'
+import { BATCH, type Bulk, INSERT, made, withDatabase } from './bulk-ways'
 
 export interface Weighed {
   readonly millis: number
   readonly cpuMillis: number
-  /** Resident memory at its highest. */
+  /** Resident memory at its highest, and how much of that was not there before. */
   readonly megabytes: number
+  readonly extraMegabytes: number
 }
-
-/** Does it, and returns how many rows there were. */
-type Bulk = (url: string, rows: number) => Promise<number>
 
 const SELECT =
   "SELECT id, 'row number ' || id AS name, id % 1000 AS amount FROM generate_series(1, $rows) AS made(id)"
 const select = (rows: number): string => SELECT.replace('$rows', String(rows))
-
-const BATCH = 1000
-
-function* made(rows: number) {
-  for (let id = 0; id < rows; id += 1) yield { id, name: `row number ${id}`, amount: id % 1000 }
-}
-
-async function withDatabase(url: string, work: (database: Database) => Promise<number>): Promise<number> {
-  const database = new Database(url, { statementTimeoutMillis: 0 })
-  await database.connect()
-  const count = await work(database)
-  await database.disconnect()
-  return count
-}
 
 async function withKnex(url: string, work: (knex: Knex) => Promise<number>): Promise<number> {
   const knex = connectKnex({ client: 'pg', connection: url, pool: { min: 0, max: 1 } })
@@ -52,21 +37,25 @@ async function withClient(url: string, work: (client: pg.Client) => Promise<numb
 }
 
 /** The first of each kind is what the others are compared with. */
-export const WRITING: Readonly<Record<string, Bulk>> = {
+const WRITING: Readonly<Record<string, Bulk>> = {
   'knex.batchInsert': (url, rows) =>
     withKnex(url, async (knex) => {
       await knex.batchInsert('numbers', [...made(rows)], BATCH)
       return rows
     }),
   executeMany: (url, rows) =>
-    withDatabase(url, async (database) => {
-      const insert = 'INSERT INTO numbers (id, name, amount) VALUES (:id, :name, :amount)'
-      return (await database.executeMany(insert, made(rows))).rowCount
-    }),
+    withDatabase(url, async (database) => (await database.executeMany(INSERT, made(rows))).rowCount),
   'COPY, by pg-copy-streams': (url, rows) =>
     withClient(url, async (client) => {
       const lines = function* () {
-        for (const { id, name, amount } of made(rows)) yield `${id}\t${name}\t${amount}\n`
+        let text = ''
+        for (const { id, name, amount } of made(rows)) {
+          text += `${id}\t${name}\t${amount}\n`
+          if (id % BATCH < BATCH - 1) continue
+          yield text
+          text = ''
+        }
+        yield text
       }
       await pipeline(
         Readable.from(lines()),
@@ -76,7 +65,7 @@ export const WRITING: Readonly<Record<string, Bulk>> = {
     }),
 }
 
-export const READING: Readonly<Record<string, Bulk>> = {
+const READING: Readonly<Record<string, Bulk>> = {
   'knex stream': (url, rows) =>
     withKnex(url, async (knex) => {
       let count = 0
@@ -101,20 +90,37 @@ export const READING: Readonly<Record<string, Bulk>> = {
     }),
 }
 
-async function weigh(name: string, url: string, rows: number): Promise<Weighed> {
-  const bulk = WRITING[name] ?? READING[name]
+export const SECTIONS = {
+  'rows written to PostgreSQL': WRITING,
+  'rows read from PostgreSQL one by one': READING,
+  'rows written to SQLite': SQLITE_WRITING,
+  'rows read from SQLite one by one': SQLITE_READING,
+}
+
+export type Section = keyof typeof SECTIONS
+
+async function weigh(section: Section, name: string, url: string, rows: number): Promise<Weighed> {
+  const bulk = SECTIONS[section][name]
   if (bulk === undefined) throw new Error(`there is no '${name}'`)
+  const memoryBefore = process.memoryUsage.rss()
   const since = performance.now()
   const before = process.cpuUsage()
   const count = await bulk(url, rows)
   const { user, system } = process.cpuUsage(before)
   const millis = performance.now() - since
   if (count !== rows) throw new Error(`${name} had ${count} rows instead of ${rows}`)
-  const megabytes = process.resourceUsage().maxRSS / 1000
-  return { millis, cpuMillis: (user + system) / 1000, megabytes }
+  const most = process.resourceUsage().maxRSS * 1024
+  return {
+    millis,
+    cpuMillis: (user + system) / 1000,
+    megabytes: most / 1e6,
+    extraMegabytes: (most - memoryBefore) / 1e6,
+  }
 }
 
 if (require.main === module) {
-  const [name = '', url = '', rows] = process.argv.slice(2)
-  void weigh(name, url, Number(rows)).then((weighed) => process.stdout.write(JSON.stringify(weighed)))
+  const [section = '', name = '', url = '', rows] = process.argv.slice(2)
+  void weigh(section as Section, name, url, Number(rows)).then((weighed) =>
+    process.stdout.write(JSON.stringify(weighed)),
+  )
 }
