@@ -113,3 +113,9 @@ export function ask(
     else raw.query(config, callback)
   })
 }
+
+/** The one value of a result, whether its rows are objects or arrays. */
+export function textOf(result: pg.QueryResult | undefined): string | null {
+  const row = result?.rows[0] as object | undefined
+  return row === undefined ? null : String(Object.values(row)[0])
+}

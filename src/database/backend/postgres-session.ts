@@ -8,7 +8,7 @@ import { requestCancel } from './postgres-cancel'
 import { plainly, PostgresCursors } from './postgres-cursors'
 import { tooManyValues } from './postgres-errors'
 import { PreparedStatements } from './postgres-prepared'
-import { ask, control, isControl } from './postgres-queries'
+import { ask, control, isControl, textOf } from './postgres-queries'
 import { within } from './within'
 
 /** pg's Client with the parts that its types leave out. */
@@ -297,10 +297,4 @@ export class PostgresSession implements Session {
     await this.raw.end().catch(() => undefined)
     clearTimeout(timer)
   }
-}
-
-/** The one value of a result, whether its rows are objects or arrays. */
-function textOf(result: pg.QueryResult | undefined): string | null {
-  const row = result?.rows[0] as object | undefined
-  return row === undefined ? null : String(Object.values(row)[0])
 }
