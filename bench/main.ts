@@ -5,21 +5,23 @@
  *     npm run bench                        everything
  *     npm run bench -- --quick             everything, shortly
  *     npm run bench -- --parts=http --stacks=service,N1,N5b --endpoints=user --concurrency=64 --rounds=5
- *     npm run bench -- --parts=query,bulk,start
+ *     npm run bench -- --parts=sqlite,query,bulk,start
  *
  * --window and --warm-up are the seconds for which a stack is loaded: each time, and once before.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import { startPostgres } from '../test/support/postgres-server'
-import { checkMoney, type Prepared, prepare } from './http/prepare'
+import { type Place, type Prepared, prepare } from './http/prepare'
+import { prepareSqlite } from './http/prepare-sqlite'
 import { reportWindows } from './http/report'
-import { measure, type Window, warmUp } from './http/rounds'
+import { measure, type Plan, type Window, warmUp } from './http/rounds'
 import { checkAnswers } from './http/same-answers'
 import { type Server, startServer } from './http/server-process'
 import { reportStarts } from './http/starting'
-import { hasTutorial, root } from './http/stacks'
+import { hasTutorial, root, SQLITE_STACKS, type Stack } from './http/stacks'
 import { type Options, readOptions, type Part } from './options'
 import { leaveTheFirstProcessor, PINNING } from './processors'
 import { reportQueries } from './query/report'
@@ -27,46 +29,67 @@ import { reportBulk } from './query/report-bulk'
 
 type Measure = (options: Options, prepared: Prepared) => Promise<string>
 
+const reportHttp: Measure = async ({ stacks, plan }, prepared) => {
+  const tables = await reportEndpoints(stacks, plan, prepared)
+  return `## Endpoints on PostgreSQL\n\n${legend(stacks, plan)}\n\n${tables}`
+}
+
+const reportSqlite: Measure = async ({ plan }) => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'millpond-bench-'))
+  try {
+    const stacks = SQLITE_STACKS
+    const tables = await reportEndpoints(stacks, plan, await prepareSqlite(folder, stacks))
+    return `## Endpoints on SQLite\n\n${named(stacks)}\n\n${tables}`
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
 const MEASURES: Readonly<Record<Part, Measure>> = {
   http: reportHttp,
+  sqlite: reportSqlite,
   start: ({ stacks, isQuick }, prepared) => reportStarts(stacks, isQuick ? 2 : 7, prepared),
   query: ({ isQuick }, { url }) => reportQueries(url, isQuick ? 4 : 15, isQuick ? 150 : 500),
   bulk: ({ isQuick, plan: { rounds } }, { url }) =>
     reportBulk(url, { rounds, written: 100_000, read: isQuick ? 100_000 : 1_000_000 }),
 }
 
-async function reportHttp({ stacks, plan }: Options, prepared: Prepared): Promise<string> {
+async function reportEndpoints(stacks: readonly Stack[], plan: Plan, place: Place): Promise<string> {
   const servers: Server[] = []
   const windows: Window[] = []
   try {
-    for (const stack of stacks) servers.push(await startServer(stack, prepared.environment))
+    for (const stack of stacks) servers.push(await startServer(stack, place.environmentOf(stack)))
     await checkAnswers(servers)
     await warmUp(servers, plan)
-    for await (const window of measure(servers, plan, prepared)) {
+    for await (const window of measure(servers, plan, place)) {
       windows.push(window)
       const { round, endpoint, concurrency, stack, perSecond, serverMicros } = window
       const figures = `${perSecond.toFixed(0)}/s, ${serverMicros.toFixed(0)} µs`
       console.error(`round ${round + 1}, ${endpoint}, ${concurrency} at a time, ${stack}: ${figures}`)
     }
-    await checkMoney(prepared.url)
+    await place.checkMoney()
   } finally {
     await Promise.all(servers.map((server) => server.stop()))
   }
-  return `## Endpoints\n\n${legend(stacks, plan)}\n\n${reportWindows(windows)}`
+  return reportWindows(windows)
 }
 
-function legend(stacks: Options['stacks'], { rounds, windowMillis, warmUpMillis }: Options['plan']): string {
+function legend(stacks: readonly Stack[], { rounds, windowMillis, warmUpMillis }: Plan): string {
   return [
     `Rounds: ${rounds}. In each, every stack is loaded for ${windowMillis / 1000} s, one after the other, the order turned ` +
       `around each time, after ${warmUpMillis / 1000} s of all endpoints. Throughput as a multiple of a base: the median ` +
       'of the ratios within a round, and in parentheses the least and the most. Server CPU for one request: the least ' +
       'of all rounds, and ratios of these. “Foreign” is how many processors were busy with something else: where it is ' +
       'far from 0, believe the CPU and not the rest. “Failed” counts answers that were not 2xx.',
-    stacks.map(({ id, title }) => `* **${id}**: ${title}`).join('\n'),
+    named(stacks),
     ...(hasTutorial
       ? []
       : ['P1 and P2, the tutorial’s stacks, were left out: their Debian packages are not installed.']),
   ].join('\n\n')
+}
+
+function named(stacks: readonly Stack[]): string {
+  return stacks.map(({ id, title }) => `* **${id}**: ${title}`).join('\n')
 }
 
 function versions(): string {

@@ -4,7 +4,7 @@ import { ENDPOINTS } from './http/endpoints'
 import type { Plan } from './http/rounds'
 import { type Stack, STACKS } from './http/stacks'
 
-export const PARTS = ['http', 'start', 'query', 'bulk'] as const
+export const PARTS = ['http', 'sqlite', 'start', 'query', 'bulk'] as const
 
 export type Part = (typeof PARTS)[number]
 

@@ -1,7 +1,7 @@
 /** Measures stacks in interleaved rounds, so that what slows the machine down for a while slows all of them down. */
 import { ENDPOINTS, type Endpoint } from './endpoints'
 import { load } from './load'
-import type { Prepared } from './prepare'
+import type { Place } from './prepare'
 import { childrenMicros, cpuMicros, machineMicros, residentMegabytes } from './process-usage'
 import type { Server } from './server-process'
 
@@ -46,18 +46,14 @@ export async function warmUp(servers: readonly Server[], { warmUpMillis }: Plan)
 }
 
 /** Measures each endpoint at each concurrency on each server, and all of that in each round. */
-export async function* measure(
-  servers: readonly Server[],
-  plan: Plan,
-  prepared: Prepared,
-): AsyncGenerator<Window> {
+export async function* measure(servers: readonly Server[], plan: Plan, place: Place): AsyncGenerator<Window> {
   for (let round = 0; round < plan.rounds; round += 1) {
     for (const endpoint of plan.endpoints) {
       for (const concurrency of plan.concurrencies) {
         // Turned around each time, so that whoever comes after a heavy one is not always the same.
         const order = round % 2 === 0 ? servers : servers.toReversed()
         for (const server of order) {
-          yield await measureOne(server, { endpoint, concurrency, round }, plan, prepared)
+          yield await measureOne(server, { endpoint, concurrency, round }, plan, place)
         }
       }
     }
@@ -74,11 +70,11 @@ async function measureOne(
   { stack, port, pid }: Server,
   { endpoint, concurrency, round }: Cell,
   { windowMillis }: Plan,
-  { postgresPid }: Prepared,
+  { postgresPid }: Place,
 ): Promise<Window> {
   const usage = () => ({
     server: cpuMicros(pid),
-    postgres: childrenMicros(postgresPid),
+    postgres: postgresPid === null ? 0 : childrenMicros(postgresPid),
     self: cpuMicros(process.pid),
     machine: machineMicros(),
   })

@@ -68,3 +68,9 @@ export const STACKS: readonly Stack[] = [
   peer('typeorm', 'Express + TypeORM', 'express', 'typeorm'),
   ...(hasTutorial ? TUTORIAL : []),
 ]
+
+/** Those on SQLite files, which have one writer: a connection for it, and three for readers beside it. */
+export const SQLITE_STACKS: readonly Stack[] = [
+  service('service', 'this service, whole', { DATABASE_POOL_SIZE: '4' }),
+  peer('N1', 'Express + Knex, pool of 1', 'express', 'knex'),
+]

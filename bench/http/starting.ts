@@ -1,7 +1,7 @@
 /** How long a stack takes from its start to the first answer out of the database, and what it weighs then. */
 import { median } from '../spread'
 import { table } from '../table'
-import type { Prepared } from './prepare'
+import type { Place } from './prepare'
 import { residentMegabytes } from './process-usage'
 import { startServer } from './server-process'
 import type { Stack } from './stacks'
@@ -9,13 +9,13 @@ import type { Stack } from './stacks'
 export async function reportStarts(
   stacks: readonly Stack[],
   rounds: number,
-  { environment }: Prepared,
+  { environmentOf }: Place,
 ): Promise<string> {
   const millis = new Map(stacks.map((stack) => [stack, [] as number[]]))
   const megabytes = new Map<Stack, number>()
   for (let round = 0; round < rounds; round += 1) {
     for (const stack of round % 2 === 0 ? stacks : stacks.toReversed()) {
-      const server = await startServer(stack, environment)
+      const server = await startServer(stack, environmentOf(stack))
       millis.get(stack)?.push(server.startMillis)
       megabytes.set(stack, residentMegabytes(server.pid))
       await server.stop()

@@ -25,8 +25,8 @@ eachDatabase('a pool in the middle of something', (context) => {
     let hangs = false
     let opened = 0
     const database = await context.open({
-      connectTimeoutMillis: 300,
-      pool: { size: 1, maxOverflow: 1, acquireTimeoutMillis: 300 },
+      connectTimeoutMillis: 1000,
+      pool: { size: 1, maxOverflow: 1, acquireTimeoutMillis: 1000 },
       afterConnect: () => {
         opened += 1
         return hangs ? never() : Promise.resolve()
@@ -40,7 +40,7 @@ eachDatabase('a pool in the middle of something', (context) => {
         messages.push((await failure(database.fetchVal('select 1'))).message)
         return messages.at(-1)?.includes('afterConnect did not end in time')
       },
-      { what: 'the reason', timeoutMillis: 3000 },
+      { what: 'the reason', timeoutMillis: 10_000 },
     )
     hangs = false
     await waitFor(async () => (await database.fetchVal('select 1')) === 1, { what: 'the slot to be free' })

@@ -1,5 +1,5 @@
-/** Knex as people write it, but with its rows locked. */
-import { knex } from 'knex'
+/** Knex as people write it, but with its rows locked, and a SQLite file with the journal of the service. */
+import { knex, type Knex } from 'knex'
 import {
   type CreatedPost,
   IDLE_MILLIS,
@@ -13,11 +13,7 @@ import {
 } from './store'
 
 export const open: OpenStore = (url) => {
-  const db = knex({
-    client: 'pg',
-    connection: url,
-    pool: { min: 0, max: POOL_SIZE, idleTimeoutMillis: IDLE_MILLIS },
-  })
+  const db = knex(url.startsWith('sqlite:') ? onSqlite(url) : onPostgres(url))
   const postsWithAuthors = () =>
     db('posts')
       .join('users', 'users.id', 'posts.author_id')
@@ -57,5 +53,25 @@ export const open: OpenStore = (url) => {
         }
         return verdict
       }),
+  }
+}
+
+function onPostgres(connection: string): Knex.Config {
+  return { client: 'pg', connection, pool: { min: 0, max: POOL_SIZE, idleTimeoutMillis: IDLE_MILLIS } }
+}
+
+/** Its pool has one connection, as Knex advises. The file is in WAL mode already. */
+function onSqlite(url: string): Knex.Config {
+  return {
+    client: 'sqlite3',
+    connection: { filename: url.slice('sqlite:///'.length) },
+    useNullAsDefault: true,
+    pool: {
+      min: 1,
+      max: 1,
+      afterCreate: (raw: { exec(sql: string, done: () => void): void }, done: () => void) => {
+        raw.exec('PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON', done)
+      },
+    },
   }
 }
