@@ -130,6 +130,8 @@ eachDatabase('the seeds', (context) => {
 })
 
 eachDatabase('the Knex command line', (context) => {
+  // Each of its starts reads all of Knex and compiles the migrations.
+  jest.setTimeout(120_000)
   let urls: Record<Folder, string>
 
   const node = async (cwd: string, ...args: string[]): Promise<string> => {

@@ -19,6 +19,8 @@ const ASK_TIMEOUT_MILLIS = 1000
 interface Backend {
   readonly url: string
   readonly agent: Agent
+  /** It is asked again when it has answered, so that one slow answer is one, however long it takes. */
+  isAsked: boolean
   /** Answers of no in a row. */
   refusals: number
   /** What it said last, for whoever wonders why. */
@@ -66,7 +68,13 @@ export class Balancer implements AsyncDisposable {
   }
 
   add(url: string): void {
-    this.#backends.push({ url, agent: new Agent({ keepAlive: true }), refusals: FALL, said: 'nothing' })
+    this.#backends.push({
+      url,
+      agent: new Agent({ keepAlive: true }),
+      isAsked: false,
+      refusals: FALL,
+      said: 'nothing',
+    })
   }
 
   /** Forgets a server that is gone. */
@@ -86,16 +94,7 @@ export class Balancer implements AsyncDisposable {
 
   #poll(): void {
     for (const backend of this.#backends) {
-      const asked = get(`${backend.url}/readyz`, { agent: false, timeout: ASK_TIMEOUT_MILLIS }, (answer) => {
-        backend.refusals = answer.statusCode === 200 ? 0 : backend.refusals + 1
-        backend.said = String(answer.statusCode)
-        answer.resume()
-      })
-      asked.on('timeout', () => asked.destroy())
-      asked.on('error', (error: NodeJS.ErrnoException) => {
-        backend.refusals += 1
-        backend.said = error.code ?? error.message
-      })
+      if (!backend.isAsked) ask(backend)
     }
     this.#polling = setTimeout(() => this.#poll(), this.#pollMillis)
   }
@@ -127,4 +126,19 @@ export class Balancer implements AsyncDisposable {
     })
     incoming.pipe(passed)
   }
+}
+
+function ask(backend: Backend): void {
+  backend.isAsked = true
+  const asked = get(`${backend.url}/readyz`, { agent: false, timeout: ASK_TIMEOUT_MILLIS }, (answer) => {
+    backend.refusals = answer.statusCode === 200 ? 0 : backend.refusals + 1
+    backend.said = String(answer.statusCode)
+    answer.resume()
+  })
+  asked.on('timeout', () => asked.destroy())
+  asked.on('error', (error: NodeJS.ErrnoException) => {
+    backend.refusals += 1
+    backend.said = error.code ?? error.message
+  })
+  asked.on('close', () => (backend.isAsked = false))
 }
