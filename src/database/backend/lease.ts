@@ -281,12 +281,13 @@ export class Lease {
     return performance.now() - this.#since
   }
 
-  describe(): Holder {
+  /** For several, at a moment that is the same for all: to write out a place takes long enough to turn their order around. */
+  describe(now = performance.now()): Holder {
     return {
       label: this.label,
       // Written out for those who ask: that takes far longer than to remember it.
       site: siteOf(this.#context.stack),
-      heldMillis: this.heldMillis,
+      heldMillis: now - this.#since,
       sql: this.#sql,
       inTransaction: this.session.inTransaction,
     }

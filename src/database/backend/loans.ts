@@ -65,8 +65,9 @@ export class Loans {
 
   /** Longest first. */
   holders(): readonly Holder[] {
+    const now = performance.now()
     return this.all()
-      .map(({ lease }) => lease.describe())
+      .map(({ lease }) => lease.describe(now))
       .toSorted((a, b) => b.heldMillis - a.heldMillis)
   }
 
