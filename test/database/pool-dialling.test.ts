@@ -134,8 +134,8 @@ eachDatabase('a connection that is being opened', (context) => {
   })
 
   it('and says nothing more after its login is given up in time, and its place is free again', async () => {
-    const pool = { size: 1, maxOverflow: 0, acquireTimeoutMillis: 300 }
-    const database = await context.open({ pool, connectTimeoutMillis: 300 }, proxy.url)
+    const pool = { size: 1, maxOverflow: 0, acquireTimeoutMillis: 1500 }
+    const database = await context.open({ pool, connectTimeoutMillis: 1500 }, proxy.url)
     // Knex asks a server of which it does not know the version for it, on the first connection.
     const client = database.knex.client as { version: string | undefined }
     client.version = undefined
