@@ -20,8 +20,9 @@ export interface DesertedState {
   readonly unexpected: readonly string[]
 }
 
-/** Rows that the server makes one by one, as they are read. */
-const ENDLESS = 'select generate_series(1, 100000000) as n, repeat(chr(120), 100) as x'
+/** Rows that the server makes one by one, a thousand in a second: at full speed, streams would be all that there is to measure. */
+const ENDLESS = 'select generate_series(1, 100000000) as n, repeat(chr(120), 100) as x, pg_sleep(0.001)'
+const FEW = { batchSize: 20 }
 
 const unexpected: string[] = []
 
@@ -34,7 +35,7 @@ function appOf(database: Database): Express {
     response.json(await database.fetchVal('select pg_sleep(600)'))
   })
   app.get('/stream', async (_request, response) => {
-    for await (const row of database.iterate(ENDLESS)) {
+    for await (const row of database.iterate(ENDLESS, {}, FEW)) {
       if (!response.write(`${JSON.stringify(row)}\n`)) await once(response, 'drain')
     }
     response.end()
@@ -52,7 +53,7 @@ function appOf(database: Database): Express {
   app.get('/stream-in-transaction', async (_request, response) => {
     await database.transaction(async () => {
       await database.execute('insert into gone (kind) values (:kind)', { kind: 'stream' })
-      for await (const row of database.iterate(ENDLESS)) {
+      for await (const row of database.iterate(ENDLESS, {}, FEW)) {
         if (!response.write(`${JSON.stringify(row)}\n`)) await once(response, 'drain')
       }
     })
