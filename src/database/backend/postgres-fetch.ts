@@ -6,7 +6,7 @@ import { type Columns, toColumns, toRow } from './postgres-rows'
 
 /** Rows in the first piece, and in the largest: more gain nothing. */
 const FIRST_PIECE = 256
-const LARGEST_PIECE = 2000
+const LARGEST_PIECE = 1000
 /** Bytes in a piece, beyond which rows are so heavy that fewer are asked for. */
 const HEAVY_PIECE = 1_000_000
 
