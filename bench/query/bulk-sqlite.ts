@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { knex as connectKnex, type Knex } from 'knex'
 import sqlite3 from 'sqlite3'
-import { type Bulk, INSERT, made, withDatabase } from './bulk-ways'
+import { arriving, type Bulk, INSERT, made, withDatabase } from './bulk-ways'
 
 const SELECT = 'SELECT id, name, amount FROM numbers'
 const pathOf = (url: string): string => url.slice('sqlite:///'.length)
@@ -23,7 +23,7 @@ export const SQLITE_WRITING: Readonly<Record<string, Bulk>> = {
       return rows
     }),
   executeMany: (url, rows) =>
-    withDatabase(url, async (database) => (await database.executeMany(INSERT, made(rows))).rowCount),
+    withDatabase(url, async (database) => (await database.executeMany(INSERT, arriving(rows))).rowCount),
   'sqlite3, row by row': async (url, rows) => {
     const driver = new sqlite3.Database(pathOf(url))
     const insert = driver.prepare('INSERT INTO numbers (id, name, amount) VALUES (?, ?, ?)')

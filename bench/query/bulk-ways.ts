@@ -13,6 +13,11 @@ export function* made(rows: number) {
   for (let id = 0; id < rows; id += 1) yield { id, name: `row number ${id}`, amount: id % 1000 }
 }
 
+/** The same as they come from elsewhere. */
+export async function* arriving(rows: number) {
+  yield* made(rows)
+}
+
 export async function withDatabase(
   url: string,
   work: (database: Database) => Promise<number>,

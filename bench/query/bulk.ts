@@ -7,7 +7,7 @@ import pg from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
 import Cursor from 'pg-cursor'
 import { SQLITE_READING, SQLITE_WRITING } from './bulk-sqlite'
-import { BATCH, type Bulk, INSERT, made, withDatabase } from './bulk-ways'
+import { arriving, BATCH, type Bulk, INSERT, made, withDatabase } from './bulk-ways'
 
 export interface Weighed {
   readonly millis: number
@@ -44,7 +44,7 @@ const WRITING: Readonly<Record<string, Bulk>> = {
       return rows
     }),
   executeMany: (url, rows) =>
-    withDatabase(url, async (database) => (await database.executeMany(INSERT, made(rows))).rowCount),
+    withDatabase(url, async (database) => (await database.executeMany(INSERT, arriving(rows))).rowCount),
   'COPY, by pg-copy-streams': (url, rows) =>
     withClient(url, async (client) => {
       const lines = function* () {
