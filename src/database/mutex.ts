@@ -1,16 +1,14 @@
 /** One at a time, in the order asked. */
 import type { Limits } from './limits'
+import { Queue } from './queue'
 
 /** Gives the turn to the next in the queue. Calling it twice does no harm. */
 export type Unlock = () => void
 
-interface Waiter {
-  readonly grant: () => void
-}
-
 export class Mutex {
   #locked = false
-  readonly #queue = new Set<Waiter>()
+  /** What tells them that it is their turn. */
+  readonly #waiters = new Queue<() => void>()
 
   /** Takes the turn if nobody has it; else null. */
   tryLock(): Unlock | null {
@@ -29,15 +27,13 @@ export class Mutex {
     const unlock = this.tryLock()
     if (unlock !== null) return Promise.resolve(unlock)
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = {
-        grant: () => {
-          stopWatching()
-          resolve(this.#unlocker())
-        },
-      }
-      this.#queue.add(waiter)
+      const place = this.#waiters.add(() => {
+        this.#waiters.remove(place)
+        stopWatching()
+        resolve(this.#unlocker())
+      })
       const stopWatching = limits.watch((expiry) => {
-        this.#queue.delete(waiter)
+        this.#waiters.remove(place)
         reject(limits.error(expiry))
       })
     })
@@ -48,13 +44,9 @@ export class Mutex {
     return () => {
       if (used) return
       used = true
-      const [next] = this.#queue
-      if (next === undefined) {
-        this.#locked = false
-      } else {
-        this.#queue.delete(next)
-        next.grant()
-      }
+      const grant = this.#waiters.first
+      if (grant === undefined) this.#locked = false
+      else grant()
     }
   }
 }

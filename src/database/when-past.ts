@@ -1,4 +1,5 @@
 /** Calls back when a deadline is past: one timer for all of them, since nearly every deadline is forgotten long before. */
+import { type Entry, Queue } from './queue'
 import { outsideOfScopes } from './scope'
 
 /** Node fires timers above this at once, instead of late. */
@@ -9,7 +10,7 @@ interface Watch {
   readonly act: () => void
 }
 
-const watches = new Set<Watch>()
+const watches = new Queue<Watch>()
 let timer: NodeJS.Timeout | undefined
 /** When the timer fires. It may be for a deadline that is forgotten by now; then it is set anew. */
 let due = Infinity
@@ -21,13 +22,12 @@ let due = Infinity
  * @returns how to forget about it
  */
 export function whenPast(deadline: number, act: () => void): () => void {
-  const watch = { deadline, act }
-  watches.add(watch)
+  const place = watches.add({ deadline, act })
   if (deadline < due) schedule(deadline)
   else if (watches.size === 1) timer?.ref()
   return () => {
     // A timer that is set and has nobody to wait for is left to fire: most often somebody comes before it does.
-    if (watches.delete(watch) && watches.size === 0) timer?.unref()
+    if (watches.remove(place) && watches.size === 0) timer?.unref()
   }
 }
 
@@ -43,15 +43,16 @@ function fire(): void {
   timer = undefined
   due = Infinity
   const now = performance.now()
-  const past: Watch[] = []
+  const past: Entry<Watch>[] = []
   let next = Infinity
-  for (const watch of watches) {
-    if (watch.deadline <= now) past.push(watch)
-    else if (watch.deadline < next) next = watch.deadline
+  for (const entry of watches.all()) {
+    const { deadline } = entry.value
+    if (deadline <= now) past.push(entry)
+    else if (deadline < next) next = deadline
   }
   if (next !== Infinity) schedule(next)
-  for (const watch of past) {
+  for (const entry of past) {
     // What one does may have made another be forgotten.
-    if (watches.delete(watch)) watch.act()
+    if (watches.remove(entry)) entry.value.act()
   }
 }

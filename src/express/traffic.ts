@@ -16,10 +16,15 @@ export interface TrafficEnd {
   readonly onGivenUp: (label: string) => void
 }
 
+/** A request that waits for the end of its answer. */
+interface Received {
+  readonly response: ServerResponse
+  readonly scope: OpenScope
+}
+
 export class Traffic {
   readonly #server: Server
   readonly #clients = new Map<Socket, Client>()
-  readonly #requests = new Map<ServerResponse, OpenScope>()
   /** Answers to pipelined requests that wait behind an earlier answer on their connection. */
   readonly #queued = new Set<ServerResponse>()
   #drainingSince: number | null = null
@@ -40,20 +45,20 @@ export class Traffic {
 
   /** How many requests wait for the end of their answer. */
   get requests(): number {
-    return this.#requests.size
+    return this.#received().length
   }
 
   /** False for a request that must not be begun: an answer before it has told its client that no other will follow. */
   enter(scope: OpenScope, response: ServerResponse): boolean {
-    const client = this.#clients.get(response.req.socket)
-    if (this.#drainingSince !== null && client?.endWith(response) === false) return false
-    client?.begin(response)
-    this.#requests.set(response, scope)
+    const { socket } = response.req
+    const client = this.#clients.get(socket) ?? new Client(socket)
+    if (this.#drainingSince !== null && !client.endWith(response)) return false
+    const received = { response, scope }
+    client.begin(received)
     if (response.socket === null) this.#queued.add(response)
     response.once('close', () => {
-      this.#requests.delete(response)
       this.#queued.delete(response)
-      client?.finish(response)
+      client.finish(received)
     })
     return true
   }
@@ -82,7 +87,7 @@ export class Traffic {
       for (const client of this.#clients.values()) {
         if (client.quietMillis(this.#drainingSince ?? 0) >= keepAliveGraceMillis) client.close()
       }
-      for (const [response, scope] of this.#requests) {
+      for (const { response, scope } of this.#received()) {
         if (!stalls.isStalled(response)) continue
         onGivenUp(scope.label)
         giveUp(response)
@@ -93,8 +98,14 @@ export class Traffic {
 
   /** What still waits for its answer, longest first, such as `POST /transfer for 30.1 s`. */
   unanswered(): string[] {
-    const scopes = [...this.#requests.values()].toSorted((a, b) => b.ageMillis - a.ageMillis)
-    return scopes.map((scope) => `${scope.label} for ${(scope.ageMillis / 1000).toFixed(1)} s`)
+    return this.#received()
+      .map(({ scope }) => scope)
+      .toSorted((a, b) => b.ageMillis - a.ageMillis)
+      .map((scope) => `${scope.label} for ${(scope.ageMillis / 1000).toFixed(1)} s`)
+  }
+
+  #received(): Received[] {
+    return [...this.#clients.values()].flatMap(({ received }) => received)
   }
 
   /** Cuts every connection. */
@@ -115,10 +126,11 @@ export class Traffic {
 
 /** One connection, and since when nothing has come on it. */
 class Client {
+  /** Few, and so no Map of all connections' requests: V8 copies at length what was in one that changes that often. */
+  readonly received: Received[] = []
   readonly #socket: Socket
   /** The answer to what was asked for last, until it is sent; for good if it says that the connection ends. */
   #last: ServerResponse | null = null
-  #requests = 0
   #quietSince = performance.now()
   #bytesSeen = 0
 
@@ -126,14 +138,15 @@ class Client {
     this.#socket = socket
   }
 
-  begin(response: ServerResponse): void {
-    this.#last = response
-    this.#requests += 1
+  begin(received: Received): void {
+    this.#last = received.response
+    this.received.push(received)
   }
 
-  finish(response: ServerResponse): void {
+  finish(received: Received): void {
+    const { response } = received
     if (this.#last === response && response.shouldKeepAlive) this.#last = null
-    this.#requests -= 1
+    this.received.splice(this.received.indexOf(received), 1)
     this.#heard()
   }
 
@@ -154,7 +167,7 @@ class Client {
 
   /** How long nothing has come since `start`; negative while an answer is due. A head may come in pieces. */
   quietMillis(start: number): number {
-    if (this.#requests > 0) return -1
+    if (this.received.length > 0) return -1
     if (this.#socket.bytesRead !== this.#bytesSeen) this.#heard()
     return performance.now() - Math.max(this.#quietSince, start)
   }

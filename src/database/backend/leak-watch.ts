@@ -2,12 +2,14 @@
 import { type DatabaseError, TransactionClosedError } from '../errors'
 import type { Events } from '../events'
 import type { PoolOptions } from '../options'
+import { type Entry, Queue } from '../queue'
 import type { Lease } from './lease'
 
 /** Ends a loan whose user has not ended it, who is told why. */
 type Reclaim = (lease: Lease, why: () => DatabaseError) => Promise<void>
 
-interface Watched {
+export interface Watched {
+  readonly lease: Lease
   readonly since: number
   isReported: boolean
   isReclaimed: boolean
@@ -23,7 +25,8 @@ export class LeakWatch {
   readonly #events: Events
   readonly #reclaim: Reclaim
   readonly #tickMillis: number
-  readonly #leases = new Map<Lease, Watched>()
+  /** In the order in which they were lent. */
+  #leases = new Queue<Watched>()
   /** Time that this process was awake for: the sum of its ticks, each no longer than it should have been. */
   #awakeMillis = 0
   #lastTick = 0
@@ -42,23 +45,21 @@ export class LeakWatch {
     return this.#thresholdMillis > 0 || this.#timeoutMillis > 0
   }
 
-  lent(lease: Lease): void {
-    if (!this.isOn) return
+  /** To be called when it is on. Gives what {@link returned} takes. */
+  lent(lease: Lease): Entry<Watched> {
     if (this.#timer === undefined) this.#start()
-    this.#leases.set(lease, { since: this.#now(), isReported: false, isReclaimed: false })
+    return this.#leases.add({ lease, since: this.#now(), isReported: false, isReclaimed: false })
   }
 
   /** @returns whether it had been reported */
-  returned(lease: Lease): boolean {
-    const watched = this.#leases.get(lease)
-    this.#leases.delete(lease)
-    return watched?.isReported === true
+  returned(watched: Entry<Watched>): boolean {
+    return this.#leases.remove(watched) && watched.value.isReported
   }
 
   stop(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
-    this.#leases.clear()
+    this.#leases = new Queue()
   }
 
   #start(): void {
@@ -81,7 +82,8 @@ export class LeakWatch {
     if (isLate) return
     const thresholdMillis = this.#thresholdMillis
     const timeoutMillis = this.#timeoutMillis
-    for (const [lease, watched] of this.#leases) {
+    for (const { value: watched } of this.#leases.all()) {
+      const { lease } = watched
       const heldMillis = this.#awakeMillis - watched.since
       // In the order in which they were lent: those that follow are out for less.
       if (heldMillis <= Math.min(thresholdMillis || Infinity, timeoutMillis || Infinity)) return

@@ -1,7 +1,9 @@
 /** The connections that are out: under which lease, since when, and who is waited for at the end. */
 import type { Holder } from '../errors'
 import type { Unlock } from '../mutex'
+import { type Entry, Queue } from '../queue'
 import type { Session } from './dialect'
+import type { Watched } from './leak-watch'
 import type { Lease } from './lease'
 import { within } from './within'
 
@@ -9,38 +11,42 @@ export interface Loan {
   readonly lease: Lease
   /** Lets the next writer take a connection, where they queue for that. */
   readonly leaveQueue: Unlock | null
+  /** How it is known to those who look for leaks, if anybody does. */
+  readonly watched: Entry<Watched> | null
   /** It is being taken back. */
   isEnding: boolean
 }
 
 export class Loans {
-  readonly #bySession = new Map<Session, Loan>()
+  readonly #out = new Queue<Loan>()
+  /** The latest of each connection, be it over or not. */
+  readonly #latest = new WeakMap<Session, Entry<Loan>>()
   #whenNone: (() => void) | undefined
 
   get count(): number {
-    return this.#bySession.size
+    return this.#out.size
   }
 
   add(loan: Loan): void {
-    this.#bySession.set(loan.lease.session, loan)
+    this.#latest.set(loan.lease.session, this.#out.add(loan))
   }
 
   /** The loan of that very lease, or undefined when it has ended. */
   of(lease: Lease): Loan | undefined {
-    const loan = this.#bySession.get(lease.session)
-    return loan?.lease === lease ? loan : undefined
+    const entry = this.#latest.get(lease.session)
+    return entry?.isIn === true && entry.value.lease === lease ? entry.value : undefined
   }
 
   /** Does nothing when it has ended already. */
   remove(loan: Loan): void {
-    if (this.of(loan.lease) === undefined) return
-    this.#bySession.delete(loan.lease.session)
+    const entry = this.#latest.get(loan.lease.session)
+    if (entry?.value !== loan || !this.#out.remove(entry)) return
     loan.leaveQueue?.()
     if (this.count === 0) this.#whenNone?.()
   }
 
   all(): readonly Loan[] {
-    return [...this.#bySession.values()]
+    return this.#out.all().map(({ value }) => value)
   }
 
   /**

@@ -135,9 +135,9 @@ export class Pool {
 
   #enter({ taken, leave, waitMillis }: Admission<Session>, stack: Error | null): Lease {
     const lease = this.#lease(taken, stack)
-    this.#loans.add({ lease, leaveQueue: leave, isEnding: false })
+    const watched = stack === null ? null : this.#leaks.lent(lease)
+    this.#loans.add({ lease, leaveQueue: leave, watched, isEnding: false })
     this.#total.acquired += 1
-    if (stack !== null) this.#leaks.lent(lease)
     taken.hold(true)
     const { events } = this.#context
     if (events.isHeard('acquire')) events.tell('acquire', { waitMillis, label: lease.label })
@@ -153,7 +153,7 @@ export class Pool {
     const loan = this.#loans.of(lease)
     if (loan === undefined || loan.isEnding) return
     loan.isEnding = true
-    const wasReported = this.#leaks.returned(lease)
+    const wasReported = this.#wasReported(loan)
     const { session } = lease
     lease.end(why)
     if (why !== undefined) await lease.interrupt()
@@ -177,11 +177,15 @@ export class Pool {
       session.broken === null &&
       !this.#closed.signal.aborted
     if (!isPlain) return false
-    const wasReported = this.#leaks.returned(lease)
+    const wasReported = this.#wasReported(loan)
     lease.end()
     this.#end(loan, wasReported)
     this.#tarn.giveBack(session)
     return true
+  }
+
+  #wasReported({ watched }: Loan): boolean {
+    return watched !== null && this.#leaks.returned(watched)
   }
 
   /** From now on the connection is nobody's. `isFound`: it was taken for a leak, which it is not. */

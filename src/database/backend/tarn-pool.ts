@@ -3,6 +3,7 @@ import knex from 'knex'
 import type { PendingOperation } from 'tarn/dist/PendingOperation'
 import type { DatabaseError } from '../errors'
 import type { Limits } from '../limits'
+import { Queue } from '../queue'
 import type { Session } from './dialect'
 import { LONGEST_TIMER_MILLIS } from '../when-past'
 
@@ -43,7 +44,7 @@ export class TarnPool extends knex.KnexPool<Session> {
    * In the order in which they asked. tarn's own queue takes two timers and eight promises for each, serves those first
    * whose connection gave no answer, and loses a connection that comes back while somebody leaves.
    */
-  readonly #waiters = new Set<Waiter>()
+  readonly #waiters = new Queue<Waiter>()
   /** Connections that are asked for a sign of life because somebody waits for them. */
   #validating = 0
   /**
@@ -117,7 +118,7 @@ export class TarnPool extends knex.KnexPool<Session> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         stopWatching()
-        this.#waiters.delete(waiter)
+        this.#waiters.remove(place)
       }
       const waiter: Waiter = {
         serve: (session) => {
@@ -132,22 +133,20 @@ export class TarnPool extends knex.KnexPool<Session> {
       const stopWatching = limits.watch((expiry) => {
         waiter.fail(limits.error(expiry))
       })
-      this.#waiters.add(waiter)
+      const place = this.#waiters.add(waiter)
       this._tryAcquireOrCreate()
     })
   }
 
   failWaiters(error: DatabaseError): void {
-    for (const { fail } of this.#waiters) fail(error)
+    for (const { value } of this.#waiters.all()) value.fail(error)
   }
 
   /** Gives the next one who waits a connection, which counts as used already. */
   #serve(session: Session): boolean {
-    for (const { serve } of this.#waiters) {
-      serve(session)
-      return true
-    }
-    return false
+    const next = this.#waiters.first
+    next?.serve(session)
+    return next !== undefined
   }
 
   /** True when a connection that comes back now is one too many, and nobody waits for it. */
