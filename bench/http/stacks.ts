@@ -20,7 +20,7 @@ function service(id: string, title: string, environment: Record<string, string> 
   return {
     id,
     title,
-    command: [process.execPath, '--enable-source-maps', main],
+    command: [process.execPath, '--enable-source-maps', '--no-allocation-site-pretenuring', main],
     environment: { ...pool, MIGRATE_ON_START: 'true', ADMIN_PORT: '0', ...environment },
   }
 }

@@ -16,9 +16,13 @@ export function checkCancellation(signal: unknown): void {
   throw new ConfigurationError(`signal is an AbortSignal, got ${inspect(signal)}.`)
 }
 
+/** What nobody may add to. */
+const NONE: (() => void)[] = []
+
 /** For what is made with every request or statement, most of which are never called off. */
 export class Canceller implements Cancellation {
-  #listeners: Set<() => void> | null = null
+  /** Few, and made only if there are any. */
+  #listeners: (() => void)[] = NONE
   readonly #why: () => Error
   #reason: Error | undefined
 
@@ -39,14 +43,17 @@ export class Canceller implements Cancellation {
   abort(): void {
     if (this.#reason !== undefined) return
     this.#reason = this.#why()
-    for (const listener of this.#listeners ?? []) listener()
+    // What one of them does may have made another one leave.
+    for (const listener of this.#listeners.slice()) if (this.#listeners.includes(listener)) listener()
   }
 
   addEventListener(_type: 'abort', listener: () => void): void {
-    ;(this.#listeners ??= new Set()).add(listener)
+    if (this.#listeners === NONE) this.#listeners = [listener]
+    else if (!this.#listeners.includes(listener)) this.#listeners.push(listener)
   }
 
   removeEventListener(_type: 'abort', listener: () => void): void {
-    this.#listeners?.delete(listener)
+    const at = this.#listeners.indexOf(listener)
+    if (at >= 0) this.#listeners.splice(at, 1)
   }
 }

@@ -58,6 +58,9 @@ function clientGone(): Error {
 export class OpenScope {
   readonly #request: Request
   readonly #since = performance.now()
+  #label: string | null = null
+  /** The route that the label is of. */
+  #labelled: unknown
   readonly deadline: number | undefined
   readonly tally: Tally = { statements: 0, waitMillis: 0, databaseMillis: 0 }
   readonly signal = new Canceller(clientGone)
@@ -67,9 +70,14 @@ export class OpenScope {
     this.deadline = timeoutMillis === 0 ? undefined : this.#since + timeoutMillis
   }
 
-  /** The route is known only after Express has matched it, so the label is put together whenever it is read. */
+  /** The route is known only after Express has matched it, so the label is put together when it is read. */
   get label(): string {
-    return `${this.#request.method} ${routeOf(this.#request)}`
+    const { method, route } = this.#request as { method: string; route: unknown }
+    if (this.#label === null || this.#labelled !== route) {
+      this.#label = `${method} ${routeOf(this.#request)}`
+      this.#labelled = route
+    }
+    return this.#label
   }
 
   get ageMillis(): number {

@@ -6,7 +6,8 @@ import helmet from 'helmet'
 export function securityHeaders(): RequestHandler {
   const headers: [name: string, value: string][] = []
   const recorder = {
-    setHeader: (name: string, value: string) => headers.push([name, value]),
+    // Node writes names as they are, and makes them lower-case anew for each answer.
+    setHeader: (name: string, value: string) => headers.push([name.toLowerCase(), value]),
     removeHeader: () => undefined,
   }
   // It looks at neither, but for what it sets.

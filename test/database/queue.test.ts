@@ -1,22 +1,24 @@
 /** The queue of whoever comes and goes: its order, and leaving from anywhere. */
 import { type Entry, Queue } from '../../src/database/queue'
 
-function queueOf(...names: string[]): [Queue<string>, Entry<string>[]] {
+type Three = [Entry<string>, Entry<string>, Entry<string>]
+
+function three(): [Queue<string>, Three] {
   const queue = new Queue<string>()
-  return [queue, names.map((name) => queue.add(name))]
+  return [queue, [queue.add('a'), queue.add('b'), queue.add('c')]]
 }
 
 const namesIn = (queue: Queue<string>): string[] => queue.all().map(({ value }) => value)
 
 test('keeps the order in which they came, whoever leaves', () => {
-  const leaving: [number, string, string][] = [
+  const leaving: [0 | 1 | 2, string, string][] = [
     [0, 'b c', 'b'],
     [1, 'a c', 'a'],
     [2, 'a b', 'a'],
   ]
   for (const [at, left, first] of leaving) {
-    const [queue, entries] = queueOf('a', 'b', 'c')
-    expect(queue.remove(entries[at]!)).toBe(true)
+    const [queue, entries] = three()
+    expect(queue.remove(entries[at])).toBe(true)
     expect(namesIn(queue).join(' ')).toBe(left)
     expect(queue.first).toBe(first)
     expect(queue.size).toBe(2)
@@ -26,17 +28,18 @@ test('keeps the order in which they came, whoever leaves', () => {
 })
 
 test('nobody leaves twice, not even when others have come meanwhile', () => {
-  const [queue, [only]] = queueOf('a')
-  expect(queue.remove(only!)).toBe(true)
-  expect(queue.remove(only!)).toBe(false)
+  const queue = new Queue<string>()
+  const only = queue.add('a')
+  expect(queue.remove(only)).toBe(true)
+  expect(queue.remove(only)).toBe(false)
   expect([queue.size, queue.first]).toEqual([0, undefined])
   queue.add('b')
-  expect(queue.remove(only!)).toBe(false)
+  expect(queue.remove(only)).toBe(false)
   expect(namesIn(queue)).toEqual(['b'])
 })
 
 test('is looked at as it was when that began', () => {
-  const [queue] = queueOf('a', 'b', 'c')
+  const [queue] = three()
   const seen: string[] = []
   for (const entry of queue.all()) {
     seen.push(entry.value)
@@ -46,7 +49,7 @@ test('is looked at as it was when that began', () => {
 })
 
 test('who has left points to nobody, so that a chain of them cannot keep what came later', () => {
-  const [queue, [first, second]] = queueOf('a', 'b')
-  queue.remove(first!)
-  expect([first!.before, first!.after, second!.before]).toEqual([null, null, null])
+  const [queue, [first, second]] = three()
+  queue.remove(first)
+  expect([first.before, first.after, second.before]).toEqual([null, null, null])
 })

@@ -1,4 +1,5 @@
 /** The queue in front of the pool: how long one may wait, how many may, and what those are told who waited in vain. */
+import type { Cancellation } from '../cancellation'
 import { type DatabaseError, type Holder, QueryTimeoutError } from '../errors'
 import type { Events } from '../events'
 import { Limits } from '../limits'
@@ -14,7 +15,7 @@ export interface EntranceContext {
   readonly settings: Settings
   readonly events: Events
   /** Ends every wait. */
-  readonly closed: AbortSignal
+  readonly closed: Cancellation
   /** How many are out, and who has them. */
   used(this: void): number
   holders(this: void): readonly Holder[]

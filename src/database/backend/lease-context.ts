@@ -1,13 +1,9 @@
-/** What a lease knows from its beginning. */
+/** What all leases of one pool have in common. */
 import type { Events } from '../events'
-import type { Scope } from '../scope'
 import type { Dialect } from './dialect'
 
 export interface LeaseContext {
   readonly dialect: Dialect
   readonly events: Events
   readonly statementTimeoutMillis: number
-  /** Whose it is, and where it was taken. */
-  readonly scope: Scope | undefined
-  readonly stack: Error | null
 }

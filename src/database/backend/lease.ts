@@ -2,7 +2,7 @@
 import type { DatabaseError, Holder } from '../errors'
 import { QueryCanceledError, TransactionClosedError } from '../errors'
 import { type Expiry, Limits } from '../limits'
-import { countStatement } from '../scope'
+import { countStatement, type Scope } from '../scope'
 import { siteOf } from '../site'
 import { type Cursor, type Result, type Row, type Session, shownSql, type Statement } from './dialect'
 import { refuseControl, tooLate } from './control'
@@ -23,6 +23,8 @@ export class Lease {
   /** Those of the section that runs now, for statements that Knex makes on its way. */
   limits = Limits.none
   readonly #context: LeaseContext
+  readonly #scope: Scope | undefined
+  readonly #stack: Error | null
   readonly #since = performance.now()
   #sql: string | null = null
   /** Why nothing may run through it any more. */
@@ -35,14 +37,17 @@ export class Lease {
   #busy = 0
   readonly #onIdle: (() => void)[] = []
 
-  constructor(session: Session, context: LeaseContext) {
+  /** `scope`: whose it is; `stack`: where it was taken. */
+  constructor(session: Session, context: LeaseContext, scope: Scope | undefined, stack: Error | null) {
     this.session = session
     this.#context = context
+    this.#scope = scope
+    this.#stack = stack
   }
 
   /** What its user is called. */
   get label(): string | null {
-    return this.#context.scope?.label ?? null
+    return this.#scope?.label ?? null
   }
 
   /**
@@ -286,7 +291,7 @@ export class Lease {
     return {
       label: this.label,
       // Written out for those who ask: that takes far longer than to remember it.
-      site: siteOf(this.#context.stack),
+      site: siteOf(this.#stack),
       heldMillis: now - this.#since,
       sql: this.#sql,
       inTransaction: this.session.inTransaction,

@@ -1,4 +1,5 @@
 /** The pool: lends sessions as leases, says who holds them, and closes when asked to. */
+import { Canceller } from '../cancellation'
 import { type DatabaseError, type Holder, NotConnectedError } from '../errors'
 import type { RetireEvent } from '../events'
 import type { Limits } from '../limits'
@@ -10,6 +11,7 @@ import { type Admission, Entrance } from './entrance'
 import { Fitness } from './fitness'
 import { LeakWatch } from './leak-watch'
 import { Lease } from './lease'
+import type { LeaseContext } from './lease-context'
 import { type Loan, Loans } from './loans'
 import type { LendOptions, PoolContext } from './pool-context'
 import type { PoolStats } from './pool-stats'
@@ -26,6 +28,7 @@ const CLOSE_PATIENCE_MILLIS = 200
 
 export class Pool {
   readonly #context: PoolContext
+  readonly #leaseContext: LeaseContext
   readonly #entrance: Entrance
   readonly #connector: Connector
   readonly #fitness: Fitness
@@ -39,14 +42,15 @@ export class Pool {
   readonly #byRaw = new WeakMap<object, Lease>()
   readonly #retirement: Retirement
   readonly #total = { acquired: 0, waited: 0 }
-  readonly #closed = new AbortController()
+  readonly #closed = new Canceller(() => this.#closingError())
 
   constructor(context: PoolContext) {
     this.#context = context
     const { dialect, settings, events, open, prepare, translateConnect } = context
     const { size, maxOverflow, acquireTimeoutMillis, min } = settings.pool
+    this.#leaseContext = { dialect, events, statementTimeoutMillis: settings.statementTimeoutMillis }
     this.#fitness = new Fitness(settings.pool)
-    this.#retirement = new Retirement(this.#fitness, events, this.#closed.signal)
+    this.#retirement = new Retirement(this.#fitness, events, this.#closed)
     const leaseOf = (session: Session): Lease => this.#lease(session, null)
     this.#turnover = new Turnover({ dialect, events, prepare, leaseOf })
     const longestWaitMillis = Math.max(acquireTimeoutMillis, settings.connectTimeoutMillis)
@@ -72,7 +76,7 @@ export class Pool {
     })
     this.#entrance = new Entrance({
       ...context,
-      closed: this.#closed.signal,
+      closed: this.#closed,
       used: () => this.#loans.count,
       holders: () => this.holders(),
       heardAt: () => Math.max(this.#fitness.heardAt, this.#loans.heardAt),
@@ -112,7 +116,7 @@ export class Pool {
 
   /** The same for one who would not have to wait for anything, which is the common case; else null. */
   lendNow(limits: Limits, writes: boolean): Lease | null {
-    if (this.#closed.signal.aborted) return null
+    if (this.#closed.aborted) return null
     limits.check()
     const { dialect, settings } = this.#context
     const door = writes ? dialect.door : null
@@ -162,7 +166,7 @@ export class Pool {
     if (this.#loans.of(lease) === undefined) return
     this.#end(loan, wasReported && why === undefined)
     if (!isClean) this.#retire(session, 'changed')
-    else if (session.broken !== null || this.#closed.signal.aborted) this.#retire(session, 'lost')
+    else if (session.broken !== null || this.#closed.aborted) this.#retire(session, 'lost')
     else this.#tarn.giveBack(session)
   }
 
@@ -175,7 +179,7 @@ export class Pool {
       !lease.isChanged &&
       session.isClean &&
       session.broken === null &&
-      !this.#closed.signal.aborted
+      !this.#closed.aborted
     if (!isPlain) return false
     const wasReported = this.#wasReported(loan)
     lease.end()
@@ -260,7 +264,7 @@ export class Pool {
     this.#fitness.isNew(session)
     session.whenLost(() => {
       this.#fitness.doubtAll()
-      if (!this.#closed.signal.aborted) this.#upkeep.tend()
+      if (!this.#closed.aborted) this.#upkeep.tend()
     })
     this.#context.events.tell('create', { durationMillis })
   }
@@ -277,21 +281,13 @@ export class Pool {
   }
 
   #lease(session: Session, stack: Error | null): Lease {
-    const { dialect, events, settings } = this.#context
-    const { statementTimeoutMillis } = settings
-    const lease = new Lease(session, {
-      dialect,
-      events,
-      statementTimeoutMillis,
-      scope: currentScope(),
-      stack,
-    })
+    const lease = new Lease(session, this.#leaseContext, currentScope(), stack)
     this.#byRaw.set(session.raw, lease)
     return lease
   }
 
   #refuseWhenClosing(): void {
-    if (this.#closed.signal.aborted) throw this.#closingError()
+    if (this.#closed.aborted) throw this.#closingError()
   }
 
   #closingError(): NotConnectedError {

@@ -16,6 +16,8 @@ export interface Prepared {
   readonly name: Buffer
   /** The server has it. */
   isParsed: boolean
+  /** How many statements were run on its connection before it was last run. */
+  lastRun: number
   /** Known once the server has described it. */
   columns: Columns | null
 }

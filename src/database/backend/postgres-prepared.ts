@@ -6,7 +6,7 @@ import { isStalePlan } from './postgres-errors'
 import { type Connected, type Prepared, PreparedQuery, type Wire } from './postgres-prepared-query'
 import type { PreparedResult } from './postgres-rows'
 import { isUnsettling, mayUndo } from './postgres-unsettling'
-import { close, describe, nameBytes, parse, run, SYNC } from './postgres-wire'
+import { close, describe, nameBytes, parse, run } from './postgres-wire'
 import { LONGEST_KEPT } from './text-cache'
 
 /** What PostgreSQL plans, and so is worth keeping the plan of. */
@@ -44,6 +44,7 @@ export class PreparedStatements {
   readonly #raw: Connected
   readonly #most: number
   readonly #known = new Map<string, Prepared>()
+  #runs = 0
   readonly #transactionId = toPrepared(TRANSACTION_ID)
   /** Names that the server is to forget, with the next statement. */
   #outdated: Buffer[] = []
@@ -143,30 +144,28 @@ export class PreparedStatements {
   }
 
   #prepared(sql: string): Prepared {
-    const known = this.#known
-    let prepared = known.get(sql)
+    let prepared = this.#known.get(sql)
     if (prepared === undefined) {
       prepared = toPrepared(sql)
-      if (known.size >= this.#most) this.#forgetOldest()
-    } else {
-      known.delete(sql)
+      if (this.#known.size >= this.#most) this.#forgetOldest()
+      this.#known.set(sql, prepared)
     }
-    // The one that was used last is the last in the map.
-    known.set(sql, prepared)
+    this.#runs += 1
+    prepared.lastRun = this.#runs
     return prepared
   }
 
   #forgetOldest(): void {
-    for (const [sql, { name, isParsed }] of this.#known) {
-      this.#known.delete(sql)
-      if (isParsed) this.#outdated.push(name)
-      return
-    }
+    let oldest: Prepared | undefined
+    for (const one of this.#known.values()) if (one.lastRun < (oldest?.lastRun ?? Infinity)) oldest = one
+    if (oldest === undefined) return
+    this.#known.delete(oldest.sql)
+    if (oldest.isParsed) this.#outdated.push(oldest.name)
   }
 
   #messageOf(prepared: Prepared, statement: Statement, identifies: boolean): readonly Buffer[] {
     const takesFirst = statement.take === 'first' && statement.facts.isRead
-    const bound = run(prepared.name, statement.bindings, takesFirst ? 'one' : 'all')
+    const bound = run(prepared.name, statement.bindings, takesFirst ? 'one' : 'all', !identifies)
     const parts = this.#outdated.map(close)
     this.#outdated = []
     if (!prepared.isParsed) {
@@ -182,9 +181,8 @@ export class PreparedStatements {
         this.#parsing.push(id)
         parts.push(close(id.name), parse(id.name, id.sql))
       }
-      parts.push(run(id.name, [], 'all'))
+      parts.push(run(id.name, [], 'all', true))
     }
-    parts.push(SYNC)
     return parts
   }
 }
@@ -192,5 +190,5 @@ export class PreparedStatements {
 function toPrepared(sql: string): Prepared {
   // By its text, so that a name says the same on every connection.
   const hash = createHash('sha256').update(sql).digest('base64url').slice(0, 22)
-  return { sql, name: nameBytes(`millpond_${hash}`), isParsed: false, columns: null }
+  return { sql, name: nameBytes(`millpond_${hash}`), isParsed: false, lastRun: 0, columns: null }
 }

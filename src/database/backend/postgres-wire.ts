@@ -27,7 +27,7 @@ export function close(name: Buffer): Buffer {
   return message('C', STATEMENT, name)
 }
 
-export const SYNC = message('S')
+const SYNC = message('S')
 
 const STATEMENT = Buffer.from('S')
 
@@ -38,13 +38,17 @@ function execute(mostRows: number): Buffer {
 }
 
 const EXECUTE = { all: execute(0), one: execute(1) }
+const EXECUTE_AND_SYNC = {
+  all: Buffer.concat([EXECUTE.all, SYNC]),
+  one: Buffer.concat([EXECUTE.one, SYNC]),
+}
 
 /**
- * Bind and Execute: runs a statement with values. Written by hand into one buffer, since it is sent for every query.
+ * Bind and Execute, and Sync if it is the last: runs a statement with values. Written by hand into one buffer, since it is sent for every query.
  *
  * @throws what pg throws for a value that it cannot write
  */
-export function run(name: Buffer, values: readonly unknown[], rows: 'all' | 'one'): Buffer {
+export function run(name: Buffer, values: readonly unknown[], rows: 'all' | 'one', isLast: boolean): Buffer {
   const count = values.length
   const parameters: (string | Buffer | null)[] = []
   let size = 12 + name.length
@@ -60,7 +64,7 @@ export function run(name: Buffer, values: readonly unknown[], rows: 'all' | 'one
     }
   }
   if (isBinary) size += 2 * count
-  const end = EXECUTE[rows]
+  const end = (isLast ? EXECUTE_AND_SYNC : EXECUTE)[rows]
   const buffer = Buffer.allocUnsafe(size + end.length)
   buffer[0] = 66 // B
   buffer.writeInt32BE(size - 1, 1)

@@ -1,4 +1,5 @@
 /** The end of connections: closes them, and says why. */
+import type { Cancellation } from '../cancellation'
 import type { Events, RetireEvent } from '../events'
 import type { Session } from './dialect'
 import type { Fitness } from './fitness'
@@ -8,13 +9,13 @@ type Reason = RetireEvent['reason']
 export class Retirement {
   readonly #fitness: Fitness
   readonly #events: Events
-  readonly #closed: AbortSignal
+  readonly #closed: Cancellation
   readonly #reasons = new WeakMap<Session, Reason>()
   /** How many there were. */
   count = 0
 
   /** `closed`: all of them go. */
-  constructor(fitness: Fitness, events: Events, closed: AbortSignal) {
+  constructor(fitness: Fitness, events: Events, closed: Cancellation) {
     this.#fitness = fitness
     this.#events = events
     this.#closed = closed

@@ -13,6 +13,12 @@ const DATA = [...QUERIES, 'INSERT', 'REPLACE', 'UPDATE', 'DELETE']
 const CONTROL = ['BEGIN', 'COMMIT', 'ROLLBACK', 'SAVEPOINT', 'RELEASE']
 const KEPT = new Set([...DATA, ...CONTROL])
 
+interface Kept {
+  readonly prepared: sqlite3.Statement
+  /** How many statements were run on its connection before it was last run. */
+  lastRun: number
+}
+
 export interface Ran {
   readonly changes: number
   readonly lastID: number
@@ -24,7 +30,8 @@ export interface Ran {
  */
 export class SqlitePrepared {
   readonly #raw: sqlite3.Database
-  readonly #known = new Map<string, sqlite3.Statement>()
+  readonly #known = new Map<string, Kept>()
+  #runs = 0
   #isClosed = false
 
   constructor(raw: sqlite3.Database) {
@@ -76,7 +83,7 @@ export class SqlitePrepared {
   /** Lets all of them go: a connection cannot be closed before. */
   close(): void {
     this.#isClosed = true
-    for (const prepared of this.#known.values()) prepared.finalize()
+    for (const { prepared } of this.#known.values()) prepared.finalize()
     this.#known.clear()
   }
 
@@ -84,7 +91,7 @@ export class SqlitePrepared {
     { sql, facts }: Statement,
     work: (prepared: sqlite3.Statement, done: (error: Error | null, result: T) => void) => void,
   ): Promise<T> {
-    const prepared = this.#known.get(sql) ?? (await this.#prepare(sql))
+    const prepared = this.#known.get(sql)?.prepared ?? (await this.#prepare(sql))
     const isKept = KEPT.has(facts.verb) && !facts.isSeveral && sql.length <= LONGEST_KEPT
     if (isKept) this.#keep(sql, prepared)
     try {
@@ -106,14 +113,26 @@ export class SqlitePrepared {
 
   /** As the one that was used last. */
   #keep(sql: string, prepared: sqlite3.Statement): void {
-    this.#known.delete(sql)
-    this.#known.set(sql, prepared)
-    if (this.#known.size <= MOST) return
-    for (const [oldest, spare] of this.#known) {
-      this.#known.delete(oldest)
-      spare.finalize()
+    this.#runs += 1
+    const kept = this.#known.get(sql)
+    if (kept?.prepared === prepared) {
+      kept.lastRun = this.#runs
       return
     }
+    if (this.#known.size >= MOST) this.#forgetOldest()
+    this.#known.set(sql, { prepared, lastRun: this.#runs })
+  }
+
+  #forgetOldest(): void {
+    let oldest = ''
+    let least = Infinity
+    for (const [sql, { lastRun }] of this.#known) {
+      if (lastRun >= least) continue
+      least = lastRun
+      oldest = sql
+    }
+    this.#known.get(oldest)?.prepared.finalize()
+    this.#known.delete(oldest)
   }
 
   #prepare(sql: string): Promise<sqlite3.Statement> {

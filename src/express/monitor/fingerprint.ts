@@ -15,20 +15,29 @@ const TOKEN =
 const LIST = /\( ?\?(?: ?, ?\?)* ?\)/g
 const ROWS = /(\(…\))(?: ?, ?\(…\))+/g
 
-const known = new Map<string, string>()
+interface Known {
+  readonly fingerprint: string
+  readonly operation: string
+}
+
+const known = new Map<string, Known>()
 
 /**
  * Literals, numbers and placeholders become `?`, lists of them `(…)`, space one blank, and comments go: two calls of one
  * statement look the same, however many values they had, and no value is to be seen. What differs in its names differs.
  */
 export function fingerprintOf(sql: string): string {
+  return knownOf(sql).fingerprint
+}
+
+function knownOf(sql: string): Known {
   const before = known.get(sql)
   if (before !== undefined) return before
-  const fingerprint = normalise(sql)
+  const found = { fingerprint: normalise(sql), operation: firstWordOf(sql) }
   // Programs have few statements; one that has many must not fill the memory.
   if (known.size >= MOST_KNOWN) known.clear()
-  if (sql.length <= MOST_READ) known.set(sql, fingerprint)
-  return fingerprint
+  if (sql.length <= MOST_READ) known.set(sql, found)
+  return found
 }
 
 function normalise(sql: string): string {
@@ -55,6 +64,10 @@ const OPERATIONS = new Set(
 
 /** The first word, such as SELECT, or OTHER: a label of a metric must have few values, whatever it is asked. */
 export function operationOf(sql: string): string {
+  return knownOf(sql).operation
+}
+
+function firstWordOf(sql: string): string {
   const word = /^\s*([a-z]+)/i.exec(sql)?.[1]?.toUpperCase() ?? ''
   return OPERATIONS.has(word) ? word : 'OTHER'
 }
