@@ -9,7 +9,7 @@ import { openApi } from './openapi'
 import { postRoutes } from './posts/routes'
 import { productRoutes } from './products/routes'
 import { idsOf, requestId } from './request-id'
-import { mount, type Route } from './route'
+import { mount, type Route, together } from './route'
 import { securityHeaders } from './security-headers'
 import { transferRoutes } from './transfers/routes'
 import { userRoutes } from './users/routes'
@@ -34,10 +34,11 @@ export function createApp({ main, products, logger, docs = true }: Dependencies)
   const app = express()
   app.disable('x-powered-by')
   app.set('query parser', 'simple')
-  app.use(health(main, products))
-  app.use(requestScope(), requestId(), requestLog(logger), securityHeaders())
-  app.route('/').get(contents(routes, docs)).all(methodNotAllowed('GET'))
+  app.use(
+    together(health(main, products), requestScope(), requestId(), requestLog(logger), securityHeaders()),
+  )
   mount(app, routes)
+  app.route('/').get(contents(routes, docs)).all(methodNotAllowed('GET'))
   if (docs) app.use(documentation(openApi(routes.map(({ definition }) => definition))))
   app.use(notFound())
   app.use(

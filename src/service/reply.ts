@@ -23,7 +23,7 @@ export function reply(request: Request, response: Response, { status, body, head
   const text = JSON.stringify(body)
   if (request.method === 'GET' || request.method === 'HEAD') {
     response.setHeader('ETag', tagOf(text))
-    if (request.fresh) {
+    if (request.headers['if-none-match'] !== undefined && request.fresh) {
       response.statusCode = 304
       response.end()
       return
