@@ -38,8 +38,8 @@ export function readOptions(): Options {
     plan: {
       endpoints: chosen(ENDPOINTS, ({ id }) => id, values.endpoints),
       concurrencies: (values.concurrency ?? (quick ? '64' : '1,16,64')).split(',').map(positive),
-      rounds: positive(values.rounds ?? (quick ? '2' : '5')),
-      windowMillis: 1000 * positive(values.window ?? (quick ? '1' : '2')),
+      rounds: positive(values.rounds ?? (quick ? '2' : '4')),
+      windowMillis: 1000 * positive(values.window ?? (quick ? '1' : '1.5')),
       warmUpMillis: 1000 * positive(values['warm-up'] ?? (quick ? '3' : '12')),
     },
     isQuick: quick,
