@@ -70,6 +70,8 @@ export const FILLING = [
   `INSERT INTO posts (title, content, author_id) ${numbers(POSTS)}
     SELECT 'Post number ' || n, '${'Some lines that somebody has written. '.repeat(5)}', 1 + n % ${USERS} FROM numbers`,
   `INSERT INTO accounts (owner, balance) ${numbers(ACCOUNTS)} SELECT 'owner' || n, ${BALANCE} FROM numbers`,
+  // Those that the service has brought itself would soon be empty.
+  `UPDATE accounts SET balance = ${BALANCE}`,
 ]
 
 function numbers(count: number): string {

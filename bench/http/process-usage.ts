@@ -17,7 +17,7 @@ export function cpuMicros(pid: number): number {
 export function childrenMicros(pid: number): number {
   try {
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
-    return children.reduce((total, child) => total + threadMicros(child), 0)
+    return children.reduce((total, child) => total + threadMicros(child), reapedMicros(pid))
   } catch {
     return NaN
   }
@@ -49,6 +49,13 @@ export function machineMicros(): number {
 
 /** The kernel's USER_HZ, which is 100 on every platform that Node runs on. */
 const MICROS_PER_TICK = 10_000
+
+/** What children have used that have ended since: it goes over to their parent. */
+function reapedMicros(pid: number): number {
+  const [, fields = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')
+  const [user, system] = fields.split(' ').slice(13, 15)
+  return (Number(user) + Number(system)) * MICROS_PER_TICK
+}
 
 /** `schedstat` counts nanoseconds, where `stat` counts hundredths of a second. */
 function threadMicros(pid: string): number {

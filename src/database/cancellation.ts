@@ -1,6 +1,7 @@
 /** Calling something off: an AbortSignal does it, and so does what is made here, at a small part of its cost. */
 import { inspect } from 'node:util'
 import { ConfigurationError } from './errors'
+import { type Entry, Queue } from './queue'
 
 /** What can be called off. */
 export interface Cancellation {
@@ -16,13 +17,10 @@ export function checkCancellation(signal: unknown): void {
   throw new ConfigurationError(`signal is an AbortSignal, got ${inspect(signal)}.`)
 }
 
-/** What nobody may add to. */
-const NONE: (() => void)[] = []
-
 /** For what is made with every request or statement, most of which are never called off. */
 export class Canceller implements Cancellation {
-  /** Few, and made only if there are any. */
-  #listeners: (() => void)[] = NONE
+  /** Made only if there are any. */
+  #listeners: Queue<() => void> | null = null
   readonly #why: () => Error
   #reason: Error | undefined
 
@@ -44,16 +42,37 @@ export class Canceller implements Cancellation {
     if (this.#reason !== undefined) return
     this.#reason = this.#why()
     // What one of them does may have made another one leave.
-    for (const listener of this.#listeners.slice()) if (this.#listeners.includes(listener)) listener()
+    for (const entry of this.#listeners?.all() ?? []) if (entry.isIn) entry.value()
+  }
+
+  /** Calls `listener` when it is aborted, later than now. Gives how to forget about it, which takes no search. */
+  watch(listener: () => void): () => void {
+    const listeners = (this.#listeners ??= new Queue())
+    const entry = listeners.add(listener)
+    return () => {
+      listeners.remove(entry)
+    }
   }
 
   addEventListener(_type: 'abort', listener: () => void): void {
-    if (this.#listeners === NONE) this.#listeners = [listener]
-    else if (!this.#listeners.includes(listener)) this.#listeners.push(listener)
+    if (this.#find(listener) === undefined) this.watch(listener)
   }
 
   removeEventListener(_type: 'abort', listener: () => void): void {
-    const at = this.#listeners.indexOf(listener)
-    if (at >= 0) this.#listeners.splice(at, 1)
+    const entry = this.#find(listener)
+    if (entry !== undefined) this.#listeners?.remove(entry)
+  }
+
+  #find(listener: () => void): Entry<() => void> | undefined {
+    return this.#listeners?.all().find(({ value }) => value === listener)
+  }
+}
+
+/** Calls `listener` when `signal` is aborted, later than now. Gives how to forget about it. */
+export function whenAborted(signal: Cancellation, listener: () => void): () => void {
+  if (signal instanceof Canceller) return signal.watch(listener)
+  signal.addEventListener('abort', listener)
+  return () => {
+    signal.removeEventListener('abort', listener)
   }
 }

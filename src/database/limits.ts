@@ -1,7 +1,7 @@
 /** How long one call may take, and who may call it off. */
 import { setMaxListeners } from 'node:events'
 import { inspect } from 'node:util'
-import { type Cancellation, checkCancellation } from './cancellation'
+import { type Cancellation, checkCancellation, whenAborted } from './cancellation'
 import { ConfigurationError, type DatabaseError, QueryCanceledError, QueryTimeoutError } from './errors'
 import { currentScope } from './scope'
 import { whenPast } from './when-past'
@@ -87,9 +87,10 @@ export class Limits {
   watch(expired: (expiry: Expiry) => void): () => void {
     if (this.deadline === Infinity && this.#signals.length === 0) return neverMind
     let forget = neverMind
+    const leaving: (() => void)[] = []
     const stop = (): void => {
       forget()
-      for (const signal of this.#signals) signal.removeEventListener('abort', onAbort)
+      for (const leave of leaving) leave()
     }
     const end = (expiry: Expiry): void => {
       stop()
@@ -107,7 +108,7 @@ export class Limits {
     }
     for (const signal of this.#signals) {
       allowManyListeners(signal)
-      signal.addEventListener('abort', onAbort)
+      leaving.push(whenAborted(signal, onAbort))
     }
     if (this.deadline !== Infinity) {
       forget = whenPast(this.deadline, () => {

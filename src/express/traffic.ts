@@ -45,12 +45,15 @@ export class Traffic {
 
   /** How many requests wait for the end of their answer. */
   get requests(): number {
-    return this.#received().length
+    let count = 0
+    for (const { received } of this.#clients.values()) count += received.length
+    return count
   }
 
   /** False for a request that must not be begun: an answer before it has told its client that no other will follow. */
   enter(scope: OpenScope, response: ServerResponse): boolean {
     const { socket } = response.req
+    // Each connection is known before its first request; one made by hand has nobody to wait for it.
     const client = this.#clients.get(socket) ?? new Client(socket)
     if (this.#drainingSince !== null && !client.endWith(response)) return false
     const received = { response, scope }

@@ -4,12 +4,13 @@ import type { Database } from '../database'
 import { health, methodNotAllowed, notFound, problems, requestScope, routeOf } from '../express'
 import { accountRoutes } from './accounts/routes'
 import { documentation } from './docs'
+import { inTurn } from './in-turn'
 import { type Logger, requestLog } from './logging'
 import { openApi } from './openapi'
 import { postRoutes } from './posts/routes'
 import { productRoutes } from './products/routes'
 import { idsOf, requestId } from './request-id'
-import { mount, type Route, together } from './route'
+import { mount, type Route } from './route'
 import { securityHeaders } from './security-headers'
 import { transferRoutes } from './transfers/routes'
 import { userRoutes } from './users/routes'
@@ -34,9 +35,7 @@ export function createApp({ main, products, logger, docs = true }: Dependencies)
   const app = express()
   app.disable('x-powered-by')
   app.set('query parser', 'simple')
-  app.use(
-    together(health(main, products), requestScope(), requestId(), requestLog(logger), securityHeaders()),
-  )
+  app.use(inTurn(health(main, products), requestScope(), requestId(), requestLog(logger), securityHeaders()))
   mount(app, routes)
   app.route('/').get(contents(routes, docs)).all(methodNotAllowed('GET'))
   if (docs) app.use(documentation(openApi(routes.map(({ definition }) => definition))))

@@ -23,6 +23,7 @@ export function reply(request: Request, response: Response, { status, body, head
   const text = JSON.stringify(body)
   if (request.method === 'GET' || request.method === 'HEAD') {
     response.setHeader('ETag', tagOf(text))
+    // No answer has a Last-Modified that If-Modified-Since could be compared with.
     if (request.headers['if-none-match'] !== undefined && request.fresh) {
       response.statusCode = 304
       response.end()

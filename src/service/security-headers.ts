@@ -6,7 +6,7 @@ import helmet from 'helmet'
 export function securityHeaders(): RequestHandler {
   const headers: [name: string, value: string][] = []
   const recorder = {
-    // Node writes names as they are, and makes them lower-case anew for each answer.
+    // Node looks headers up by their names in lower case, which it need not make anew of these. They are sent so.
     setHeader: (name: string, value: string) => headers.push([name.toLowerCase(), value]),
     removeHeader: () => undefined,
   }

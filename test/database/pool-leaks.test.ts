@@ -47,6 +47,17 @@ eachDatabase('a leak', (context) => {
     expect(leaks.map(({ state }) => state)).toEqual(['held', 'returned'])
   })
 
+  it('is not what a listener gives back that was told of another one', async () => {
+    const database = await context.open({ pool: { leakThresholdMillis: 40 } })
+    const leaks = leaksOf(database)
+    const first = await database.acquire()
+    const second = await database.acquire()
+    database.on('leak', () => void second.release())
+    await waitFor(() => leaks.length > 0, { what: 'the leak to be told' })
+    await first.release()
+    expect(leaks.map(({ state }) => state)).toEqual(['held', 'returned'])
+  })
+
   it('is not what comes back in time', async () => {
     const database = await context.open({ pool: { leakThresholdMillis: 2000 } })
     const leaks = leaksOf(database)

@@ -26,7 +26,7 @@ export class LeakWatch {
   readonly #reclaim: Reclaim
   readonly #tickMillis: number
   /** In the order in which they were lent. */
-  #leases = new Queue<Watched>()
+  readonly #leases = new Queue<Watched>()
   /** Time that this process was awake for: the sum of its ticks, each no longer than it should have been. */
   #awakeMillis = 0
   #lastTick = 0
@@ -59,7 +59,7 @@ export class LeakWatch {
   stop(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
-    this.#leases = new Queue()
+    for (const watched of this.#leases.all()) this.#leases.remove(watched)
   }
 
   #start(): void {
@@ -82,7 +82,10 @@ export class LeakWatch {
     if (isLate) return
     const thresholdMillis = this.#thresholdMillis
     const timeoutMillis = this.#timeoutMillis
-    for (const { value: watched } of this.#leases.all()) {
+    for (const entry of this.#leases.all()) {
+      // A listener that was told of another one may have given it back.
+      if (!entry.isIn) continue
+      const watched = entry.value
       const { lease } = watched
       const heldMillis = this.#awakeMillis - watched.since
       // In the order in which they were lent: those that follow are out for less.
@@ -91,7 +94,7 @@ export class LeakWatch {
         watched.isReported = true
         this.#events.tell('leak', { state: 'held', ...lease.describe() })
       }
-      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watched.isReclaimed) {
+      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watched.isReclaimed && entry.isIn) {
         watched.isReclaimed = true
         this.#events.tell('leak', { state: 'reclaimed', ...lease.describe() })
         void this.#reclaim(lease, () => takenBack(timeoutMillis))

@@ -16,7 +16,7 @@ export interface Prepared {
   readonly name: Buffer
   /** The server has it. */
   isParsed: boolean
-  /** How many statements were run on its connection before it was last run. */
+  /** Its place in the order of use: the higher, the later. */
   lastRun: number
   /** Known once the server has described it. */
   columns: Columns | null

@@ -44,7 +44,8 @@ const EXECUTE_AND_SYNC = {
 }
 
 /**
- * Bind and Execute, and Sync if it is the last: runs a statement with values. Written by hand into one buffer, since it is sent for every query.
+ * Bind and Execute, and Sync if it is the last: runs a statement with values. Written by hand into one buffer, since it
+ * is sent for every query.
  *
  * @throws what pg throws for a value that it cannot write
  */

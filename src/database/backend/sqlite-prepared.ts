@@ -15,7 +15,7 @@ const KEPT = new Set([...DATA, ...CONTROL])
 
 interface Kept {
   readonly prepared: sqlite3.Statement
-  /** How many statements were run on its connection before it was last run. */
+  /** Its place in the order of use: the higher, the later. */
   lastRun: number
 }
 
@@ -91,9 +91,10 @@ export class SqlitePrepared {
     { sql, facts }: Statement,
     work: (prepared: sqlite3.Statement, done: (error: Error | null, result: T) => void) => void,
   ): Promise<T> {
-    const prepared = this.#known.get(sql)?.prepared ?? (await this.#prepare(sql))
+    const known = this.#known.get(sql)
+    const prepared = known?.prepared ?? (await this.#prepare(sql))
     const isKept = KEPT.has(facts.verb) && !facts.isSeveral && sql.length <= LONGEST_KEPT
-    if (isKept) this.#keep(sql, prepared)
+    if (isKept) this.#keep(sql, known ?? { prepared, lastRun: 0 })
     try {
       const result = await new Promise<T>((resolve, reject) => {
         work(prepared, (error, result) => {
@@ -112,27 +113,22 @@ export class SqlitePrepared {
   }
 
   /** As the one that was used last. */
-  #keep(sql: string, prepared: sqlite3.Statement): void {
+  #keep(sql: string, statement: Kept): void {
     this.#runs += 1
-    const kept = this.#known.get(sql)
-    if (kept?.prepared === prepared) {
-      kept.lastRun = this.#runs
-      return
-    }
+    const isNew = statement.lastRun === 0
+    statement.lastRun = this.#runs
+    if (!isNew) return
     if (this.#known.size >= MOST) this.#forgetOldest()
-    this.#known.set(sql, { prepared, lastRun: this.#runs })
+    this.#known.set(sql, statement)
   }
 
   #forgetOldest(): void {
-    let oldest = ''
-    let least = Infinity
-    for (const [sql, { lastRun }] of this.#known) {
-      if (lastRun >= least) continue
-      least = lastRun
-      oldest = sql
-    }
-    this.#known.get(oldest)?.prepared.finalize()
-    this.#known.delete(oldest)
+    let oldest: [string, Kept] | undefined
+    for (const one of this.#known) if (one[1].lastRun < (oldest?.[1].lastRun ?? Infinity)) oldest = one
+    if (oldest === undefined) return
+    const [sql, { prepared }] = oldest
+    this.#known.delete(sql)
+    prepared.finalize()
   }
 
   #prepare(sql: string): Promise<sqlite3.Statement> {
