@@ -4,10 +4,7 @@ import { readFileSync } from 'node:fs'
 /** Processor time of a process so far, in microseconds: of all its threads, those that have ended included. */
 export function cpuMicros(pid: number): number {
   try {
-    // The second field, in parentheses, may hold spaces; the fourteenth and fifteenth are what counts.
-    const [, fields = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')
-    const [user, system] = fields.split(' ').slice(11, 13)
-    return (Number(user) + Number(system)) * MICROS_PER_TICK
+    return statMicros(pid, OWN)
   } catch {
     return NaN
   }
@@ -17,7 +14,7 @@ export function cpuMicros(pid: number): number {
 export function childrenMicros(pid: number): number {
   try {
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
-    return children.reduce((total, child) => total + threadMicros(child), reapedMicros(pid))
+    return children.reduce((total, child) => total + threadMicros(child), statMicros(pid, OF_ENDED_CHILDREN))
   } catch {
     return NaN
   }
@@ -50,10 +47,15 @@ export function machineMicros(): number {
 /** The kernel's USER_HZ, which is 100 on every platform that Node runs on. */
 const MICROS_PER_TICK = 10_000
 
-/** What children have used that have ended since: it goes over to their parent. */
-function reapedMicros(pid: number): number {
+/** Where `stat` has the time in the program and that in the kernel, counted behind the second field. */
+const OWN = 11
+/** The same of children that have ended. */
+const OF_ENDED_CHILDREN = 13
+
+function statMicros(pid: number, at: number): number {
+  // The second field, in parentheses, may hold spaces.
   const [, fields = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')
-  const [user, system] = fields.split(' ').slice(13, 15)
+  const [user, system] = fields.split(' ').slice(at, at + 2)
   return (Number(user) + Number(system)) * MICROS_PER_TICK
 }
 

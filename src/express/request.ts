@@ -70,7 +70,10 @@ export class OpenScope {
     this.deadline = timeoutMillis === 0 ? undefined : this.#since + timeoutMillis
   }
 
-  /** The route is known only after Express has matched it, so the label is put together when it is read, and kept while the route is the same. */
+  /**
+   * The route is known only after Express has matched it, so the label is put together when it is read, and kept while
+   * the route is the same.
+   */
   get label(): string {
     const { method, route } = this.#request as { method: string; route: unknown }
     if (this.#label === null || this.#labelled !== route) {

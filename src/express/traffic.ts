@@ -129,7 +129,7 @@ export class Traffic {
 
 /** One connection, and since when nothing has come on it. */
 class Client {
-  /** Few, and so no Map of all connections' requests: V8 copies at length what was in one that changes that often. */
+  /** Here, and not in one Map of all connections' requests: what was in one that changes that often V8 keeps for long. */
   readonly received: Received[] = []
   readonly #socket: Socket
   /** The answer to what was asked for last, until it is sent; for good if it says that the connection ends. */
