@@ -26,9 +26,9 @@ export async function sendCommit(
   { depth, isReadOnly, limits }: Circumstances,
 ): Promise<void> {
   lease.refuseIfOver()
-  const { broken, transactionId } = lease.session
+  const { broken, transactionId, isEmpty = false } = lease.session
   // Lost earlier: what was never sent cannot have happened.
-  if (broken !== null) throw rolledBack(broken)
+  if (broken !== null && !isEmpty) throw rolledBack(broken)
   let result: Result
   try {
     result = await lease.runThrough(backend.compiler.plain(sql), limits)

@@ -5,6 +5,8 @@ import type { TransactionOptions } from './queryable'
 
 export interface TransactionSql {
   readonly open: readonly string[]
+  /** They go together with the first statement. */
+  readonly waits?: boolean
   readonly commit: string
   readonly rollback: readonly string[]
   /** To be run after either end. */

@@ -1,6 +1,7 @@
 /** A transaction: BEGIN … COMMIT on a held connection; inside another one, a savepoint. */
 import type { Result } from './backend/dialect'
 import { attachCleanup, TransactionClosedError, TransactionError } from './errors'
+import { sendBegin } from './begin'
 import { sendCommit } from './commit'
 import { type Endable, Held, type Opening } from './held'
 import { handUp, type Hook } from './hooks'
@@ -56,18 +57,12 @@ export class OpenTransaction extends Held implements Transaction, Endable {
       throw error
     })
     const sql = transactionSql(on.backend.dialect, on.lease.session, depthOn(on), options)
+    const refuse = (): void => {
+      on.refuseIfGone()
+      if (opening.isHandle) on.refuseIfEnding()
+    }
     try {
-      await on.section(bounded, async (lease) => {
-        try {
-          for (const text of sql.open) await lease.runOwn(on.backend.compiler.plain(text), bounded)
-          on.refuseIfGone()
-          if (opening.isHandle) on.refuseIfEnding()
-        } catch (error) {
-          // Part of it may have happened, and is undone here: a SAVEPOINT by the end of its transaction.
-          if (!(on instanceof OpenTransaction)) await undoBegin(on, sql.close, error)
-          throw error
-        }
-      })
+      await sendBegin(on, sql, { isOutermost: depthOn(on) === 1, limits: bounded, refuse })
     } catch (error) {
       forget()
       unlock()
@@ -281,15 +276,4 @@ function undone(): TransactionClosedError {
 
 function depthOn(on: Held): number {
   return on instanceof OpenTransaction ? on.depth + 1 : 1
-}
-
-async function undoBegin(on: Held, close: readonly string[], error: unknown): Promise<void> {
-  const { lease } = on
-  try {
-    await lease.reset()
-    if (lease.isUsable) for (const text of close) await lease.runThrough(on.backend.compiler.plain(text))
-  } catch (cleanup) {
-    lease.destroy()
-    attachCleanup(error, cleanup)
-  }
 }

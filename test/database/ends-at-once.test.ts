@@ -180,7 +180,8 @@ eachDatabase('ends that meet', (context) => {
       try {
         const away = await context.open({ pool: { size: 1, maxOverflow: 0 } }, proxy.url)
         const connection = await away.acquire()
-        await connection.begin()
+        const tx = await connection.begin()
+        await tx.fetchVal('select 1')
         proxy.blackhole()
         await connection.release()
         proxy.restore()

@@ -1,5 +1,5 @@
 /** What comes back to the pool, and goes out again: without what its last user has set, and alive. */
-import { ConnectionError, type Database } from '../../src/database'
+import { ConnectionError, type Database, QueryTimeoutError, type Transaction } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { startProxy, type TcpProxy } from '../support/tcp-proxy'
 import { failure } from './support'
@@ -149,37 +149,95 @@ eachDatabase('a connection that was used', (context) => {
 
     it('has a transaction begin on another, and its work run once', async () => {
       let runs = 0
+      const work = (tx: Transaction): Promise<unknown> => {
+        runs += 1
+        return tx.fetchVal(`select ${runs}`)
+      }
       const begins = [
-        () =>
-          away.transaction((tx) => {
-            runs += 1
-            return tx.fetchVal('select 1')
-          }),
+        () => away.transaction(work),
+        () => away.transaction(work, { isolation: 'serializable' }),
         async () => {
           await using tx = await away.begin()
-          runs += 1
-          return await tx.fetchVal('select 1')
+          return await work(tx)
         },
       ]
-      for (const begin of begins) {
-        runs = 0
-        const cut = cutAt('BEGIN')
-        expect(await begin()).toBe(1)
+      for (const [index, begin] of begins.entries()) {
+        const cut = cutAt(index === 1 ? 'BEGIN ISOLATION' : `select ${index + 1}`)
+        expect(await begin()).toBe(index + 1)
         await cut
-        expect(runs).toBe(1)
+        expect(runs).toBe(index + 1)
       }
     })
 
-    it('does not have the work of a transaction run again that had begun', async () => {
+    it('has what a transaction begins with run again on another, which is no harm', async () => {
+      const cut = cutAt('insert')
+      await away.transaction(async (tx) => {
+        await tx.execute('insert into t values (1)')
+        await tx.execute('insert into t values (2)')
+      })
+      await cut
+      expect(await away.fetchAll('select id from t order by id')).toEqual([{ id: 1 }, { id: 2 }])
+      expect(away.stats()).toMatchObject({ used: 0, retired: 1 })
+    })
+
+    it('has what a transaction begins with run again once, and no more', async () => {
+      const cuts = [cutAt('select 1'), cutAt('select 1')]
+      let later: unknown
+      const work = away.transaction(async (tx) => {
+        const error = await failure(tx.fetchVal('select 1'))
+        later = await failure(tx.fetchVal('select 2'))
+        throw error
+      })
+      expect(await failure(work)).toBeInstanceOf(ConnectionError)
+      await Promise.all(cuts)
+      expect(later).toBeInstanceOf(ConnectionError)
+      expect(await away.fetchVal('select 3')).toBe(3)
+    })
+
+    it('has nothing run again of a transaction that had begun', async () => {
       let runs = 0
-      const cut = cutAt('select 1')
-      const work = away.transaction((tx) => {
+      const cut = cutAt('select 2')
+      const work = away.transaction(async (tx) => {
         runs += 1
-        return tx.fetchVal('select 1')
+        await tx.fetchVal('select 1')
+        return tx.fetchVal('select 2')
       })
       expect(await failure(work)).toBeInstanceOf(ConnectionError)
       await cut
       expect(runs).toBe(1)
+    })
+
+    it('has nothing run on another for one who has used it before', async () => {
+      const cut = cutAt('select 2')
+      const work = away.connection(async (connection) => {
+        await connection.execute('create temporary table own (id integer)')
+        await connection.transaction((tx) => tx.fetchVal('select 2'))
+      })
+      expect(await failure(work)).toBeInstanceOf(ConnectionError)
+      await cut
+    })
+
+    it('makes nobody wait longer for another than for the first', async () => {
+      const cut = cutAt('select 1')
+      const rest: unknown[] = []
+      const started = performance.now()
+      const work = away.transaction(
+        async (tx) => {
+          const first = failure(tx.fetchVal('select 1'))
+          await cut
+          // Whoever comes first has the only other place.
+          proxy.blackhole()
+          rest.push(await first)
+          await tx.fetchVal('select 2')
+        },
+        { timeoutMillis: 300 },
+      )
+      rest.push(await failure(work))
+      expect(performance.now() - started).toBeLessThan(5000)
+      expect(rest[0]).toBeInstanceOf(QueryTimeoutError)
+      proxy.restore()
+      expect(await away.fetchVal('select 3')).toBe(3)
+      expect(away.stats()).toMatchObject({ used: 0 })
     })
   })
 })

@@ -128,7 +128,7 @@ eachDatabase('a server that falls silent', (context) => {
 
   it('at the BEGIN of a transaction that was called off meanwhile runs none of its work', async () => {
     const database = await open()
-    const sprung = proxy.trap(asked('BEGIN'), {
+    const sprung = proxy.trap(asked('BEGIN ISOLATION LEVEL SERIALIZABLE'), {
       passing: 0,
       act: (link) => {
         link.hold('toServer')
@@ -139,7 +139,7 @@ eachDatabase('a server that falls silent', (context) => {
       async () => {
         hasRun = true
       },
-      { timeoutMillis: 300 },
+      { timeoutMillis: 300, isolation: 'serializable' },
     )
     const [error] = await Promise.all([failure(work), sprung])
     expect(error).toBeInstanceOf(QueryTimeoutError)

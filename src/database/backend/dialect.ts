@@ -87,6 +87,15 @@ export interface Session {
   readonly isClean: boolean
   /** What the server knows its open transaction by, once it has written something; null where there is no such thing. */
   readonly transactionId: string | null
+  /**
+   * Begins a transaction by a statement that is kept until the first one in it, and sent together with that. Not there
+   * where BEGIN has to be sent at once.
+   */
+  begin?(sql: string): void
+  /** In a transaction that was begun so, and for which nothing has been sent. */
+  readonly isEmpty?: boolean
+  /** How a transaction was begun so, if the connection was lost before its first statement was answered; else null. */
+  readonly unbegun?: string | null
   run(statement: Statement): Promise<Result>
   /** What became of the transaction that another session had under that id. */
   outcomeOf(transactionId: string): Promise<Outcome>
@@ -141,6 +150,15 @@ export const ISOLATION_LEVELS = [
   'serializable',
 ] as const
 export type IsolationLevel = (typeof ISOLATION_LEVELS)[number]
+
+export interface Beginning {
+  /** Statements that open it. */
+  readonly open: readonly string[]
+  /** They cannot fail but with the connection, so that they may go together with the first statement. */
+  readonly waits?: boolean
+  /** Statements to run once it has ended. */
+  readonly close: readonly string[]
+}
 
 /** What operators should know of a connection. */
 export interface Security {
@@ -199,11 +217,8 @@ export interface Dialect {
   /** Looks at an open connection. `ask` fetches one value by it. */
   security(raw: object, ask: (sql: string) => Promise<unknown>): Promise<Security>
 
-  /** Statements that open a transaction of this kind on a session as it is now, and those to run once it has ended. */
-  begin(
-    modes: TransactionModes,
-    session: Session,
-  ): { readonly open: readonly string[]; readonly close: readonly string[] }
+  /** How a transaction of this kind is opened on a session as it is now. */
+  begin(modes: TransactionModes, session: Session): Beginning
   /** Where those who are going to write wait, outside of the pool, when the database takes one writer at a time; else null. */
   readonly door: Mutex | null
 

@@ -1,9 +1,13 @@
 /** What all leases of one pool have in common. */
 import type { Events } from '../events'
-import type { Dialect } from './dialect'
+import type { Limits } from '../limits'
+import type { Dialect, Session } from './dialect'
+import type { Holding } from './holding'
 
 export interface LeaseContext {
   readonly dialect: Dialect
   readonly events: Events
   readonly statementTimeoutMillis: number
+  /** Finds another connection for one whose own is lost, in the order asked; null when it was given back meanwhile. */
+  exchange(this: void, lease: Holding, limits: Limits): Promise<Session | null>
 }

@@ -1,35 +1,28 @@
-/** A connection taken out of the pool: who took it, since when, and what it runs now. Every statement passes here. */
-import type { DatabaseError, Holder } from '../errors'
-import { QueryCanceledError, TransactionClosedError } from '../errors'
+/** A connection taken out of the pool, and what it runs. Every statement passes here. */
+import { Canceller } from '../cancellation'
+import { type DatabaseError, QueryCanceledError, TransactionClosedError } from '../errors'
 import { type Expiry, Limits } from '../limits'
 import { countStatement, type Scope } from '../scope'
-import { siteOf } from '../site'
 import { type Cursor, type Result, type Row, type Session, shownSql, type Statement } from './dialect'
 import { refuseControl, tooLate } from './control'
 import { withoutValues } from './driver-error'
+import { Holding } from './holding'
 import type { LeaseContext } from './lease-context'
-import { limitsOf, patienceFor } from './statement-limits'
+import { cutPast, limitsOf } from './statement-limits'
 import { unlessDoneIn } from './within'
-import { LONGEST_TIMER_MILLIS } from '../when-past'
 
 const neverMind = (): void => undefined
 
-export class Lease {
-  readonly session: Session
+export class Lease extends Holding {
   /** How many transactions of ours are open on it, one inside the other. */
   transactions = 0
-  /** Its user has had the driver's connection in his hands. */
-  isExposed = false
   /** Those of the section that runs now, for statements that Knex makes on its way. */
   limits = Limits.none
   readonly #context: LeaseContext
-  readonly #scope: Scope | undefined
-  readonly #stack: Error | null
-  readonly #since = performance.now()
-  #sql: string | null = null
-  /** Why nothing may run through it any more. */
-  #over: (() => DatabaseError) | null = null
-  #isChanged = false
+  /** Nothing has been asked by it. */
+  #isUntouched = true
+  /** Calls off the wait for another connection. */
+  #moving: Canceller | null = null
   /** When the database last answered a statement of it; null when it was asked nothing. */
   answeredAt: number | null = null
   #guard: (() => boolean) | null = null
@@ -37,54 +30,9 @@ export class Lease {
   #busy = 0
   readonly #onIdle: (() => void)[] = []
 
-  /** `scope`: whose it is; `stack`: where it was taken. */
   constructor(session: Session, context: LeaseContext, scope: Scope | undefined, stack: Error | null) {
-    this.session = session
+    super(session, scope, stack)
     this.#context = context
-    this.#scope = scope
-    this.#stack = stack
-  }
-
-  /** What its user is called. */
-  get label(): string | null {
-    return this.#scope?.label ?? null
-  }
-
-  /**
-   * The driver's connection. Whoever has it may do with it what he likes, so that it must be cleaned afterwards.
-   *
-   * @throws TransactionClosedError when it was given back, and may be somebody else's by now
-   */
-  expose(): object {
-    this.refuseIfOver()
-    this.#isChanged = true
-    this.isExposed = true
-    this.session.exposed?.()
-    return this.session.raw
-  }
-
-  /** True when its user may have set something on the connection that the next one must not find there. */
-  get isChanged(): boolean {
-    return this.#isChanged
-  }
-
-  /** True while statements can be run: it was not given back, and the connection is whole. */
-  get isUsable(): boolean {
-    return this.#over === null && this.session.broken === null
-  }
-
-  get inTransaction(): boolean {
-    return this.isUsable && this.session.inTransaction
-  }
-
-  /** Cuts the connection off, unless it is somebody else's by now. */
-  destroy(): void {
-    if (this.#over === null) this.session.destroy()
-  }
-
-  /** Rolls back what is open, unless the connection is somebody else's by now. */
-  async reset(): Promise<void> {
-    if (this.isUsable) await this.session.reset()
   }
 
   /**
@@ -123,7 +71,7 @@ export class Lease {
    */
   run(statement: Statement, limits: Limits): Promise<Result> {
     if (this.transactions > 0) refuseControl(statement)
-    if (statement.facts.changesSession) this.#isChanged = true
+    if (statement.facts.changesSession) this.isChanged = true
     return this.runOwn(statement, limits)
   }
 
@@ -139,10 +87,10 @@ export class Lease {
    */
   async runThrough(statement: Statement, limits: Limits = Limits.none): Promise<Result> {
     this.refuseIfOver()
-    const done = this.#cutPast(limits)
+    const done = cutPast(limits, this.#context, () => this.session.destroy())
     const started = performance.now()
     let error: DatabaseError | undefined
-    this.#sql = statement.sql
+    this.sql = statement.sql
     this.#busy += 1
     try {
       return await this.session.run(statement)
@@ -151,16 +99,24 @@ export class Lease {
       throw error
     } finally {
       done()
-      this.#sql = null
+      this.sql = null
       if (this.session.broken === null) this.answeredAt = performance.now()
       this.#rest()
       this.#tell(statement.sql, started, error)
     }
   }
 
+  /** Begins a transaction, where the session has a way to keep that until its first statement. */
+  begin(sql: string, limits: Limits): void {
+    this.refuseIfOver()
+    limits.check()
+    this.session.begin?.(sql)
+    this.#tell(sql, performance.now(), undefined)
+  }
+
   openCursor(statement: Statement, alone: boolean, limits: Limits): Promise<Cursor> {
     if (this.transactions > 0) refuseControl(statement)
-    if (statement.facts.changesSession) this.#isChanged = true
+    if (statement.facts.changesSession) this.isChanged = true
     return this.#watched(statement, limits, () => this.session.openCursor(statement, alone))
   }
 
@@ -170,19 +126,12 @@ export class Lease {
 
   /** Nobody calls it off, but past the deadline of `limits` a silent server is not waited for. */
   async close(cursor: Cursor, statement: Statement, limits: Limits): Promise<void> {
-    const done = this.#cutPast(limits)
+    const done = cutPast(limits, this.#context, () => this.session.destroy())
     try {
       await this.#watched(statement, Limits.none, () => cursor.close())
     } finally {
       done()
     }
-  }
-
-  /** Cuts the connection when a statement that is seen through gets no answer. */
-  #cutPast({ deadline }: Limits): () => void {
-    const { statementTimeoutMillis, dialect } = this.#context
-    const patience = patienceFor(deadline, statementTimeoutMillis, dialect.cancelGraceMillis)
-    return patience > LONGEST_TIMER_MILLIS ? neverMind : unlessDoneIn(patience, () => this.session.destroy())
   }
 
   async #watched<T>(statement: Statement, limits: Limits, work: () => Promise<T>): Promise<T> {
@@ -209,11 +158,18 @@ export class Lease {
         reason: new TransactionClosedError('Its transaction or connection has ended.'),
       })
     }
-    this.#sql = sql
+    this.sql = sql
     this.#busy += 1
+    const isFirst = this.#isUntouched
+    this.#isUntouched = false
     let error: DatabaseError | undefined
     try {
-      return await work()
+      try {
+        return await work()
+      } catch (cause) {
+        if (!isFirst || expiry !== undefined || !(await this.#beginsElsewhere(bounded))) throw cause
+        return await work()
+      }
     } catch (cause) {
       const own = withoutValues(dialect.translate(cause, sql), statement.bindings)
       // It may have failed by itself in the very moment in which its time was up.
@@ -225,17 +181,12 @@ export class Lease {
       hasEnded()
       // Of a connection that is gone nobody innocent can be hit.
       if (cancelling !== undefined && this.session.broken === null) await cancelling
-      this.#sql = null
+      this.sql = null
       if (this.session.broken === null) this.answeredAt = performance.now()
       this.#interrupt = null
       this.#rest()
       this.#tell(sql, started, error)
     }
-  }
-
-  /** @throws TransactionClosedError when it was given back, or taken back */
-  refuseIfOver(): void {
-    if (this.#over !== null) throw this.#over()
   }
 
   #tell(sql: string, started: number, error: DatabaseError | undefined): void {
@@ -250,7 +201,19 @@ export class Lease {
     })
   }
 
+  /** Whether a transaction whose first statement met a dead connection has begun on another one. */
+  async #beginsElsewhere(limits: Limits): Promise<boolean> {
+    const { unbegun = null } = this.session
+    if (unbegun === null || this.isExposed) return false
+    const moving = (this.#moving = new Canceller(tooLate))
+    const session = await this.#context.exchange(this, limits.and(Limits.until(moving)))
+    this.#moving = null
+    session?.begin?.(unbegun)
+    return session !== null
+  }
+
   async #cancel(): Promise<void> {
+    this.#moving?.abort()
     try {
       await this.session.cancel()
     } catch {
@@ -275,26 +238,5 @@ export class Lease {
   #rest(): void {
     this.#busy -= 1
     if (this.#busy === 0) for (const idle of this.#onIdle.splice(0)) idle()
-  }
-
-  /** The borrower is done: nothing may run through this lease any more, and `why` makes what he is told. */
-  end(why = tooLate): void {
-    this.#over ??= why
-  }
-
-  get heldMillis(): number {
-    return performance.now() - this.#since
-  }
-
-  /** For several, at a moment that is the same for all: to write out a place takes long enough to turn their order around. */
-  describe(now = performance.now()): Holder {
-    return {
-      label: this.label,
-      // Written out for those who ask: that takes far longer than to remember it.
-      site: siteOf(this.#stack),
-      heldMillis: now - this.#since,
-      sql: this.#sql,
-      inTransaction: this.session.inTransaction,
-    }
   }
 }

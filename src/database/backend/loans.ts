@@ -31,6 +31,21 @@ export class Loans {
     this.#latest.set(loan.lease.session, this.#out.add(loan))
   }
 
+  /** It has not been given back, nor is it being taken back. */
+  isOut(lease: Lease): boolean {
+    return this.of(lease)?.isEnding === false
+  }
+
+  /** Gives a lease another connection, unless it has ended meanwhile. */
+  exchange(lease: Lease, session: Session): boolean {
+    const entry = this.#latest.get(lease.session)
+    if (entry === undefined || !this.isOut(lease)) return false
+    lease.session = session
+    session.hold(true)
+    this.#latest.set(session, entry)
+    return true
+  }
+
   /** The loan of that very lease, or undefined when it has ended. */
   of(lease: Lease): Loan | undefined {
     const entry = this.#latest.get(lease.session)

@@ -48,7 +48,9 @@ export class Pool {
     this.#context = context
     const { dialect, settings, events, open, prepare, translateConnect } = context
     const { size, maxOverflow, acquireTimeoutMillis, min } = settings.pool
-    this.#leaseContext = { dialect, events, statementTimeoutMillis: settings.statementTimeoutMillis }
+    const { statementTimeoutMillis } = settings
+    const exchange = this.#exchange.bind(this)
+    this.#leaseContext = { dialect, events, statementTimeoutMillis, exchange }
     this.#fitness = new Fitness(settings.pool)
     this.#retirement = new Retirement(this.#fitness, events, this.#closed)
     const leaseOf = (session: Session): Lease => this.#lease(session, null)
@@ -199,10 +201,25 @@ export class Pool {
     lease.session.hold(false)
     this.#fitness.rests(lease.session, lease.answeredAt)
     const { events } = this.#context
-    if (events.isHeard('release')) {
+    if (events.isHeard('release'))
       events.tell('release', { heldMillis: lease.heldMillis, label: lease.label })
-    }
     if (isFound) events.tell('leak', { state: 'returned', ...lease.describe() })
+  }
+
+  /** Another connection for one that was lost, unless the lease is taken back while it waits for that. */
+  async #exchange(lease: Lease, limits: Limits): Promise<Session | null> {
+    if (!this.#loans.isOut(lease)) return null
+    this.#retire(lease.session, 'lost')
+    const { acquireTimeoutMillis } = this.#context.settings.pool
+    const take = (bounded: Limits): Promise<Session> => this.#take(bounded, false)
+    return this.#entrance.admit(limits, false, acquireTimeoutMillis, take, ({ taken }) => {
+      if (!this.#loans.exchange(lease, taken)) {
+        this.#tarn.giveBack(taken)
+        return null
+      }
+      this.#byRaw.set(taken.raw, lease)
+      return taken
+    })
   }
 
   /** The lease under which a raw connection is out now. */
@@ -216,18 +233,10 @@ export class Pool {
 
   stats(): PoolStats {
     const { size, maxOverflow } = this.#context.settings.pool
-    return {
-      size,
-      maxOverflow,
-      used: this.#loans.count,
-      idle: this.#tarn.idleCount,
-      creating: this.#tarn.numPendingCreates(),
-      waiting: this.#entrance.waiting,
-      timedOut: this.#entrance.timedOut,
-      created: this.#connector.created,
-      retired: this.#retirement.count,
-      ...this.#total,
-    }
+    const { waiting, timedOut } = this.#entrance
+    const { idleCount: idle, creating } = this.#tarn
+    const [used, { created }, { count: retired }] = [this.#loans.count, this.#connector, this.#retirement]
+    return { size, maxOverflow, used, idle, creating, waiting, timedOut, created, retired, ...this.#total }
   }
 
   /** Lends nothing any more, and sends away those who wait. */
@@ -249,8 +258,7 @@ export class Pool {
     this.#leaks.stop()
     const stuck = this.holders()
     await this.#loans.cutOff(patienceMillis, (lease) => {
-      const { heldMillis, label } = lease
-      this.#context.events.tell('release', { heldMillis, label })
+      this.#context.events.tell('release', { heldMillis: lease.heldMillis, label: lease.label })
       lease.end(() => this.#closingError())
       this.#tarn.retire(lease.session)
     })
@@ -261,11 +269,7 @@ export class Pool {
   }
 
   #opened(session: Session, durationMillis: number): void {
-    this.#fitness.isNew(session)
-    session.whenLost(() => {
-      this.#fitness.doubtAll()
-      if (!this.#closed.aborted) this.#upkeep.tend()
-    })
+    this.#upkeep.opened(session)
     this.#context.events.tell('create', { durationMillis })
   }
 

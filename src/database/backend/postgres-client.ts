@@ -1,11 +1,26 @@
 /** Knex's client for PostgreSQL: it tries another way when the server refuses the first, and can be told to give up. */
+import type { Socket } from 'node:net'
 import knex, { type Knex } from 'knex'
+import type pg from 'pg'
 import { ConnectionError } from '../errors'
-import type { RawConnection } from './postgres-session'
 import { isRefusal, moreTelling, type Tls } from './postgres-tls'
 
 // The deep import that this avoids has no types.
 const Base = knex({ client: 'pg' }).client.constructor as typeof Knex.Client
+
+/** pg's Client with the parts that its types leave out. */
+export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection'> {
+  /** Set by Knex when the connection reports an error or its end. */
+  __knex__disposed?: Error | string
+  readyForQuery: boolean
+  readonly processID: number
+  readonly secretKey: number | Buffer
+  readonly ssl: boolean | object
+  readonly connection: { readonly stream: Socket; parsedStatements: Record<string, string> }
+  getTransactionStatus(): 'I' | 'T' | 'E' | null
+  ref(): void
+  unref(): void
+}
 
 /** A connection that is being opened. */
 interface Attempt {

@@ -1,7 +1,8 @@
 /** Makes a session of a connection to PostgreSQL that was just opened. */
 import { MOST_PREPARED, type Settings } from '../options'
 import { unlessGivenUp } from './postgres-client'
-import { PostgresSession, type RawConnection } from './postgres-session'
+import type { RawConnection } from './postgres-client'
+import { PostgresSession } from './postgres-session'
 
 export async function openSession(
   raw: RawConnection,

@@ -37,7 +37,9 @@ type Outcome = [error: null, result: PreparedResult] | [error: Error]
 
 /** What pg's Client hands the server's answers to: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY */
 export class PreparedQuery {
-  message: readonly Buffer[] = []
+  readonly #message: readonly Buffer[]
+  /** What is answered next is the BEGIN in front of it. */
+  #isBeginning: boolean
   readonly #raw: Connected
   readonly #prepared: Prepared
   readonly #asArrays: boolean
@@ -49,8 +51,17 @@ export class PreparedQuery {
   /** What a parser of one of its values threw. */
   #failure: Error | null = null
 
-  constructor(raw: Connected, prepared: Prepared, statement: Statement, callback: PreparedQuery['callback']) {
+  constructor(
+    raw: Connected,
+    prepared: Prepared,
+    statement: Statement,
+    message: readonly Buffer[],
+    begins: boolean,
+    callback: PreparedQuery['callback'],
+  ) {
     this.#raw = raw
+    this.#message = message
+    this.#isBeginning = begins
     this.#prepared = prepared
     this.#asArrays = statement.asArrays === true
     this.callback = callback
@@ -58,8 +69,8 @@ export class PreparedQuery {
 
   submit({ stream }: Wire): null {
     if (stream.writable) {
-      const [first, ...rest] = this.message
-      stream.write(rest.length === 0 && first !== undefined ? first : Buffer.concat(this.message))
+      const [first, ...rest] = this.#message
+      stream.write(rest.length === 0 && first !== undefined ? first : Buffer.concat(this.#message))
     }
     return null
   }
@@ -83,7 +94,8 @@ export class PreparedQuery {
   }
 
   handleCommandComplete({ text }: { readonly text: string }): void {
-    this.#tag ??= text
+    if (!this.#isBeginning) this.#tag ??= text
+    this.#isBeginning = false
   }
 
   /** After the first row of several. The Sync that was sent along ends the rest. */

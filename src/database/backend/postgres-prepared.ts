@@ -50,8 +50,8 @@ export class PreparedStatements {
   #outdated: Buffer[] = []
   /** Those that are being parsed, in the order of their answers. */
   #parsing: Prepared[] = []
-  /** The server has planned the one that runs now, and begun with it. */
-  #isBound = false
+  /** How many the server has still to plan, up to the one that runs now: then it has begun with that. */
+  #unbound = 0
   #refusal: Refusal | null = null
   /** Something was unsettled in the transaction that is open, by whose end that is undone, or by that of a savepoint. */
   #isUnsettled = false
@@ -66,7 +66,7 @@ export class PreparedStatements {
       if (parsed !== undefined) parsed.isParsed = true
     })
     wire.on('bindComplete', () => {
-      this.#isBound = true
+      if (this.#unbound > 0) this.#unbound -= 1
     })
   }
 
@@ -82,26 +82,36 @@ export class PreparedStatements {
   }
 
   /**
-   * Runs a statement, together with the question for the id of its transaction if `identifies`.
-   * When it fails, {@link refusal} says whether it is worth another try.
+   * Runs a statement, behind the one that begins its transaction if that has still to be sent, and together with the
+   * question for the id of the transaction if `identifies`. When it fails, {@link refusal} says whether it is worth
+   * another try.
+   *
+   * @throws what pg throws for a value that it cannot write; nothing has been sent then
    */
-  run(statement: Statement, identifies: boolean): Promise<PreparedResult> {
+  run(statement: Statement, begin: string | null, identifies: boolean): Promise<PreparedResult> {
     const prepared = this.#prepared(statement.sql)
     const wasKept = prepared.isParsed
-    this.#isBound = false
+    const message = this.#messageOf(prepared, statement, begin, identifies)
+    this.#unbound = begin === null ? 1 : 2
     this.#refusal = null
     return new Promise((resolve, reject) => {
-      const query = new PreparedQuery(this.#raw, prepared, statement, (...[error, result]) => {
-        if (error === null) {
-          resolve(result)
-          return
-        }
-        // What it had still to parse the server skips, and the next one to be parsed is not ours, perhaps.
-        this.#parsing = []
-        this.#refusal = this.#isBound ? null : this.#refusalOf(error, prepared, wasKept)
-        reject(error)
-      })
-      query.message = this.#messageOf(prepared, statement, identifies)
+      const query = new PreparedQuery(
+        this.#raw,
+        prepared,
+        statement,
+        message,
+        begin !== null,
+        (...[error, result]) => {
+          if (error === null) {
+            resolve(result)
+            return
+          }
+          // What it had still to parse the server skips, and the next one to be parsed is not ours, perhaps.
+          this.#parsing = []
+          this.#refusal = this.#unbound === 0 ? null : this.#refusalOf(error, prepared, wasKept)
+          reject(error)
+        },
+      )
       this.#raw.query(query)
     })
   }
@@ -163,27 +173,35 @@ export class PreparedStatements {
     if (oldest.isParsed) this.#outdated.push(oldest.name)
   }
 
-  #messageOf(prepared: Prepared, statement: Statement, identifies: boolean): readonly Buffer[] {
+  #messageOf(
+    prepared: Prepared,
+    statement: Statement,
+    begin: string | null,
+    identifies: boolean,
+  ): readonly Buffer[] {
     const takesFirst = statement.take === 'first' && statement.facts.isRead
     const bound = run(prepared.name, statement.bindings, takesFirst ? 'one' : 'all', !identifies)
     const parts = this.#outdated.map(close)
     this.#outdated = []
-    if (!prepared.isParsed) {
-      this.#parsing.push(prepared)
-      // It may have been parsed by a statement whose answer was lost on the way.
-      parts.push(close(prepared.name), parse(prepared.name, prepared.sql))
-    }
+    if (begin !== null) parts.push(...this.#whole(this.#prepared(begin), false))
+    parts.push(...this.#parsed(prepared))
     if (prepared.columns === null) parts.push(describe(prepared.name))
     parts.push(bound)
-    if (identifies) {
-      const id = this.#transactionId
-      if (!id.isParsed) {
-        this.#parsing.push(id)
-        parts.push(close(id.name), parse(id.name, id.sql))
-      }
-      parts.push(run(id.name, [], 'all', true))
-    }
+    if (identifies) parts.push(...this.#whole(this.#transactionId, true))
     return parts
+  }
+
+  /** One without values. */
+  #whole(prepared: Prepared, isLast: boolean): readonly Buffer[] {
+    return [...this.#parsed(prepared), run(prepared.name, [], 'all', isLast)]
+  }
+
+  /** What makes the server parse it, if it has not. */
+  #parsed(prepared: Prepared): readonly Buffer[] {
+    if (prepared.isParsed) return []
+    this.#parsing.push(prepared)
+    // It may have been parsed by a statement whose answer was lost on the way.
+    return [close(prepared.name), parse(prepared.name, prepared.sql)]
   }
 }
 

@@ -1,6 +1,7 @@
 /** How PostgreSQL is asked without preparing anything, and two ways to do it that pg's own Query does not have. */
 import pg from 'pg'
-import type { Statement } from './dialect'
+import { QueryError } from '../errors'
+import type { Result, Statement } from './dialect'
 
 /** The part of pg's wire protocol that is used here: https://www.postgresql.org/docs/current/protocol-flow.html */
 interface Wire {
@@ -55,6 +56,12 @@ export function control(raw: Pick<pg.Client, 'query'>, sql: string): Promise<str
       }),
     )
   })
+}
+
+/** What came of such a statement. */
+export function controlled(command: string): Result {
+  const response = { command, rowCount: null, rows: [], fields: [] }
+  return { rows: [], rowCount: 0, lastInsertId: null, command, forKnex: { response } }
 }
 
 /** The simple protocol, with nothing around it: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SIMPLE-QUERY */
@@ -114,8 +121,42 @@ export function ask(
   })
 }
 
+/** Commands whose tag counts rows that they changed; that of SELECT counts rows that it read. */
+const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'COPY'])
+
+/** What {@link ask} was answered. */
+export function answered(
+  native: pg.QueryResult | pg.QueryResult[],
+  identifies: boolean,
+): { readonly result: Result; readonly transactionId: string | null } {
+  // Several statements in one text give several results; the last one counts, as in psql.
+  const results = Array.isArray(native) ? native : [native]
+  const transactionId = identifies ? textOf(results.pop()) : null
+  const last = results.at(-1)
+  const command = last?.command ?? ''
+  const result = {
+    rows: last?.rows ?? [],
+    rowCount: CHANGES.has(command) ? (last?.rowCount ?? 0) : 0,
+    lastInsertId: null,
+    command,
+    forKnex: { response: identifies ? last : native },
+  }
+  return { result, transactionId }
+}
+
+const COPIES_STREAM = /\b(?:from\s+stdin|to\s+stdout)\b/i
+
+/** @throws QueryError for a COPY that pg would wait with for rows that nobody sends, or whose rows it would throw away */
+export function refuseStream({ facts, sql }: Statement): void {
+  if (facts.verb !== 'COPY' || !COPIES_STREAM.test(sql)) return
+  throw new QueryError(
+    'COPY from STDIN or to STDOUT needs a stream. Use executeMany() or iterate(), or a stream of pg-copy-streams on connection.raw.',
+    sql,
+  )
+}
+
 /** The one value of a result, whether its rows are objects or arrays. */
-export function textOf(result: pg.QueryResult | undefined): string | null {
+function textOf(result: pg.QueryResult | undefined): string | null {
   const row = result?.rows[0] as object | undefined
   return row === undefined ? null : String(Object.values(row)[0])
 }

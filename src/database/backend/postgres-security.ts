@@ -2,7 +2,7 @@
 import { BlockList, isIPv6 } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Security } from './dialect'
-import type { RawConnection } from './postgres-session'
+import type { RawConnection } from './postgres-client'
 
 const LOCAL = new BlockList()
 LOCAL.addSubnet('127.0.0.0', 8)

@@ -1,36 +1,19 @@
 /** One connection to PostgreSQL: pg's Client, watched so that it is never lent out in an unknown state. */
-import type { Socket } from 'node:net'
-import type pg from 'pg'
-import { ConnectionError, QueryError } from '../errors'
+import { ConnectionError } from '../errors'
 import type { Cursor, Outcome, Result, Session, Statement, Target } from './dialect'
+import type { RawConnection } from './postgres-client'
 import { PostgresCopies } from './postgres-copy'
 import { requestCancel } from './postgres-cancel'
 import { plainly, PostgresCursors } from './postgres-cursors'
 import { tooManyValues } from './postgres-errors'
 import { PreparedStatements } from './postgres-prepared'
-import { ask, control, isControl, textOf } from './postgres-queries'
+import { answered, ask, control, controlled, isControl, refuseStream } from './postgres-queries'
+import { readyAgain } from './postgres-ready'
 import { within } from './within'
 
-/** pg's Client with the parts that its types leave out. */
-export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection'> {
-  /** Set by Knex when the connection reports an error or its end. */
-  __knex__disposed?: Error | string
-  readyForQuery: boolean
-  readonly processID: number
-  readonly secretKey: number | Buffer
-  readonly ssl: boolean | object
-  readonly connection: { readonly stream: Socket; parsedStatements: Record<string, string> }
-  getTransactionStatus(): 'I' | 'T' | 'E' | null
-  ref(): void
-  unref(): void
-}
-
-/** How long a ping, a cancel request or the end of a failed statement may take. */
+/** How long a ping or a farewell may take. */
 const PATIENCE_MILLIS = 2000
 const STRIKE_EVERY_MILLIS = 50
-
-/** Commands whose tag counts rows that they changed; that of SELECT counts rows that it read. */
-const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'COPY'])
 
 /** Statements that write, and so give their transaction an id. What a SELECT writes by a function goes unnoticed. */
 const WRITES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'CREATE', 'ALTER', 'DROP', 'TRUNCATE'])
@@ -38,14 +21,16 @@ const WRITES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'CREATE', 'ALTER'
 /** The protocol counts them in 16 bits: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-BIND */
 const MOST_BINDINGS = 65_535
 
-const COPIES_STREAM = /\b(?:from\s+stdin|to\s+stdout)\b/i
-
 export class PostgresSession implements Session {
   readonly raw: RawConnection
   #destroyed: Error | null = null
   #transactionId: string | null = null
   /** How its transaction was begun, while nothing else has run in it. */
   #begun: string | null = null
+  /** How its transaction is to be begun, together with its first statement. */
+  #waiting: string | null = null
+  /** The same while the server's answer is awaited. */
+  #unanswered: string | null = null
   /** Settles with the statement that runs now. */
   #running: Promise<unknown> | null = null
   readonly #cursors = new PostgresCursors(this)
@@ -68,6 +53,7 @@ export class PostgresSession implements Session {
 
   /** As the server tells it: idle, in a transaction, or in one that has failed. */
   get status(): 'I' | 'T' | 'E' | null {
+    if (this.#waiting !== null || this.#unanswered !== null) return 'T'
     return this.raw.getTransactionStatus()
   }
 
@@ -83,18 +69,57 @@ export class PostgresSession implements Session {
     return this.#transactionId
   }
 
+  /** As pgjdbc does it: a journey less, and no server that waits for a first statement. `now()` is when that comes. */
+  begin(sql: string): void {
+    this.#transactionId = null
+    this.#waiting = sql
+  }
+
+  get isEmpty(): boolean {
+    return this.#waiting !== null
+  }
+
+  get unbegun(): string | null {
+    return this.broken === null ? null : (this.#waiting ?? this.#unanswered)
+  }
+
   run(statement: Statement): Promise<Result> {
     const { bindings, sql } = statement
     if (bindings.length > MOST_BINDINGS)
       return Promise.reject(tooManyValues(bindings.length, MOST_BINDINGS, sql))
     if (!this.inTransaction) this.#transactionId = null
-    const begun = this.#begun
-    this.#begun = null
     const prepared = this.#prepared
-    if (prepared?.takes(statement) === true) return this.#runPrepared(prepared, statement, begun)
+    if (prepared?.takes(statement) === true) return this.#runPrepared(prepared, statement)
+    if (this.#waiting !== null) return this.#runAfter(this.#waiting, statement)
+    this.#begun = null
     if (isControl(statement)) return this.#runControl(statement)
     const { into } = statement
     return into === undefined ? this.#runUnprepared(statement) : this.#runMany(statement, into)
+  }
+
+  /** For a statement that BEGIN cannot go together with. Where nothing has begun, nothing has to be ended. */
+  async #runAfter(begin: string, statement: Statement): Promise<Result> {
+    if (statement.sql !== 'COMMIT' && statement.sql !== 'ROLLBACK') {
+      await this.#sendBegin(begin)
+      return this.run(statement)
+    }
+    this.#waiting = null
+    return controlled(statement.sql)
+  }
+
+  async #sendBegin(begin: string): Promise<void> {
+    this.#waiting = null
+    this.#unanswered = begin
+    try {
+      await this.#sent(control(this.raw, begin), plainly(begin))
+      this.#begun = begin
+    } finally {
+      this.#hear()
+    }
+  }
+
+  #hear(): void {
+    if (this.broken === null) this.#unanswered = null
   }
 
   async #runMany(statement: Statement, into: Target): Promise<Result> {
@@ -108,32 +133,15 @@ export class PostgresSession implements Session {
     const { sql, facts } = statement
     const command = await this.#sent(control(this.raw, sql), statement)
     if (facts.verb === 'BEGIN') this.#begun = sql
-    const response = { command, rowCount: null, rows: [], fields: [] }
-    return { rows: [], rowCount: 0, lastInsertId: null, command, forKnex: { response } }
+    return controlled(command)
   }
 
   async #runUnprepared(statement: Statement): Promise<Result> {
-    // pg would wait for rows that nobody sends, or throw those away that come.
-    if (statement.facts.verb === 'COPY' && COPIES_STREAM.test(statement.sql)) {
-      throw new QueryError(
-        'COPY from STDIN or to STDOUT needs a stream. Use executeMany() or iterate(), or a stream of pg-copy-streams on connection.raw.',
-        statement.sql,
-      )
-    }
+    refuseStream(statement)
     const identifies = this.#isToIdentify(statement)
-    const native = await this.#sent(ask(this.raw, statement, identifies), statement)
-    // Several statements in one text give several results; the last one counts, as in psql.
-    const results = Array.isArray(native) ? native : [native]
-    if (identifies) this.#transactionId = textOf(results.pop())
-    const last = results.at(-1)
-    const command = last?.command ?? ''
-    return {
-      rows: last?.rows ?? [],
-      rowCount: CHANGES.has(command) ? (last?.rowCount ?? 0) : 0,
-      lastInsertId: null,
-      command,
-      forKnex: { response: identifies ? last : native },
-    }
+    const answer = answered(await this.#sent(ask(this.raw, statement, identifies), statement), identifies)
+    if (identifies) this.#transactionId = answer.transactionId
+    return answer.result
   }
 
   /** Whether it is to ask for the id of its transaction, which the first statement that writes makes the server give. */
@@ -141,21 +149,22 @@ export class PostgresSession implements Session {
     return this.#transactionId === null && this.status === 'T' && !facts.isSeveral && WRITES.has(facts.verb)
   }
 
-  async #runPrepared(
-    prepared: PreparedStatements,
-    statement: Statement,
-    begun: string | null,
-  ): Promise<Result> {
+  async #runPrepared(prepared: PreparedStatements, statement: Statement): Promise<Result> {
     const identifies = this.#isToIdentify(statement)
     const wasIdle = this.status === 'I'
-    const sent = prepared.run(statement, identifies)
+    const waiting = this.#waiting
+    const begun = waiting ?? this.#begun
+    const sent = prepared.run(statement, waiting, identifies)
+    this.#waiting = null
+    this.#unanswered = waiting
+    this.#begun = null
     this.#running = sent
     try {
       const result = await sent
       if (identifies) this.#transactionId = result.transactionId
       return result
     } catch (error) {
-      await this.#readyAgain()
+      await readyAgain(this)
       const { refusal } = prepared
       if (refusal === null) throw error
       // Somebody between us and the server, or the user, has other ideas about what is prepared.
@@ -163,11 +172,14 @@ export class PostgresSession implements Session {
       // The server has refused it before it ran, but a transaction is spoilt by that, unless it has only just begun.
       if (this.broken !== null || (!wasIdle && begun === null)) throw error
     } finally {
+      this.#hear()
       this.#running = null
       if (statement.facts.changesSession) prepared.follow(statement, this.inTransaction)
     }
-    if (begun !== null)
-      for (const sql of ['ROLLBACK', begun]) await this.#sent(control(this.raw, sql), plainly(sql))
+    if (begun !== null) {
+      if (this.inTransaction) await this.#sent(control(this.raw, 'ROLLBACK'), plainly('ROLLBACK'))
+      this.#waiting = begun
+    }
     return this.run(statement)
   }
 
@@ -177,7 +189,7 @@ export class PostgresSession implements Session {
     try {
       return await sent
     } catch (error) {
-      await this.#readyAgain()
+      await readyAgain(this)
       throw error
     } finally {
       this.#running = null
@@ -200,25 +212,6 @@ export class PostgresSession implements Session {
         // Too long ago for the server to remember.
         return 'unknown'
     }
-  }
-
-  /** pg reports an error before the server is ready for the next statement: only then is the transaction's state known. */
-  async #readyAgain(): Promise<void> {
-    if (this.raw.readyForQuery || this.broken !== null) return
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        clearTimeout(timer)
-        this.raw.off('drain', end)
-        this.raw.off('end', end)
-        resolve()
-      }
-      const timer = setTimeout(() => {
-        this.destroy()
-        end()
-      }, PATIENCE_MILLIS)
-      this.raw.on('drain', end)
-      this.raw.on('end', end)
-    })
   }
 
   answered<T>(sent: Promise<T>): Promise<T> {
@@ -271,6 +264,8 @@ export class PostgresSession implements Session {
   /** A type parser that is set for the connection is for the statements that were prepared before as well. */
   exposed(): void {
     this.#prepared?.forget()
+    // What its user sends by himself belongs into the transaction as well.
+    if (this.#waiting !== null) this.#sendBegin(this.#waiting).catch(() => this.destroy())
   }
 
   whenLost(callback: () => void): void {

@@ -10,7 +10,7 @@ import { connectFailure, translate } from './postgres-errors'
 import { advisoryLock } from './postgres-exclusion'
 import { openSession } from './postgres-opening'
 import { security } from './postgres-security'
-import type { RawConnection } from './postgres-session'
+import type { RawConnection } from './postgres-client'
 import { tlsOf } from './postgres-tls'
 
 const DATE_OID = 1082
@@ -66,7 +66,7 @@ export function postgres(url: DatabaseURL): Dialect {
     open: (raw, settings, signal) => openSession(raw as RawConnection, settings, signal),
     security,
 
-    begin: (modes) => ({ open: [beginText(modes)], close: [] }),
+    begin: (modes) => ({ open: [beginText(modes)], waits: !mayBeRefused(modes), close: [] }),
     door: null,
     exclusion: advisoryLock,
 
@@ -92,6 +92,11 @@ function toScalar(value: unknown): unknown {
   if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value))
     throw new Error('is an object where a scalar belongs. Write json(value) if you mean a JSON document.')
   return value
+}
+
+/** By a standby: https://www.postgresql.org/docs/current/hot-standby.html */
+function mayBeRefused({ isolation, readOnly }: TransactionModes): boolean {
+  return isolation === 'serializable' || readOnly === false
 }
 
 function beginText(modes: TransactionModes): string {

@@ -1,6 +1,9 @@
 /** How long one statement may take: as long as its call may, and no longer than statements may at all. */
 import { type Limits, timedOut } from '../limits'
+import { LONGEST_TIMER_MILLIS } from '../when-past'
 import { shownSql, type Statement } from './dialect'
+import type { LeaseContext } from './lease-context'
+import { unlessDoneIn } from './within'
 
 /** The limits of its call, with the statement timeout and that of its builder. */
 export function limitsOf(statement: Statement, limits: Limits, statementTimeoutMillis: number): Limits {
@@ -18,13 +21,17 @@ export function limitsOf(statement: Statement, limits: Limits, statementTimeoutM
 /** How long a statement gets that must be seen through, however short statements are to be otherwise. */
 const LEAST_PATIENCE_MILLIS = 5000
 
-/** How long its answer is waited for, which nobody can call off. */
-export function patienceFor(
-  deadline: number,
-  statementTimeoutMillis: number,
-  cancelGraceMillis: number,
-): number {
+const neverMind = (): void => undefined
+
+/** Has the connection cut when a statement gets no answer that nobody can call off. Returns how to tell that it has. */
+export function cutPast(
+  { deadline }: Limits,
+  { statementTimeoutMillis, dialect }: LeaseContext,
+  cut: () => void,
+): () => void {
   const own = Math.max(statementTimeoutMillis, LEAST_PATIENCE_MILLIS)
   // The rest of the grace is for asking what became of it.
-  return Math.min(own, Math.max(0, deadline - performance.now()) + cancelGraceMillis * 0.75)
+  const left = Math.max(0, deadline - performance.now()) + dialect.cancelGraceMillis * 0.75
+  const patience = Math.min(own, left)
+  return patience > LONGEST_TIMER_MILLIS ? neverMind : unlessDoneIn(patience, cut)
 }

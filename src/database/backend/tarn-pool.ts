@@ -93,6 +93,10 @@ export class TarnPool extends knex.KnexPool<Session> {
     return this.free.length + this.#probed
   }
 
+  get creating(): number {
+    return this.pendingCreates.length
+  }
+
   /** How many are open, or about to be. */
   get openCount(): number {
     return this.used.length + this.free.length + this.pendingCreates.length

@@ -39,6 +39,15 @@ export class Upkeep {
     this.#timer = undefined
   }
 
+  /** When a connection is lost, others may be, too. */
+  opened(session: Session): void {
+    this.#fitness.isNew(session)
+    session.whenLost(() => {
+      this.#fitness.doubtAll()
+      if (this.#timer !== undefined) this.tend()
+    })
+  }
+
   tend(): void {
     const tarn = this.#tarn
     const fitness = this.#fitness

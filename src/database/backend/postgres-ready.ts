@@ -1,0 +1,30 @@
+/** The end of a statement that failed, which PostgreSQL tells after the error. */
+import type { Session } from './dialect'
+import type { RawConnection } from './postgres-client'
+
+interface Conversation extends Pick<Session, 'broken' | 'destroy'> {
+  readonly raw: RawConnection
+}
+
+/** How long that may take. */
+const PATIENCE_MILLIS = 2000
+
+/** pg reports an error before the server is ready for the next statement: only then is the transaction's state known. */
+export async function readyAgain(session: Conversation): Promise<void> {
+  const { raw } = session
+  if (raw.readyForQuery || session.broken !== null) return
+  await new Promise<void>((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer)
+      raw.off('drain', end)
+      raw.off('end', end)
+      resolve()
+    }
+    const timer = setTimeout(() => {
+      session.destroy()
+      end()
+    }, PATIENCE_MILLIS)
+    raw.on('drain', end)
+    raw.on('end', end)
+  })
+}

@@ -1,0 +1,47 @@
+/** Sends a BEGIN or SAVEPOINT, or has it sent with the first statement. */
+import type { Held } from './held'
+import { attachCleanup } from './errors'
+import type { Limits } from './limits'
+import type { TransactionSql } from './transaction-sql'
+
+export interface Circumstances {
+  /** It is a BEGIN. */
+  readonly isOutermost: boolean
+  readonly limits: Limits
+  /** Throws when it would be too late for it. */
+  refuse(this: void): void
+}
+
+/** @throws the reason why it failed, or what `refuse` throws; then nothing is open */
+export async function sendBegin(
+  on: Held,
+  sql: TransactionSql,
+  { isOutermost, limits, refuse }: Circumstances,
+): Promise<void> {
+  if (sql.waits === true) {
+    refuse()
+    for (const text of sql.open) on.lease.begin(text, limits)
+    return
+  }
+  await on.section(limits, async (lease) => {
+    try {
+      for (const text of sql.open) await lease.runOwn(on.backend.compiler.plain(text), limits)
+      refuse()
+    } catch (error) {
+      // Part of it may have happened, and is undone here: a SAVEPOINT by the end of its transaction.
+      if (isOutermost) await undo(on, sql.close, error)
+      throw error
+    }
+  })
+}
+
+async function undo(on: Held, close: readonly string[], error: unknown): Promise<void> {
+  const { lease } = on
+  try {
+    await lease.reset()
+    if (lease.isUsable) for (const text of close) await lease.runThrough(on.backend.compiler.plain(text))
+  } catch (cleanup) {
+    lease.destroy()
+    attachCleanup(error, cleanup)
+  }
+}
