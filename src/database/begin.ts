@@ -1,8 +1,8 @@
-/** Sends a BEGIN or SAVEPOINT, or has it sent with the first statement. */
+/** Sends a BEGIN or SAVEPOINT. */
+import type { Beginning } from './backend/dialect'
 import type { Held } from './held'
 import { attachCleanup } from './errors'
 import type { Limits } from './limits'
-import type { TransactionSql } from './transaction-sql'
 
 export interface Circumstances {
   /** It is a BEGIN. */
@@ -15,21 +15,16 @@ export interface Circumstances {
 /** @throws the reason why it failed, or what `refuse` throws; then nothing is open */
 export async function sendBegin(
   on: Held,
-  sql: TransactionSql,
+  { open, close }: Beginning,
   { isOutermost, limits, refuse }: Circumstances,
 ): Promise<void> {
-  if (sql.waits === true) {
-    refuse()
-    for (const text of sql.open) on.lease.begin(text, limits)
-    return
-  }
   await on.section(limits, async (lease) => {
     try {
-      for (const text of sql.open) await lease.runOwn(on.backend.compiler.plain(text), limits)
+      for (const text of open) await lease.runOwn(on.backend.compiler.plain(text), limits)
       refuse()
     } catch (error) {
       // Part of it may have happened, and is undone here: a SAVEPOINT by the end of its transaction.
-      if (isOutermost) await undo(on, sql.close, error)
+      if (isOutermost) await undo(on, close, error)
       throw error
     }
   })

@@ -5,7 +5,7 @@ import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { HeldConnection, type JoinedConnection } from './connection'
 import { ConnectionError } from './errors'
-import { followedBy, type Hook, runHooks } from './hooks'
+import { followedBy, Hooks, runHooks } from './hooks'
 import type { OpenLevel } from './held'
 import { Limits } from './limits'
 import { type Connection, limitsOf, type Transaction, type TransactionOptions } from './queryable'
@@ -44,7 +44,7 @@ export async function withBorrowed<T>(
     await connection.release()
     throw error
   }
-  await connection.finish()
+  if (!connection.finishNow()) await connection.finish()
   return result
 }
 
@@ -94,7 +94,7 @@ export function transactionBorrowed<T>(
   options: TransactionOptions,
 ): Promise<T> {
   const limits = limitsOf(options)
-  const hooks: Hook[] = []
+  const hooks = new Hooks()
   const around = (): null => null
   return followedBy(from.key, around, hooks, () =>
     beginningAgain((progress) =>

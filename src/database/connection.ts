@@ -4,7 +4,8 @@ import type { Access } from './backend/dialect'
 import type { Lease } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { TransactionClosedError, TransactionError } from './errors'
-import { Held, type Opening } from './held'
+import { Held } from './held'
+import type { Opening } from './opening'
 import { Limits } from './limits'
 import type { Connection, Transaction, TransactionOptions } from './queryable'
 import type { Reading, Work } from './reading'
@@ -65,6 +66,17 @@ export class HeldConnection extends Held implements Connection {
     const unlock = await this.drain()
     unlock()
     await this.release()
+  }
+
+  /** The same where nothing is left to be ended, which is the common case. Returns whether it is done. */
+  finishNow(): boolean {
+    if (this.child !== null || this.lease.isBusy) return false
+    const unlock = this.turns.tryLock()
+    if (unlock === null) return false
+    const isDone = this.#pool?.releaseNow(this.lease) === true
+    if (isDone) this.#state = 'released'
+    else unlock()
+    return isDone
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

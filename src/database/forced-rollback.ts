@@ -9,7 +9,8 @@ import { Limits } from './limits'
 import type { Reading, Work } from './reading'
 import { currentScope, type Scope } from './scope'
 import { here, siteOf } from './site'
-import { OpenTransaction, unlimited } from './transaction'
+import { unlimited } from './opening'
+import { OpenTransaction } from './transaction'
 
 /** What is open until somebody ends it. */
 interface Handle {

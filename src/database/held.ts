@@ -5,8 +5,9 @@ import type { Lease } from './backend/lease'
 import { ConfigurationError, TransactionClosedError, TransactionError } from './errors'
 import { Limits } from './limits'
 import { Mutex, type Unlock } from './mutex'
-import { followedBy, type Hook, runHooks } from './hooks'
+import { followedBy, type Hook, Hooks, runHooks } from './hooks'
 import { OnDemand } from './on-demand'
+import { Opening } from './opening'
 import { checkedTransaction, limitsOf, type Transaction, type TransactionOptions } from './queryable'
 import { pieceByPiece, type Reading, type Work } from './reading'
 import { withRetries } from './retries'
@@ -20,19 +21,6 @@ export interface Place {
   readonly key: object
   readonly parent: Held | null
   readonly lease: Lease
-}
-
-/** How a transaction is to be opened. */
-export interface Opening {
-  readonly options: TransactionOptions
-  /** For the transaction as a whole. */
-  readonly limits: Limits
-  /** Ended by hand, so that waiting for it may be waiting for oneself. */
-  readonly isHandle: boolean
-  /** Where in the program, if that is worth knowing. */
-  readonly site: Error | null
-  /** Takes the hooks that are due once it has ended. */
-  readonly afterEnd: (hooks: readonly Hook[]) => Promise<void>
 }
 
 /** A transaction as the block sees it that it was opened for. */
@@ -93,26 +81,26 @@ export abstract class Held extends Verbs {
     work: (tx: Transaction) => Promise<T>,
     options: TransactionOptions = {},
   ): Promise<T> {
-    const hooks: Hook[] = []
+    const hooks = new Hooks()
     const around = (): Held | null => this.nearestOpen()
     return followedBy(this.key, around, hooks, () => this.transactionBefore(hooks, work, options))
   }
 
   /** The same, but what is to follow is left in `hooks`: for one who has a connection to give back first. */
   async transactionBefore<T>(
-    hooks: Hook[],
+    hooks: Hooks,
     work: (tx: Transaction) => Promise<T>,
     options: TransactionOptions,
     limits = limitsOf(options),
   ): Promise<T> {
     const { retries = 0, forceRollback = false } = checkedTransaction(options, work)
-    const afterEnd = async (due: readonly Hook[]): Promise<void> => {
-      hooks.push(...due)
+    const afterEnd = (due: readonly Hook[]): undefined => {
+      hooks.add(due)
     }
-    const opening = { options, limits, isHandle: false, site: this.siteOfChild(), afterEnd }
-    return withRetries(this.mayRetry ? retries : 0, async () => {
+    const opening = new Opening(options, limits, false, this.siteOfChild(), afterEnd)
+    const attempt = async (): Promise<T> => {
       // Those of a try that is made again never happened.
-      hooks.length = 0
+      hooks.clear()
       const tx = await this.open(opening)
       let result: T
       try {
@@ -123,7 +111,8 @@ export abstract class Held extends Verbs {
       }
       await tx.finish(forceRollback)
       return result
-    })
+    }
+    return retries > 0 && this.mayRetry ? withRetries(retries, attempt) : attempt()
   }
 
   override async begin(options: TransactionOptions = {}): Promise<OpenLevel> {
@@ -143,7 +132,7 @@ export abstract class Held extends Verbs {
         'begin() takes neither retries nor forceRollback: what is ended by hand cannot be run again, and ends as it is told.',
       )
     }
-    return this.open({ options, limits, isHandle: true, site: this.siteOfChild(), afterEnd })
+    return this.open(new Opening(options, limits, true, this.siteOfChild(), afterEnd))
   }
 
   /** The caller's place in the program. Only a savepoint can be in somebody's way, so only its place is worth the time. */
@@ -164,12 +153,15 @@ export abstract class Held extends Verbs {
     }
   }
 
-  /** Waits for this level's turn and takes it. For statements, and for children that keep it as long as they last. */
-  async takeTurn(limits: Limits): Promise<Unlock> {
+  /** Takes this level's turn, if it is free; else null. For statements, and for children that keep it as long as they last. */
+  takeTurnNow(): Unlock | null {
     this.#refuseIfEnded(!this.isAccepting)
     this.refuseToWaitForSelf()
-    const free = this.turns.tryLock()
-    if (free !== null) return free
+    return this.turns.tryLock()
+  }
+
+  /** Waits for the turn that was not free. */
+  async waitForTurn(limits: Limits): Promise<Unlock> {
     const patience = this.backend.settings.pool.acquireTimeoutMillis
     const bounded = this.#handles > 0 ? limits.within(patience, () => this.#tooLong(patience)) : limits
     const unlock = await this.turns.lock(bounded)
@@ -182,7 +174,7 @@ export abstract class Held extends Verbs {
 
   async use<T>(limits: Limits, _access: Access, work: Work<T>): Promise<T> {
     const bounded = this.bounded(limits)
-    const unlock = await this.takeTurn(bounded)
+    const unlock = this.takeTurnNow() ?? (await this.waitForTurn(bounded))
     const { lease } = this
     lease.enter(this.#isOverNow, bounded)
     try {

@@ -8,23 +8,42 @@ export interface Hook {
   readonly work: () => unknown
 }
 
+/** Those of one transaction. There is one for each, and most stay empty. */
+export class Hooks {
+  #list: Hook[] | null = null
+
+  get all(): readonly Hook[] {
+    return this.#list ?? NONE
+  }
+
+  add(hooks: readonly Hook[]): void {
+    if (hooks.length > 0) (this.#list ??= []).push(...hooks)
+  }
+
+  clear(): void {
+    this.#list = null
+  }
+}
+
+const NONE: readonly Hook[] = []
+
 /** Runs work and then the hooks that it has left. An error of the work stays the one that is thrown. */
 export async function followedBy<T>(
   key: object,
   around: () => object | null,
-  after: readonly Hook[],
+  after: Hooks,
   work: () => Promise<T>,
 ): Promise<T> {
   let result: T
   try {
     result = await work()
   } catch (error) {
-    await runHooks(key, around(), after).catch((cleanup: unknown) => {
+    await runHooks(key, around(), after.all).catch((cleanup: unknown) => {
       attachCleanup(error, cleanup)
     })
     throw error
   }
-  await runHooks(key, around(), after)
+  if (after.all.length > 0) await runHooks(key, around(), after.all)
   return result
 }
 

@@ -87,10 +87,10 @@ export class Limits {
   watch(expired: (expiry: Expiry) => void): () => void {
     if (this.deadline === Infinity && this.#signals.length === 0) return neverMind
     let forget = neverMind
-    const leaving: (() => void)[] = []
+    let leaving: readonly (() => void)[] | null = null
     const stop = (): void => {
       forget()
-      for (const leave of leaving) leave()
+      for (const leave of leaving ?? []) leave()
     }
     const end = (expiry: Expiry): void => {
       stop()
@@ -106,10 +106,10 @@ export class Limits {
       }
       return stop
     }
-    for (const signal of this.#signals) {
+    leaving = this.#signals.map((signal) => {
       allowManyListeners(signal)
-      leaving.push(whenAborted(signal, onAbort))
-    }
+      return whenAborted(signal, onAbort)
+    })
     if (this.deadline !== Infinity) {
       forget = whenPast(this.deadline, () => {
         end({ kind: 'late' })

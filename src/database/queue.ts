@@ -1,11 +1,16 @@
 /** Values in the order in which they came, any of which may leave at any time. */
 
-/** A value's place in a queue. */
-export interface Entry<T> {
+/** A value's place in a queue. A class and no literal: see docs/design.md about what lives across an await. */
+export class Entry<T> {
   readonly value: T
   before: Entry<T> | null
-  after: Entry<T> | null
-  isIn: boolean
+  after: Entry<T> | null = null
+  isIn = true
+
+  constructor(value: T, before: Entry<T> | null) {
+    this.value = value
+    this.before = before
+  }
 }
 
 /**
@@ -28,7 +33,7 @@ export class Queue<T> {
   }
 
   add(value: T): Entry<T> {
-    const entry: Entry<T> = { value, before: this.#last, after: null, isIn: true }
+    const entry = new Entry(value, this.#last)
     if (this.#last === null) this.#first = entry
     else this.#last.after = entry
     this.#last = entry

@@ -30,9 +30,34 @@ export interface Scope {
  * that two databases never see each other's. A frame knows nothing of those around it, or a job that starts itself
  * again would carry all of its past along.
  */
-interface Frame {
+class Frame {
   readonly scope: ActiveScope | undefined
-  readonly bound: ReadonlyMap<object, unknown>
+  readonly bound: Binding | null
+
+  constructor(scope: ActiveScope | undefined, bound: Binding | null) {
+    this.scope = scope
+    this.bound = bound
+  }
+}
+
+/** What a key is bound to, and what others are: a program has few databases, and many transactions. */
+class Binding {
+  readonly key: object
+  readonly value: unknown
+  readonly others: Binding | null
+
+  constructor(key: object, value: unknown, others: Binding | null) {
+    this.key = key
+    this.value = value
+    this.others = others
+  }
+}
+
+function without(key: object, bound: Binding | null): Binding | null {
+  if (bound === null) return null
+  const others = without(key, bound.others)
+  if (bound.key === key) return others
+  return others === bound.others ? bound : new Binding(bound.key, bound.value, others)
 }
 
 /** The label of a scope and nothing else of it. */
@@ -82,8 +107,6 @@ export class ActiveScope {
 // Only `run` is ever used: `enterWith` leaks into the caller and into its siblings.
 const storage = new AsyncLocalStorage<Frame | undefined>()
 
-const NOTHING: ReadonlyMap<object, unknown> = new Map()
-
 /**
  * A Knex builder does nothing until somebody waits for it: one that work returns is started here, inside, since whoever
  * waits for it does so outside.
@@ -120,7 +143,7 @@ export function countStatement(durationMillis: number): void {
 export function runInScope<T>(scope: Scope, work: () => T): T {
   checkScope(scope)
   const outer = storage.getStore()
-  return runIn({ scope: new ActiveScope(scope, outer?.scope), bound: outer?.bound ?? NOTHING }, work)
+  return runIn(new Frame(new ActiveScope(scope, outer?.scope), outer?.bound ?? null), work)
 }
 
 const SCOPE_PARTS = ['label', 'signal', 'deadline', 'tally']
@@ -145,20 +168,21 @@ function checkScope(scope: Scope): void {
 /** Runs work with `key` bound to `bound` for all of its async descendants. */
 export function runBound<T>(key: object, bound: unknown, work: () => T): T {
   const outer = storage.getStore()
-  return runIn({ scope: outer?.scope, bound: new Map(outer?.bound).set(key, bound) }, work)
+  const others = without(key, outer?.bound ?? null)
+  return runIn(new Frame(outer?.scope, new Binding(key, bound, others)), work)
 }
 
 /** Runs work with `key` bound to nothing, and free of the scope's signal and deadline: only its label stays. */
 export function runDetached<T>(key: object, work: () => T): T {
   const outer = storage.getStore()
-  const bound = new Map(outer?.bound)
-  bound.delete(key)
-  return runIn({ scope: outer?.scope?.detached(), bound }, work)
+  return runIn(new Frame(outer?.scope?.detached(), without(key, outer?.bound ?? null)), work)
 }
 
 /** What `key` is bound to here, or undefined. */
 export function boundTo(key: object): unknown {
-  return storage.getStore()?.bound.get(key)
+  for (let bound = storage.getStore()?.bound ?? null; bound !== null; bound = bound.others)
+    if (bound.key === key) return bound.value
+  return undefined
 }
 
 /**

@@ -1,17 +1,22 @@
 /** The statements that open and end a transaction, or a savepoint in one. */
-import type { Dialect, Session } from './backend/dialect'
+import type { Beginning, Dialect, Session } from './backend/dialect'
 import { TransactionError } from './errors'
 import type { TransactionOptions } from './queryable'
 
-export interface TransactionSql {
-  readonly open: readonly string[]
-  /** They go together with the first statement. */
-  readonly waits?: boolean
+export class TransactionSql {
+  /** Statements that open it, and those to run after either end. */
+  readonly begin: Beginning
   readonly commit: string
   readonly rollback: readonly string[]
-  /** To be run after either end. */
-  readonly close: readonly string[]
+
+  constructor(begin: Beginning, commit: string, rollback: readonly string[]) {
+    this.begin = begin
+    this.commit = commit
+    this.rollback = rollback
+  }
 }
+
+const ROLLBACK = ['ROLLBACK']
 
 export function transactionSql(
   dialect: Dialect,
@@ -19,16 +24,12 @@ export function transactionSql(
   depth: number,
   options: TransactionOptions,
 ): TransactionSql {
-  if (depth === 1) return { ...dialect.begin(options, session), commit: 'COMMIT', rollback: ['ROLLBACK'] }
+  if (depth === 1) return new TransactionSql(dialect.begin(options, session), 'COMMIT', ROLLBACK)
   // Savepoints of one depth take turns, so the depth is name enough.
   const savepoint = `SAVEPOINT millpond_${depth}`
-  return {
-    open: [savepoint],
-    commit: `RELEASE ${savepoint}`,
-    // Rolling back to a savepoint leaves it open.
-    rollback: [`ROLLBACK TO ${savepoint}`, `RELEASE ${savepoint}`],
-    close: [],
-  }
+  const release = `RELEASE ${savepoint}`
+  // Rolling back to a savepoint leaves it open.
+  return new TransactionSql({ open: [savepoint], close: [] }, release, [`ROLLBACK TO ${savepoint}`, release])
 }
 
 /** @throws TransactionError when a savepoint asks for what only its outermost transaction could have */

@@ -3,17 +3,13 @@ import type { Result } from './backend/dialect'
 import { attachCleanup, TransactionClosedError, TransactionError } from './errors'
 import { sendBegin } from './begin'
 import { sendCommit } from './commit'
-import { type Endable, Held, type Opening } from './held'
-import { handUp, type Hook } from './hooks'
+import { type Endable, Held } from './held'
+import { handUp, Hooks } from './hooks'
 import { Limits } from './limits'
 import type { Unlock } from './mutex'
+import { type Opening, unlimited } from './opening'
 import type { Transaction } from './queryable'
 import { refuseOtherModes, type TransactionSql, transactionSql } from './transaction-sql'
-
-/** A transaction without options, whose hooks go nowhere. */
-export function unlimited(limits: Limits): Opening {
-  return { options: {}, limits, isHandle: false, site: null, afterEnd: () => Promise.resolve() }
-}
 
 export class OpenTransaction extends Held implements Transaction, Endable {
   readonly depth: number
@@ -22,7 +18,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   readonly #opening: Opening
   readonly #sql: TransactionSql
   readonly #leaveParent: Unlock
-  readonly #hooks: Hook[] = []
+  readonly #hooks = new Hooks()
   /** `ending`: a commit is under way, and nothing more is accepted. */
   #state: 'open' | 'ending' | 'committed' | 'rolled back' = 'open'
   #end: Promise<void> | null = null
@@ -50,19 +46,24 @@ export class OpenTransaction extends Held implements Transaction, Endable {
       refuseOtherModes(options, on.#outermost().#opening.options)
     }
     const bounded = on.bounded(limits)
-    const turn = on.takeTurn(bounded)
+    const free = on.takeTurnNow()
     const forget = opening.isHandle ? on.expectHandle() : (): void => undefined
-    const unlock = await turn.catch((error: unknown) => {
-      forget()
-      throw error
-    })
+    const unlock =
+      free ??
+      (await on.waitForTurn(bounded).catch((error: unknown) => {
+        forget()
+        throw error
+      }))
     const sql = transactionSql(on.backend.dialect, on.lease.session, depthOn(on), options)
     const refuse = (): void => {
       on.refuseIfGone()
       if (opening.isHandle) on.refuseIfEnding()
     }
     try {
-      await sendBegin(on, sql, { isOutermost: depthOn(on) === 1, limits: bounded, refuse })
+      if (sql.begin.waits === true) {
+        refuse()
+        for (const text of sql.begin.open) on.lease.begin(text, bounded)
+      } else await sendBegin(on, sql.begin, { isOutermost: depthOn(on) === 1, limits: bounded, refuse })
     } catch (error) {
       forget()
       unlock()
@@ -104,12 +105,12 @@ export class OpenTransaction extends Held implements Transaction, Endable {
 
   afterCommit(work: () => unknown): void {
     this.#refuseIfEnded('afterCommit()')
-    this.#hooks.push({ on: 'commit', work })
+    this.#hooks.add([{ on: 'commit', work }])
   }
 
   afterRollback(work: () => unknown): void {
     this.#refuseIfEnded('afterRollback()')
-    this.#hooks.push({ on: 'rollback', work })
+    this.#hooks.add([{ on: 'rollback', work }])
   }
 
   /**
@@ -157,11 +158,12 @@ export class OpenTransaction extends Held implements Transaction, Endable {
       await this.fail(error)
       throw error
     }
+    this.#state = 'ending'
     if (!forceRollback) {
-      await this.commit()
+      this.#end = this.#commit()
+      await this.#end
       return
     }
-    this.#state = 'ending'
     const unlock = await this.drain()
     unlock()
     await this.fail(null)
@@ -182,7 +184,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   }
 
   async #commit(): Promise<void> {
-    const unlock = await this.drain()
+    const unlock = this.turns.tryLock() ?? (await this.drain())
     try {
       if (this.#parentIsGone()) throw undone()
       const limits = this.bounded(Limits.of(undefined, 'COMMIT'))
@@ -195,7 +197,8 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     } finally {
       unlock()
     }
-    await this.#leave('committed')
+    const after = this.#sql.begin.close.length > 0 ? this.#leave('committed') : this.#left('committed')
+    if (after !== undefined) await after
   }
 
   async #interruptAndRollBack(reason: unknown): Promise<void> {
@@ -228,18 +231,22 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   async #leave(state: 'committed' | 'rolled back'): Promise<void> {
     this.#state = state
     try {
-      if (this.lease.isUsable) for (const text of this.#sql.close) await this.#run(text)
+      if (this.lease.isUsable) for (const text of this.#sql.begin.close) await this.#run(text)
     } catch {
       this.lease.destroy()
     }
+    await this.#left(state)
+  }
+
+  #left(state: 'committed' | 'rolled back'): Promise<void> | undefined {
+    this.#state = state
     this.#leaveParent()
     const outcome = state === 'committed' ? 'commit' : 'rollback'
     if (this.parent instanceof OpenTransaction && !this.parent.#isForced && !this.#parentIsGone()) {
-      this.parent.#hooks.push(...handUp(this.#hooks, outcome))
-      await this.#opening.afterEnd([])
-    } else {
-      await this.#opening.afterEnd(this.#hooks.filter((hook) => hook.on === outcome))
+      this.parent.#hooks.add(handUp(this.#hooks.all, outcome))
+      return this.#opening.afterEnd([])
     }
+    return this.#opening.afterEnd(this.#hooks.all.filter((hook) => hook.on === outcome))
   }
 
   #run(text: string): Promise<Result> {

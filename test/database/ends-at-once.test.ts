@@ -9,6 +9,7 @@ import {
   type Transaction,
   TransactionClosedError,
   TransactionError,
+  type TransactionOptions,
 } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { startProxy } from '../support/tcp-proxy'
@@ -28,7 +29,8 @@ eachDatabase('ends that meet', (context) => {
   it('roll back once when a connection is released while BEGIN runs, and spoil nothing', async () => {
     const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const connection = await single.acquire()
-    const beginning = failure(connection.begin())
+    // One that is sent at once on PostgreSQL as well.
+    const beginning = failure(connection.begin({ isolation: 'serializable' }))
     const other = single.transaction(async (tx) => {
       await tx.execute('insert into t values (2)')
     })
@@ -78,20 +80,24 @@ eachDatabase('ends that meet', (context) => {
     await expect(connection.transaction((inner) => inner.execute('commit'))).rejects.toThrow(TransactionError)
   })
 
-  const forgotten: Record<string, (begin: (on: Connection | Transaction) => void) => Promise<unknown>> = {
+  const forgotten: Record<
+    string,
+    (begin: (on: Connection | Transaction, options?: TransactionOptions) => void) => Promise<unknown>
+  > = {
     'transaction(work)': (begin) =>
       database.transaction(async (tx) => {
         begin(tx)
       }),
     'connection(work)': (begin) =>
       database.connection(async (connection) => {
-        begin(connection)
+        // One that is sent at once on PostgreSQL as well.
+        begin(connection, { isolation: 'serializable' })
       }),
   }
   for (const [name, run] of Object.entries(forgotten)) {
     it(`do not wait for a begin() that nobody awaited in ${name}`, async () => {
       const begun: Promise<Error>[] = []
-      await run((on) => begun.push(failure(on.begin())))
+      await run((on, options) => begun.push(failure(on.begin(options))))
       for (const error of await Promise.all(begun)) expect(error).toBeInstanceOf(TransactionClosedError)
       expect(await database.fetchVal('select 1')).toBe(1)
     })

@@ -72,7 +72,7 @@ export class Entrance {
     this.waiting += 1
     if (turn !== null) this.#writers += 1
     try {
-      leave = this.#leaving(await turn)
+      leave = turn === null ? null : this.#leaving(await turn)
       const taken = await take(bounded)
       return enter({ taken, leave, waitMillis: performance.now() - asked })
     } catch (error) {
@@ -80,7 +80,7 @@ export class Entrance {
       if (error instanceof QueryTimeoutError) this.#tell(error, scope)
       if (leave !== null) leave()
       else if (turn !== null) this.#writers -= 1
-      throw error
+      throw closed.aborted ? closed.reason : error
     } finally {
       this.waiting -= 1
       const tally = currentScope()?.tally
@@ -88,8 +88,7 @@ export class Entrance {
     }
   }
 
-  #leaving(unlock: Unlock | null): Unlock | null {
-    if (unlock === null) return null
+  #leaving(unlock: Unlock): Unlock {
     let hasLeft = false
     return () => {
       if (!hasLeft) this.#writers -= 1

@@ -28,7 +28,7 @@ export class Lease extends Holding {
   #guard: (() => boolean) | null = null
   #interrupt: (() => void) | null = null
   #busy = 0
-  readonly #onIdle: (() => void)[] = []
+  #onIdle: (() => void)[] | null = null
 
   constructor(session: Session, context: LeaseContext, scope: Scope | undefined, stack: Error | null) {
     super(session, scope, stack)
@@ -230,13 +230,14 @@ export class Lease extends Holding {
   /** Cancels what runs now, as far as it can be, and resolves when nothing does any more. */
   async interrupt(): Promise<void> {
     if (this.#busy === 0) return
-    const idle = new Promise<void>((resolve) => this.#onIdle.push(resolve))
+    const idle = new Promise<void>((resolve) => (this.#onIdle ??= []).push(resolve))
     this.#interrupt?.()
     await idle
   }
 
   #rest(): void {
     this.#busy -= 1
-    if (this.#busy === 0) for (const idle of this.#onIdle.splice(0)) idle()
+    if (this.#busy > 0 || this.#onIdle === null) return
+    for (const idle of this.#onIdle.splice(0)) idle()
   }
 }

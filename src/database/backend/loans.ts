@@ -7,14 +7,20 @@ import type { Watched } from './leak-watch'
 import type { Lease } from './lease'
 import { within } from './within'
 
-export interface Loan {
+export class Loan {
   readonly lease: Lease
   /** Lets the next writer take a connection, where they queue for that. */
   readonly leaveQueue: Unlock | null
   /** How it is known to those who look for leaks, if anybody does. */
   readonly watched: Entry<Watched> | null
   /** It is being taken back. */
-  isEnding: boolean
+  isEnding = false
+
+  constructor(lease: Lease, leaveQueue: Unlock | null, watched: Entry<Watched> | null) {
+    this.lease = lease
+    this.leaveQueue = leaveQueue
+    this.watched = watched
+  }
 }
 
 export class Loans {

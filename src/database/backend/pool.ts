@@ -12,7 +12,7 @@ import { Fitness } from './fitness'
 import { LeakWatch } from './leak-watch'
 import { Lease } from './lease'
 import type { LeaseContext } from './lease-context'
-import { type Loan, Loans } from './loans'
+import { Loan, Loans } from './loans'
 import type { LendOptions, PoolContext } from './pool-context'
 import type { PoolStats } from './pool-stats'
 import { Retirement } from './retirement'
@@ -100,20 +100,13 @@ export class Pool {
    * @throws ConnectionError when the database cannot be reached within it, or refuses
    * @throws NotConnectedError when the pool is closing
    */
-  async lend(limits: Limits, { writes, waitMillis, isOurs = false }: LendOptions): Promise<Lease> {
-    this.#refuseWhenClosing()
+  lend(limits: Limits, { writes, waitMillis, isOurs = false }: LendOptions): Promise<Lease> {
+    if (this.#closed.aborted) return Promise.reject(this.#closingError())
     const stack = this.#leaks.isOn && !isOurs ? here() : null
     const patience = waitMillis ?? this.#context.settings.pool.acquireTimeoutMillis
     const isBusy = this.#tarn.isBusy
     const take = (bounded: Limits): Promise<Session> => this.#take(bounded, isBusy)
-    try {
-      return await this.#entrance.admit(limits, writes, patience, take, (admission) =>
-        this.#enter(admission, stack),
-      )
-    } catch (error) {
-      this.#refuseWhenClosing()
-      throw error
-    }
+    return this.#entrance.admit(limits, writes, patience, take, (admission) => this.#enter(admission, stack))
   }
 
   /** The same for one who would not have to wait for anything, which is the common case; else null. */
@@ -142,7 +135,7 @@ export class Pool {
   #enter({ taken, leave, waitMillis }: Admission<Session>, stack: Error | null): Lease {
     const lease = this.#lease(taken, stack)
     const watched = stack === null ? null : this.#leaks.lent(lease)
-    this.#loans.add({ lease, leaveQueue: leave, watched, isEnding: false })
+    this.#loans.add(new Loan(lease, leave, watched))
     this.#total.acquired += 1
     taken.hold(true)
     const { events } = this.#context

@@ -33,38 +33,43 @@ export interface Connected extends Types {
   query(query: object): void
 }
 
+/** What a query is made of. */
+interface Parts {
+  readonly prepared: Prepared
+  /** The server had parsed it before. */
+  readonly wasKept: boolean
+  readonly statement: Statement
+  readonly message: readonly Buffer[]
+  /** A BEGIN is in front of it. */
+  readonly begins: boolean
+}
+
 type Outcome = [error: null, result: PreparedResult] | [error: Error]
 
 /** What pg's Client hands the server's answers to: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY */
 export class PreparedQuery {
+  readonly prepared: Prepared
+  readonly wasKept: boolean
+  /** Under the name by which pg finds it, to put an end to its own `query_timeout`. */
+  callback: (...outcome: Outcome) => void = () => undefined
   readonly #message: readonly Buffer[]
   /** What is answered next is the BEGIN in front of it. */
   #isBeginning: boolean
   readonly #raw: Connected
-  readonly #prepared: Prepared
   readonly #asArrays: boolean
-  /** Under the name by which pg finds it, to put an end to its own `query_timeout`. */
-  readonly callback: (...outcome: Outcome) => void
-  readonly #rows: unknown[] = []
+  #rows: unknown[] | null = null
   #tag: string | null = null
   #transactionId: string | null = null
   /** What a parser of one of its values threw. */
   #failure: Error | null = null
 
-  constructor(
-    raw: Connected,
-    prepared: Prepared,
-    statement: Statement,
-    message: readonly Buffer[],
-    begins: boolean,
-    callback: PreparedQuery['callback'],
-  ) {
-    this.#raw = raw
+  constructor(raw: Connected, { prepared, wasKept, statement, message, begins }: Parts) {
+    this.prepared = prepared
+    this.wasKept = wasKept
     this.#message = message
     this.#isBeginning = begins
-    this.#prepared = prepared
+    this.#raw = raw
     this.#asArrays = statement.asArrays === true
-    this.callback = callback
   }
 
   submit({ stream }: Wire): null {
@@ -76,7 +81,7 @@ export class PreparedQuery {
   }
 
   handleRowDescription({ fields }: { readonly fields: readonly pg.FieldDef[] }): void {
-    this.#prepared.columns = toColumns(this.#raw, fields)
+    this.prepared.columns = toColumns(this.#raw, fields)
   }
 
   handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
@@ -84,10 +89,10 @@ export class PreparedQuery {
       this.#transactionId = fields[0] ?? null
       return
     }
-    const { columns } = this.#prepared
+    const { columns } = this.prepared
     if (columns === null || this.#failure !== null) return
     try {
-      this.#rows.push(this.#asArrays ? toArray(fields, columns) : toRow(fields, columns))
+      ;(this.#rows ??= []).push(this.#asArrays ? toArray(fields, columns) : toRow(fields, columns))
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error })
     }
@@ -111,7 +116,7 @@ export class PreparedQuery {
       return
     }
     // A statement without columns is not described by anything.
-    const columns = (this.#prepared.columns ??= NO_COLUMNS)
-    this.callback(null, new PreparedResult(this.#tag ?? '', this.#rows, columns, this.#transactionId))
+    const columns = (this.prepared.columns ??= NO_COLUMNS)
+    this.callback(null, new PreparedResult(this.#tag ?? '', this.#rows ?? [], columns, this.#transactionId))
   }
 }

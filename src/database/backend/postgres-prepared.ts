@@ -4,7 +4,6 @@ import type { Statement } from './dialect'
 import { codeOf } from './driver-error'
 import { isStalePlan } from './postgres-errors'
 import { type Connected, type Prepared, PreparedQuery, type Wire } from './postgres-prepared-query'
-import type { PreparedResult } from './postgres-rows'
 import { isUnsettling, mayUndo } from './postgres-unsettling'
 import { close, describe, nameBytes, parse, run } from './postgres-wire'
 import { LONGEST_KEPT } from './text-cache'
@@ -40,6 +39,17 @@ function isPreparable({ sql, shownSql, facts, driverOptions }: Statement): boole
  */
 export type Refusal = 'outdated' | 'unknown'
 
+/** A prepared statement that was sent. */
+export interface Attempt {
+  readonly prepared: PreparedStatements
+  readonly query: PreparedQuery
+  readonly statement: Statement
+  /** It is a transaction of its own. */
+  readonly isWhole: boolean
+  /** How the transaction was begun whose first statement it is. */
+  readonly begun: string | null
+}
+
 export class PreparedStatements {
   readonly #raw: Connected
   readonly #most: number
@@ -52,7 +62,6 @@ export class PreparedStatements {
   #parsing: Prepared[] = []
   /** How many the server has still to plan, up to the one that runs now: then it has begun with that. */
   #unbound = 0
-  #refusal: Refusal | null = null
   /** Something was unsettled in the transaction that is open, by whose end that is undone, or by that of a savepoint. */
   #isUnsettled = false
 
@@ -70,11 +79,6 @@ export class PreparedStatements {
     })
   }
 
-  /** Why the statement that failed last was refused before it ran, if that is no fault of its. */
-  get refusal(): Refusal | null {
-    return this.#refusal
-  }
-
   /** Whether a statement is to be prepared. */
   takes(statement: Statement): boolean {
     const { sql } = statement
@@ -82,38 +86,24 @@ export class PreparedStatements {
   }
 
   /**
-   * Runs a statement, behind the one that begins its transaction if that has still to be sent, and together with the
-   * question for the id of the transaction if `identifies`. When it fails, {@link refusal} says whether it is worth
-   * another try.
+   * The query for a statement, behind the one that begins its transaction if that has still to be sent, and together with
+   * the question for the id of the transaction if `identifies`. It is to be sent before anything else is.
    *
-   * @throws what pg throws for a value that it cannot write; nothing has been sent then
+   * @throws what pg throws for a value that it cannot write
    */
-  run(statement: Statement, begin: string | null, identifies: boolean): Promise<PreparedResult> {
+  queryFor(statement: Statement, begin: string | null, identifies: boolean): PreparedQuery {
     const prepared = this.#prepared(statement.sql)
     const wasKept = prepared.isParsed
     const message = this.#messageOf(prepared, statement, begin, identifies)
     this.#unbound = begin === null ? 1 : 2
-    this.#refusal = null
-    return new Promise((resolve, reject) => {
-      const query = new PreparedQuery(
-        this.#raw,
-        prepared,
-        statement,
-        message,
-        begin !== null,
-        (...[error, result]) => {
-          if (error === null) {
-            resolve(result)
-            return
-          }
-          // What it had still to parse the server skips, and the next one to be parsed is not ours, perhaps.
-          this.#parsing = []
-          this.#refusal = this.#unbound === 0 ? null : this.#refusalOf(error, prepared, wasKept)
-          reject(error)
-        },
-      )
-      this.#raw.query(query)
-    })
+    return new PreparedQuery(this.#raw, { prepared, wasKept, statement, message, begins: begin !== null })
+  }
+
+  /** Why a statement that failed was refused before it ran, if that is no fault of its: then it is worth another try. */
+  refusalOf(error: Error, { prepared, wasKept }: PreparedQuery): Refusal | null {
+    // What it had still to parse the server skips, and the next one to be parsed is not ours, perhaps.
+    this.#parsing = []
+    return this.#unbound === 0 ? null : this.#refusalOf(error, prepared, wasKept)
   }
 
   /** Keeps up with what another statement has done to those that are prepared, or the end of a transaction. */

@@ -46,12 +46,12 @@ export function isControl({ facts, bindings }: Statement): boolean {
   return CONTROL.has(facts.verb) && !facts.isSeveral && bindings.length === 0
 }
 
-/** Runs such a statement, and resolves to what the server says that it did. */
-export function control(raw: Pick<pg.Client, 'query'>, sql: string): Promise<string> {
+/** Runs such a statement. */
+export function control(raw: Pick<pg.Client, 'query'>, sql: string): Promise<Result> {
   return new Promise((resolve, reject) => {
     raw.query(
       new ControlQuery(sql, (error, command) => {
-        if (error === null) resolve(command)
+        if (error === null) resolve(controlled(command))
         else reject(error)
       }),
     )

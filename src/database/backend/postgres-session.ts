@@ -6,7 +6,8 @@ import { PostgresCopies } from './postgres-copy'
 import { requestCancel } from './postgres-cancel'
 import { plainly, PostgresCursors } from './postgres-cursors'
 import { tooManyValues } from './postgres-errors'
-import { PreparedStatements } from './postgres-prepared'
+import { outcomeOf } from './postgres-outcome'
+import { type Attempt, PreparedStatements } from './postgres-prepared'
 import { answered, ask, control, controlled, isControl, refuseStream } from './postgres-queries'
 import { readyAgain } from './postgres-ready'
 import { within } from './within'
@@ -130,10 +131,9 @@ export class PostgresSession implements Session {
   }
 
   async #runControl(statement: Statement): Promise<Result> {
-    const { sql, facts } = statement
-    const command = await this.#sent(control(this.raw, sql), statement)
-    if (facts.verb === 'BEGIN') this.#begun = sql
-    return controlled(command)
+    const result = await this.#sent(control(this.raw, statement.sql), statement)
+    if (statement.facts.verb === 'BEGIN') this.#begun = statement.sql
+    return result
   }
 
   async #runUnprepared(statement: Statement): Promise<Result> {
@@ -149,33 +149,49 @@ export class PostgresSession implements Session {
     return this.#transactionId === null && this.status === 'T' && !facts.isSeveral && WRITES.has(facts.verb)
   }
 
-  async #runPrepared(prepared: PreparedStatements, statement: Statement): Promise<Result> {
+  /** Written without more promises than one, since every query of a program goes through it. */
+  #runPrepared(prepared: PreparedStatements, statement: Statement): Promise<Result> {
     const identifies = this.#isToIdentify(statement)
     const wasIdle = this.status === 'I'
-    const waiting = this.#waiting
-    const begun = waiting ?? this.#begun
-    const sent = prepared.run(statement, waiting, identifies)
+    const begin = this.#waiting
+    const begun = begin ?? this.#begun
+    const query = prepared.queryFor(statement, begin, identifies)
     this.#waiting = null
-    this.#unanswered = waiting
+    this.#unanswered = begin
     this.#begun = null
-    this.#running = sent
-    try {
-      const result = await sent
-      if (identifies) this.#transactionId = result.transactionId
-      return result
-    } catch (error) {
-      await readyAgain(this)
-      const { refusal } = prepared
-      if (refusal === null) throw error
-      // Somebody between us and the server, or the user, has other ideas about what is prepared.
-      if (refusal === 'unknown') this.#prepared = null
-      // The server has refused it before it ran, but a transaction is spoilt by that, unless it has only just begun.
-      if (this.broken !== null || (!wasIdle && begun === null)) throw error
-    } finally {
-      this.#hear()
-      this.#running = null
-      if (statement.facts.changesSession) prepared.follow(statement, this.inTransaction)
-    }
+    const running = new Promise<Result>((resolve) => {
+      query.callback = (...[error, result]) => {
+        if (error !== null) {
+          resolve(this.#again(error, { prepared, query, statement, isWhole: wasIdle, begun }))
+          return
+        }
+        if (identifies) this.#transactionId = result.transactionId
+        this.#ended(prepared, statement)
+        resolve(result)
+      }
+      this.raw.query(query)
+    })
+    this.#running = running
+    return running
+  }
+
+  #ended(prepared: PreparedStatements, statement: Statement): void {
+    this.#hear()
+    this.#running = null
+    if (statement.facts.changesSession) prepared.follow(statement, this.inTransaction)
+  }
+
+  /** Runs it once more if it was refused before it ran, and nothing but itself is lost by that. */
+  async #again(error: Error, attempt: Attempt): Promise<Result> {
+    const { prepared, query, statement, isWhole, begun } = attempt
+    const refusal = prepared.refusalOf(error, query)
+    await readyAgain(this)
+    this.#ended(prepared, statement)
+    if (refusal === null) throw error
+    // Somebody between us and the server, or the user, has other ideas about what is prepared.
+    if (refusal === 'unknown') this.#prepared = null
+    // The server has refused it before it ran, but a transaction is spoilt by that, unless it has only just begun.
+    if (this.broken !== null || !(isWhole || begun !== null)) throw error
     if (begun !== null) {
       if (this.inTransaction) await this.#sent(control(this.raw, 'ROLLBACK'), plainly('ROLLBACK'))
       this.#waiting = begun
@@ -197,21 +213,8 @@ export class PostgresSession implements Session {
     }
   }
 
-  /** Asks what became of another session's transaction. https://www.postgresql.org/docs/current/functions-info.html */
-  async outcomeOf(transactionId: string): Promise<Outcome> {
-    const sql = 'SELECT txid_status($1::bigint) AS status'
-    const { rows } = await this.run({ ...plainly(sql), bindings: [transactionId] })
-    switch ((rows[0] as { status: string | null } | undefined)?.status) {
-      case 'committed':
-        return 'committed'
-      case 'aborted':
-        return 'rolled back'
-      case 'in progress':
-        return 'open'
-      default:
-        // Too long ago for the server to remember.
-        return 'unknown'
-    }
+  outcomeOf(transactionId: string): Promise<Outcome> {
+    return outcomeOf(this, transactionId)
   }
 
   answered<T>(sent: Promise<T>): Promise<T> {

@@ -4,13 +4,12 @@ import pg from 'pg'
 import type { Settings } from '../options'
 import { JsonValue } from '../sql'
 import type { DatabaseURL } from '../url'
-import type { ConnectFailure, Dialect, TransactionModes } from './dialect'
-import { PostgresClient } from './postgres-client'
+import type { Beginning, ConnectFailure, Dialect, TransactionModes } from './dialect'
+import { PostgresClient, type RawConnection } from './postgres-client'
 import { connectFailure, translate } from './postgres-errors'
 import { advisoryLock } from './postgres-exclusion'
 import { openSession } from './postgres-opening'
 import { security } from './postgres-security'
-import type { RawConnection } from './postgres-client'
 import { tlsOf } from './postgres-tls'
 
 const DATE_OID = 1082
@@ -66,7 +65,7 @@ export function postgres(url: DatabaseURL): Dialect {
     open: (raw, settings, signal) => openSession(raw as RawConnection, settings, signal),
     security,
 
-    begin: (modes) => ({ open: [beginText(modes)], waits: !mayBeRefused(modes), close: [] }),
+    begin: beginning,
     door: null,
     exclusion: advisoryLock,
 
@@ -92,6 +91,13 @@ function toScalar(value: unknown): unknown {
   if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value))
     throw new Error('is an object where a scalar belongs. Write json(value) if you mean a JSON document.')
   return value
+}
+
+const BEGIN: Beginning = { open: ['BEGIN'], waits: true, close: [] }
+
+function beginning(modes: TransactionModes): Beginning {
+  const text = beginText(modes)
+  return text === 'BEGIN' ? BEGIN : { open: [text], waits: !mayBeRefused(modes), close: [] }
 }
 
 /** By a standby: https://www.postgresql.org/docs/current/hot-standby.html */

@@ -7,6 +7,7 @@ import type { Dialect, Statement } from './dialect'
 import { messageOf } from './driver-error'
 import { parseSql, type ParsedSql } from './sql-text'
 import { TextCache } from './text-cache'
+import { type Take, Written } from './written'
 import { describe, refuseMismatch, refuseValues, type Values } from './values'
 
 /** SQL text with `:names`, a sql`…` query, or a Knex builder. */
@@ -27,7 +28,7 @@ interface CompiledByKnex {
   toNative?(): { readonly sql: string; readonly bindings: readonly unknown[] }
 }
 
-export type Take = Pick<Statement, 'take' | 'asArrays'>
+export type { Take } from './written'
 
 /** A builder that needs Knex itself to run it: several statements, or work between them. */
 export class KnexProgram {
@@ -96,7 +97,7 @@ export class Compiler {
 
   /** A statement of our own, such as COMMIT. */
   plain(sql: string, take: Take = { take: 'count' }): Statement {
-    return { sql, bindings: [], facts: this.parse(sql), ...take }
+    return new Written(sql, [], this.parse(sql), take)
   }
 
   /**
@@ -153,7 +154,7 @@ export class Compiler {
     if (fixed === null || !names.every((name) => this.#dialect.isUsual(values[name])))
       return this.#written(parsed, values, text, take)
     const bindings = names.map((name) => this.#toDriver(name, values[name], text))
-    return { sql: fixed, bindings, facts: parsed, take: take.take, asArrays: take.asArrays === true }
+    return new Written(fixed, bindings, parsed, take)
   }
 
   /** The text for the driver where it is the same whatever the values are, so that it is written once. */
@@ -197,7 +198,7 @@ export class Compiler {
       placeholders.set(segment.name, placeholder)
       sql += placeholder
     }
-    return { sql, bindings, facts: parsed, ...take }
+    return new Written(sql, bindings, parsed, take)
   }
 
   #toDriver(name: string, value: unknown, text: string): unknown {
@@ -225,14 +226,12 @@ export class Compiler {
     // A builder of the same shape has the same text, so that its placeholders need be numbered only once.
     const sql = this.#numbered.for(compiled.sql, () => compiled.toNative?.().sql ?? compiled.sql)
     const { options, timeout } = compiled
-    return {
-      sql,
-      bindings: this.fromBuilder(compiled.bindings, sql),
-      facts: this.parseForKnex(sql),
-      ...take,
+    const written = new Written(sql, this.fromBuilder(compiled.bindings, sql), this.parseForKnex(sql), take)
+    if (!hasAny(options) && !timeout) return written
+    return Object.assign(written, {
       ...(hasAny(options) && { driverOptions: options }),
       ...(timeout && { timeoutMillis: timeout }),
-    }
+    })
   }
 }
 
