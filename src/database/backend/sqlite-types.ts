@@ -64,6 +64,13 @@ export function collapse(rows: readonly Row[], columns: readonly Column[]): void
   }
 }
 
+/** Makes rows of a cursor what their columns were declared to be. */
+export function asDeclared(rows: readonly Row[], columns: readonly Column[]): readonly Row[] {
+  convert(rows, columns)
+  collapse(rows, columns)
+  return rows
+}
+
 /** True when the driver has rounded an integer, or may have: a real number of that size looks the same. */
 export function hasLostDigits(rows: readonly unknown[]): boolean {
   return rows.some((row) => Object.values(row as object).some(isRounded))
