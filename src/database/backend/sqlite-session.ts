@@ -9,7 +9,7 @@ import { OpenCursors, openCopy, openStepping, readBy } from './sqlite-cursor'
 import { exec, type RawConnection, repeatUntil, send } from './sqlite-driver'
 import type { SqliteFile } from './sqlite-file'
 import { DATA, QUERIES, SqlitePrepared } from './sqlite-prepared'
-import { asDeclared, withExactIntegers } from './sqlite-types'
+import { asDeclared } from './sqlite-types'
 import { TypedStatements } from './sqlite-statements'
 import {
   answerLost,
@@ -18,6 +18,7 @@ import {
   isDeferred,
   isInTransaction,
   isQueryOnly,
+  type Writably,
   writably,
 } from './sqlite-transactions'
 
@@ -214,12 +215,11 @@ export class SqliteSession implements Session {
       // It names its columns one by one, so that it must not be mistaken about them.
       await this.#columns.compare()
       const columns = (await this.#columns.of(statement)) ?? []
-      const sql = columns.length === 0 ? statement.sql : withExactIntegers(statement.sql, columns)
-      const exact = { ...statement, sql }
+      const free: Writably = (work) => this.#writably(() => this.#interruptibly(work))
       // Others write on this connection while it is read, or have a statement interrupted, unless nobody else has it.
       const opening = alone
-        ? openStepping(this.raw, exact)
-        : openCopy(this.raw, this.#prepared, exact, (work) => this.#writably(() => this.#interruptibly(work)))
+        ? Promise.resolve(openStepping(this.raw, statement, columns))
+        : openCopy(this.raw, this.#prepared, statement, columns, free)
       const cursor = await this.#cursors.add(opening, this.#transaction === 'open')
       const read: Cursor['read'] = async (count) =>
         asDeclared(await this.#interruptibly(() => cursor.read(count)), columns)
