@@ -3,7 +3,7 @@ import type { Database } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { all } from './support'
 
-const LONG = 'ä'.repeat(150)
+const LONG = 'ä'.repeat(200)
 
 eachDatabase('a stream that is read by the block', (context) => {
   const type = context.dialect === 'sqlite' ? '' : 'integer'
@@ -36,7 +36,17 @@ eachDatabase('a stream that is read by the block', (context) => {
   if (context.dialect !== 'sqlite') return
 
   it('has values of every kind, wherever in a block they are', async () => {
-    const texts = ['', '🐟', LONG, LONG + LONG, 'it\'s "quoted"\\', 'a\0b', '\n\t', '{"a":1}']
+    const texts = [
+      '',
+      '🐟',
+      LONG,
+      LONG + LONG,
+      LONG.repeat(50),
+      'it\'s "quoted"\\',
+      'a\0b',
+      '\n\t',
+      '{"a":1}',
+    ]
     const bytes = [Buffer.from([0, 255]), Buffer.alloc(0)]
     const numbers = [null, 0, -1, 2 ** 31, 0.1, -0.0, 1e308, 5e-324, 1 / 3, Infinity, -Infinity]
     const large = [Number.MAX_SAFE_INTEGER, 2 ** 60, 9007199254740993n, -9223372036854775808n]
@@ -78,6 +88,12 @@ eachDatabase('a stream that is read by the block', (context) => {
   it('keeps texts that are JSON, as functions of SQLite make them, texts', async () => {
     await database.execute(`insert into things (x) values ('[1]'), ('[2]')`)
     const query = `select json(x) as a, json_array(id) as b, json_object('id', id) as c from things`
+    expect(await streamed(query)).toEqual(await fetched(query))
+  })
+
+  it('reads bytes that are no text as it reads them elsewhere', async () => {
+    const texts = ['e282', '61e28262ff', 'f09f', '80', 'eda080', '00', '5c75']
+    const query = texts.map((hex) => `select cast(x'${hex}' as text) as x`).join(' union all ')
     expect(await streamed(query)).toEqual(await fetched(query))
   })
 

@@ -6,8 +6,8 @@ import { exactly, isLarge } from './sqlite-types'
 
 /** Rows in a short block, and short blocks in a long one, at most. */
 const MOST = 16
-/** Bytes of a text that takes part. */
-const LONGEST_TEXT = 200
+/** Bytes of all texts of a row that takes part: more take longer to be copied than a journey. */
+const LONGEST_ROW = 700
 
 /** Rows in a short block, and short blocks in a long one. */
 export interface Sizes {
@@ -43,7 +43,7 @@ export function inBlocks(sql: string, width: number, { short, long }: Sizes): st
   const isFirst = (size: number): string => `(n - 1) % ${size} = 0`
   return `WITH "millpond rows"(${names}) AS (${trimmed(sql, SQLITE_LEXICON, false)}
 ),
-"millpond fitting" AS (SELECT *, ${columns.map(fits).join(' AND ')} AS fits FROM "millpond rows"),
+"millpond fitting" AS (SELECT *, ${columns.map(weight).join(' + ')} <= ${LONGEST_ROW} AS fits FROM "millpond rows"),
 "millpond written" AS (
   SELECT row_number() OVER () AS n, fits, ${alone},
     CASE WHEN fits THEN json_array(${columns.map(written).join(', ')}) ELSE 'null' END AS row
@@ -62,12 +62,14 @@ FROM "millpond long" WHERE ${isFirst(long)} OR NOT fits`
 /** 17 digits say a number exactly. */
 const digits = (column: string): string => `printf('%!.17g', ${column})`
 
-function fits(column: string): string {
+/** The bytes of a value, or more than a row may have where it cannot take part. */
+function weight(column: string): string {
   return `CASE typeof(${column})
-    WHEN 'integer' THEN NOT ${isLarge(column)}
-    WHEN 'text' THEN octet_length(${column}) <= ${LONGEST_TEXT}
-    WHEN 'real' THEN CAST(${digits(column)} AS REAL) = ${column}
-    ELSE ${column} IS NULL END`
+    WHEN 'integer' THEN ${isLarge(column)} * ${LONGEST_ROW + 1}
+    WHEN 'text' THEN octet_length(${column})
+    WHEN 'real' THEN (CAST(${digits(column)} AS REAL) <> ${column}) * ${LONGEST_ROW + 1}
+    WHEN 'null' THEN 0
+    ELSE ${LONGEST_ROW + 1} END`
 }
 
 /** A text that another function of SQLite has made as JSON would not be written as a text. */
