@@ -4,6 +4,7 @@ import type { Result, Row, Statement } from './dialect'
 import { messageOf } from './driver-error'
 import { outermost, trimmed } from './sql-pieces'
 import { SQLITE_LEXICON } from './sqlite-lexicon'
+import { packed } from './sqlite-packed'
 import type { SqlitePrepared } from './sqlite-prepared'
 import { TextCache } from './text-cache'
 
@@ -21,7 +22,8 @@ export function send(prepared: SqlitePrepared, statement: Statement): Promise<Re
 function sendForCount(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
   const { sql, facts } = statement
   const isInsert = facts.verb === 'INSERT' || facts.verb === 'REPLACE'
-  if (!isInsert || statement.isOneOfMany === true) return run(prepared, statement)
+  if (statement.isOneOfMany === true) return run(prepared, packed(statement) ?? statement)
+  if (!isInsert) return run(prepared, statement)
   // A SELECT may give rows without end, whose ids are not to be held in memory.
   if (/\bselect\b/i.test(sql)) return withoutStaleId(prepared, statement)
   const ofIds = (rows: readonly Row[]): Result => {
