@@ -17,6 +17,28 @@ eachDatabase('executeMany', (context) => {
   const kinds = (): Promise<unknown[]> =>
     database.fetchAll('select id, kind, note from d order by coalesce(id, 0), kind, note')
 
+  it('stores values as execute() stores them one by one', async () => {
+    if (context.dialect === 'postgresql') return // It has no column that takes values of any type.
+    await database.execute('create table several (x)')
+    await database.execute('create table single (x)')
+    const numbers = [0, -0, 1.5, 0.1, 1 / 3, 2 ** 31 - 1, 2 ** 31, -(2 ** 31), 2 ** 53, 1e300, Infinity]
+    const texts = ['', '5', '5.0', 'it\'s "q"\\u0041', 'a\0b', '\u001f', '🐟', '\ud83d']
+    const others = [null, true, false, 5n, 9007199254740993n, Buffer.from([0, 255])]
+    const values = [...numbers, ...texts, ...others]
+    for (const x of values) {
+      await database.executeMany('insert into several (x) values (:x)', [{ x }, { x }, { x: 'other' }])
+      for (const one of [x, x, 'other'])
+        await database.execute('insert into single (x) values (:one)', { one })
+    }
+    const stored = (table: string): Promise<unknown[]> =>
+      database.fetchAll(
+        `select typeof(x) as type, quote(x) as text, hex(x) as bytes from ${table} order by rowid`,
+      )
+    expect(await stored('several')).toEqual(await stored('single'))
+    await context.admin('drop table several')
+    await context.admin('drop table single')
+  })
+
   it('on a table gives a column its default where a set leaves it out', async () => {
     const sets = [{ id: 1 }, { id: 2, kind: 'a' }, { id: 3, kind: undefined }, { kind: 'b', id: 4 }, {}, {}]
     expect(await database.executeMany(database.table('d'), sets)).toEqual({ rowCount: 6 })

@@ -2,6 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Canceller } from '../cancellation'
 import { Limits } from '../limits'
+import type { Mutex, Unlock } from '../mutex'
 import { messageOf } from './driver-error'
 import { all, exec, type RawConnection } from './sqlite-driver'
 
@@ -15,21 +16,22 @@ const LONGEST_PAUSE_MILLIS = 20
  * where nobody can call it off, and soon asks ten times a second only: beside processes that write without a pause, it
  * finds the file locked for seconds.
  */
-export async function whileBusy<T>(
-  patienceMillis: number,
-  limits: Limits,
-  attempt: () => Promise<T>,
-): Promise<T> {
+async function whileBusy<T>(patienceMillis: number, limits: Limits, attempt: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + patienceMillis
   for (;;) {
     limits.check()
     try {
       return await attempt()
     } catch (error) {
-      if (!messageOf(error).startsWith('SQLITE_BUSY') || performance.now() >= deadline) throw error
+      if (!isBusy(error) || performance.now() >= deadline) throw error
     }
     await pause(Math.random() * LONGEST_PAUSE_MILLIS)
   }
+}
+
+/** Whether the file was locked. */
+export function isBusy(error: unknown): boolean {
+  return messageOf(error).startsWith('SQLITE_BUSY')
 }
 
 /** How long the connection was told to wait, by us or by `afterConnect`. From now on that is for {@link whileBusy}. */
@@ -44,7 +46,17 @@ export async function takePatience(raw: RawConnection): Promise<number> {
 export class Waits {
   #current: Canceller | null = null
 
-  async during<T>(work: (limits: Limits) => Promise<T>): Promise<T> {
+  /** In this process. */
+  forTurn(mutex: Mutex): Promise<Unlock> {
+    return this.#during((limits) => mutex.lock(limits))
+  }
+
+  /** Among several. */
+  whileBusy<T>(patienceMillis: number, attempt: () => Promise<T>): Promise<T> {
+    return this.#during((limits) => whileBusy(patienceMillis, limits, attempt))
+  }
+
+  async #during<T>(work: (limits: Limits) => Promise<T>): Promise<T> {
     this.#current = new Canceller(() => new Error('The statement was cancelled while it waited.'))
     try {
       return await work(Limits.until(this.#current))

@@ -5,6 +5,7 @@ import { itemsOf, outermost, trimmed, withoutPlaceholders } from './sql-pieces'
 import { all, exec, type RawConnection } from './sqlite-driver'
 import type { SqliteFile } from './sqlite-file'
 import { SQLITE_LEXICON } from './sqlite-lexicon'
+import type { SqlitePrepared } from './sqlite-prepared'
 import type { Writably } from './sqlite-transactions'
 import type { Column } from './sqlite-types'
 import { TextCache } from './text-cache'
@@ -37,6 +38,7 @@ interface Moment {
 /** What one connection knows of columns. Each sees the schema of its own moment, and tables of its own. */
 export class Columns {
   readonly #raw: RawConnection
+  readonly #prepared: SqlitePrepared
   readonly #file: SqliteFile
   readonly #writably: Writably
   readonly #known = new TextCache<readonly Column[] | null>(CACHE_SIZE)
@@ -48,8 +50,9 @@ export class Columns {
   /** With files attached, whose changes `schema_version` does not tell. */
   #isManifold = false
 
-  constructor(raw: RawConnection, file: SqliteFile, writably: Writably) {
+  constructor(raw: RawConnection, prepared: SqlitePrepared, file: SqliteFile, writably: Writably) {
     this.#raw = raw
+    this.#prepared = prepared
     this.#file = file
     this.#writably = writably
   }
@@ -63,6 +66,16 @@ export class Columns {
       () => true,
     )
     return this.#hasTypes
+  }
+
+  /** The same, where that is known already; else null. */
+  get knowsTypes(): boolean | null {
+    return this.#isDue ? null : this.#hasTypes
+  }
+
+  /** Those of a statement, where they are known already; else undefined. */
+  known({ sql }: Statement): readonly Column[] | null | undefined {
+    return this.#isDue ? undefined : this.#known.get(sql)
   }
 
   /** Null for what cannot be found out, such as the columns of a PRAGMA. */
@@ -83,7 +96,7 @@ export class Columns {
   /** Looks whether the schema is still the one that is known. */
   async compare(): Promise<void> {
     const moment = this.#began ?? this.#now()
-    const [row] = await all(this.#raw, 'PRAGMA schema_version')
+    const [row] = await this.#prepared.ask('PRAGMA schema_version')
     const version = row?.['schema_version']
     if (version !== this.#version || this.#isManifold) this.forget()
     this.#version = version

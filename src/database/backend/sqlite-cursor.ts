@@ -2,48 +2,88 @@
 import type sqlite3 from 'sqlite3'
 import { TransactionClosedError } from '../errors'
 import type { Cursor, Row, Statement } from './dialect'
+import { Blocks, inBlocks, sizesFor } from './sqlite-blocks'
 import { all, exec, type RawConnection, send } from './sqlite-driver'
 import type { SqlitePrepared } from './sqlite-prepared'
 import type { Writably } from './sqlite-transactions'
+import { type Column, withExactIntegers } from './sqlite-types'
 
 /** Rows in a piece, where its reader does not say. */
 const USUAL_PIECE = 256
+
+/** Steps of a statement, one row each. */
+interface Steps {
+  readonly prepared: sqlite3.Statement
+  /** Adds the rows that a step gives. */
+  add(this: void, step: Row, rows: Row[]): void
+}
 
 /**
  * Steps through a prepared statement. It sees what is written while it is read, so nothing else may be written on its
  * connection meanwhile.
  */
-export async function openStepping(raw: RawConnection, statement: Statement): Promise<Cursor> {
-  const prepared = await prepare(raw, statement)
-  let isAtEnd = false
+export function openStepping(raw: RawConnection, statement: Statement, columns: readonly Column[]): Cursor {
+  let opening: Promise<Steps> | undefined
+  /** Read, and not asked for yet. */
+  const rows: Row[] = []
+  let hasEnded = false
   return {
     get isAtEnd() {
-      return isAtEnd
+      return hasEnded && rows.length === 0
     },
-    // `get` takes one step, so that rows are made as they are asked for; `each` would push them all. Never one `get`
-    // more than there are rows: after the last one the driver starts the statement again.
-    read: (most) =>
-      new Promise((resolve, reject) => {
-        const count = most ?? USUAL_PIECE
-        const rows: Row[] = []
+    async read(most) {
+      const count = most ?? USUAL_PIECE
+      // Only now, since the size of the pieces decides how it is best asked.
+      const { prepared, add } = await (opening ??= stepsOf(raw, statement, columns, count))
+      // `get` takes one step, so that rows are made as they are asked for; `each` would push them all. Never one `get`
+      // more than there are rows: after the last one the driver starts the statement again.
+      await new Promise<void>((resolve, reject) => {
         const next = (): void => {
-          if (isAtEnd || rows.length === count) {
-            resolve(rows)
+          if (hasEnded || rows.length >= count) {
+            resolve()
             return
           }
-          prepared.get<Row>((error, row) => {
-            isAtEnd = row === undefined
-            if (row !== undefined) rows.push(row)
+          prepared.get<Row>((error, step) => {
+            hasEnded = step === undefined
+            if (step !== undefined) add(step, rows)
             if (error) reject(error)
             else next()
           })
         }
         next()
-      }),
-    close: async () => {
-      await new Promise((resolve) => prepared.finalize(resolve))
+      })
+      return rows.splice(0, count)
+    },
+    async close() {
+      const steps = await opening?.catch(() => null)
+      if (steps) await new Promise((resolve) => steps.prepared.finalize(resolve))
     },
   }
+}
+
+async function stepsOf(
+  raw: RawConnection,
+  statement: Statement,
+  columns: readonly Column[],
+  piece: number,
+): Promise<Steps> {
+  const sizes = sizesFor(piece)
+  const isKnown = columns.length > 0
+  // What is declared to be a blob is mostly large, and would only be copied once more.
+  if (isKnown && sizes.short > 1 && !columns.some(({ declared }) => /blob/i.test(declared))) {
+    const blocks = new Blocks(columns.map(({ name }) => name))
+    const sql = inBlocks(statement.sql, columns.length, sizes)
+    const prepared = await prepare(raw, { ...statement, sql }).catch(() => null)
+    // There are bounds to how long a statement may be, and how deep.
+    if (prepared !== null) return { prepared, add: (step, rows) => blocks.add(step, rows) }
+  }
+  const prepared = await prepare(raw, exact(statement, columns))
+  return { prepared, add: (step, rows) => rows.push(step) }
+}
+
+/** The same query, where its columns are known, with all digits of its integers. */
+function exact(statement: Statement, columns: readonly Column[]): Statement {
+  return columns.length === 0 ? statement : { ...statement, sql: withExactIntegers(statement.sql, columns) }
 }
 
 let copies = 0
@@ -56,10 +96,11 @@ export async function openCopy(
   raw: RawConnection,
   prepared: SqlitePrepared,
   statement: Statement,
+  columns: readonly Column[],
   writably: Writably,
 ): Promise<Cursor> {
   const name = `millpond_cursor_${(copies += 1)}`
-  const sql = `CREATE TEMP TABLE ${name} AS ${statement.sql}`
+  const sql = `CREATE TEMP TABLE ${name} AS ${exact(statement, columns).sql}`
   const facts = { ...statement.facts, verb: 'CREATE' }
   await writably(() => send(prepared, { ...statement, sql, facts, take: 'all' }))
   let taken = 0

@@ -4,6 +4,7 @@ import type { Result, Row, Statement } from './dialect'
 import { messageOf } from './driver-error'
 import { outermost, trimmed } from './sql-pieces'
 import { SQLITE_LEXICON } from './sqlite-lexicon'
+import { packed } from './sqlite-packed'
 import type { SqlitePrepared } from './sqlite-prepared'
 import { TextCache } from './text-cache'
 
@@ -18,23 +19,23 @@ export function send(prepared: SqlitePrepared, statement: Statement): Promise<Re
     : sendForRows(prepared, statement)
 }
 
-async function sendForCount(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
+function sendForCount(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
   const { sql, facts } = statement
   const isInsert = facts.verb === 'INSERT' || facts.verb === 'REPLACE'
-  if (statement.isOneOfMany === true) return run(prepared, statement)
-  // A SELECT may give rows without end, whose ids are not to be held in memory.
-  if (isInsert && /\bselect\b/i.test(sql)) return withoutStaleId(prepared, statement)
+  if (statement.isOneOfMany === true) return run(prepared, packed(statement) ?? statement)
   if (!isInsert) return run(prepared, statement)
-  try {
-    const rows = await prepared.all({ ...statement, sql: returningIds(sql) })
-    const id = (rows.at(-1) as { id: unknown } | undefined)?.id
+  // A SELECT may give rows without end, whose ids are not to be held in memory.
+  if (/\bselect\b/i.test(sql)) return withoutStaleId(prepared, statement)
+  const ofIds = (rows: readonly Row[]): Result => {
+    const id = rows.at(-1)?.['id']
     // A table may have a column of that name, which is no rowid.
     return counted(facts.verb, rows.length, typeof id === 'number' ? id : null)
-  } catch (error) {
+  }
+  return prepared.all({ ...statement, sql: returningIds(sql) }, ofIds).catch(async (error: unknown) => {
     // A table without rowids, or one that cannot return anything, has no id to tell.
     if (!/^SQLITE_ERROR: [^]*(?:no such column: rowid|\bRETURNING\b)/i.test(messageOf(error))) throw error
     return { ...(await run(prepared, statement)), lastInsertId: null }
-  }
+  })
 }
 
 /** The driver's id is that of the last row that got one, which an UPDATE after a conflict, or a table without rowids, gives none. */
@@ -45,12 +46,13 @@ async function withoutStaleId(prepared: SqlitePrepared, statement: Statement): P
   return givesId ? result : { ...result, lastInsertId: null }
 }
 
-async function run(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
+function run(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
   const { verb } = statement.facts
-  const { changes, lastID } = await prepared.run(statement)
-  // The driver's figures are those of the last statement that changed something, however long ago it was.
-  const rowCount = CHANGES.has(verb) ? changes : 0
-  return counted(verb, rowCount, verb === 'INSERT' && rowCount > 0 ? lastID : null)
+  return prepared.run(statement, ({ changes, lastID }) => {
+    // The driver's figures are those of the last statement that changed something, however long ago it was.
+    const rowCount = CHANGES.has(verb) ? changes : 0
+    return counted(verb, rowCount, verb === 'INSERT' && rowCount > 0 ? lastID : null)
+  })
 }
 
 function counted(command: string, rowCount: number, lastInsertId: number | null): Result {
@@ -58,18 +60,24 @@ function counted(command: string, rowCount: number, lastInsertId: number | null)
   return { rows: [], rowCount, lastInsertId, command, forKnex: { response: [], context } }
 }
 
-async function sendForRows(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
-  const { facts, asArrays } = statement
-  const objects = await objectsOf(prepared, statement)
-  const rows = asArrays === true ? objects.map((row) => Object.values(row)) : objects
-  const rowCount = CHANGES.has(facts.verb) ? rows.length : 0
-  return { rows, rowCount, lastInsertId: null, command: facts.verb, forKnex: { response: rows, context: {} } }
-}
-
-function objectsOf(prepared: SqlitePrepared, statement: Statement): Promise<Row[]> {
-  if (statement.take !== 'first' || !statement.facts.isRead) return prepared.all(statement)
+function sendForRows(prepared: SqlitePrepared, statement: Statement): Promise<Result> {
+  const { facts, asArrays, take } = statement
+  const ofRows = (objects: Row[]): Result => {
+    const rows = asArrays === true ? objects.map((row) => Object.values(row)) : objects
+    const rowCount = CHANGES.has(facts.verb) ? rows.length : 0
+    return {
+      rows,
+      rowCount,
+      lastInsertId: null,
+      command: facts.verb,
+      forKnex: { response: rows, context: {} },
+    }
+  }
+  if (take !== 'first' || !facts.isRead) return prepared.all(statement, ofRows)
   const limited = limitedToOne(statement)
-  return limited === null ? prepared.first(statement) : prepared.all({ ...statement, sql: limited })
+  return limited === null
+    ? prepared.first(statement, ofRows)
+    : prepared.all({ ...statement, sql: limited }, ofRows)
 }
 
 const KNOWN_TEXTS = 1000

@@ -9,7 +9,7 @@ const MOST = 200
 
 /** What is worth keeping: everything but what changes the schema or the connection. */
 export const QUERIES: readonly string[] = ['SELECT', 'VALUES']
-const DATA = [...QUERIES, 'INSERT', 'REPLACE', 'UPDATE', 'DELETE']
+export const DATA: ReadonlySet<string> = new Set([...QUERIES, 'INSERT', 'REPLACE', 'UPDATE', 'DELETE'])
 const CONTROL = ['BEGIN', 'COMMIT', 'ROLLBACK', 'SAVEPOINT', 'RELEASE']
 const KEPT = new Set([...DATA, ...CONTROL])
 
@@ -18,6 +18,13 @@ interface Kept {
   /** Its place in the order of use: the higher, the later. */
   lastRun: number
 }
+
+/** Runs a statement, and tells by one of two functions how that went. */
+type Work<T> = (
+  prepared: sqlite3.Statement,
+  fail: (error: Error) => void,
+  succeed: (result: T) => void,
+) => void
 
 export interface Ran {
   readonly changes: number
@@ -32,40 +39,57 @@ export class SqlitePrepared {
   readonly #raw: sqlite3.Database
   readonly #known = new Map<string, Kept>()
   #runs = 0
+  /** The one that is longer than others are kept, of a bulk import: its next piece mostly has the same text. */
+  #long: string | null = null
   #isClosed = false
 
   constructor(raw: sqlite3.Database) {
     this.#raw = raw
   }
 
-  all(statement: Statement): Promise<Row[]> {
+  /** What `of` makes of the rows, here and below: a promise of its own for that is a good part of what a statement costs. */
+  all<T>(statement: Statement, of: (rows: Row[]) => T): Promise<T> {
     const { bindings } = statement
-    return this.#with(statement, (prepared, done) => {
-      prepared.all<Row>(bindings, done)
+    return this.#with(statement, (prepared, fail, succeed) => {
+      prepared.all<Row>(bindings, (error: Error | null, rows) => {
+        if (error === null) succeed(of(rows))
+        else fail(error)
+      })
     })
   }
 
   /** The first row of a result, or none. */
-  first(statement: Statement): Promise<Row[]> {
+  first<T>(statement: Statement, of: (rows: Row[]) => T): Promise<T> {
     const { bindings } = statement
-    return this.#with(statement, (prepared, done) => {
+    return this.#with(statement, (prepared, fail, succeed) => {
       prepared.get<Row>(bindings, (error: Error | null, row?: Row) => {
-        if (error !== null || row === undefined) done(error, [])
+        if (error !== null) fail(error)
+        else if (row === undefined) succeed(of([]))
         // Half-way through its result it would hold on to what the file was like.
-        else prepared.reset(() => done(null, [row]))
+        else prepared.reset(() => succeed(of([row])))
       })
     })
   }
 
   /** How many rows were changed, and the id of the last one inserted: by whichever statement last did so. */
-  run(statement: Statement): Promise<Ran> {
+  run<T>(statement: Statement, of: (ran: Ran) => T): Promise<T> {
     const { bindings, facts } = statement
-    return this.#with(statement, (prepared, done) => {
+    return this.#with(statement, (prepared, fail, succeed) => {
       prepared.run(bindings, function (this: sqlite3.RunResult, error: Error | null) {
-        const { changes, lastID } = this
         // The driver takes one step, after which a query is half-way through its result.
-        if (QUERIES.includes(facts.verb)) prepared.reset(() => done(error, { changes, lastID }))
-        else done(error, { changes, lastID })
+        if (error !== null) fail(error)
+        else if (QUERIES.includes(facts.verb)) prepared.reset(() => succeed(of(this)))
+        else succeed(of(this))
+      })
+    })
+  }
+
+  /** A question of our own, which comes often. */
+  ask(sql: string): Promise<Row[]> {
+    return this.#perform(sql, true, (prepared, fail, succeed) => {
+      prepared.all<Row>((error: Error | null, rows: Row[]) => {
+        if (error === null) succeed(rows)
+        else fail(error)
       })
     })
   }
@@ -87,29 +111,32 @@ export class SqlitePrepared {
     this.#known.clear()
   }
 
-  async #with<T>(
-    { sql, facts }: Statement,
-    work: (prepared: sqlite3.Statement, done: (error: Error | null, result: T) => void) => void,
-  ): Promise<T> {
+  #with<T>({ sql, facts, isOneOfMany }: Statement, work: Work<T>): Promise<T> {
+    const isWorthIt = sql.length <= LONGEST_KEPT || isOneOfMany === true
+    const isKept = KEPT.has(facts.verb) && !facts.isSeveral && isWorthIt
+    return this.#perform(sql, isKept, work)
+  }
+
+  #perform<T>(sql: string, isKept: boolean, work: Work<T>): Promise<T> {
     const known = this.#known.get(sql)
-    const prepared = known?.prepared ?? (await this.#prepare(sql))
-    const isKept = KEPT.has(facts.verb) && !facts.isSeveral && sql.length <= LONGEST_KEPT
-    if (isKept) this.#keep(sql, known ?? { prepared, lastRun: 0 })
-    try {
-      const result = await new Promise<T>((resolve, reject) => {
-        work(prepared, (error, result) => {
-          if (error) reject(error)
-          else resolve(result)
-        })
-      })
-      if (!isKept) prepared.finalize()
-      return result
-    } catch (error) {
-      // One that found the file locked counts as running, and while it does so an interrupt is not over.
-      // When all were let go of meanwhile, it was as well, and the driver takes offence at a second time.
-      if (!isKept || this.#known.delete(sql)) prepared.finalize()
-      throw error
-    }
+    if (known !== undefined) return this.#runKept(sql, known, work)
+    return this.#prepare(sql).then((prepared) =>
+      isKept ? this.#runKept(sql, { prepared, lastRun: 0 }, work) : runOnce(prepared, work),
+    )
+  }
+
+  #runKept<T>(sql: string, statement: Kept, work: Work<T>): Promise<T> {
+    this.#keep(sql, statement)
+    const { prepared } = statement
+    return new Promise((resolve, reject) => {
+      const fail = (error: Error): void => {
+        // One that found the file locked counts as running, and while it does so an interrupt is not over.
+        // When all were let go of meanwhile, it was as well, and the driver takes offence at a second time.
+        if (this.#known.delete(sql)) prepared.finalize()
+        reject(error)
+      }
+      work(prepared, fail, resolve)
+    })
   }
 
   /** As the one that was used last. */
@@ -120,15 +147,21 @@ export class SqlitePrepared {
     if (!isNew) return
     if (this.#known.size >= MOST) this.#forgetOldest()
     this.#known.set(sql, statement)
+    if (sql.length <= LONGEST_KEPT) return
+    if (this.#long !== null) this.#forget(this.#long)
+    this.#long = sql
   }
 
   #forgetOldest(): void {
     let oldest: [string, Kept] | undefined
     for (const one of this.#known) if (one[1].lastRun < (oldest?.[1].lastRun ?? Infinity)) oldest = one
     if (oldest === undefined) return
-    const [sql, { prepared }] = oldest
+    this.#forget(oldest[0])
+  }
+
+  #forget(sql: string): void {
+    this.#known.get(sql)?.prepared.finalize()
     this.#known.delete(sql)
-    prepared.finalize()
   }
 
   #prepare(sql: string): Promise<sqlite3.Statement> {
@@ -146,4 +179,10 @@ export class SqlitePrepared {
       })
     })
   }
+}
+
+function runOnce<T>(prepared: sqlite3.Statement, work: Work<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => work(prepared, reject, resolve)).finally(() => {
+    prepared.finalize()
+  })
 }

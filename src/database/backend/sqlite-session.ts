@@ -2,16 +2,25 @@
 import { ConnectionError } from '../errors'
 import type { Unlock } from '../mutex'
 import { BufferedCursor } from './buffered-cursor'
-import { takePatience, Waits, whileBusy } from './sqlite-busy'
+import { isBusy, takePatience, Waits } from './sqlite-busy'
 import { Columns } from './sqlite-columns'
-import type { Cursor, Result, Row, Session, Statement } from './dialect'
+import type { Cursor, Result, Session, Statement } from './dialect'
 import { OpenCursors, openCopy, openStepping, readBy } from './sqlite-cursor'
-import { all, exec, type RawConnection, repeatUntil, send } from './sqlite-driver'
+import { exec, type RawConnection, repeatUntil, send } from './sqlite-driver'
 import type { SqliteFile } from './sqlite-file'
-import { QUERIES, SqlitePrepared } from './sqlite-prepared'
-import { collapse, type Column, convert, withExactIntegers } from './sqlite-types'
+import { DATA, QUERIES, SqlitePrepared } from './sqlite-prepared'
+import { asDeclared } from './sqlite-types'
 import { TypedStatements } from './sqlite-statements'
-import { answerLost, endsTransaction, immediate, isInTransaction } from './sqlite-transactions'
+import {
+  answerLost,
+  endsTransaction,
+  immediate,
+  isDeferred,
+  isInTransaction,
+  isQueryOnly,
+  type Writably,
+  writably,
+} from './sqlite-transactions'
 
 /** A write that is interrupted takes its whole transaction along, with all that is around a savepoint: most end by themselves. */
 const WRITE_GRACE_MILLIS = 100
@@ -53,10 +62,8 @@ export class SqliteSession implements Session {
     this.raw = raw
     this.#file = file
     this.#prepared = new SqlitePrepared(raw)
-    this.#columns = new Columns(raw, file, (work) => this.#writably(work))
-    this.#typed = new TypedStatements(this.#columns, (statement) =>
-      this.#interruptibly(() => this.#send(statement)),
-    )
+    this.#columns = new Columns(raw, this.#prepared, file, (work) => this.#writably(work))
+    this.#typed = new TypedStatements(this.#columns, (statement) => this.#send(statement))
   }
 
   get broken(): Error | null {
@@ -82,38 +89,57 @@ export class SqliteSession implements Session {
   }
 
   async run(statement: Statement): Promise<Result> {
-    const { verb, isRead } = statement.facts
     const endsAll = endsTransaction(statement)
     if (this.#transaction === 'lost') {
       if (endsAll) await this.#endTransaction()
       return answerLost(statement, endsAll)
     }
+    const { verb, isRead, hasReturning } = statement.facts
     this.#isWritingInTransaction = this.#transaction === 'open' && !isRead
-    return this.#watch(async () => {
-      if (!isRead && !endsAll && !/^BEGIN\s+DEFERRED/i.test(statement.sql)) await this.#startWriting()
-      const result = await this.#typed.run(verb === 'BEGIN' ? immediate(statement) : statement)
-      await this.#follow(statement, endsAll)
+    this.#isBusy = true
+    try {
+      if (!isRead && !endsAll && !isDeferred(statement)) {
+        // The writer's turn lasts as long as its transaction, or else as its statement.
+        this.#endWriting ??= this.#file.writer.tryLock() ?? (await this.#waits.forTurn(this.#file.writer))
+      }
+      const ours = immediate(statement)
+      const result = await (ours.take === 'count' && !hasReturning ? this.#send(ours) : this.#typed.run(ours))
+      this.#hasRun = this.#transaction === 'open'
+      // Rows that are read or written change nothing about the session.
+      if (!DATA.has(verb)) await this.#follow(statement, endsAll)
       return result
-    })
+    } catch (error) {
+      await this.#lookForLoss()
+      throw error
+    } finally {
+      this.#rest()
+    }
   }
 
-  /** Runs one call, and looks after it what has become of the transaction. */
+  /** Runs any other call in the same way. */
   async #watch<T>(work: () => Promise<T>): Promise<T> {
     this.#isBusy = true
     try {
       return await work()
     } catch (error) {
-      // It may have rolled the whole transaction back: https://www.sqlite.org/lang_transaction.html, section 3.
-      if (this.#transaction === 'open' && !(await isInTransaction(this.raw))) {
-        await this.#endTransaction('lost')
-        this.#stopWriting()
-      }
+      await this.#lookForLoss()
       throw error
     } finally {
-      this.#isBusy = false
-      if (this.#transaction === 'none') this.#stopWriting()
-      this.#forgetColumns()
+      this.#rest()
     }
+  }
+
+  /** An error may have rolled the whole transaction back: https://www.sqlite.org/lang_transaction.html, section 3. */
+  async #lookForLoss(): Promise<void> {
+    if (this.#transaction !== 'open' || (await isInTransaction(this.raw))) return
+    await this.#endTransaction('lost')
+    this.#stopWriting()
+  }
+
+  #rest(): void {
+    this.#isBusy = false
+    if (this.#transaction === 'none') this.#stopWriting()
+    this.#forgetColumns()
   }
 
   /** Whatever was known of columns is so no longer: now for us, and for the others when the transaction has ended. */
@@ -134,28 +160,15 @@ export class SqliteSession implements Session {
     }
   }
 
-  async #writably<T>(work: () => Promise<T>): Promise<T> {
-    if (!this.isReadOnly) return work()
-    await exec(this.raw, 'PRAGMA query_only = OFF')
-    try {
-      return await work()
-    } finally {
-      await exec(this.raw, 'PRAGMA query_only = ON').catch((error: unknown) => {
-        this.destroy()
-        throw error
-      })
-    }
+  #writably<T>(work: () => Promise<T>): Promise<T> {
+    return this.isReadOnly ? writably(this.raw, work, () => this.destroy()) : work()
   }
 
   /** Keeps up with what a statement has done to the session. */
   async #follow({ sql, facts: { verb } }: Statement, endsAll: boolean): Promise<void> {
-    this.#hasRun = this.#transaction === 'open'
     if (SCHEMA_CHANGES.has(verb)) this.#hasChangedSchema = true
     if (verb === 'ATTACH') this.#columns.attach()
-    if (verb === 'PRAGMA' && /query_only/i.test(sql)) {
-      const [row] = await all(this.raw, 'PRAGMA query_only')
-      this.isReadOnly = row?.['query_only'] === 1
-    }
+    if (verb === 'PRAGMA' && /query_only/i.test(sql)) this.isReadOnly = await isQueryOnly(this.raw)
     if (endsAll) {
       await this.#endTransaction()
     } else if (this.#transaction === 'none' && (verb === 'BEGIN' || verb === 'SAVEPOINT')) {
@@ -171,21 +184,21 @@ export class SqliteSession implements Session {
     this.#transaction = state
     this.#columns.end()
     // What the transaction has done is done, whether or not they can be closed.
-    await this.#cursors.closeInTransaction().catch(() => undefined)
+    if (this.#cursors.count > 0) await this.#cursors.closeInTransaction().catch(() => undefined)
   }
 
-  /** The writer's turn lasts as long as its transaction, or else as its statement. */
-  async #startWriting(): Promise<void> {
-    this.#endWriting ??= await this.#waits.during((limits) => this.#file.writer.lock(limits))
-  }
-
-  #send(statement: Statement): Promise<Result> {
+  async #send(statement: Statement): Promise<Result> {
     // A transaction that has read before it writes waits in vain: what it has read is out of date by then.
     const isLate = this.#transaction === 'open' && this.#hasRun && !statement.facts.isRead
-    if (isLate) return send(this.#prepared, statement)
-    return this.#waits.during((limits) =>
-      whileBusy(this.#patienceMillis, limits, () => send(this.#prepared, statement)),
-    )
+    this.#isInterruptible = true
+    try {
+      return await send(this.#prepared, statement)
+    } catch (error) {
+      if (isLate || !isBusy(error)) throw error
+      return await this.#waits.whileBusy(this.#patienceMillis, () => send(this.#prepared, statement))
+    } finally {
+      this.#isInterruptible = false
+    }
   }
 
   #stopWriting(): void {
@@ -202,30 +215,25 @@ export class SqliteSession implements Session {
       // It names its columns one by one, so that it must not be mistaken about them.
       await this.#columns.compare()
       const columns = (await this.#columns.of(statement)) ?? []
-      const sql = columns.length === 0 ? statement.sql : withExactIntegers(statement.sql, columns)
-      const exact = { ...statement, sql }
+      const free: Writably = (work) => this.#writably(() => this.#interruptibly(work))
       // Others write on this connection while it is read, or have a statement interrupted, unless nobody else has it.
       const opening = alone
-        ? openStepping(this.raw, exact)
-        : openCopy(this.raw, this.#prepared, exact, (work) => this.#writably(() => this.#interruptibly(work)))
+        ? Promise.resolve(openStepping(this.raw, statement, columns))
+        : openCopy(this.raw, this.#prepared, statement, columns, free)
       const cursor = await this.#cursors.add(opening, this.#transaction === 'open')
-      return readBy(cursor, (count) => this.#watch(() => this.#read(cursor, count, columns)))
+      const read: Cursor['read'] = async (count) =>
+        asDeclared(await this.#interruptibly(() => cursor.read(count)), columns)
+      return readBy(cursor, (count) => this.#watch(() => read(count)))
     })
   }
 
-  async #read(cursor: Cursor, count: number | null, columns: readonly Column[]): Promise<readonly Row[]> {
-    const rows = await this.#interruptibly(() => cursor.read(count))
-    convert(rows, columns)
-    collapse(rows, columns)
-    return rows
-  }
-
   async cancel(): Promise<void> {
-    this.#waits.abort()
     const patientUntil = performance.now() + (this.#isWritingInTransaction ? WRITE_GRACE_MILLIS : 0)
     await repeatUntil(
       () => !this.#isBusy || this.#broken !== null,
       () => {
+        // Each time, as it may find the file locked, and begin to wait, only now.
+        this.#waits.abort()
         if (this.#isInterruptible && performance.now() >= patientUntil) this.raw.interrupt()
       },
     )
@@ -284,11 +292,7 @@ export class SqliteSession implements Session {
     await this.#cursors.closeAll().catch(() => undefined)
     this.#prepared.close()
     // Queued behind whatever still runs; SQLite rolls an open transaction back as it closes.
-    await new Promise<void>((resolve) => {
-      this.raw.close(() => {
-        resolve()
-      })
-    })
+    await new Promise((resolve) => this.raw.close(resolve))
     this.#transaction = 'none'
     this.#forgetColumns()
     this.#stopWriting()

@@ -24,11 +24,12 @@ export class TypedStatements {
   }
 
   async run(statement: Statement): Promise<Result> {
-    const sent = await this.#send(await this.#withColumns(statement))
+    const isFitting = statement.asArrays !== true || this.#hasFittingColumns(statement)
+    const sent = await this.#send(isFitting ? statement : await this.#withColumns(statement))
     if (sent.rows.length === 0) return sent
     const exact = hasLostDigits(sent.rows) ? await this.#readExactly(statement, sent) : sent
-    if (await this.#columns.hasTypes()) {
-      const columns = (await this.#columns.of(statement)) ?? []
+    if (this.#columns.knowsTypes ?? (await this.#columns.hasTypes())) {
+      const columns = (await this.#columnsOf(statement)) ?? []
       const isPlain = exact === sent && statement.asArrays !== true
       convert(exact.rows, isPlain ? lastOfEachName(columns) : columns)
       if (exact !== sent && statement.asArrays !== true) collapse(exact.rows as Row[], columns)
@@ -37,9 +38,20 @@ export class TypedStatements {
     return { ...exact, rows: exact.rows.map((row) => Object.values(row as Row)) }
   }
 
+  /** The common case of what {@link #withColumns} looks at, without having to wait for it. */
+  #hasFittingColumns(statement: Statement): boolean {
+    if (!statement.facts.isRead) return false
+    const columns = this.#columns.known(statement)
+    return columns === null || (columns !== undefined && areDistinct(columns))
+  }
+
+  #columnsOf(statement: Statement): Promise<readonly Column[] | null> | readonly Column[] | null {
+    const known = this.#columns.known(statement)
+    return known === undefined ? this.#columns.of(statement) : known
+  }
+
   /** Rows as arrays need columns whose names are in order, and occur once. */
   async #withColumns(statement: Statement): Promise<Statement> {
-    if (statement.asArrays !== true) return statement
     // The columns of a RETURNING are known by name only, so that its rows become arrays when they have been converted.
     const columns = await this.#columns.of(statement)
     if (!statement.facts.isRead) {

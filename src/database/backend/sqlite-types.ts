@@ -64,6 +64,13 @@ export function collapse(rows: readonly Row[], columns: readonly Column[]): void
   }
 }
 
+/** Makes rows of a cursor what their columns were declared to be. */
+export function asDeclared(rows: readonly Row[], columns: readonly Column[]): readonly Row[] {
+  convert(rows, columns)
+  collapse(rows, columns)
+  return rows
+}
+
 /** True when the driver has rounded an integer, or may have: a real number of that size looks the same. */
 export function hasLostDigits(rows: readonly unknown[]): boolean {
   return rows.some((row) => Object.values(row as object).some(isRounded))
@@ -84,12 +91,19 @@ function isRounded(value: unknown): boolean {
   )
 }
 
+/** Whether an integer has more digits than a number. */
+export function isLarge(column: string): string {
+  return `(${column} NOT BETWEEN -${LARGEST} AND ${LARGEST})`
+}
+
+/** The value of a column, as text where a number would lose digits. */
+export function exactly(column: string): string {
+  return `CASE WHEN typeof(${column}) = 'integer' AND ${isLarge(column)} THEN CAST(${column} AS TEXT) ELSE ${column} END`
+}
+
 /** The same query with integers as text where a number would lose digits. */
 export function withExactIntegers(sql: string, columns: readonly Column[]): string {
-  const exact = columns.map(({ name }, index) => {
-    const isLarge = `typeof(c${index}) = 'integer' AND c${index} NOT BETWEEN -${LARGEST} AND ${LARGEST}`
-    return `CASE WHEN ${isLarge} THEN CAST(c${index} AS TEXT) ELSE c${index} END AS "${name.replaceAll('"', '""')}"`
-  })
+  const exact = columns.map(({ name }, index) => `${exactly(`c${index}`)} AS "${name.replaceAll('"', '""')}"`)
   return `${named(sql, columns)} SELECT ${exact.join(', ')} FROM ${ROWS}`
 }
 
