@@ -1,6 +1,7 @@
 /** Knex's client for PostgreSQL: it tries another way when the server refuses the first, and can be told to give up. */
 import knex, { type Knex } from 'knex'
 import { ConnectionError } from '../errors'
+import { divertRows } from './postgres-incoming'
 import type { RawConnection } from './postgres-session'
 import { isRefusal, moreTelling, type Tls } from './postgres-tls'
 
@@ -55,6 +56,7 @@ export class PostgresClient extends Base {
 
   private async connectBy(settings: object, attempt: Attempt): Promise<RawConnection> {
     const raw = new this.driver.Client(settings)
+    divertRows(raw.connection)
     attempt.begun = raw
     raw.on('error', (error) => {
       raw.__knex__disposed = error
