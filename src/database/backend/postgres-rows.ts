@@ -136,6 +136,13 @@ export function readArray(bytes: Buffer, at: number, { readers }: Columns): unkn
   })
 }
 
+/** The text of its first value. */
+export function readFirst(bytes: Buffer, at: number): string | null {
+  const from = at + COUNT_SIZE + LENGTH_SIZE
+  const size = bytes.readInt32BE(from - LENGTH_SIZE)
+  return size < 0 ? null : readText(bytes, from, from + size)
+}
+
 /** The count of its values, and before each value its length. */
 const COUNT_SIZE = 2
 const LENGTH_SIZE = 4
