@@ -3,7 +3,8 @@ import type { Knex } from 'knex'
 import { rowsPerInsert } from './backend/bulk-insert'
 import type { Statement } from './backend/dialect'
 import { type Compiler, isTable, KnexProgram, type Query, type Values } from './backend/statement'
-import { ConfigurationError, type DatabaseError } from './errors'
+import { within } from './backend/within'
+import { ConfigurationError } from './errors'
 import type { Limits } from './limits'
 
 export interface Many {
@@ -61,56 +62,86 @@ function one(compiler: Compiler, query: Query, row?: Values): Statement {
 }
 
 /** Divides values as they come, so that no more of them are held than one statement takes. */
-export async function* inChunks<T>(
-  values: Iterable<T> | AsyncIterable<T>,
-  fits: (chunk: readonly T[], next: T) => boolean,
-  limits: Limits,
-): AsyncGenerator<readonly T[]> {
-  let chunk: T[] = []
-  const add = (value: T): readonly T[] | null => {
-    const full = chunk.length > 0 && !fits(chunk, value) ? chunk : null
-    if (full === null) chunk.push(value)
-    else chunk = [value]
-    return full
+export class Chunks<T> {
+  readonly #values: Iterable<T> | AsyncIterable<T>
+  readonly #fits: (chunk: readonly T[], next: T) => boolean
+  readonly #limits: Limits
+  #isGivenUp = false
+  #refuse: (error: unknown) => void = neverMind
+
+  constructor(
+    values: Iterable<T> | AsyncIterable<T>,
+    fits: (chunk: readonly T[], next: T) => boolean,
+    limits: Limits,
+  ) {
+    this.#values = values
+    this.#fits = fits
+    this.#limits = limits
   }
-  if (Symbol.asyncIterator in values) {
-    for await (const value of untilLate(values, limits)) {
-      const full = add(value)
-      if (full !== null) yield full
+
+  /** Has whoever waits for the next chunk fail, even where the source never gives its values. */
+  giveUp(error: unknown): void {
+    this.#isGivenUp = true
+    this.#refuse(error)
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<readonly T[]> {
+    const values = this.#values
+    if (Symbol.asyncIterator in values) {
+      yield* this.#arriving(values[Symbol.asyncIterator]())
+      return
     }
-  } else {
+    let chunk: T[] = []
     // Not `for await`, which waits for each: with an array that is most of the time.
-    for (const value of values) {
-      const full = add(value instanceof Promise ? ((await value) as T) : value)
-      if (full !== null) yield full
+    for (const one of values) {
+      const value = one instanceof Promise ? ((await one) as T) : one
+      if (chunk.length > 0 && !this.#fits(chunk, value)) {
+        yield chunk
+        chunk = []
+      }
+      chunk.push(value)
+    }
+    if (chunk.length > 0) yield chunk
+  }
+
+  /** A source that gives none is not waited for beyond the limits. */
+  async *#arriving(source: AsyncIterator<T>): AsyncGenerator<readonly T[]> {
+    const stopWatching = this.#limits.watch((expiry) => {
+      this.giveUp(this.#limits.error(expiry))
+    })
+    try {
+      let chunk: T[] = []
+      for (;;) {
+        // Watched over as a whole: to do so for each value would take as long as all the rest.
+        const beyond = await new Promise<{ readonly value: T } | null>((resolve, reject) => {
+          this.#refuse = reject
+          this.#fill(chunk, source).then(resolve, reject)
+        })
+        if (chunk.length > 0) yield chunk
+        if (beyond === null) return
+        chunk = [beyond.value]
+      }
+    } finally {
+      stopWatching()
+      const closing = Promise.resolve(source.return?.()).catch(neverMind)
+      // One that is stuck is not closed either, and may be so for ever.
+      await (this.#isGivenUp ? within(PATIENCE_MILLIS, closing) : closing)
     }
   }
-  if (chunk.length > 0) yield chunk
+
+  /** Returns the value that goes into the next chunk, or null at the end. */
+  async #fill(chunk: T[], source: AsyncIterator<T>): Promise<{ readonly value: T } | null> {
+    for (;;) {
+      this.#limits.check()
+      const { done, value } = await source.next()
+      if (done === true || this.#isGivenUp) return null
+      if (chunk.length > 0 && !this.#fits(chunk, value)) return { value }
+      chunk.push(value)
+    }
+  }
 }
 
-/** The same values, but a source that gives none is not waited for beyond the limits. */
-async function* untilLate<T>(values: AsyncIterable<T>, limits: Limits): AsyncGenerator<T> {
-  const source = values[Symbol.asyncIterator]()
-  let giveUp = (_error: DatabaseError): void => undefined
-  let isLate = false
-  const stopWatching = limits.watch((expiry) => {
-    isLate = true
-    giveUp(limits.error(expiry))
-  })
-  try {
-    for (;;) {
-      limits.check()
-      const next = await new Promise<IteratorResult<T, unknown>>((resolve, reject) => {
-        giveUp = reject
-        source.next().then(resolve, reject)
-      })
-      if (next.done === true) return
-      yield next.value
-    }
-  } finally {
-    stopWatching()
-    const closing = Promise.resolve(source.return?.()).catch(() => undefined)
-    // One that is stuck would not be closed either.
-    if (!isLate) await closing
-  }
-}
+const neverMind = (): void => undefined
+
+/** How long a source that was given up has to close itself. */
+const PATIENCE_MILLIS = 50

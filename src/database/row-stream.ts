@@ -32,7 +32,7 @@ export class RowStream implements AsyncIterableIterator<Row> {
 
   return(): Promise<Next> {
     return this.#inTurn(() => {
-      this.#rows = []
+      this.#rows = NONE
       return this.#end(this.#pieces.return(undefined))
     })
   }
@@ -63,11 +63,13 @@ export class RowStream implements AsyncIterableIterator<Row> {
     }
     const value = this.#rows[this.#at] as Row
     this.#at += 1
+    // What has been worked on need not be kept until the next piece is there.
+    if (this.#at === this.#rows.length) this.#rows = NONE
     return Promise.resolve({ done: false, value })
   }
 
   #fail(error: unknown): Promise<Next> {
-    this.#rows = []
+    this.#rows = NONE
     return this.#end(this.#pieces.throw(error))
   }
 
@@ -93,6 +95,8 @@ export class RowStream implements AsyncIterableIterator<Row> {
     }
   }
 }
+
+const NONE: readonly Row[] = []
 
 const END: Next = { done: true, value: undefined }
 
@@ -131,6 +135,7 @@ async function* piecesOf(
         stopWatching()
       }
       if (isLast) return
+      rows = NONE
       rows = await (ahead ?? read())
       ahead = undefined
     }

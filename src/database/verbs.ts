@@ -4,7 +4,7 @@ import { type Access, type Result, type Row, shownSql, type Statement, WRITE } f
 import { KnexProgram, type Query, several, type Take, type Values } from './backend/statement'
 import { ConfigurationError } from './errors'
 import { Limits } from './limits'
-import { inChunks, manyOf } from './many'
+import { Chunks, manyOf } from './many'
 import {
   checked,
   type ExecuteResult,
@@ -100,10 +100,19 @@ export abstract class Verbs implements Queryable {
       )
     const limits = Limits.of(options, typeof query === 'string' ? query : 'executeMany')
     return this.transaction(async (tx) => {
+      const chunks = new Chunks(values, fits, limits)
       let rowCount = 0
-      for await (const chunk of inChunks(values, fits, limits))
-        rowCount += await this.#change(tx, statementOf(chunk))
-      return { rowCount }
+      let running = Promise.resolve(0)
+      // While the database works on one chunk, the next one is read.
+      for await (const chunk of chunks) {
+        const statement = statementOf(chunk)
+        rowCount += await running
+        running = this.#change(tx, statement)
+        running.catch((error: unknown) => {
+          chunks.giveUp(error)
+        })
+      }
+      return { rowCount: rowCount + (await running) }
     }, options)
   }
 

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import knex, { type Knex } from 'knex'
 import type pg from 'pg'
 import { ConnectionError } from '../errors'
+import { divertRows } from './postgres-incoming'
 import { isRefusal, moreTelling, type Tls } from './postgres-tls'
 
 // The deep import that this avoids has no types.
@@ -70,6 +71,7 @@ export class PostgresClient extends Base {
 
   private async connectBy(settings: object, attempt: Attempt): Promise<RawConnection> {
     const raw = new this.driver.Client(settings)
+    divertRows(raw.connection)
     attempt.begun = raw
     raw.on('error', (error) => {
       raw.__knex__disposed = error

@@ -44,6 +44,8 @@ export class PostgresCopies {
   readonly #session: Conversation
   /** By the call that they belong to. It is one transaction, in which nobody else alters a table that it has written to. */
   readonly #known = new WeakMap<Target, boolean>()
+  /** Those that the server has taken a COPY into. */
+  readonly #proven = new WeakSet<Target>()
 
   constructor(session: Conversation) {
     this.#session = session
@@ -59,7 +61,11 @@ export class PostgresCopies {
     if (data === null || !(await this.#takesCopy(into))) return null
     const sql = `COPY ${into.table} (${into.columns.join(', ')}) FROM STDIN`
     const { raw } = this.#session
-    const { rowCount, transactionId } = await this.#session.answered(copy(raw, sql, data, identifies))
+    const isProven = this.#proven.has(into)
+    const { rowCount, transactionId } = await this.#session.answered(
+      copy(raw, sql, data, identifies, isProven),
+    )
+    this.#proven.add(into)
     const response = { command: facts.verb, rowCount, rows: [], fields: [] }
     const result = { rows: [], rowCount, lastInsertId: null, command: facts.verb, forKnex: { response } }
     return { result, transactionId }
@@ -107,11 +113,12 @@ function copy(
   sql: string,
   data: readonly Buffer[],
   identifies: boolean,
+  isProven: boolean,
 ): Promise<Answer> {
   const text = identifies ? `${sql}; SELECT txid_current()::text` : sql
   return new Promise((resolve, reject) => {
     raw.query(
-      new CopyQuery(text, data, (error, answer) => {
+      new CopyQuery(text, data, isProven, (error, answer) => {
         if (error === null) resolve(answer)
         else reject(error)
       }),
@@ -121,7 +128,7 @@ function copy(
 
 /** The part of pg's connection that is used here. */
 interface Wire {
-  readonly stream: { write(bytes: Buffer): void; cork(): void; uncork(): void }
+  readonly stream: { readonly writable: boolean; write(bytes: Buffer): void; cork(): void; uncork(): void }
   query(text: string): void
 }
 
@@ -129,23 +136,38 @@ interface Wire {
 class CopyQuery {
   readonly #sql: string
   readonly #data: readonly Buffer[]
+  /**
+   * The data are sent along, since the program may read the next ones, and so not hear the server ask for these. It drops
+   * them where it refuses the statement after all.
+   */
+  readonly #isAtOnce: boolean
   /** Under the name by which pg finds it, to put an end to its own `query_timeout`. */
   readonly callback: (error: Error | null, answer: Answer) => void
   #rowCount: number | null = null
   #transactionId: string | null = null
 
-  constructor(sql: string, data: readonly Buffer[], callback: CopyQuery['callback']) {
+  constructor(sql: string, data: readonly Buffer[], isAtOnce: boolean, callback: CopyQuery['callback']) {
     this.#sql = sql
     this.#data = data
+    this.#isAtOnce = isAtOnce
     this.callback = callback
   }
 
   submit(wire: Wire): null {
+    const { stream } = wire
+    stream.cork()
     wire.query(this.#sql)
+    if (this.#isAtOnce) this.#send(wire)
+    stream.uncork()
     return null
   }
 
-  handleCopyInResponse({ stream }: Wire): void {
+  handleCopyInResponse(wire: Wire): void {
+    if (!this.#isAtOnce) this.#send(wire)
+  }
+
+  #send({ stream }: Wire): void {
+    if (!stream.writable) return
     stream.cork()
     for (const message of this.#data) stream.write(message)
     stream.write(COPY_DONE)

@@ -1,8 +1,10 @@
-/** Reads the next rows of a cursor on PostgreSQL. pg's own Query would describe the columns anew for every piece. */
+/** Reads the next rows of a cursor on PostgreSQL. */
 import type { FieldDef } from 'pg'
 import type { Row } from './dialect'
-import type { Connected } from './postgres-prepared-query'
-import { type Columns, toColumns, toRow } from './postgres-rows'
+import { takeRows } from './postgres-incoming'
+import type { Connected, Wire } from './postgres-prepared-query'
+import { type Columns, readRow, toColumns, toRow } from './postgres-rows'
+import { describePortal, executePortal, nameBytes } from './postgres-wire'
 
 /** Rows in the first piece, and in the largest: more gain nothing. */
 const FIRST_PIECE = 256
@@ -10,33 +12,36 @@ const LARGEST_PIECE = 1000
 /** Bytes in a piece, beyond which rows are so heavy that fewer are asked for. */
 const HEAVY_PIECE = 1_000_000
 
-/** One cursor, whose columns are the same from its first row to its last. */
+/**
+ * One cursor, whose columns are the same from its first row to its last. It is read by the protocol's Execute: for a FETCH
+ * the server would put the rows aside until it has all of them, and describe them anew.
+ */
 export class Fetching {
   isAtEnd = false
   readonly #raw: Connected
-  readonly #name: string
+  readonly #name: Buffer
   #columns: Columns | null = null
   #worthwhile = FIRST_PIECE
 
   constructor(raw: Connected, name: string) {
     this.#raw = raw
-    this.#name = name
+    this.#name = nameBytes(name)
   }
 
   /** The next rows: at most `most`, or as many as are worth a journey. */
   async next(most: number | null): Promise<readonly Row[]> {
     const count = most ?? this.#worthwhile
-    const { rows, bytes } = await new Promise<Fetched>((resolve, reject) => {
-      const columnsOf = (fields: readonly FieldDef[]): Columns =>
-        (this.#columns ??= toColumns(this.#raw, fields))
-      this.#raw.query(
-        new FetchQuery(`FETCH ${count} FROM ${this.#name}`, columnsOf, (error, fetched) => {
-          if (error === null) resolve(fetched)
-          else reject(error)
-        }),
-      )
+    const execute = executePortal(this.#name, count)
+    const message = this.#columns === null ? Buffer.concat([describePortal(this.#name), execute]) : execute
+    const { rows, bytes, columns, isAtEnd } = await new Promise<FetchQuery>((resolve, reject) => {
+      const query = new FetchQuery(this.#raw, message, this.#columns, (error) => {
+        if (error === null) resolve(query)
+        else reject(error)
+      })
+      this.#raw.query(query)
     })
-    this.isAtEnd = rows.length < count
+    this.#columns = columns
+    this.isAtEnd = isAtEnd
     const light = Math.floor((HEAVY_PIECE * rows.length) / Math.max(1, bytes))
     this.#worthwhile = Math.max(1, Math.min(2 * count, LARGEST_PIECE, light))
     return rows
@@ -49,61 +54,66 @@ interface DataRow {
   readonly length: number
 }
 
-interface Fetched {
-  readonly rows: readonly Row[]
-  readonly bytes: number
-}
-
-const NOTHING: Fetched = { rows: [], bytes: 0 }
-
-/** What pg's Client hands the server's answers to: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SIMPLE-QUERY */
+/** What pg's Client hands the server's answers to: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY */
 class FetchQuery {
-  readonly #sql: string
-  readonly #columnsOf: (fields: readonly FieldDef[]) => Columns
   /** Under the name by which pg finds it, to put an end to its own `query_timeout`. */
-  readonly callback: (error: Error | null, fetched: Fetched) => void
-  readonly #rows: Row[] = []
-  #bytes = 0
-  #columns: Columns | null = null
+  readonly callback: (error: Error | null) => void
+  readonly rows: Row[] = []
+  bytes = 0
+  columns: Columns | null
+  isAtEnd = false
+  readonly #raw: Connected
+  readonly #message: Buffer
   /** What a parser of one of its values threw. */
   #failure: Error | null = null
 
-  constructor(
-    sql: string,
-    columnsOf: (fields: readonly FieldDef[]) => Columns,
-    callback: FetchQuery['callback'],
-  ) {
-    this.#sql = sql
-    this.#columnsOf = columnsOf
+  constructor(raw: Connected, message: Buffer, columns: Columns | null, callback: FetchQuery['callback']) {
+    this.#raw = raw
+    this.#message = message
+    this.columns = columns
     this.callback = callback
   }
 
-  submit(wire: { query(text: string): void }): null {
-    wire.query(this.#sql)
+  submit(wire: Wire): null {
+    takeRows(wire, this)
+    if (wire.stream.writable) wire.stream.write(this.#message)
     return null
   }
 
   handleRowDescription({ fields }: { readonly fields: readonly FieldDef[] }): void {
-    this.#columns = this.#columnsOf(fields)
+    this.columns = toColumns(this.#raw, fields)
   }
 
+  takeRow(bytes: Buffer, at: number, end: number): void {
+    this.#add(end - at, (columns) => readRow(bytes, at, columns))
+  }
+
+  /** The same where pg has made texts of the bytes. */
   handleDataRow({ fields, length }: DataRow): void {
-    this.#bytes += length
-    if (this.#columns === null || this.#failure !== null) return
+    this.#add(length, (columns) => toRow(fields, columns))
+  }
+
+  #add(size: number, make: (columns: Columns) => Row): void {
+    this.bytes += size
+    if (this.columns === null || this.#failure !== null) return
     try {
-      this.#rows.push(toRow(fields, this.#columns))
+      this.rows.push(make(this.columns))
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error })
     }
   }
 
-  handleCommandComplete(): void {}
+  handlePortalSuspended(): void {}
+
+  handleCommandComplete(): void {
+    this.isAtEnd = true
+  }
 
   handleError(error: Error): void {
-    this.callback(error, NOTHING)
+    this.callback(error)
   }
 
   handleReadyForQuery(): void {
-    this.callback(this.#failure, { rows: this.#rows, bytes: this.#bytes })
+    this.callback(this.#failure)
   }
 }

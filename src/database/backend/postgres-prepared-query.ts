@@ -1,10 +1,14 @@
 /** One run of a prepared statement on a connection to PostgreSQL, and what becomes of it. */
 import type pg from 'pg'
 import type { Statement } from './dialect'
+import { takeRows } from './postgres-incoming'
 import {
   type Columns,
   NO_COLUMNS,
   PreparedResult,
+  readArray,
+  readFirst,
+  readRow,
   toArray,
   toColumns,
   toRow,
@@ -72,7 +76,9 @@ export class PreparedQuery {
     this.#asArrays = statement.asArrays === true
   }
 
-  submit({ stream }: Wire): null {
+  submit(wire: Wire): null {
+    const { stream } = wire
+    takeRows(wire, this)
     if (stream.writable) {
       const [first, ...rest] = this.#message
       stream.write(rest.length === 0 && first !== undefined ? first : Buffer.concat(this.#message))
@@ -84,15 +90,24 @@ export class PreparedQuery {
     this.prepared.columns = toColumns(this.#raw, fields)
   }
 
+  takeRow(bytes: Buffer, at: number): void {
+    if (this.#tag === null)
+      this.#add((columns) => (this.#asArrays ? readArray(bytes, at, columns) : readRow(bytes, at, columns)))
+    else this.#transactionId = readFirst(bytes, at)
+  }
+
+  /** The same where pg has made texts of the bytes. */
   handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
-    if (this.#tag !== null) {
-      this.#transactionId = fields[0] ?? null
-      return
-    }
+    if (this.#tag === null)
+      this.#add((columns) => (this.#asArrays ? toArray(fields, columns) : toRow(fields, columns)))
+    else this.#transactionId = fields[0] ?? null
+  }
+
+  #add(make: (columns: Columns) => unknown): void {
     const { columns } = this.prepared
     if (columns === null || this.#failure !== null) return
     try {
-      ;(this.#rows ??= []).push(this.#asArrays ? toArray(fields, columns) : toRow(fields, columns))
+      ;(this.#rows ??= []).push(make(columns))
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error })
     }

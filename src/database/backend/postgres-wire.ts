@@ -22,6 +22,18 @@ export function describe(name: Buffer): Buffer {
   return message('D', STATEMENT, name)
 }
 
+/** Describe: asks for the columns of a cursor. */
+export function describePortal(name: Buffer): Buffer {
+  return message('D', PORTAL, name)
+}
+
+/** Execute and Sync: asks for the next rows of a cursor. */
+export function executePortal(name: Buffer, mostRows: number): Buffer {
+  const most = Buffer.alloc(4)
+  most.writeInt32BE(mostRows)
+  return Buffer.concat([message('E', name, most), SYNC])
+}
+
 /** Close: forgets a statement. One that does not exist is no error. */
 export function close(name: Buffer): Buffer {
   return message('C', STATEMENT, name)
@@ -30,6 +42,7 @@ export function close(name: Buffer): Buffer {
 const SYNC = message('S')
 
 const STATEMENT = Buffer.from('S')
+const PORTAL = Buffer.from('P')
 
 function execute(mostRows: number): Buffer {
   const body = Buffer.alloc(5)
