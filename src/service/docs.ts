@@ -49,8 +49,8 @@ const START = `SwaggerUIBundle({
 `
 
 /**
- * Serves `/openapi.json` and `/docs`. The document is made when it is first asked for: that takes as long as a third of all
- * else at the start. The page is a development dependency; without it only the document is there.
+ * Serves `/openapi.json` and `/docs`. The document is made when it is first asked for, because that takes long, and few ever
+ * do. The page is a development dependency; without it only the document is there.
  */
 export function documentation(document: () => object): Router {
   let text: string | undefined
