@@ -15,12 +15,12 @@ export const root = process.cwd()
 
 /** What `npm start` runs, with the metrics of its operators' listener on. */
 function service(id: string, title: string, environment: Record<string, string> = {}): Stack {
-  const main = path.join(root, 'dist', 'src', 'service', 'main.js')
+  const start = path.join(root, 'dist', 'src', 'service', 'start.js')
   const pool = { DATABASE_POOL_SIZE: '10', DATABASE_MAX_OVERFLOW: '0' }
   return {
     id,
     title,
-    command: [process.execPath, '--enable-source-maps', '--no-allocation-site-pretenuring', main],
+    command: [process.execPath, '--no-allocation-site-pretenuring', start],
     environment: { ...pool, MIGRATE_ON_START: 'true', ADMIN_PORT: '0', ...environment },
   }
 }

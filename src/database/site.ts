@@ -1,5 +1,4 @@
 /** Where in the program something was done: the first line of a stack that is neither ours nor Node's. */
-import path from 'node:path'
 
 /** Deep enough for our own lines and some of the program's. */
 const DEPTH = 30
@@ -17,7 +16,9 @@ export function here(): Error {
 
 /** Such as `at transfer (/app/src/accounts.ts:12:18)`, or null when the stack has no such line. */
 export function siteOf(error: Error | null): string | null {
-  const lines = error?.stack?.split('\n').slice(1) ?? []
-  const site = lines.find((line) => !line.includes(__dirname + path.sep) && !NOT_THE_PROGRAM.test(line))
+  const [ours = '', ...lines] = error?.stack?.split('\n').slice(1) ?? []
+  // As this stack names it, which with source maps is where its sources were.
+  const folder = ours.slice(ours.indexOf('(') + 1, ours.lastIndexOf('site.'))
+  const site = lines.find((line) => !line.includes(folder) && !NOT_THE_PROGRAM.test(line))
   return site === undefined || !/[:(]/.test(site) ? null : site.trim()
 }

@@ -38,7 +38,7 @@ export function createApp({ main, products, logger, docs = true }: Dependencies)
   app.use(inTurn(health(main, products), requestScope(), requestId(), requestLog(logger), securityHeaders()))
   mount(app, routes)
   app.route('/').get(contents(routes, docs)).all(methodNotAllowed('GET'))
-  if (docs) app.use(documentation(openApi(routes.map(({ definition }) => definition))))
+  if (docs) app.use(documentation(() => openApi(routes.map(({ definition }) => definition))))
   app.use(notFound())
   app.use(
     problems({

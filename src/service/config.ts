@@ -1,7 +1,7 @@
 /** The settings of the service: read from the environment, checked, and frozen. */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { Database, DatabaseError, type DatabaseOptions, DatabaseURL, type PoolOptions } from '../database'
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const

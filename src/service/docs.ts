@@ -48,16 +48,19 @@ const START = `SwaggerUIBundle({
 })
 `
 
-/** Serves `/openapi.json` and `/docs`. The page is a development dependency; without it only the document is there. */
-export function documentation(document: object): Router {
-  const text = JSON.stringify(document)
+/**
+ * Serves `/openapi.json` and `/docs`. The document is made when it is first asked for, because that takes long, and few ever
+ * do. The page is a development dependency; without it only the document is there.
+ */
+export function documentation(document: () => object): Router {
+  let text: string | undefined
   const folder = pageFolder()
   const router = express.Router()
   const get = (address: string, handle: RequestHandler): void => {
     router.route(address).get(handle).all(methodNotAllowed('GET'))
   }
   get('/openapi.json', (_request, response) => {
-    response.type('json').send(text)
+    response.type('json').send((text ??= JSON.stringify(document())))
   })
   get('/docs', ({ originalUrl }, response) => {
     if (folder === null) {

@@ -1,5 +1,5 @@
 /** The kinds of values that the service takes, with their limits. */
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** The largest id of a 32-bit column, which is what both databases give. */
 const LARGEST_ID = 2_147_483_647

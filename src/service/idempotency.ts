@@ -1,6 +1,6 @@
 /** Requests that may be sent again: what is asked under an Idempotency-Key is done once, and answered the same each time. */
 import { createHash } from 'node:crypto'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Queryable } from '../database'
 import { HttpProblem } from '../express'
 

@@ -1,5 +1,5 @@
 /** JSON Schemas of zod's, with shared ones kept once, and an example for each. */
-import { z } from 'zod'
+import * as z from 'zod'
 
 type Json = Readonly<Record<string, unknown>>
 type Direction = 'input' | 'output'

@@ -72,6 +72,7 @@ export async function bringUpToDate(
   database: Database,
   { name, migrations, seeds, tell, tellEveryMillis }: Steps,
 ): Promise<readonly string[]> {
+  if (await isUpToDate(database, migrations)) return []
   const progress = new Progress(tell ?? (() => undefined), tellEveryMillis)
   try {
     progress.begins('waiting for another process to bring it up to date')
@@ -95,6 +96,17 @@ export async function bringUpToDate(
   } finally {
     progress.stop()
   }
+}
+
+/** Whether nothing is left to do, not even a lock to release: so it is at nearly every start, and three questions tell. */
+async function isUpToDate({ knex }: Database, migrations: Knex.MigratorConfig): Promise<boolean> {
+  const { tableName = '', migrationSource: source } = migrations
+  // The table that Knex makes last.
+  if (source === undefined || !(await knex.schema.hasTable(`${tableName}_lock`))) return false
+  const locks = (await knex(`${tableName}_lock`).pluck('is_locked')) as number[]
+  const completed = (await knex(tableName).orderBy('id').pluck('name')) as string[]
+  const all = (await source.getMigrations([])).map((migration) => source.getMigrationName(migration))
+  return locks.length === 1 && locks[0] === 0 && all.join() === completed.join()
 }
 
 async function areTransactional(

@@ -1,6 +1,6 @@
 /** The OpenAPI document, made from the definitions that the routes are made of. */
 import { STATUS_CODES } from 'node:http'
-import { z } from 'zod'
+import * as z from 'zod'
 import { schemasOf } from './json-schemas'
 import { BODY_LIMIT, type Definition } from './route'
 

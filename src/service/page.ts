@@ -1,5 +1,5 @@
 /** Lists in pages: each is told where the next one begins, so that no page is ever slower than the first. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { HttpProblem } from '../express'
 import { id } from './fields'
 

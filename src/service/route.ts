@@ -1,7 +1,7 @@
 /** One definition per route: what it takes and gives, from which the checks, the handler's types and the docs come. */
 import { finished } from 'node:stream/promises'
 import express, { type Express, type Request, type RequestHandler } from 'express'
-import { z } from 'zod'
+import * as z from 'zod'
 import { type FieldError, HttpProblem, methodNotAllowed } from '../express'
 import { reply } from './reply'
 

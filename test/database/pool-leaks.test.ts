@@ -1,4 +1,8 @@
 /** Connections that do not come back: found, told with the place where they were taken, and taken back. */
+import { execFile } from 'node:child_process'
+import { writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { promisify } from 'node:util'
 import {
   type Database,
   type LeakEvent,
@@ -6,7 +10,9 @@ import {
   runInScope,
   TransactionClosedError,
 } from '../../src/database'
+import { compiledFolder } from '../support/compiled'
 import { eachDatabase } from '../support/each-database'
+import { standingCheck } from '../support/standing-check'
 import { waitFor } from '../support/wait-for'
 import { endless, failure, idsOf, running } from './support'
 
@@ -134,5 +140,25 @@ eachDatabase('a leak', (context) => {
     await waitFor(() => performance.now() > until)
     expect(await database.fetchVal('select 1')).toBe(1)
     expect(leaks).toEqual([])
+  })
+})
+
+describe('The place where a connection was taken', () => {
+  standingCheck()
+
+  it.each(['', '--enable-source-maps'])('is in the program, with Node started as `node %s`', async (flag) => {
+    const program = `
+      const { Database } = require(${JSON.stringify(path.join(compiledFolder(), 'src', 'database'))})
+      const database = new Database('sqlite://', { pool: { leakThresholdMillis: 1000 } })
+      async function takesOne() {
+        const connection = await database.acquire()
+        console.log(database.holders()[0].site)
+        await connection.release()
+      }
+      database.connect().then(takesOne).then(() => database.disconnect())`
+    const file = path.join(compiledFolder(), 'takes-one.js')
+    await writeFile(file, program)
+    const { stdout } = await promisify(execFile)(process.execPath, [...(flag === '' ? [] : [flag]), file])
+    expect(stdout).toMatch(/^at takesOne \(.*takes-one\.js:5:\d+\)\n$/)
   })
 })

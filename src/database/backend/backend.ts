@@ -10,11 +10,15 @@ import type { Dialect, Exclusion, Outcome, Security, Session, Statement } from '
 import { type KnexDoor, type KnexQuery, leasedClient } from './knex-client'
 import type { Lease } from './lease'
 import { Pool } from './pool'
-import { postgres } from './postgres'
-import { sqlite } from './sqlite'
+import type * as Postgres from './postgres'
+import type * as Sqlite from './sqlite'
 import { Compiler, hasAny } from './statement'
 
-const DIALECTS: Readonly<Record<string, (url: DatabaseURL) => Dialect>> = { postgresql: postgres, sqlite }
+/** Each loads its driver, so that nobody waits for a driver that is not used. */
+const DIALECTS: Readonly<Record<string, (url: DatabaseURL) => Dialect>> = {
+  postgresql: (url) => (require('./postgres') as typeof Postgres).postgres(url),
+  sqlite: (url) => (require('./sqlite') as typeof Sqlite).sqlite(url),
+}
 
 export interface Backend {
   readonly dialect: Dialect

@@ -4,7 +4,7 @@ import express, { type Request, type RequestHandler, type Router } from 'express
 import { ConfigurationError, type Database } from '../../database'
 import { Live } from './live'
 import { type DatabaseReport, Observation, type Sample } from './observation'
-import { Prometheus } from './prometheus'
+import type * as PrometheusModule from './prometheus'
 
 /** What `GET pool.json` answers. */
 export interface MonitorReport {
@@ -51,6 +51,8 @@ export function monitor(...databases: readonly Database[]): Monitor {
   const named = byName(databases)
   const observations = [...named].map(([name, database]) => new Observation(database, name))
   const live = new Live(observations)
+  // Loaded with the first monitor: many applications have none.
+  const { Prometheus } = require('./prometheus') as typeof PrometheusModule
   const prometheus = new Prometheus(named)
   const router = express.Router({ strict: true })
   router.get(['/', '/pool.json', '/events', '/metrics'], (_request, response, next) => {

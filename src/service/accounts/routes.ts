@@ -1,5 +1,5 @@
 /** Accounts over HTTP. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
 import { id, line, money } from '../fields'

@@ -1,5 +1,5 @@
 /** Posts over HTTP. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { type Database, ForeignKeyViolationError } from '../../database'
 import { HttpProblem } from '../../express'
 import { atLeastOne, id, line, text } from '../fields'

@@ -1,5 +1,5 @@
 /** Products over HTTP, from the second database. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
 import { atLeastOne, id, line, money, text } from '../fields'

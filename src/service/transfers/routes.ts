@@ -1,5 +1,5 @@
 /** Transfers over HTTP: to move money, and to read what was moved. */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
 import { findAccount } from '../accounts/queries'

@@ -1,5 +1,5 @@
 /** Users over HTTP. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { type Database, UniqueViolationError } from '../../database'
 import { HttpProblem } from '../../express'
 import { atLeastOne, email, id, line } from '../fields'

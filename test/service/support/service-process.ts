@@ -17,9 +17,9 @@ export class ServiceProcess implements AsyncDisposable {
   #errors = ''
 
   /** Starts it with these variables and no others, away from any `.env`. */
-  constructor(variables: Readonly<Record<string, string>>) {
+  constructor(variables: Readonly<Record<string, string>>, args: readonly string[] = toRun(MAIN)) {
     const { PATH = '' } = process.env
-    this.#child = spawn(process.execPath, toRun(MAIN), {
+    this.#child = spawn(process.execPath, args, {
       cwd: tmpdir(),
       env: { PATH, ...variables },
       stdio: ['ignore', 'pipe', 'pipe'],

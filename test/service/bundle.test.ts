@@ -1,0 +1,110 @@
+/** The service in one file, as `npm start` and the image run it. */
+import { execFile } from 'node:child_process'
+import { cpSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import request from 'supertest'
+import * as library from '../../src/database'
+import { compiledFolder } from '../support/compiled'
+import { eachDatabase } from '../support/each-database'
+import { standingCheck } from '../support/standing-check'
+import { ServiceProcess } from './support/service-process'
+
+const root = path.resolve(__dirname, '..', '..')
+const run = promisify(execFile)
+const service = path.join(compiledFolder(), 'src', 'service')
+const FLAGS = ['--no-allocation-site-pretenuring']
+const START = [...FLAGS, path.join(service, 'start.js')]
+
+beforeAll(async () => {
+  const assets = path.join('src', 'express', 'monitor', 'assets')
+  cpSync(path.join(root, assets), path.join(compiledFolder(), assets), { recursive: true })
+  await run(process.execPath, [...FLAGS, path.join(root, 'build', 'bundle.mjs'), compiledFolder()])
+}, 60_000)
+
+describe('The bundle', () => {
+  standingCheck()
+
+  it('comes with what was compiled of it, which Node takes with these flags and refuses with others', async () => {
+    const ask = `console.log(require(${JSON.stringify(path.join(service, 'bundled.js'))}).read().cachedDataRejected)`
+    const answer = async (...flags: string[]) => (await run(process.execPath, [...flags, '-e', ask])).stdout
+    expect(await answer(...FLAGS)).toBe('false\n')
+    expect(await answer(...FLAGS, '--max-semi-space-size=1')).toBe('true\n')
+  })
+
+  it('calls errors as the library does', () => {
+    const text = readFileSync(path.join(service, 'bundle.js'), 'latin1')
+    const names = Object.keys(library).filter((name) => name.endsWith('Error'))
+    expect(names.length).toBeGreaterThan(10)
+    for (const name of names) expect(text).toMatch(new RegExp(`\\b${name}=class\\b|\\bclass ${name}\\b`))
+  })
+})
+
+eachDatabase('The service out of it', (context) => {
+  const start = (variables: Record<string, string> = {}): ServiceProcess =>
+    new ServiceProcess(
+      {
+        DATABASE_URL: context.url,
+        PRODUCTS_DATABASE_URL: context.url,
+        MIGRATE_ON_START: 'true',
+        PORT: '0',
+        ADMIN_PORT: '0',
+        ...variables,
+      },
+      START,
+    )
+
+  it('answers, shows its documents and the monitor with its assets, and ends', async () => {
+    await using process = start()
+    const url = await process.listening()
+    const admin = (await process.said(/^pool monitor/)).replace('pool monitor and metrics on ', '')
+    const user = { username: 'ada1', email: 'ada1@example.org' }
+    await request(url).post('/users').send(user).expect(201)
+    await request(url).post('/users').send(user).expect(409)
+    await request(url).get('/products').expect(200)
+    await request(url).get('/docs/').expect(200)
+    const { body } = await request(url).get('/openapi.json').expect(200)
+    expect(body).toHaveProperty('openapi', '3.1.0')
+    await request(admin).get('/').expect(200)
+    await request(admin).get('/assets/page.js').expect(200)
+    const { text } = await request(admin).get('/metrics').expect(200)
+    expect(text).toMatch(/db_client_operation_duration_seconds_count\{.*db_operation_name="INSERT"/)
+    process.kill('SIGTERM')
+    expect(await process.ended()).toBe(0)
+    expect(process.complaints).toEqual([])
+  })
+
+  it('waits for nobody when there is nothing to migrate', async () => {
+    const database = await context.open()
+    await database.exclusively('millpond migrations main', async () => {
+      await using process = start()
+      expect(await process.listening()).toMatch(/^http:/)
+    })
+  })
+
+  it('releases a lock that was left behind, though there is nothing to migrate', async () => {
+    await context.admin('update knex_migrations_main_lock set is_locked = 1')
+    await using process = start()
+    expect(await process.said(/^database main: .*: its lock is released$/)).toContain('has ended')
+    await process.listening()
+  })
+
+  it('logs a failure with the places of the sources', async () => {
+    await using process = start()
+    const url = await process.listening()
+    await context.admin('drop table products')
+    await request(url).get('/products').expect(500)
+    await process.said(/^GET \/products failed$/)
+    const line = process.everything.split('\n').find((each) => each.includes('GET /products failed')) ?? '{}'
+    const { err } = JSON.parse(line) as { err: { type: string; stack: string } }
+    expect(err.type).toBe('QueryError')
+    expect(err.stack).toMatch(/\bsrc\/service\/products\/queries\.ts:\d+:\d+/)
+    expect(err.stack).not.toContain('bundle.js')
+  })
+
+  it('says in a line what is wrong with a setting, and exits with 2', async () => {
+    await using process = start({ DATABASE_POOL_SIZE: 'many' })
+    expect(await process.ended()).toBe(2)
+    expect(process.complaints).toEqual([expect.stringMatching(/^millpond: DATABASE_POOL_SIZE must be/)])
+  })
+})
