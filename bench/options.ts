@@ -38,7 +38,7 @@ export function readOptions(): Options {
     plan: {
       endpoints: chosen(ENDPOINTS, ({ id }) => id, values.endpoints),
       concurrencies: (values.concurrency ?? (quick ? '64' : '1,16,64')).split(',').map(positive),
-      rounds: positive(values.rounds ?? (quick ? '2' : '4')),
+      rounds: positive(values.rounds ?? (quick ? '2' : '3')),
       windowMillis: 1000 * positive(values.window ?? (quick ? '1' : '1.5')),
       warmUpMillis: 1000 * positive(values['warm-up'] ?? (quick ? '3' : '12')),
     },

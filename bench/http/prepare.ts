@@ -41,9 +41,9 @@ export async function prepare(url: string): Promise<Prepared> {
   })
 }
 
-/** For the service and its peers. The service writes each transfer down, so that they do so too. */
+/** For the service and its peers. */
 export function environmentFor(url: string): Readonly<Record<string, string>> {
-  return { DATABASE_URL: url, PRODUCTS_DATABASE_URL: url, KEEPS_HISTORY: 'true' }
+  return { DATABASE_URL: url, PRODUCTS_DATABASE_URL: url }
 }
 
 /** Of all balances. */

@@ -6,7 +6,6 @@ from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
 database = Database(os.environ["DATABASE_URL"], min_size=10, max_size=10)
-KEEPS_HISTORY = os.environ.get("KEEPS_HISTORY") == "true"
 POSTS_WITH_AUTHORS = (
     "SELECT posts.id, posts.title, posts.content, posts.author_id, users.username "
     "FROM posts JOIN users ON users.id = posts.author_id"
@@ -88,10 +87,9 @@ async def transfer(movement: Movement):
         change = "UPDATE accounts SET balance = balance + :change WHERE id = :id"
         await database.execute(change, {"change": -movement.amount, "id": movement.from_account})
         await database.execute(change, {"change": movement.amount, "id": movement.to_account})
-        if KEEPS_HISTORY:
-            await database.execute(
-                "INSERT INTO transfers (from_account, to_account, amount) "
-                "VALUES (:from_account, :to_account, :amount)",
-                movement.dict(),
-            )
+        await database.execute(
+            "INSERT INTO transfers (from_account, to_account, amount) "
+            "VALUES (:from_account, :to_account, :amount)",
+            movement.dict(),
+        )
     return {"message": "Transfer successful"}

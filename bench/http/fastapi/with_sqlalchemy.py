@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session, joinedload, relationship, sessionmaker
 engine = create_engine(os.environ["DATABASE_URL"], pool_size=10, max_overflow=0)
 SessionLocal = sessionmaker(autocommit=False, autoflush=False, bind=engine)
 Base = declarative_base()
-KEEPS_HISTORY = os.environ.get("KEEPS_HISTORY") == "true"
 
 
 class User(Base):
@@ -113,7 +112,6 @@ def transfer(movement: Movement, db: Session = Depends(get_db)):
         raise HTTPException(status_code=409, detail="Insufficient funds")
     accounts[movement.from_account].balance -= movement.amount
     accounts[movement.to_account].balance += movement.amount
-    if KEEPS_HISTORY:
-        db.add(Transfer(**movement.dict()))
+    db.add(Transfer(**movement.dict()))
     db.commit()
     return {"message": "Transfer successful"}

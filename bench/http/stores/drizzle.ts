@@ -3,7 +3,7 @@ import { eq, inArray, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import { bigint, integer, pgTable, serial, text } from 'drizzle-orm/pg-core'
 import pg from 'pg'
-import { IDLE_MILLIS, judge, KEEPS_HISTORY, type OpenStore, POOL_SIZE, toPost } from './store'
+import { IDLE_MILLIS, judge, type OpenStore, POOL_SIZE, toPost } from './store'
 
 const users = pgTable('users', {
   id: serial().primaryKey(),
@@ -88,7 +88,7 @@ export const open: OpenStore = (url) => {
               .where(eq(accounts.id, account))
           await change(from, -amount)
           await change(to, amount)
-          if (KEEPS_HISTORY) await tx.insert(transfers).values({ from_account: from, to_account: to, amount })
+          await tx.insert(transfers).values({ from_account: from, to_account: to, amount })
         }
         return verdict
       }),

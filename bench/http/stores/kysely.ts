@@ -1,7 +1,7 @@
 /** Kysely over pg's pool. */
 import { type Generated, Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
-import { IDLE_MILLIS, judge, KEEPS_HISTORY, type NewPost, type OpenStore, POOL_SIZE } from './store'
+import { IDLE_MILLIS, judge, type NewPost, type OpenStore, POOL_SIZE } from './store'
 import { toPost, type User } from './store'
 
 interface Schema {
@@ -56,9 +56,7 @@ export const open: OpenStore = (url) => {
               .execute()
           await change(from, -amount)
           await change(to, amount)
-          if (KEEPS_HISTORY) {
-            await trx.insertInto('transfers').values({ from_account: from, to_account: to, amount }).execute()
-          }
+          await trx.insertInto('transfers').values({ from_account: from, to_account: to, amount }).execute()
         }
         return verdict
       }),

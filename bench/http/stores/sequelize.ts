@@ -1,6 +1,6 @@
 /** Sequelize with models. */
 import { DataTypes, Sequelize } from 'sequelize'
-import { type CreatedPost, IDLE_MILLIS, judge, KEEPS_HISTORY, type OpenStore, POOL_SIZE } from './store'
+import { type CreatedPost, IDLE_MILLIS, judge, type OpenStore, POOL_SIZE } from './store'
 import type { Post, User } from './store'
 
 const { TEXT, INTEGER, BIGINT } = DataTypes
@@ -56,9 +56,7 @@ export const open: OpenStore = (url) => {
         if (verdict === 'done') {
           await accounts.decrement('balance', { by: amount, where: { id: from }, transaction })
           await accounts.increment('balance', { by: amount, where: { id: to }, transaction })
-          if (KEEPS_HISTORY) {
-            await transfers.create({ from_account: from, to_account: to, amount }, { transaction })
-          }
+          await transfers.create({ from_account: from, to_account: to, amount }, { transaction })
         }
         return verdict
       }),

@@ -60,9 +60,6 @@ export const POOL_SIZE = 10
 /** Longer than any stack waits for its turn, so that nobody is measured while opening connections anew. */
 export const IDLE_MILLIS = 3_600_000
 
-/** Whether the service writes each transfer down, so that the peers do so too. */
-export const KEEPS_HISTORY = process.env['KEEPS_HISTORY'] === 'true'
-
 export function toPost({ id, title, content, author_id, username }: PostRow): Post {
   return { id, title, content, author: { id: author_id, username } }
 }

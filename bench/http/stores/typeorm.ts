@@ -1,6 +1,6 @@
 /** TypeORM with entities. */
 import { DataSource, EntitySchema, In } from 'typeorm'
-import { IDLE_MILLIS, judge, KEEPS_HISTORY, type OpenStore, POOL_SIZE, type Post, type User } from './store'
+import { IDLE_MILLIS, judge, type OpenStore, POOL_SIZE, type Post, type User } from './store'
 
 const id = { type: Number, primary: true, generated: 'increment' } as const
 
@@ -63,9 +63,7 @@ export const open: OpenStore = async (url) => {
         if (verdict === 'done') {
           await repository.decrement({ id: from }, 'balance', amount)
           await repository.increment({ id: to }, 'balance', amount)
-          if (KEEPS_HISTORY) {
-            await manager.getRepository(transfers).insert({ from_account: from, to_account: to, amount })
-          }
+          await manager.getRepository(transfers).insert({ from_account: from, to_account: to, amount })
         }
         return verdict
       }),
