@@ -26,7 +26,10 @@ const OTHER_DRIVERS = [
 
 const root = path.resolve(import.meta.dirname, '..')
 const service = path.resolve(process.argv[2] ?? path.join(root, 'dist'), 'src', 'service')
-const { BUNDLE, COMPILED, PLACES, SOURCES, read, run } = createRequire(import.meta.url)(
+/** Far longer than it takes, on whatever machine. */
+const LONGEST_START_MILLIS = 60_000
+
+const { BUNDLE, COMPILED, PLACES, SOURCES, read, run, seal } = createRequire(import.meta.url)(
   path.join(service, 'bundled.js'),
 )
 
@@ -68,12 +71,12 @@ const { outputFiles } = await build({
 })
 
 const [map, code] = outputFiles.toSorted((one, other) => other.path.length - one.path.length)
+// What was compiled of another one must not be found beside it.
+await rm(COMPILED, { force: true })
 await writeFile(BUNDLE, code.contents)
 const { sources, mappings } = JSON.parse(map.text)
 await writeFile(SOURCES, JSON.stringify(sources))
 await writeFile(PLACES, placesOf(mappings))
-// V8 looks only at the length of a file to see whether it is still the one that this was compiled of.
-await rm(COMPILED, { force: true })
 const script = read()
 const port = await freePort()
 // Away from any `.env`.
@@ -82,13 +85,19 @@ Object.assign(process.env, {
   NODE_ENV: 'production',
   DATABASE_URL: 'sqlite://',
   PRODUCTS_DATABASE_URL: 'sqlite://',
+  MIGRATE_ON_START: 'true',
+  HOST: '127.0.0.1',
   PORT: port,
   ADMIN_PORT: '0',
   LOG_LEVEL: 'silent',
 })
 run(script)
-while (!(await answers())) await sleep(10)
-await writeFile(COMPILED, script.createCachedData())
+const deadline = Date.now() + LONGEST_START_MILLIS
+while (!(await answers())) {
+  if (Date.now() > deadline) throw new Error(`The service did not answer within ${LONGEST_START_MILLIS} ms.`)
+  await sleep(10)
+}
+await writeFile(COMPILED, seal(script.createCachedData()))
 process.exit()
 
 /** Where each line of the sources begins. A map of every word would be long to read, and large. */

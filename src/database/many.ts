@@ -91,32 +91,46 @@ export class Chunks<T> {
       yield* this.#arriving(values[Symbol.asyncIterator]())
       return
     }
-    let chunk: T[] = []
-    // Not `for await`, which waits for each: with an array that is most of the time.
-    for (const one of values) {
-      const value = one instanceof Promise ? ((await one) as T) : one
-      if (chunk.length > 0 && !this.#fits(chunk, value)) {
-        yield chunk
-        chunk = []
+    const stopWatching = this.#watch()
+    try {
+      let chunk: T[] = []
+      // Not `for await`, which waits for each: with an array that is most of the time.
+      for (const one of values) {
+        const value = one instanceof Promise ? await this.#unlessGivenUp(one as Promise<T>) : one
+        if (chunk.length > 0 && !this.#fits(chunk, value)) {
+          yield chunk
+          chunk = []
+        }
+        chunk.push(value)
       }
-      chunk.push(value)
+      if (chunk.length > 0) yield chunk
+    } finally {
+      stopWatching()
     }
-    if (chunk.length > 0) yield chunk
+  }
+
+  #watch(): () => void {
+    return this.#limits.watch((expiry) => {
+      this.giveUp(this.#limits.error(expiry))
+    })
+  }
+
+  /** The same as that promise, unless {@link giveUp} comes first. */
+  #unlessGivenUp<V>(work: Promise<V>): Promise<V> {
+    return new Promise<V>((resolve, reject) => {
+      this.#refuse = reject
+      work.then(resolve, reject)
+    })
   }
 
   /** A source that gives none is not waited for beyond the limits. */
   async *#arriving(source: AsyncIterator<T>): AsyncGenerator<readonly T[]> {
-    const stopWatching = this.#limits.watch((expiry) => {
-      this.giveUp(this.#limits.error(expiry))
-    })
+    const stopWatching = this.#watch()
     try {
       let chunk: T[] = []
       for (;;) {
         // Watched over as a whole: to do so for each value would take as long as all the rest.
-        const beyond = await new Promise<{ readonly value: T } | null>((resolve, reject) => {
-          this.#refuse = reject
-          this.#fill(chunk, source).then(resolve, reject)
-        })
+        const beyond = await this.#unlessGivenUp(this.#fill(chunk, source))
         if (chunk.length > 0) yield chunk
         if (beyond === null) return
         chunk = [beyond.value]

@@ -54,12 +54,13 @@ export class OpenTransaction extends Held implements Transaction, Endable {
         forget()
         throw error
       }))
-    const sql = transactionSql(on.backend.dialect, on.lease.session, depthOn(on), options)
     const refuse = (): void => {
       on.refuseIfGone()
       if (opening.isHandle) on.refuseIfEnding()
     }
+    let sql: TransactionSql
     try {
+      sql = transactionSql(on.backend.dialect, on.lease.session, depthOn(on), options)
       if (sql.begin.waits === true) {
         refuse()
         for (const text of sql.begin.open) on.lease.begin(text, bounded)

@@ -6,11 +6,12 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { Script } from 'node:vm'
+import { crc32 } from 'node:zlib'
 
 /** Beside this file, so that what lies beside the service's files is found from here as well. */
 export const BUNDLE = path.join(__dirname, 'bundle.js')
 
-/** What V8 has made of it. Another version of Node, or other flags, refuse it and compile anew. */
+/** What V8 has made of it, sealed. Another version of Node, or other flags, refuse it and compile anew. */
 export const COMPILED = `${BUNDLE}.compiled`
 
 /** The names of the sources, as JSON; and where each of their lines begins in it, as numbers. */
@@ -21,11 +22,28 @@ export const PLACES = `${BUNDLE}.places`
 export function read(): Script {
   // It is ASCII, of which this makes a string of one byte for each character.
   const source = readFileSync(BUNDLE, 'latin1')
-  const cachedData = readIfThere(COMPILED)
+  const cachedData = unsealed(readIfThere(COMPILED), source)
   return new Script(`(function (require, __dirname, __filename) {${source}\n})`, {
     filename: BUNDLE,
     ...(cachedData && { cachedData }),
   })
+}
+
+/** Checksums in front of it: its own, and that of the bundle. V8 believes what it finds, and dies of what is damaged. */
+const SEAL = 8
+
+export function seal(compiled: Buffer): Buffer {
+  const sums = Buffer.alloc(SEAL)
+  sums.writeUInt32LE(crc32(compiled))
+  sums.writeUInt32LE(crc32(readFileSync(BUNDLE)), 4)
+  return Buffer.concat([sums, compiled])
+}
+
+function unsealed(sealed: Buffer | null, source: string): Buffer | null {
+  if (sealed === null || sealed.length <= SEAL) return null
+  const compiled = sealed.subarray(SEAL)
+  const isWhole = sealed.readUInt32LE() === crc32(compiled) && sealed.readUInt32LE(4) === crc32(source)
+  return isWhole ? compiled : null
 }
 
 /** Starts the service. */

@@ -1,6 +1,17 @@
 /** BEGIN waits for the first statement of its transaction: whatever that is, it runs inside. */
-import { type Database, QueryError, sql, type Transaction } from '../../src/database'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  ConnectionError,
+  type Database,
+  DatabaseError,
+  QueryError,
+  QueryTimeoutError,
+  sql,
+  type Transaction,
+} from '../../src/database'
 import { eachDatabase } from '../support/each-database'
+import { startProxy, type TcpProxy } from '../support/tcp-proxy'
+import { waitFor } from '../support/wait-for'
 import { failure } from './support'
 
 eachDatabase('a transaction', (context) => {
@@ -117,19 +128,114 @@ eachDatabase('a transaction', (context) => {
     expect(await stateOf(pid)).toBe('idle')
   })
 
-  it('is there for those who use the connection of the driver', async () => {
-    interface Raw {
-      query(text: string): Promise<{ rows: unknown[] }>
-    }
-    const work = database.connection(async (connection) => {
-      await connection.transaction(async (tx) => {
-        await (connection.raw as Raw).query(insert)
-        expect(await tx.fetchVal('select count(*)::int from t')).toBe(1)
-        throw new Error('out')
+  interface Raw {
+    query(text: string): Promise<{ rows: unknown[] }>
+  }
+
+  it.each(['before it', 'in it'])(
+    'holds what runs on the connection of the driver, taken %s',
+    async (when) => {
+      const work = database.connection(async (connection) => {
+        const early = when === 'before it' ? (connection.raw as Raw) : null
+        await connection.transaction(async (tx) => {
+          const raw = early ?? (connection.raw as Raw)
+          await raw.query(insert)
+          expect(await tx.fetchVal('select count(*)::int from t')).toBe(1)
+          throw new Error('out')
+        })
       })
-    })
-    await failure(work)
+      await failure(work)
+      expect(await ids()).toEqual([])
+    },
+  )
+
+  it('loses nothing that has run in it when a statement is refused after the driver was used', async () => {
+    const work = database.connection((connection) =>
+      connection.transaction(async (tx) => {
+        const raw = connection.raw as Raw
+        await tx.execute('insert into t values (:id)', { id: 1 })
+        await raw.query('deallocate all')
+        await tx.execute('insert into t values (:id)', { id: 2 })
+      }),
+    )
+    expect(await failure(work)).toBeInstanceOf(QueryError)
     expect(await ids()).toEqual([])
+  })
+
+  it('has its statements cancelled after the driver was used', async () => {
+    let error: unknown
+    await database.connection(async (connection) => {
+      const pid = await connection.fetchVal('select pg_backend_pid()')
+      const work = connection.transaction(async (tx) => {
+        expect(connection.raw).toBeDefined()
+        await tx.fetchVal('select pg_sleep(60)', {}, { timeoutMillis: 200 })
+      })
+      error = await failure(work)
+      expect(await stateOf(pid)).toBe('idle')
+    })
+    expect(error).toBeInstanceOf(QueryTimeoutError)
+  })
+
+  it('does not begin again on another connection when its first statement was running', async () => {
+    const work = failure(database.transaction((tx) => tx.fetchVal('select pg_sleep(60)')))
+    const running = "from pg_stat_activity where query = 'select pg_sleep(60)' and state = 'active'"
+    await waitFor(async () => (await observer.fetchVal(`select count(*)::int ${running}`)) === 1)
+    await observer.fetchVal(`select pg_terminate_backend(pid) ${running}`)
+    expect(await work).toBeInstanceOf(ConnectionError)
+    expect(database.stats().created).toBe(1)
+  })
+
+  describe('on its way to the server', () => {
+    let proxy: TcpProxy
+    beforeEach(async () => {
+      proxy = await startProxy(context.url)
+    })
+    afterEach(() => proxy.close())
+
+    it('lets nothing run outside of it when BEGIN has failed', async () => {
+      const away = await context.open(
+        {
+          pool: { size: 1, maxOverflow: 0 },
+          afterConnect: async (connection) => {
+            await connection.execute("set statement_timeout = '150ms'")
+          },
+        },
+        proxy.url,
+      )
+      await away.fetchVal('select 1')
+      // Its name has come, and the rest has not.
+      const held = proxy.trap(Buffer.from('BEGIN\0\0\0'), { act: () => sleep(400) })
+      let later: unknown
+      const work = away.transaction(async (tx) => {
+        await failure(tx.fetchVal('select 1'))
+        later = await failure(tx.execute(insert))
+      })
+      expect(await failure(work)).toBeInstanceOf(DatabaseError)
+      await held
+      expect(later).toBeInstanceOf(ConnectionError)
+      expect(await ids()).toEqual([])
+      expect(await away.fetchVal('select 2')).toBe(2)
+    })
+
+    it('sends no statement behind BEGIN whose time was up meanwhile', async () => {
+      const away = await context.open({ pool: { size: 1, maxOverflow: 0 } }, proxy.url)
+      await away.fetchVal('select 1')
+      const held = proxy.trap(Buffer.from('BEGIN\0'), { answered: 0, act: () => sleep(120) })
+      const late = 'do $$ begin insert into t values (7); commit; end $$'
+      const work = away.transaction((tx) => tx.execute(late, {}, { timeoutMillis: 20 }))
+      expect(await failure(work)).toBeInstanceOf(QueryTimeoutError)
+      await held
+      expect(await away.fetchVal('select 2')).toBe(2)
+    })
+
+    it('has its place in a pool that lets nobody wait', async () => {
+      const away = await context.open({ pool: { size: 1, maxOverflow: 0, maxWaiters: 0 } }, proxy.url)
+      const cut = proxy.trap(Buffer.from('insert into t'))
+      await away.transaction((tx) => tx.execute(insert))
+      await cut
+      expect(await ids()).toEqual([1])
+      expect(away.stats()).toMatchObject({ used: 0, waiting: 0, timedOut: 0 })
+    })
   })
 
   it('has its modes from the first statement on', async () => {

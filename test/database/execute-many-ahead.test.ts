@@ -1,5 +1,5 @@
 /** executeMany reads its next values while the database works on those before: what that must not change. */
-import { type Database, QueryError, UniqueViolationError } from '../../src/database'
+import { type Database, QueryError, QueryTimeoutError, UniqueViolationError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { failure } from './support'
 
@@ -39,6 +39,17 @@ eachDatabase('values that are read ahead', (context) => {
       await new Promise(() => {})
     })()
     expect(await failure(database.executeMany(INSERT, values))).toBeInstanceOf(UniqueViolationError)
+    expect(await counted()).toBe(0)
+  })
+
+  it('are not waited for that come as promises in a list, either', async () => {
+    // More than its type says, and looked at all the same.
+    const never = new Promise(() => {}) as unknown as { id: number }
+    const values = Array.from({ length: CHUNK + 1 }, (_, id) => ({ id: id % (CHUNK - 1) }))
+    const refused = database.executeMany(INSERT, [...values, never])
+    expect(await failure(refused)).toBeInstanceOf(UniqueViolationError)
+    const late = database.executeMany(INSERT, [{ id: 1 }, never], { timeoutMillis: 50 })
+    expect(await failure(late)).toBeInstanceOf(QueryTimeoutError)
     expect(await counted()).toBe(0)
   })
 

@@ -17,6 +17,24 @@ eachDatabase('executeMany', (context) => {
   const kinds = (): Promise<unknown[]> =>
     database.fetchAll('select id, kind, note from d order by coalesce(id, 0), kind, note')
 
+  it('goes on with a statement of many rows after it has failed, and after many others', async () => {
+    await database.execute('create unique index d_id on d (id)')
+    const insert = 'insert into d (id, note) values (:id, :note)'
+    // Too long for one value, so that each piece has a statement of hundreds of rows.
+    const rows = (from: number) =>
+      Array.from({ length: 500 }, (_, index) => ({ id: from + index, note: 'x'.repeat(100) }))
+    const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    await single.executeMany(insert, rows(0))
+    expect(await failure(single.executeMany(insert, rows(499)))).toBeInstanceOf(UniqueViolationError)
+    await single.executeMany(insert, rows(1000))
+    for (let n = 0; n < 300; n += 1) await single.fetchVal(`select ${n}`)
+    await single.executeMany(insert, rows(2000))
+    await single.executeMany(insert, rows(3000))
+    expect(await single.fetchVal('select count(*) from d')).toEqual(
+      context.dialect === 'sqlite' ? 2000 : '2000',
+    )
+  })
+
   it('stores values as execute() stores them one by one', async () => {
     if (context.dialect === 'postgresql') return // It has no column that takes values of any type.
     await database.execute('create table several (x)')

@@ -119,4 +119,15 @@ eachDatabase('rows made of bytes', (context) => {
       message: expect.stringContaining('not that one'),
     })
   })
+
+  it('have what a parser of integers makes of other types, where somebody has set it for them', async () => {
+    await using connection = await (await open(65_536)).acquire()
+    const raw = connection.raw as pg.Client
+    for (const type of [pg.types.builtins.NUMERIC, pg.types.builtins.INT8])
+      raw.setTypeParser(type, pg.types.getTypeParser(pg.types.builtins.INT4))
+    const row = await connection.fetchOne(
+      "SELECT 12.50 AS n, 'NaN'::numeric AS none, 9223372036854775807 AS big",
+    )
+    expect(row).toEqual({ n: 12, none: Number.NaN, big: 2 ** 63 })
+  })
 })

@@ -32,6 +32,15 @@ export interface Admission<T> {
   readonly waitMillis: number
 }
 
+/** Who wants to come in. */
+interface Admitted {
+  readonly writes: boolean
+  /** He was in already, and has given up the place that he had. */
+  readonly isIn?: boolean
+  /** How long he waits. */
+  readonly patienceMillis: number
+}
+
 export class Entrance {
   readonly #context: EntranceContext
   /** Those who wait. */
@@ -48,13 +57,12 @@ export class Entrance {
    * Waits for the turn to write, where there is such a thing, and for what `take` gives. It is handed to `enter` in the very
    * moment in which its taker no longer waits, so that whoever counts finds him on one side or on the other.
    *
-   * @throws PoolTimeoutError when it takes longer than `patienceMillis`, or too many wait
+   * @throws PoolTimeoutError when it takes longer than his patience, or too many wait
    * @throws ConnectionError when it takes longer because the database is out of reach
    */
   async admit<T, R>(
     limits: Limits,
-    writes: boolean,
-    patienceMillis: number,
+    { writes, isIn = false, patienceMillis }: Admitted,
     take: (bounded: Limits) => Promise<T>,
     enter: (admission: Admission<T>) => R,
   ): Promise<R> {
@@ -67,7 +75,7 @@ export class Entrance {
       this.#tell(lateError(this.#state(patienceMillis, turn !== null && leave === null)), scope),
     )
     bounded.check()
-    this.#refuseWhenCrowded(writes, scope)
+    if (!isIn) this.#refuseWhenCrowded(writes, scope)
     turn = writes && dialect.door !== null ? dialect.door.lock(bounded.and(Limits.until(closed))) : null
     this.waiting += 1
     if (turn !== null) this.#writers += 1

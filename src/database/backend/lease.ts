@@ -168,6 +168,8 @@ export class Lease extends Holding {
         return await work()
       } catch (cause) {
         if (!isFirst || expiry !== undefined || !(await this.#beginsElsewhere(bounded))) throw cause
+        this.refuseIfOver()
+        if (expiry !== undefined) throw cause
         return await work()
       }
     } catch (cause) {
@@ -206,10 +208,13 @@ export class Lease extends Holding {
     const { unbegun = null } = this.session
     if (unbegun === null || this.isExposed) return false
     const moving = (this.#moving = new Canceller(tooLate))
-    const session = await this.#context.exchange(this, limits.and(Limits.until(moving)))
-    this.#moving = null
-    session?.begin?.(unbegun)
-    return session !== null
+    try {
+      const session = await this.#context.exchange(this, limits.and(Limits.until(moving)))
+      session?.begin?.(unbegun)
+      return session !== null
+    } finally {
+      this.#moving = null
+    }
   }
 
   async #cancel(): Promise<void> {

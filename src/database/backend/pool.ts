@@ -103,10 +103,12 @@ export class Pool {
   lend(limits: Limits, { writes, waitMillis, isOurs = false }: LendOptions): Promise<Lease> {
     if (this.#closed.aborted) return Promise.reject(this.#closingError())
     const stack = this.#leaks.isOn && !isOurs ? here() : null
-    const patience = waitMillis ?? this.#context.settings.pool.acquireTimeoutMillis
+    const patienceMillis = waitMillis ?? this.#context.settings.pool.acquireTimeoutMillis
     const isBusy = this.#tarn.isBusy
     const take = (bounded: Limits): Promise<Session> => this.#take(bounded, isBusy)
-    return this.#entrance.admit(limits, writes, patience, take, (admission) => this.#enter(admission, stack))
+    return this.#entrance.admit(limits, { writes, patienceMillis }, take, (admission) =>
+      this.#enter(admission, stack),
+    )
   }
 
   /** The same for one who would not have to wait for anything, which is the common case; else null. */
@@ -203,9 +205,9 @@ export class Pool {
   async #exchange(lease: Lease, limits: Limits): Promise<Session | null> {
     if (!this.#loans.isOut(lease)) return null
     this.#retire(lease.session, 'lost')
-    const { acquireTimeoutMillis } = this.#context.settings.pool
+    const { acquireTimeoutMillis: patienceMillis } = this.#context.settings.pool
     const take = (bounded: Limits): Promise<Session> => this.#take(bounded, false)
-    return this.#entrance.admit(limits, false, acquireTimeoutMillis, take, ({ taken }) => {
+    return this.#entrance.admit(limits, { writes: false, isIn: true, patienceMillis }, take, ({ taken }) => {
       if (!this.#loans.exchange(lease, taken)) {
         this.#tarn.giveBack(taken)
         return null

@@ -15,7 +15,7 @@ import {
   type Violation,
 } from '../errors'
 import type { DatabaseURL } from '../url'
-import type { ConnectFailure } from './dialect'
+import type { ConnectFailure, Statement } from './dialect'
 import { codeOf, messageOf } from './driver-error'
 
 /** The fields of an ErrorResponse, as pg hands them over. */
@@ -199,9 +199,14 @@ function columnsOf(error: ServerError): readonly string[] {
   return key?.split(/,\s*(?![^(]*\))/).map((column) => column.replaceAll('"', '')) ?? []
 }
 
-export function tooManyValues(count: number, most: number, sql: string): BindError {
+export function tooManyValues({ bindings, sql }: Pick<Statement, 'bindings' | 'sql'>): BindError | null {
+  const count = bindings.length
+  if (count <= MOST_VALUES) return null
   return new BindError(
-    `The statement has ${count} values, and PostgreSQL takes ${most} at most. A list is one value in SQL text: … IN (:ids).`,
+    `The statement has ${count} values, and PostgreSQL takes ${MOST_VALUES} at most. A list is one value in SQL text: … IN (:ids).`,
     sql,
   )
 }
+
+/** The protocol counts them in 16 bits: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-BIND */
+const MOST_VALUES = 65_535

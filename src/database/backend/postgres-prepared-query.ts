@@ -93,7 +93,7 @@ export class PreparedQuery {
   takeRow(bytes: Buffer, at: number): void {
     if (this.#tag === null)
       this.#add((columns) => (this.#asArrays ? readArray(bytes, at, columns) : readRow(bytes, at, columns)))
-    else this.#transactionId = readFirst(bytes, at)
+    else this.#guarded(() => (this.#transactionId = readFirst(bytes, at)))
   }
 
   /** The same where pg has made texts of the bytes. */
@@ -106,8 +106,13 @@ export class PreparedQuery {
   #add(make: (columns: Columns) => unknown): void {
     const { columns } = this.prepared
     if (columns === null || this.#failure !== null) return
+    this.#guarded(() => (this.#rows ??= []).push(make(columns)))
+  }
+
+  /** It runs in a listener of the socket, where nobody would catch an error. */
+  #guarded(work: () => void): void {
     try {
-      ;(this.#rows ??= []).push(make(columns))
+      work()
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error })
     }

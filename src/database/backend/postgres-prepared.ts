@@ -46,6 +46,8 @@ export interface Attempt {
   readonly statement: Statement
   /** It is a transaction of its own. */
   readonly isWhole: boolean
+  /** BEGIN, where that was sent in front of it. */
+  readonly begin: string | null
   /** How the transaction was begun whose first statement it is. */
   readonly begun: string | null
 }
@@ -65,8 +67,11 @@ export class PreparedStatements {
   /** Something was unsettled in the transaction that is open, by whose end that is undone, or by that of a savepoint. */
   #isUnsettled = false
 
-  /** `most`: how many are kept. The server keeps some kilobytes for each. */
-  constructor(raw: Connected, most: number) {
+  /**
+   * `most`: how many are kept. The server keeps some kilobytes for each. `heard` is called when it has begun with what was
+   * sent.
+   */
+  constructor(raw: Connected, most: number, heard: () => void) {
     this.#raw = raw
     this.#most = most
     const wire = raw.connection as Wire
@@ -76,6 +81,7 @@ export class PreparedStatements {
     })
     wire.on('bindComplete', () => {
       if (this.#unbound > 0) this.#unbound -= 1
+      heard()
     })
   }
 

@@ -79,12 +79,20 @@ export function toColumns(types: Types, fields: readonly pg.FieldDef[]): Columns
     const parser = types.getTypeParser(dataTypeID, 'text')
     return parser === AS_IT_IS ? null : parser
   })
-  return { fields, parsers, readers: parsers.map(readerOf), blank }
+  return {
+    fields,
+    parsers,
+    readers: parsers.map((parser, index) => readerOf(parser, fields[index]?.dataTypeID ?? 0)),
+    blank,
+  }
 }
 
-function readerOf(parser: Parser | null): Reader {
+/** Types whose texts are digits, and fit a number: somebody may have set that parser for others. */
+const INTEGERS = new Set<number>([pg.types.builtins.INT2, pg.types.builtins.INT4, pg.types.builtins.OID])
+
+function readerOf(parser: Parser | null, type: number): Reader {
   if (parser === null) return readText
-  if (parser === AS_INTEGER && isPlainInteger) return readInteger
+  if (parser === AS_INTEGER && isPlainInteger && INTEGERS.has(type)) return readInteger
   return (bytes, from, to) => parser(readText(bytes, from, to))
 }
 

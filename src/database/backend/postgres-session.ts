@@ -1,7 +1,8 @@
-/** One connection to PostgreSQL: pg's Client, watched so that it is never lent out in an unknown state. */
-import { ConnectionError } from '../errors'
+/** What runs on one connection to PostgreSQL, watched so that it is never lent out in an unknown state. */
+import { QueryCanceledError } from '../errors'
 import type { Cursor, Outcome, Result, Session, Statement, Target } from './dialect'
 import type { RawConnection } from './postgres-client'
+import { PostgresConnection } from './postgres-connection'
 import { PostgresCopies } from './postgres-copy'
 import { requestCancel } from './postgres-cancel'
 import { plainly, PostgresCursors } from './postgres-cursors'
@@ -19,12 +20,7 @@ const STRIKE_EVERY_MILLIS = 50
 /** Statements that write, and so give their transaction an id. What a SELECT writes by a function goes unnoticed. */
 const WRITES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'CREATE', 'ALTER', 'DROP', 'TRUNCATE'])
 
-/** The protocol counts them in 16 bits: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-BIND */
-const MOST_BINDINGS = 65_535
-
-export class PostgresSession implements Session {
-  readonly raw: RawConnection
-  #destroyed: Error | null = null
+export class PostgresSession extends PostgresConnection implements Session {
   #transactionId: string | null = null
   /** How its transaction was begun, while nothing else has run in it. */
   #begun: string | null = null
@@ -32,8 +28,11 @@ export class PostgresSession implements Session {
   #waiting: string | null = null
   /** The same while the server's answer is awaited. */
   #unanswered: string | null = null
-  /** Settles with the statement that runs now. */
-  #running: Promise<unknown> | null = null
+  /** Settles when it is answered, where it was sent by itself. */
+  #beginning: Promise<void> | null = null
+  /** Its user has had pg's client in his hands, by which he sends what goes past us. */
+  isExposed = false
+  #cancels = 0
   readonly #cursors = new PostgresCursors(this)
   readonly #copies = new PostgresCopies(this)
   /** Null where nothing is prepared. */
@@ -41,15 +40,11 @@ export class PostgresSession implements Session {
 
   /** `mostPrepared`: how many prepared statements it keeps. */
   constructor(raw: RawConnection, mostPrepared: number) {
-    this.raw = raw
-    this.#prepared = mostPrepared === 0 ? null : new PreparedStatements(raw, mostPrepared)
-  }
-
-  get broken(): Error | null {
-    if (this.#destroyed !== null) return this.#destroyed
-    const reason = this.raw.__knex__disposed
-    if (reason === undefined) return null
-    return reason instanceof Error ? reason : new ConnectionError(reason)
+    super(raw)
+    const heard = (): void => {
+      this.#unanswered = null
+    }
+    this.#prepared = mostPrepared === 0 ? null : new PreparedStatements(raw, mostPrepared, heard)
   }
 
   /** As the server tells it: idle, in a transaction, or in one that has failed. */
@@ -63,7 +58,7 @@ export class PostgresSession implements Session {
   }
 
   get isClean(): boolean {
-    return this.#running === null && !this.inTransaction && !this.#cursors.areHeld
+    return this.running === null && !this.inTransaction && !this.#cursors.areHeld
   }
 
   get transactionId(): string | null {
@@ -85,9 +80,9 @@ export class PostgresSession implements Session {
   }
 
   run(statement: Statement): Promise<Result> {
-    const { bindings, sql } = statement
-    if (bindings.length > MOST_BINDINGS)
-      return Promise.reject(tooManyValues(bindings.length, MOST_BINDINGS, sql))
+    const refused = tooManyValues(statement)
+    if (refused !== null) return Promise.reject(refused)
+    if (this.#beginning !== null) return this.#beginning.then(() => this.run(statement))
     if (!this.inTransaction) this.#transactionId = null
     const prepared = this.#prepared
     if (prepared?.takes(statement) === true) return this.#runPrepared(prepared, statement)
@@ -100,27 +95,40 @@ export class PostgresSession implements Session {
 
   /** For a statement that BEGIN cannot go together with. Where nothing has begun, nothing has to be ended. */
   async #runAfter(begin: string, statement: Statement): Promise<Result> {
-    if (statement.sql !== 'COMMIT' && statement.sql !== 'ROLLBACK') {
-      await this.#sendBegin(begin)
-      return this.run(statement)
+    if (statement.sql === 'COMMIT' || statement.sql === 'ROLLBACK') {
+      this.#waiting = null
+      return controlled(statement.sql)
     }
-    this.#waiting = null
-    return controlled(statement.sql)
+    const cancels = this.#cancels
+    await this.#sendBegin(begin)
+    if (this.#cancels > cancels)
+      throw new QueryCanceledError('The query was cancelled before it was sent.', statement.sql)
+    return this.run(statement)
   }
 
-  async #sendBegin(begin: string): Promise<void> {
+  /** Sends it by itself. What is run meanwhile waits for it. */
+  #sendBegin(begin: string): Promise<void> {
     this.#waiting = null
     this.#unanswered = begin
-    try {
-      await this.#sent(control(this.raw, begin), plainly(begin))
-      this.#begun = begin
-    } finally {
-      this.#hear()
+    const send = async (): Promise<void> => {
+      try {
+        await this.#sent(control(this.raw, begin), plainly(begin))
+        this.#begun = this.isExposed ? null : begin
+      } finally {
+        this.#beginning = null
+        this.#hear()
+      }
     }
+    this.#beginning = send()
+    return this.#beginning
   }
 
+  /** The first statement of a transaction was answered, or lost. */
   #hear(): void {
-    if (this.broken === null) this.#unanswered = null
+    if (this.broken !== null) return
+    this.#unanswered = null
+    // Where nothing has begun, whatever follows would be committed at once.
+    if (this.raw.getTransactionStatus() === 'I') this.destroy()
   }
 
   async #runMany(statement: Statement, into: Target): Promise<Result> {
@@ -132,7 +140,7 @@ export class PostgresSession implements Session {
 
   async #runControl(statement: Statement): Promise<Result> {
     const result = await this.#sent(control(this.raw, statement.sql), statement)
-    if (statement.facts.verb === 'BEGIN') this.#begun = statement.sql
+    if (statement.facts.verb === 'BEGIN' && !this.isExposed) this.#begun = statement.sql
     return result
   }
 
@@ -162,36 +170,38 @@ export class PostgresSession implements Session {
     const running = new Promise<Result>((resolve) => {
       query.callback = (...[error, result]) => {
         if (error !== null) {
-          resolve(this.#again(error, { prepared, query, statement, isWhole: wasIdle, begun }))
+          resolve(this.#again(error, { prepared, query, statement, isWhole: wasIdle, begin, begun }))
           return
         }
+        this.#unanswered = null
         if (identifies) this.#transactionId = result.transactionId
         this.#ended(prepared, statement)
         resolve(result)
       }
       this.raw.query(query)
     })
-    this.#running = running
+    this.running = running
     return running
   }
 
   #ended(prepared: PreparedStatements, statement: Statement): void {
-    this.#hear()
-    this.#running = null
+    this.running = null
     if (statement.facts.changesSession) prepared.follow(statement, this.inTransaction)
   }
 
   /** Runs it once more if it was refused before it ran, and nothing but itself is lost by that. */
   async #again(error: Error, attempt: Attempt): Promise<Result> {
-    const { prepared, query, statement, isWhole, begun } = attempt
+    const { prepared, query, statement, isWhole, begin, begun } = attempt
     const refusal = prepared.refusalOf(error, query)
     await readyAgain(this)
+    if (refusal === null && begin !== null) this.#hear()
     this.#ended(prepared, statement)
     if (refusal === null) throw error
     // Somebody between us and the server, or the user, has other ideas about what is prepared.
     if (refusal === 'unknown') this.#prepared = null
     // The server has refused it before it ran, but a transaction is spoilt by that, unless it has only just begun.
     if (this.broken !== null || !(isWhole || begun !== null)) throw error
+    this.#unanswered = null
     if (begun !== null) {
       if (this.inTransaction) await this.#sent(control(this.raw, 'ROLLBACK'), plainly('ROLLBACK'))
       this.#waiting = begun
@@ -201,14 +211,14 @@ export class PostgresSession implements Session {
 
   /** Waits for a statement that was sent, and after an error until the connection is ready for the next one. */
   async #sent<T>(sent: Promise<T>, statement: Statement): Promise<T> {
-    this.#running = sent
+    this.running = sent
     try {
       return await sent
     } catch (error) {
       await readyAgain(this)
       throw error
     } finally {
-      this.#running = null
+      this.running = null
       this.#prepared?.follow(statement, this.inTransaction)
     }
   }
@@ -232,7 +242,8 @@ export class PostgresSession implements Session {
 
   /** A request that overtakes its statement is forgotten by the server, so it is repeated until the statement has ended. */
   async cancel(): Promise<void> {
-    for (let running = this.#running; running !== null && this.broken === null; running = this.#running) {
+    this.#cancels += 1
+    for (let running = this.running; running !== null && this.broken === null; running = this.running) {
       await requestCancel(this.raw)
       await within(STRIKE_EVERY_MILLIS, running).catch(() => undefined)
     }
@@ -267,32 +278,9 @@ export class PostgresSession implements Session {
   /** A type parser that is set for the connection is for the statements that were prepared before as well. */
   exposed(): void {
     this.#prepared?.forget()
+    this.isExposed = true
+    this.#begun = null
     // What its user sends by himself belongs into the transaction as well.
-    if (this.#waiting !== null) this.#sendBegin(this.#waiting).catch(() => this.destroy())
-  }
-
-  whenLost(callback: () => void): void {
-    this.raw.once('end', () => {
-      if (this.#destroyed === null) callback()
-    })
-  }
-
-  hold(alive: boolean): void {
-    if (alive) this.raw.ref()
-    else this.raw.unref()
-  }
-
-  destroy(): void {
-    // The server would go on with a long statement until it has something to say. Nothing comes after it to be hit.
-    if (this.#running !== null && this.broken === null) requestCancel(this.raw).catch(() => undefined)
-    this.#destroyed ??= new ConnectionError('The connection was closed.')
-    this.raw.connection.stream.destroy()
-  }
-
-  async close(): Promise<void> {
-    this.#destroyed ??= new ConnectionError('The connection was closed.')
-    const timer = setTimeout(() => this.raw.connection.stream.destroy(), PATIENCE_MILLIS)
-    await this.raw.end().catch(() => undefined)
-    clearTimeout(timer)
+    if (this.#waiting !== null) this.#sendBegin(this.#waiting).catch(() => undefined)
   }
 }

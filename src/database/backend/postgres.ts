@@ -4,12 +4,13 @@ import pg from 'pg'
 import type { Settings } from '../options'
 import { JsonValue } from '../sql'
 import type { DatabaseURL } from '../url'
-import type { Beginning, ConnectFailure, Dialect, TransactionModes } from './dialect'
+import type { Beginning, ConnectFailure, Dialect, Session, TransactionModes } from './dialect'
 import { PostgresClient, type RawConnection } from './postgres-client'
 import { connectFailure, translate } from './postgres-errors'
 import { advisoryLock } from './postgres-exclusion'
 import { openSession } from './postgres-opening'
 import { security } from './postgres-security'
+import type { PostgresSession } from './postgres-session'
 import { tlsOf } from './postgres-tls'
 
 const DATE_OID = 1082
@@ -95,9 +96,11 @@ function toScalar(value: unknown): unknown {
 
 const BEGIN: Beginning = { open: ['BEGIN'], waits: true, close: [] }
 
-function beginning(modes: TransactionModes): Beginning {
+function beginning(modes: TransactionModes, session: Session): Beginning {
   const text = beginText(modes)
-  return text === 'BEGIN' ? BEGIN : { open: [text], waits: !mayBeRefused(modes), close: [] }
+  // What its user sends by himself would not wait for BEGIN.
+  const waits = !mayBeRefused(modes) && !(session as PostgresSession).isExposed
+  return waits && text === 'BEGIN' ? BEGIN : { open: [text], waits, close: [] }
 }
 
 /** By a standby: https://www.postgresql.org/docs/current/hot-standby.html */

@@ -15,7 +15,7 @@ export interface Sizes {
   readonly long: number
 }
 
-/** The largest of which pieces of so many rows can be made, so that nothing is read ahead of a piece. */
+/** The largest of which pieces of so many rows can be made, so that of rows that all take part none is read ahead of a piece. */
 export function sizesFor(piece: number): Sizes {
   const short = divisorOf(piece)
   return { short, long: divisorOf(piece / short) }
@@ -29,10 +29,12 @@ function divisorOf(count: number): number {
 
 /**
  * The same query, but few of its rows come by themselves: the first of each block has the whole of it, as JSON. A row that is
- * large, or that JSON cannot hold exactly, is `null` in its block, and comes when it is its turn.
+ * large, or that JSON cannot hold exactly, is `null` in its block, and comes when it is its turn. The digits that SQLite
+ * writes of a number with a fraction may be those of its neighbour.
  *
  * SQLite computes it as it goes along. A block is a window over its rows; they are in the order of the query, since neither
- * the windows nor the queries around it have another one. For each row it copies what is in the window, so that one long
+ * the windows nor the queries around it have another one, and each of their values is computed once, since SQLite does not
+ * take a query apart that has a window around it: https://www.sqlite.org/optoverview.html#flattening. For each row it copies what is in the window, so that one long
  * window would take longer than a short one with another over what comes out of it.
  */
 export function inBlocks(sql: string, width: number, { short, long }: Sizes): string {
@@ -43,9 +45,10 @@ export function inBlocks(sql: string, width: number, { short, long }: Sizes): st
   const isFirst = (size: number): string => `(n - 1) % ${size} = 0`
   return `WITH "millpond rows"(${names}) AS (${trimmed(sql, SQLITE_LEXICON, false)}
 ),
-"millpond fitting" AS (SELECT *, ${columns.map(weight).join(' + ')} <= ${LONGEST_ROW} AS fits FROM "millpond rows"),
+"millpond numbered" AS (SELECT row_number() OVER () AS n, ${names} FROM "millpond rows"),
+"millpond fitting" AS (SELECT *, ${columns.map(weight).join(' + ')} <= ${LONGEST_ROW} AS fits FROM "millpond numbered"),
 "millpond written" AS (
-  SELECT row_number() OVER () AS n, fits, ${alone},
+  SELECT n, fits, ${alone},
     CASE WHEN fits THEN json_array(${columns.map(written).join(', ')}) ELSE 'null' END AS row
   FROM "millpond fitting"
 ),
@@ -59,15 +62,11 @@ SELECT CASE WHEN ${isFirst(long)} THEN coalesce(blocks, '') END AS block, fits, 
 FROM "millpond long" WHERE ${isFirst(long)} OR NOT fits`
 }
 
-/** 17 digits say a number exactly. */
-const digits = (column: string): string => `printf('%!.17g', ${column})`
-
 /** The bytes of a value, or more than a row may have where it cannot take part. */
 function weight(column: string): string {
   return `CASE typeof(${column})
     WHEN 'integer' THEN ${isLarge(column)} * ${LONGEST_ROW + 1}
     WHEN 'text' THEN octet_length(${column})
-    WHEN 'real' THEN (CAST(${digits(column)} AS REAL) <> ${column}) * ${LONGEST_ROW + 1}
     WHEN 'null' THEN 0
     ELSE ${LONGEST_ROW + 1} END`
 }
@@ -76,7 +75,6 @@ function weight(column: string): string {
 function written(column: string): string {
   return `CASE typeof(${column})
     WHEN 'text' THEN ${column} || ''
-    WHEN 'real' THEN json(${digits(column)})
     ELSE ${column} END`
 }
 

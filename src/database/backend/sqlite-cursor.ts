@@ -61,6 +61,9 @@ export function openStepping(raw: RawConnection, statement: Statement, columns: 
   }
 }
 
+/** What is declared so would mostly come by itself: bytes, and numbers with a fraction. */
+const ALONE = /blob|real|floa|doub|dec|numeric/i
+
 async function stepsOf(
   raw: RawConnection,
   statement: Statement,
@@ -69,8 +72,7 @@ async function stepsOf(
 ): Promise<Steps> {
   const sizes = sizesFor(piece)
   const isKnown = columns.length > 0
-  // What is declared to be a blob is mostly large, and would only be copied once more.
-  if (isKnown && sizes.short > 1 && !columns.some(({ declared }) => /blob/i.test(declared))) {
+  if (isKnown && sizes.short > 1 && !columns.some(({ declared }) => ALONE.test(declared))) {
     const blocks = new Blocks(columns.map(({ name }) => name))
     const sql = inBlocks(statement.sql, columns.length, sizes)
     const prepared = await prepare(raw, { ...statement, sql }).catch(() => null)

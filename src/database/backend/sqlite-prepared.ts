@@ -148,7 +148,7 @@ export class SqlitePrepared {
     if (this.#known.size >= MOST) this.#forgetOldest()
     this.#known.set(sql, statement)
     if (sql.length <= LONGEST_KEPT) return
-    if (this.#long !== null) this.#forget(this.#long)
+    if (this.#long !== null && this.#long !== sql) this.#forget(this.#long)
     this.#long = sql
   }
 
