@@ -73,6 +73,9 @@ const { outputFiles } = await build({
 const [map, code] = outputFiles.toSorted((one, other) => other.path.length - one.path.length)
 // What was compiled of another one must not be found beside it.
 await rm(COMPILED, { force: true })
+// It is read so, and esbuild leaves regular expressions as they are.
+if (code.contents.some((byte) => byte > 127))
+  throw new Error('The bundle is not ASCII: write \\u… in regular expressions.')
 await writeFile(BUNDLE, code.contents)
 const { sources, mappings } = JSON.parse(map.text)
 await writeFile(SOURCES, JSON.stringify(sources))

@@ -63,6 +63,8 @@ export function openStepping(raw: RawConnection, statement: Statement, columns: 
 
 /** What is declared so would mostly come by itself: bytes, and numbers with a fraction. */
 const ALONE = /blob|real|floa|doub|dec|numeric/i
+/** What SQLite computes anew for each query around it, so that not even its order would be kept. */
+const RANDOM = /\brandom(?:blob)?\s*\(/i
 
 async function stepsOf(
   raw: RawConnection,
@@ -72,7 +74,8 @@ async function stepsOf(
 ): Promise<Steps> {
   const sizes = sizesFor(piece)
   const isKnown = columns.length > 0
-  if (isKnown && sizes.short > 1 && !columns.some(({ declared }) => ALONE.test(declared))) {
+  const suits = !columns.some(({ declared }) => ALONE.test(declared)) && !RANDOM.test(statement.sql)
+  if (isKnown && sizes.short > 1 && suits) {
     const blocks = new Blocks(columns.map(({ name }) => name))
     const sql = inBlocks(statement.sql, columns.length, sizes)
     const prepared = await prepare(raw, { ...statement, sql }).catch(() => null)

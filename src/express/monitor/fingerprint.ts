@@ -13,7 +13,7 @@ const TOKEN =
 
 /** A list in parentheses, and rows of such lists. */
 const LIST = /\( ?\?(?: ?, ?\?)* ?\)/g
-const ROWS = /(\(…\))(?: ?, ?\(…\))+/g
+const ROWS = /(\(\u2026\))(?: ?, ?\(\u2026\))+/g
 
 interface Known {
   readonly fingerprint: string
@@ -51,7 +51,7 @@ function normalise(sql: string): string {
     .trim()
     .replace(/;$/, '')
     .replace(LIST, (list) => (list.includes(',') ? '(…)' : list))
-    .replace(/\b(in|values) ?\( ?\? ?\)/gi, '$1 (…)')
+    .replace(/\b(in|values) ?\( ?\? ?\)/gi, '$1 (\u2026)')
     .replace(ROWS, '$1')
   return short.length > MOST_KEPT ? `${short.slice(0, MOST_KEPT)}…` : short
 }
