@@ -207,16 +207,16 @@ eachDatabase('transactions inside each other', (context) => {
     let late: Promise<Error> | undefined
     await undone(
       database.transaction(async (tx) => {
-        const inside = gate()
+        const begun = gate()
         late = failure(
           tx.transaction(async () => {
-            await inside.opened
+            begun.open()
             while (tx.state === 'open') await new Promise(setImmediate)
             await insert(1)
           }),
         )
-        await Promise.resolve()
-        inside.open()
+        // A savepoint that is still on its way would be cancelled.
+        await begun.opened
         throw new Error('out')
       }),
     )
