@@ -230,7 +230,9 @@ export class Pool {
     const { size, maxOverflow } = this.#context.settings.pool
     const { waiting, timedOut } = this.#entrance
     const { idleCount: idle, creating } = this.#tarn
-    const [used, { created }, { count: retired }] = [this.#loans.count, this.#connector, this.#retirement]
+    const { created } = this.#connector
+    const { count: retired } = this.#retirement
+    const { count: used } = this.#loans
     return { size, maxOverflow, used, idle, creating, waiting, timedOut, created, retired, ...this.#total }
   }
 

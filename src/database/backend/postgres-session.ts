@@ -13,7 +13,7 @@ import { answered, ask, control, controlled, isControl, refuseStream } from './p
 import { readyAgain } from './postgres-ready'
 import { within } from './within'
 
-/** How long a ping or a farewell may take. */
+/** How long a ping may take. */
 const PATIENCE_MILLIS = 2000
 const STRIKE_EVERY_MILLIS = 50
 
@@ -32,6 +32,7 @@ export class PostgresSession extends PostgresConnection implements Session {
   #beginning: Promise<void> | null = null
   /** Its user has had pg's client in his hands, by which he sends what goes past us. */
   isExposed = false
+  /** How often it was told to stop what runs. */
   #cancels = 0
   readonly #cursors = new PostgresCursors(this)
   readonly #copies = new PostgresCopies(this)
@@ -82,7 +83,7 @@ export class PostgresSession extends PostgresConnection implements Session {
   run(statement: Statement): Promise<Result> {
     const refused = tooManyValues(statement)
     if (refused !== null) return Promise.reject(refused)
-    if (this.#beginning !== null) return this.#beginning.then(() => this.run(statement))
+    if (this.#beginning !== null) return this.#runBehind(this.#beginning, statement)
     if (!this.inTransaction) this.#transactionId = null
     const prepared = this.#prepared
     if (prepared?.takes(statement) === true) return this.#runPrepared(prepared, statement)
@@ -99,8 +100,13 @@ export class PostgresSession extends PostgresConnection implements Session {
       this.#waiting = null
       return controlled(statement.sql)
     }
+    return this.#runBehind(this.#sendBegin(begin), statement)
+  }
+
+  /** Unless it is cancelled by then: what has not been sent the server cannot stop. */
+  async #runBehind(beginning: Promise<void>, statement: Statement): Promise<Result> {
     const cancels = this.#cancels
-    await this.#sendBegin(begin)
+    await beginning
     if (this.#cancels > cancels)
       throw new QueryCanceledError('The query was cancelled before it was sent.', statement.sql)
     return this.run(statement)

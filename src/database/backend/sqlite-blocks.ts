@@ -34,8 +34,8 @@ function divisorOf(count: number): number {
  *
  * SQLite computes it as it goes along. A block is a window over its rows; they are in the order of the query, since neither
  * the windows nor the queries around it have another one, and each of their values is computed once, since SQLite does not
- * take a query apart that has a window around it: https://www.sqlite.org/optoverview.html#flattening. For each row it copies what is in the window, so that one long
- * window would take longer than a short one with another over what comes out of it.
+ * merge a query into one that has a window: https://www.sqlite.org/optoverview.html#flattening. For each row it copies what
+ * is in the window, so that one long window would take longer than a short one with another over what comes out of it.
  */
 export function inBlocks(sql: string, width: number, { short, long }: Sizes): string {
   const columns = Array.from({ length: width }, (_, index) => `c${index}`)

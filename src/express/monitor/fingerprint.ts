@@ -51,7 +51,7 @@ function normalise(sql: string): string {
     .trim()
     .replace(/;$/, '')
     .replace(LIST, (list) => (list.includes(',') ? '(…)' : list))
-    .replace(/\b(in|values) ?\( ?\? ?\)/gi, '$1 (\u2026)')
+    .replace(/\b(in|values) ?\( ?\? ?\)/gi, '$1 (…)')
     .replace(ROWS, '$1')
   return short.length > MOST_KEPT ? `${short.slice(0, MOST_KEPT)}…` : short
 }
