@@ -231,6 +231,8 @@ export const HEAD_SPOILERS: Readonly<Record<string, Spoiler>> = {
     draft.target += `?${new URLSearchParams([...fields, ['x', '1']]).toString()}`
     draft.body = Buffer.alloc(0)
     draft.framing = 'none'
+    // Nothing follows, so no header may say that chunks do: the server would be right to wait for them.
+    draft.headers = draft.headers.filter(([name]) => !['Transfer-Encoding', 'Trailer'].includes(name))
   },
   'another version': (draft, random) => {
     draft.version = one(
