@@ -68,6 +68,8 @@ export const STACKS: readonly Stack[] = [
   peer('N4', 'Fastify + pg, named statements', 'fastify', 'pg-named'),
   peer('N5', 'node:http + postgres.js', 'node-http', 'postgres-js'),
   peer('N5b', 'node:http + pg, named statements', 'node-http', 'pg-named'),
+  peer('N6', 'node:http + a Database of millpond', 'node-http', 'millpond'),
+  peer('N7', 'Express by the server of serve() + pg, named statements', 'express-served', 'pg-named'),
   peer('kysely', 'Express + Kysely', 'express', 'kysely'),
   peer('drizzle', 'Express + Drizzle, prepared', 'express', 'drizzle'),
   peer('sequelize', 'Express + Sequelize', 'express', 'sequelize'),
@@ -79,4 +81,5 @@ export const STACKS: readonly Stack[] = [
 export const SQLITE_STACKS: readonly Stack[] = [
   service('service', 'this service, whole, but for its log', { LOG_LEVEL: 'warn', DATABASE_POOL_SIZE: '4' }),
   peer('N1', 'Express + Knex, pool of 1', 'express', 'knex'),
+  peer('N5b', 'node:http + sqlite3, prepared statements', 'node-http', 'sqlite3'),
 ]

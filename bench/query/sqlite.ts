@@ -1,7 +1,8 @@
-/** A SQLite file through a Database, with one connection and with more, against Knex over sqlite3 with one. */
+/** A SQLite file through a Database, with one connection and with more, against Knex over sqlite3 with one, and sqlite3 itself. */
 import path from 'node:path'
 import { knex as connectKnex, type Knex } from 'knex'
 import { Database } from '../../src/database'
+import { openPreparedFile } from '../prepared-sqlite'
 import type { Group } from './verbs'
 import type { Way } from './compare'
 
@@ -20,6 +21,7 @@ interface Contestant {
 export async function openSqlite(folder: string) {
   const contestants = [
     await openKnex(path.join(folder, 'knex.db')),
+    await openDriver(path.join(folder, 'driver.db')),
     ...(await Promise.all(POOL_SIZES.map((size) => openDatabase(path.join(folder, `${size}.db`), size)))),
   ]
   const ways = (run: (one: Contestant, index: number) => Promise<unknown>): Way[] =>
@@ -58,6 +60,26 @@ async function openKnex(filename: string): Promise<Contestant> {
         await trx('people').where({ id: to }).increment('balance', 1)
       }),
     close: () => knex.destroy(),
+  }
+}
+
+async function openDriver(filename: string): Promise<Contestant> {
+  // It makes the tables, and the journal.
+  await (await openKnex(filename)).close()
+  const file = await openPreparedFile(filename)
+  const byId = await file.prepare('SELECT * FROM people WHERE id = ?')
+  const insert = await file.prepare('INSERT INTO people (title) VALUES (?)')
+  const change = await file.prepare('UPDATE people SET balance = balance + ? WHERE id = ?')
+  return {
+    name: 'sqlite3, prepared statements',
+    byId: (id) => byId(id),
+    insert: (title) => insert(title),
+    transfer: (from, to) =>
+      file.transaction(async () => {
+        await change(-1, from)
+        await change(1, to)
+      }),
+    close: () => file.close(),
   }
 }
 

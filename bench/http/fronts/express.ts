@@ -1,8 +1,15 @@
 /** Express as people write it: its defaults, its JSON parser, and `listen`. */
-import express from 'express'
+import express, { type Express } from 'express'
+import type { Store } from '../stores/store'
 import { ANSWERS, DEFAULT_LIMIT, type Listen, type NewPost, type TransferBody } from './front'
 
 export const listen: Listen = async (store, port) => {
+  await new Promise<void>((resolve) => {
+    applicationOf(store).listen(port, '127.0.0.1', () => resolve())
+  })
+}
+
+export function applicationOf(store: Store): Express {
   const app = express()
   app.use(express.json())
 
@@ -32,7 +39,5 @@ export const listen: Listen = async (store, port) => {
     response.status(status).json(body)
   })
 
-  await new Promise<void>((resolve) => {
-    app.listen(port, '127.0.0.1', () => resolve())
-  })
+  return app
 }
