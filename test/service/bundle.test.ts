@@ -1,6 +1,7 @@
 /** The service in one file, as `npm start` and the image run it. */
 import { execFile } from 'node:child_process'
-import { cpSync, readFileSync } from 'node:fs'
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import request from 'supertest'
@@ -16,10 +17,25 @@ const service = path.join(compiledFolder(), 'src', 'service')
 const FLAGS = ['--no-allocation-site-pretenuring']
 const START = [...FLAGS, path.join(service, 'start.js')]
 
+/** With another byte at that place. */
+function withOther(bytes: Buffer, place: number): Buffer {
+  const other = Buffer.from(bytes)
+  const at = Math.floor(place)
+  other[at] = (other[at] ?? 0) ^ 1
+  return other
+}
+
 beforeAll(async () => {
   const assets = path.join('src', 'express', 'monitor', 'assets')
   cpSync(path.join(root, assets), path.join(compiledFolder(), assets), { recursive: true })
-  await run(process.execPath, [...FLAGS, path.join(root, 'build', 'bundle.mjs'), compiledFolder()])
+  // Whatever is set where it is built, it is built the same.
+  const env = {
+    ...process.env,
+    DATABASE_URL: 'postgresql://nowhere.invalid/x',
+    HOST: 'nowhere.invalid',
+    PORT: 'x',
+  }
+  await run(process.execPath, [...FLAGS, path.join(root, 'build', 'bundle.mjs'), compiledFolder()], { env })
 }, 60_000)
 
 describe('The bundle', () => {
@@ -30,6 +46,37 @@ describe('The bundle', () => {
     const answer = async (...flags: string[]) => (await run(process.execPath, [...flags, '-e', ask])).stdout
     expect(await answer(...FLAGS)).toBe('false\n')
     expect(await answer(...FLAGS, '--max-semi-space-size=1')).toBe('true\n')
+  })
+
+  it.each<[what: string, spoil: (compiled: Buffer, folder: string) => Buffer]>([
+    ['empty', () => Buffer.alloc(0)],
+    ['shorter than its seal', (compiled) => compiled.subarray(0, 5)],
+    ['cut off', (compiled) => compiled.subarray(0, compiled.length / 2)],
+    ['changed in one byte', (compiled) => withOther(compiled, compiled.length / 2)],
+    ['changed in its first byte behind the seal', (compiled) => withOther(compiled, 8)],
+    ['changed in its seal', (compiled) => withOther(compiled, 0)],
+    [
+      'of another bundle',
+      (compiled, folder) => {
+        appendFileSync(path.join(folder, 'bundle.js'), ';')
+        return compiled
+      },
+    ],
+  ])('is compiled anew where what was compiled of it is %s', async (_what, spoil) => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'millpond-bundle-'))
+    try {
+      for (const name of ['bundle.js', 'bundle.js.compiled', 'bundled.js'])
+        cpSync(path.join(service, name), path.join(folder, name))
+      const compiled = path.join(folder, 'bundle.js.compiled')
+      writeFileSync(compiled, spoil(readFileSync(compiled), folder))
+      const ask =
+        "const script = require('./bundled.js').read();" +
+        'console.log(typeof script.runInThisContext(), script.cachedDataRejected)'
+      const { stdout } = await run(process.execPath, [...FLAGS, '-e', ask], { cwd: folder })
+      expect(stdout).toBe('function undefined\n')
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
   })
 
   it('calls errors as the library does', () => {
