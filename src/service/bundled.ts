@@ -98,9 +98,14 @@ function placeInSources(line: number, column: number): string | null {
 
 /** Without the files, places are those in the bundle: whoever asks for a stack has trouble enough. */
 function readPlaces(): Places {
-  const names = readIfThere(SOURCES)?.toString() ?? '[]'
-  const { buffer, byteOffset, byteLength } = readIfThere(PLACES) ?? Buffer.alloc(0)
-  return { sources: JSON.parse(names) as string[], table: new Int32Array(buffer, byteOffset, byteLength / 4) }
+  try {
+    const sources: unknown = JSON.parse(readFileSync(SOURCES, 'utf8'))
+    const { buffer, byteOffset, byteLength } = readFileSync(PLACES)
+    if (Array.isArray(sources)) return { sources, table: new Int32Array(buffer, byteOffset, byteLength / 4) }
+  } catch {
+    // Missing or damaged.
+  }
+  return { sources: [], table: new Int32Array() }
 }
 
 function readIfThere(file: string): Buffer | null {

@@ -121,6 +121,19 @@ eachDatabase('columns', (context) => {
     })
   })
 
+  it('of one name are the last one of them, also where an integer has too many digits for a number', async () => {
+    // In a file of its own, since columns of a declared type make a difference.
+    const url = await context.createDatabase()
+    await prepare(url, 'create table n (id integer)', 'insert into n values (1), (2), (3)')
+    const own = await context.open({}, url)
+    const read = 'select x.*, y.id from n x join n y on y.id = x.id + 1'
+    expect(await own.fetchAll(read)).toEqual([{ id: 2 }, { id: 3 }])
+    await context.admin('insert into n values (9223372036854775806), (9223372036854775807)', url)
+    const rows = [{ id: 2 }, { id: 3 }, { id: '9223372036854775807' }]
+    expect(await own.fetchAll(read)).toEqual(rows)
+    expect(await all(own.iterate(read))).toEqual(rows)
+  })
+
   it.each([
     "with x as (select 'update other set' as a) insert into flagged select 1 from x returning ok",
     `with "into other" as (select 1) insert into main.flagged select * from "into other" returning ok`,

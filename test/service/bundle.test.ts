@@ -149,6 +149,27 @@ eachDatabase('The service out of it', (context) => {
     expect(err.stack).not.toContain('bundle.js')
   })
 
+  it.each(['cut off', 'something else'])(
+    'lives on without the places of the sources where their names are %s',
+    async (damage) => {
+      const file = path.join(service, 'bundle.js.sources')
+      const whole = readFileSync(file, 'utf8')
+      writeFileSync(file, damage === 'cut off' ? whole.slice(0, 100) : 'null')
+      try {
+        await using process = start()
+        const url = await process.listening()
+        await context.admin('drop table if exists products')
+        for (let count = 0; count < 2; count += 1) {
+          const { body } = await request(url).get('/products').expect(500)
+          expect(body).toHaveProperty('status', 500)
+        }
+        await request(url).get('/livez').expect(200)
+      } finally {
+        writeFileSync(file, whole)
+      }
+    },
+  )
+
   it('says in a line what is wrong with a setting, and exits with 2', async () => {
     await using process = start({ DATABASE_POOL_SIZE: 'many' })
     expect(await process.ended()).toBe(2)

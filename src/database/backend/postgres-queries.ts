@@ -46,13 +46,21 @@ export function isControl({ facts, bindings }: Statement): boolean {
   return CONTROL.has(facts.verb) && !facts.isSeveral && bindings.length === 0
 }
 
-/** Runs such a statement. */
-export function control(raw: Pick<pg.Client, 'query'>, sql: string): Promise<Result> {
+/** Runs such a statement. `failed` is called before anything is sent that waits behind it. */
+export function control(
+  raw: Pick<pg.Client, 'query'>,
+  sql: string,
+  failed: () => void = () => undefined,
+): Promise<Result> {
   return new Promise((resolve, reject) => {
     raw.query(
       new ControlQuery(sql, (error, command) => {
-        if (error === null) resolve(controlled(command))
-        else reject(error)
+        if (error === null) {
+          resolve(controlled(command))
+          return
+        }
+        failed()
+        reject(error)
       }),
     )
   })

@@ -1,4 +1,4 @@
-/** The end of a statement that failed, which PostgreSQL tells after the error. */
+/** Answers of PostgreSQL that are waited for in a hurry: to a ping, and the end of a statement that failed. */
 import type { Session } from './dialect'
 import type { RawConnection } from './postgres-client'
 
@@ -8,6 +8,18 @@ interface Conversation extends Pick<Session, 'broken' | 'destroy'> {
 
 /** How long that may take. */
 const PATIENCE_MILLIS = 2000
+
+/** Waits for an answer. A session that gives none is destroyed. */
+export async function patiently(session: Conversation, answer: Promise<unknown>): Promise<void> {
+  const timer = setTimeout(() => {
+    session.destroy()
+  }, PATIENCE_MILLIS)
+  try {
+    await answer
+  } finally {
+    clearTimeout(timer)
+  }
+}
 
 /** pg reports an error before the server is ready for the next statement: only then is the transaction's state known. */
 export async function readyAgain(session: Conversation): Promise<void> {

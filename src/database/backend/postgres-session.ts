@@ -10,11 +10,9 @@ import { tooManyValues } from './postgres-errors'
 import { outcomeOf } from './postgres-outcome'
 import { type Attempt, PreparedStatements } from './postgres-prepared'
 import { answered, ask, control, controlled, isControl, refuseStream } from './postgres-queries'
-import { readyAgain } from './postgres-ready'
+import { patiently, readyAgain } from './postgres-ready'
 import { within } from './within'
 
-/** How long a ping may take. */
-const PATIENCE_MILLIS = 2000
 const STRIKE_EVERY_MILLIS = 50
 
 /** Statements that write, and so give their transaction an id. What a SELECT writes by a function goes unnoticed. */
@@ -116,10 +114,14 @@ export class PostgresSession extends PostgresConnection implements Session {
   #sendBegin(begin: string): Promise<void> {
     this.#waiting = null
     this.#unanswered = begin
+    const begun = this.#asBegun(begin)
     const send = async (): Promise<void> => {
       try {
-        await this.#sent(control(this.raw, begin), plainly(begin))
-        this.#begun = this.isExposed ? null : begin
+        await this.#sent(
+          control(this.raw, begin, () => this.#keepOut()),
+          plainly(begin),
+        )
+        this.#begun = this.isExposed ? null : begun
       } finally {
         this.#beginning = null
         this.#hear()
@@ -127,6 +129,16 @@ export class PostgresSession extends PostgresConnection implements Session {
     }
     this.#beginning = send()
     return this.#beginning
+  }
+
+  /** How a transaction can be begun anew; null for a BEGIN inside of one that was opened by hand, which begins nothing. */
+  #asBegun(begin: string): string | null {
+    return this.raw.getTransactionStatus() === 'I' ? begin : null
+  }
+
+  /** BEGIN was refused: what the user has had pg send behind it would be committed at once. */
+  #keepOut(): void {
+    if (this.isExposed) this.destroy()
   }
 
   /** The first statement of a transaction was answered, or lost. */
@@ -145,8 +157,9 @@ export class PostgresSession extends PostgresConnection implements Session {
   }
 
   async #runControl(statement: Statement): Promise<Result> {
+    const begun = statement.facts.verb === 'BEGIN' ? this.#asBegun(statement.sql) : null
     const result = await this.#sent(control(this.raw, statement.sql), statement)
-    if (statement.facts.verb === 'BEGIN' && !this.isExposed) this.#begun = statement.sql
+    this.#begun = this.isExposed ? null : begun
     return result
   }
 
@@ -168,7 +181,7 @@ export class PostgresSession extends PostgresConnection implements Session {
     const identifies = this.#isToIdentify(statement)
     const wasIdle = this.status === 'I'
     const begin = this.#waiting
-    const begun = begin ?? this.#begun
+    const begun = begin === null ? this.#begun : this.#asBegun(begin)
     const query = prepared.queryFor(statement, begin, identifies)
     this.#waiting = null
     this.#unanswered = begin
@@ -176,6 +189,7 @@ export class PostgresSession extends PostgresConnection implements Session {
     const running = new Promise<Result>((resolve) => {
       query.callback = (...[error, result]) => {
         if (error !== null) {
+          if (begin !== null && this.#unanswered !== null) this.#keepOut()
           resolve(this.#again(error, { prepared, query, statement, isWhole: wasIdle, begin, begun }))
           return
         }
@@ -255,15 +269,8 @@ export class PostgresSession extends PostgresConnection implements Session {
     }
   }
 
-  async ping(): Promise<void> {
-    const timer = setTimeout(() => {
-      this.destroy()
-    }, PATIENCE_MILLIS)
-    try {
-      await this.#plain('SELECT 1')
-    } finally {
-      clearTimeout(timer)
-    }
+  ping(): Promise<void> {
+    return patiently(this, this.#plain('SELECT 1'))
   }
 
   async reset(): Promise<string | null> {

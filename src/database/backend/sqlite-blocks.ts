@@ -79,6 +79,8 @@ function written(column: string): string {
 }
 
 /** Makes rows again of the blocks, and of those that come by themselves. */
+const OWN = { enumerable: true, configurable: true, writable: true }
+
 export class Blocks {
   readonly #names: readonly string[]
   /** The values of each row, or null for one that comes by itself. */
@@ -111,7 +113,12 @@ export class Blocks {
 
   #row(values: readonly unknown[]): Row {
     const row: Row = {}
-    for (let index = 0; index < values.length; index += 1) row[this.#names[index] as string] = values[index]
+    for (let index = 0; index < values.length; index += 1) {
+      const name = this.#names[index] as string
+      // To set that one would be to set what the row inherits from.
+      if (name === '__proto__') Object.defineProperty(row, name, { value: values[index], ...OWN })
+      else row[name] = values[index]
+    }
     return row
   }
 }

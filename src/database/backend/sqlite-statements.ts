@@ -28,7 +28,8 @@ export class TypedStatements {
     const sent = await this.#send(isFitting ? statement : await this.#withColumns(statement))
     if (sent.rows.length === 0) return sent
     const exact = hasLostDigits(sent.rows) ? await this.#readExactly(statement, sent) : sent
-    if (this.#columns.knowsTypes ?? (await this.#columns.hasTypes())) {
+    const hasTypes = this.#columns.knowsTypes ?? (await this.#columns.hasTypes())
+    if (hasTypes || exact !== sent) {
       const columns = (await this.#columnsOf(statement)) ?? []
       const isPlain = exact === sent && statement.asArrays !== true
       convert(exact.rows, isPlain ? lastOfEachName(columns) : columns)
