@@ -220,8 +220,9 @@ export class PostgresSession extends PostgresConnection implements Session {
     // Somebody between us and the server, or the user, has other ideas about what is prepared.
     if (refusal === 'unknown') this.#prepared = null
     // The server has refused it before it ran, but a transaction is spoilt by that, unless it has only just begun.
-    if (this.broken !== null || !(isWhole || begun !== null)) throw error
+    if (this.broken !== null) throw error
     this.#unanswered = null
+    if (!isWhole && begun === null) throw error
     if (begun !== null) {
       if (this.inTransaction) await this.#sent(control(this.raw, 'ROLLBACK'), plainly('ROLLBACK'))
       this.#waiting = begun

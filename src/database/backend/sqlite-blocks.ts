@@ -78,9 +78,9 @@ function written(column: string): string {
     ELSE ${column} END`
 }
 
-/** Makes rows again of the blocks, and of those that come by themselves. */
 const OWN = { enumerable: true, configurable: true, writable: true }
 
+/** Makes rows again of the blocks, and of those that come by themselves. */
 export class Blocks {
   readonly #names: readonly string[]
   /** The values of each row, or null for one that comes by itself. */
