@@ -51,7 +51,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
 
 /** Every process reads a row and writes it, in transactions. PostgreSQL has no part in it. */
 async function oneFile(candidate: string, millis: number): Promise<Figures> {
-  const scratch = new ScratchSqlite()
+  const scratch = new ScratchSqlite('sqlite3')
   const load = { writers: 8, readers: 2, millis }
   const counter = candidate as CounterName
   const reports = await countTogether({ counter, url: await scratch.create(), processes: 4, load })

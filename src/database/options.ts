@@ -116,7 +116,7 @@ const URL_POOL: Readonly<Record<string, (value: number) => PoolOptions>> = {
 /** The URL parameters that the driver understands, by dialect; the dialect itself gives them their meaning. */
 const URL_DRIVER: Readonly<Record<string, readonly string[]>> = {
   postgresql: ['sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'application_name', 'host'],
-  sqlite: [],
+  sqlite: ['mode', 'immutable'],
 }
 
 /**

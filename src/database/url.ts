@@ -7,7 +7,7 @@ import { ConfigurationError } from './errors'
 export interface URLParts {
   /** `postgresql` or `sqlite`. */
   dialect: string
-  /** What follows the `+` in `postgresql+pg://`, or an empty string. */
+  /** What follows the `+` in `postgresql+pg://` or `sqlite+appthreat://`, or an empty string. */
   driver: string
   username: string | null
   password: string | null
@@ -25,7 +25,10 @@ const DIALECTS: Readonly<Record<string, string>> = {
   sqlite3: 'sqlite',
 }
 
-const DRIVERS: Readonly<Record<string, string>> = { postgresql: 'pg', sqlite: 'sqlite3' }
+const DRIVERS: Readonly<Record<string, readonly string[]>> = {
+  postgresql: ['pg'],
+  sqlite: ['sqlite3', 'appthreat'],
+}
 
 const SHAPE =
   /^(?<scheme>[a-z][a-z0-9+.-]*):\/\/(?:(?<userinfo>[^@/?#]*)@)?(?<host>\[[^\]]*\]|[^:/?#@]*)(?::(?<port>[^/?#]*))?(?<path>\/[^?#]*)?(?:\?(?<query>[^#]*))?$/i
@@ -171,9 +174,11 @@ function parse(text: string): URLParts {
       "The database URL holds an '@' in the wrong place. In a user name or password write @ as %40, / as %2F, ? as %3F and # as %23.",
     )
   }
-  if (driver !== '' && driver !== DRIVERS[dialect]) {
+  const drivers = DRIVERS[dialect] ?? []
+  if (driver !== '' && !drivers.includes(driver)) {
+    const forms = drivers.map((name) => `${dialect}+${name}://…`)
     throw new ConfigurationError(
-      `There is no driver '${driver}' for ${dialect}. Write ${dialect}://… or ${dialect}+${DRIVERS[dialect]}://….`,
+      `There is no driver '${driver}' for ${dialect}. Write ${[`${dialect}://…`, ...forms].join(' or ')}.`,
     )
   }
   const [username, password] = splitOnce(groups.userinfo, ':')

@@ -27,7 +27,7 @@ eachDatabase('found bugs of one database', (context) => {
     })
 
     it('7: a database in memory can be streamed', async () => {
-      const database = await context.open({}, 'sqlite://')
+      const database = await context.open({}, context.memoryUrl)
       await database.execute('create table t (id integer)')
       await database.execute('insert into t values (1), (2), (3), (4), (5)')
       const seen: number[] = []
@@ -38,7 +38,7 @@ eachDatabase('found bugs of one database', (context) => {
     })
 
     it('8: a database in memory keeps its tables when a write in a savepoint is interrupted', async () => {
-      const database = await context.open({}, 'sqlite://')
+      const database = await context.open({}, context.memoryUrl)
       await database.execute('create table t (id integer)')
       const slow = `insert into t ${endless('sqlite')}`
       const interrupted = database.transaction(() =>

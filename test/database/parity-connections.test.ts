@@ -115,7 +115,7 @@ eachDatabase('connections, as in databases', (context) => {
 
   if (context.dialect === 'sqlite') {
     it('in memory are one, which keeps its tables until disconnect()', async () => {
-      const database = context.track(new Database('sqlite://'))
+      const database = context.track(new Database(context.memoryUrl))
       await database.connect()
       await database.execute('create table notes (id integer)')
       await Promise.all([1, 2, 3].map((id) => database.execute('insert into notes values (:id)', { id })))
@@ -126,7 +126,7 @@ eachDatabase('connections, as in databases', (context) => {
     })
 
     it('in memory serve a loop and the queries in it', async () => {
-      const database = await context.open({}, 'sqlite://')
+      const database = await context.open({}, context.memoryUrl)
       await database.execute('create table notes (id integer)')
       await database.executeMany('insert into notes values (:id)', [{ id: 1 }, { id: 2 }, { id: 3 }])
       let seen = 0
@@ -143,7 +143,10 @@ eachDatabase('connections, as in databases', (context) => {
     })
 
     it('in memory are not shared by two Databases', async () => {
-      const [first, second] = [await context.open({}, 'sqlite://'), await context.open({}, 'sqlite://')]
+      const [first, second] = [
+        await context.open({}, context.memoryUrl),
+        await context.open({}, context.memoryUrl),
+      ]
       await first.execute('create table notes (id integer)')
       await expect(second.fetchAll('select * from notes')).rejects.toThrow(/no such table/)
     })

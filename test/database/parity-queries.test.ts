@@ -1,7 +1,7 @@
 /** What the Python library `databases` tests about queries and rows, and no other file here does. */
 import type { Database } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
-import { all, numbers } from './support'
+import { all, numbers, valueOrMessage } from './support'
 
 interface Note {
   id: number
@@ -88,8 +88,12 @@ eachDatabase('queries, as in databases', (context) => {
       author: 'of the author',
     })
     const both = `select n.text, a.text ${join}`
-    expect(await database.fetchVal(both, {}, { column: 0 })).toBe('of the note')
-    expect(await database.fetchVal(both, {}, { column: 1 })).toBe('of the author')
+    const told = expect.stringMatching(/Name them apart with AS/) as unknown
+    const byPlace = async (column: number): Promise<unknown> =>
+      valueOrMessage(database.fetchVal(both, {}, { column }))
+    const isExact = context.driver !== 'sqlite3'
+    expect(await byPlace(0)).toEqual(isExact ? 'of the note' : told)
+    expect(await byPlace(1)).toEqual(isExact ? 'of the author' : told)
     await database.execute('drop table authors')
   })
 

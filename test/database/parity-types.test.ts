@@ -1,7 +1,7 @@
 /** What the Python library `databases` tests about types of columns; times and dates in two time zones. */
 import { type Database, json } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
-import { all, runScript } from './support'
+import { all, runScript, valueOrMessage } from './support'
 
 eachDatabase('types, as in databases', (context) => {
   const isSqlite = context.dialect === 'sqlite'
@@ -52,8 +52,14 @@ eachDatabase('types, as in databases', (context) => {
     const beyond = 9_007_199_254_740_993n
     await database.execute('create table big (id integer primary key, x bigint)')
     await database.execute('insert into big values (1, :x)', { x: beyond })
-    expect(await database.fetchVal('select x from big')).toBe(String(beyond))
-    expect(await database.table('big').first('x')).toEqual({ x: String(beyond) })
+    expect(await database.fetchVal('select cast(x as text) from big')).toBe(String(beyond))
+    const told = expect.stringMatching(/x holds an integer beyond 2\^53.*sqlite\+appthreat/) as unknown
+    const isExact = context.driver !== 'sqlite3'
+    expect(await valueOrMessage(database.fetchVal('select x from big'))).toEqual(
+      isExact ? String(beyond) : told,
+    )
+    const row = valueOrMessage(Promise.resolve(database.table('big').first('x')))
+    expect(await row).toEqual(isExact ? { x: String(beyond) } : told)
     await database.execute('update big set x = 5')
     expect(await database.fetchVal('select x from big')).toBe(isSqlite ? 5 : '5')
     await database.execute('drop table big')

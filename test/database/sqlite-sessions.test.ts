@@ -1,7 +1,7 @@
 /** What SQLite's connections know of columns, keep open, and look like to one another. */
 import { readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Database, TransactionClosedError } from '../../src/database'
+import { Database, DatabaseURL, TransactionClosedError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
 import { all, endless, failure, numbers } from './support'
@@ -35,13 +35,13 @@ eachDatabase('sessions', (context) => {
   // What follows is about files, PRAGMAs and a driver that PostgreSQL does not have.
   if (context.dialect !== 'sqlite') return
   const many = numbers('sqlite', 5000)
-  const cursorTables = (database: Database): Promise<unknown[]> =>
+  const leftBehind = (database: Database): Promise<unknown[]> =>
     database.fetchAll("select name from sqlite_temp_schema where name like 'millpond%'")
-  const pathOf = (url: string): string => url.replace('sqlite:///', '')
+  const pathOf = (url: string): string => new DatabaseURL(url).database
 
   describe('close what a stream has open', () => {
     it('at the end of its transaction', async () => {
-      for (const url of [context.url, 'sqlite://']) {
+      for (const url of [context.url, context.memoryUrl]) {
         const single = await context.open({ pool: { size: 1, maxOverflow: 0 } }, url)
         for (const readOnly of [false, true]) {
           const rows = await single.transaction(
@@ -52,14 +52,14 @@ eachDatabase('sessions', (context) => {
             },
             { readOnly },
           )
-          expect(await cursorTables(single)).toEqual([])
+          expect(await leftBehind(single)).toEqual([])
           await rows.return?.()
         }
       }
     })
 
     it('when its reader was called off', async () => {
-      for (const url of [context.url, 'sqlite://']) {
+      for (const url of [context.url, context.memoryUrl]) {
         const single = await context.open({ pool: { size: 1, maxOverflow: 0 } }, url)
         await single.connection(async () => {
           const { signal, abort } = calledOff()
@@ -72,7 +72,7 @@ eachDatabase('sessions', (context) => {
             abortingFirst(single.iterate(many, {}, { batchSize: 2, signal: late.signal }), late.abort),
           )
           expect((await failure(reading)).name).toBe('QueryCanceledError')
-          expect(await cursorTables(single)).toEqual([])
+          expect(await leftBehind(single)).toEqual([])
         })
       }
     })

@@ -22,6 +22,11 @@ export function numbers(dialect: Dialect, count: number): string {
 }
 
 /** What a promise rejects with. */
+/** Resolves to what work resolves to, or to the message that it fails with. */
+export async function valueOrMessage(work: Promise<unknown>): Promise<unknown> {
+  return work.catch((error: unknown) => (error as Error).message)
+}
+
 export async function failure(promise: Promise<unknown>): Promise<Error> {
   const outcome = await promise.then(
     (value) => ({ value }),

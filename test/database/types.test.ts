@@ -25,7 +25,7 @@ eachDatabase('a column', (context) => {
       found = printed.found
     })
 
-    it.each(typeRows(context.dialect).map((row, index) => ({ ...row, index })))(
+    it.each(typeRows(context.dialect, context.driver).map((row, index) => ({ ...row, index })))(
       'of type $type gives back $value as it should',
       (row) => {
         expect(found[row.index]).toEqual(row[context.dialect])

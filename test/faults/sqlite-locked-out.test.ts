@@ -1,9 +1,9 @@
 /** A call that waits for a SQLite file which another process has locked can be called off, and goes on when it is free. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { Database as Driver } from 'sqlite3'
+import type { Database as Driver } from 'sqlite3'
 import { Database, QueryCanceledError, QueryTimeoutError } from '../../src/database'
 import { failure } from '../database/support'
-import { ScratchSqlite } from '../support/scratch-sqlite'
+import { sqliteScratches } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'
 
 /** Far less than SQLite would wait by itself. */
@@ -11,9 +11,8 @@ const SOON_MILLIS = 2000
 const LIMIT_MILLIS = 100
 const INSERT = 'insert into t default values'
 
-describe('a SQLite file that somebody else has locked', () => {
+describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $title', (scratch) => {
   standingCheck()
-  const scratch = new ScratchSqlite()
   let database: Database
   let other: Driver
 
@@ -28,7 +27,7 @@ describe('a SQLite file that somebody else has locked', () => {
     await database.connect()
     await database.execute('create table t (id integer primary key)')
     // To SQLite, another connection that the library does not know is another process.
-    other = new Driver(database.url.database)
+    other = await scratch.open(url)
     await ask('begin immediate')
   })
   afterEach(async () => {

@@ -1,5 +1,5 @@
 /** Several processes write one SQLite file through millpond at the same time, and none of them notices the others. */
-import { ScratchSqlite } from '../support/scratch-sqlite'
+import { sqliteScratches } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'
 import { figuresOf } from '../support/faults/counting-figures'
 import { countTogether } from '../support/faults/count-together'
@@ -12,9 +12,8 @@ const SLOWEST_MILLIS = 5000
 /** For the test itself: a machine that does other things meanwhile starts the processes slowly. */
 const LONGEST_MILLIS = 90_000
 
-describe('several processes on one SQLite file', () => {
+describe.each(sqliteScratches())('several processes on one SQLite file: $title', (scratch) => {
   standingCheck()
-  const scratch = new ScratchSqlite()
   afterAll(() => scratch.dropAll())
 
   it(

@@ -13,8 +13,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   service: ['express', 'database'],
 }
 
-const BACKEND = 'src/database/backend/'
-const DRIVERS = /^(knex|tarn|pg|pg-[\w-]+|sqlite3|better-sqlite3)(\/|$)/
+const BACKEND = ['src/database/backend/', 'src/database/sqlite/']
+const DRIVERS = /^(knex|tarn|pg|pg-[\w-]+|sqlite3|@appthreat\/sqlite3|better-sqlite3)(\/|$)/
 const WEB_FRAMEWORKS =
   /^(express|express-[\w-]+|body-parser|helmet|koa|fastify|hono|@hapi\/hapi|@nestjs\/[\w-]+)(\/|$)/
 const ENVIRONMENT_READERS = ['src/service/config.ts', 'src/service/main.ts']
@@ -51,8 +51,8 @@ function arrows(file: string, source: SourceFile, sources: Sources): string[] {
 }
 
 function packageImport(file: string, { from, typeOnly }: Import): string[] {
-  if (DRIVERS.test(from) && !typeOnly && !file.startsWith(BACKEND)) {
-    return [`${file} imports ${from} as a value outside of ${BACKEND}`]
+  if (DRIVERS.test(from) && !typeOnly && !BACKEND.some((folder) => file.startsWith(folder))) {
+    return [`${file} imports ${from} as a value outside of ${BACKEND.join(' and ')}`]
   }
   if (WEB_FRAMEWORKS.test(from) && layerOf(file) === 'database')
     return [`${file} imports the web framework ${from}`]

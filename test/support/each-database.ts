@@ -8,8 +8,12 @@ import { failWith, leftBehind } from './standing-check'
 /** What a group of tests knows about the database it runs on. */
 export interface DatabaseContext {
   readonly dialect: Dialect
+  /** The driver's name in a URL. */
+  readonly driver: string
   /** Of the group's own database: empty when the group begins, and dropped after it. Not known before its hooks run. */
   readonly url: string
+  /** Of a database in memory by the same driver, where the database is SQLite. */
+  readonly memoryUrl: string
   /** Connects a Database, to the group's own database unless told otherwise; it is disconnected after the test. */
   open(options?: DatabaseOptions, url?: string): Promise<Database>
   /** Puts a Database that the test made itself under the standing check. */
@@ -50,7 +54,7 @@ export function eachDatabase(name: string, tests: (context: DatabaseContext) => 
 }
 
 /**
- * Reads TEST_DATABASE_URLS, a list with commas: `sqlite://` stands for SQLite in files of its own, the URL of a
+ * Reads TEST_DATABASE_URLS, a list with commas: `sqlite://` and `sqlite+appthreat://` stand for SQLite in files of its own, the URL of a
  * PostgreSQL database for the server on which scratch databases are made.
  */
 export function scratches(list: string): Scratch[] {
@@ -61,10 +65,13 @@ export function scratches(list: string): Scratch[] {
   if (urls.length === 0) throw new Error('TEST_DATABASE_URLS names no database')
   const servers = urls.filter((url) => /^postgres(ql)?:\/\//.test(url))
   return urls.map((url) => {
-    if (url === 'sqlite://') return new ScratchSqlite()
+    if (url === 'sqlite://') return new ScratchSqlite('sqlite3')
+    if (url === 'sqlite+appthreat://') return new ScratchSqlite('appthreat')
     if (!servers.includes(url)) {
       // The URL itself stays out of the message: it may hold a password.
-      throw new Error('TEST_DATABASE_URLS takes sqlite:// and postgresql://… URLs, separated by commas')
+      throw new Error(
+        'TEST_DATABASE_URLS takes sqlite://, sqlite+appthreat:// and postgresql://… URLs, separated by commas',
+      )
     }
     return new ScratchPostgres(
       url,
@@ -73,11 +80,19 @@ export function scratches(list: string): Scratch[] {
   })
 }
 
+/** Where SQLite's files are made, by each of its drivers that TEST_DATABASE_URLS names. */
+export function sqliteScratches(): ScratchSqlite[] {
+  return scratches(process.env['TEST_DATABASE_URLS'] ?? '').filter(
+    (scratch) => scratch instanceof ScratchSqlite,
+  )
+}
+
 /** All of the library's tests run with leak detection on, and no report may be false. */
 const LEAK_THRESHOLD_MILLIS = 2000
 
 class Context implements DatabaseContext {
   readonly dialect: Dialect
+  readonly driver: string
   readonly #scratch: Scratch
   readonly #urls: string[] = []
   #databases: Database[] = []
@@ -88,6 +103,7 @@ class Context implements DatabaseContext {
 
   constructor(scratch: Scratch) {
     this.dialect = scratch.dialect
+    this.driver = scratch.driver
     this.#scratch = scratch
   }
 
@@ -116,6 +132,10 @@ class Context implements DatabaseContext {
   track(database: Database): Database {
     this.#databases.push(database)
     return database
+  }
+
+  get memoryUrl(): string {
+    return `${this.url.split(':')[0]}://`
   }
 
   admin(sql: string, url = this.url): Promise<Record<string, unknown>[]> {

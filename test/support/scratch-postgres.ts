@@ -19,6 +19,7 @@ interface Activity {
 
 export class ScratchPostgres implements Scratch {
   readonly dialect = 'postgresql'
+  readonly driver = 'pg'
   readonly title: string
   readonly #server: string
   readonly #names: string[] = []

@@ -3,29 +3,51 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { Database as Driver, OPEN_READWRITE } from 'sqlite3'
+import type sqlite3 from 'sqlite3'
 import type { Scratch } from './scratch'
+
+/** The drivers by their name in a URL. Two of them on one file in one process would lose rows, so the tests use the one they test. */
+const DRIVERS = {
+  sqlite3: () => require('sqlite3') as typeof sqlite3,
+  appthreat: () => (require('@appthreat/sqlite3') as { default: typeof sqlite3 }).default,
+} as const
 
 export class ScratchSqlite implements Scratch {
   readonly dialect = 'sqlite'
-  readonly title = 'SQLite'
+  readonly driver: keyof typeof DRIVERS
+  readonly title: string
   #folder: string | undefined
   #made = 0
 
+  constructor(driver: keyof typeof DRIVERS) {
+    this.driver = driver
+    this.title = driver === 'sqlite3' ? 'SQLite' : `SQLite by ${driver}`
+  }
+
   async create(): Promise<string> {
     this.#folder ??= await mkdtemp(path.join(tmpdir(), 'millpond-sqlite-'))
-    return `sqlite:///${encodeURI(path.join(this.#folder, `test-${++this.#made}.db`))}`
+    const scheme = this.driver === 'sqlite3' ? 'sqlite' : `sqlite+${this.driver}`
+    return `${scheme}:///${encodeURI(path.join(this.#folder, `test-${++this.#made}.db`))}`
   }
 
   async query(url: string, sql: string): Promise<Record<string, unknown>[]> {
-    const driver = await open(fileOf(url))
-    try {
-      return await new Promise((resolve, reject) => {
-        driver.all<Record<string, unknown>>(sql, (error, rows) => (error ? reject(error) : resolve(rows)))
-      })
-    } finally {
-      await new Promise((resolve) => driver.close(resolve))
-    }
+    const driver = await this.open(url)
+    const [error, rows] = await new Promise<[Error | null, Record<string, unknown>[]]>((resolve) => {
+      driver.all<Record<string, unknown>>(sql, (failure, found) => resolve([failure, found]))
+    })
+    await new Promise((resolve) => driver.close(resolve))
+    if (error) throw error
+    return rows
+  }
+
+  /** A connection that the library does not know. */
+  open(url: string): Promise<sqlite3.Database> {
+    const { Database, OPEN_READWRITE } = DRIVERS[this.driver]()
+    return new Promise((resolve, reject) => {
+      const driver = new Database(fileOf(url), OPEN_READWRITE, (error) =>
+        error ? reject(error) : resolve(driver),
+      )
+    })
   }
 
   /** Sees whoever holds the write lock; a transaction that only reads cannot be seen from outside. */
@@ -59,11 +81,5 @@ export class ScratchSqlite implements Scratch {
 }
 
 function fileOf(url: string): string {
-  return decodeURI(url.slice('sqlite:///'.length))
-}
-
-function open(file: string): Promise<Driver> {
-  return new Promise((resolve, reject) => {
-    const driver = new Driver(file, OPEN_READWRITE, (error) => (error ? reject(error) : resolve(driver)))
-  })
+  return decodeURI(url.replace(/^[^:]*:\/\/\//, ''))
 }

@@ -4,6 +4,8 @@ export type Dialect = 'sqlite' | 'postgresql'
 /** Makes databases of one dialect and looks into them over connections of its own, by the plain driver. */
 export interface Scratch {
   readonly dialect: Dialect
+  /** The driver's name in a URL. */
+  readonly driver: string
   /** What it is called in the names of tests. */
   readonly title: string
   /** Makes an empty database and returns its URL. */

@@ -6,18 +6,19 @@ import { Limits, timedOut } from '../limits'
 import { settle, type Settings } from '../options'
 import type { BackendOptions } from '../options'
 import { DatabaseURL } from '../url'
+import { COUNTED } from './command-line-client'
 import type { Dialect, Exclusion, Outcome, Security, Session, Statement } from './dialect'
 import { type KnexDoor, type KnexQuery, leasedClient } from './knex-client'
 import type { Lease } from './lease'
 import { Pool } from './pool'
 import type * as Postgres from './postgres'
-import type * as Sqlite from './sqlite'
+import type * as Sqlite from '../sqlite/dialect'
 import { Compiler, hasAny } from './statement'
 
 /** Each loads its driver, so that nobody waits for a driver that is not used. */
 const DIALECTS: Readonly<Record<string, (url: DatabaseURL) => Dialect>> = {
   postgresql: (url) => (require('./postgres') as typeof Postgres).postgres(url),
-  sqlite: (url) => (require('./sqlite') as typeof Sqlite).sqlite(url),
+  sqlite: (url) => (require('../sqlite/dialect') as typeof Sqlite).sqlite(url),
 }
 
 export interface Backend {
@@ -155,9 +156,6 @@ function config(url: DatabaseURL, dialect: Dialect, settings: Settings, door: Kn
   }
   return merged
 }
-
-/** Methods for which Knex's SQLite dialect reads counts and ids instead of rows. */
-const COUNTED = new Set(['insert', 'update', 'del', 'counter'])
 
 /**
  * Knex opens a transaction of its own for some schema changes on SQLite. Inside one of ours that is a savepoint.

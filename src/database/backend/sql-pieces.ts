@@ -1,15 +1,26 @@
 /** Statements with something left out: to ask about them, or to look for what stands in them. */
 import { type Lexicon, matchAt, skipOpaque } from './sql-text'
 
-/** The same statement with NULL for every placeholder of the driver: for asking about it without running it. */
-export function withoutPlaceholders(sql: string, lexicon: Lexicon): string {
+/** The statement with each placeholder of the driver replaced by what `replace` makes of it and of the index of its value. */
+export function replacePlaceholders(
+  sql: string,
+  lexicon: Lexicon,
+  replace: (placeholder: string, index: number) => string,
+): string {
   let result = ''
   let at = 0
+  let index = -1
   while (at < sql.length) {
     const end = skipOpaque(sql, at, lexicon)
     const placeholder = end > at ? null : matchAt(lexicon.foreign, sql, at)
     const next = end > at ? end : at + (placeholder?.length ?? 1)
-    result += placeholder === null ? sql.slice(at, next) : 'NULL'
+    if (placeholder === null) {
+      result += sql.slice(at, next)
+    } else {
+      // A number counts from 1; one without stands for the value behind that of the last.
+      index = /\d/.test(placeholder) ? Number(placeholder.slice(1)) - 1 : index + 1
+      result += replace(placeholder, index)
+    }
     at = next
   }
   return result
@@ -47,20 +58,28 @@ export function outermost(sql: string, lexicon: Lexicon): string {
   return result
 }
 
-/** What stands between the commas of a list, those in parentheses and literals left out. */
-export function itemsOf(list: string, lexicon: Lexicon): readonly string[] {
-  const items: string[] = []
-  let depth = 0
-  let start = 0
-  let at = 0
-  while (at < list.length) {
-    if (list[at] === '(') depth += 1
-    if (list[at] === ')') depth -= 1
-    if (list[at] === ',' && depth === 0) {
-      items.push(list.slice(start, at))
-      start = at + 1
-    }
-    at = Math.max(skipOpaque(list, at, lexicon), at + 1)
-  }
-  return [...items, list.slice(start)]
+const NAME = '(?:"(?:[^"]|"")+"|`[^`]+`|\\[[^\\]]+\\]|[\\p{L}_][\\p{L}\\p{N}_$]*)'
+/** What stands in front of the table that a statement writes to. */
+const BEFORE_TARGET = /\b(?:into|update(?:\s+or\s+\w+)?|from)\b/i
+const TARGET = new RegExp(`^\\s*((?:${NAME}\\s*\\.\\s*)?(${NAME}))(\\s+as\\s+${NAME})?`, 'iu')
+
+function findTarget(sql: string, lexicon: Lexicon): RegExpExecArray | null {
+  const before = BEFORE_TARGET.exec(outermost(sql, lexicon))
+  return before === null ? null : TARGET.exec(sql.slice(before.index + before[0].length))
+}
+
+/** The table that a statement writes to, without quotes and schema, in lower case; null where it cannot be found. */
+export function targetOf(sql: string, lexicon: Lexicon): string | null {
+  const [, , name] = findTarget(trimmed(sql, lexicon, false), lexicon) ?? []
+  if (name === undefined) return null
+  return (/^["`[]/.test(name) ? name.slice(1, -1).replaceAll('""', '"') : name).toLowerCase()
+}
+
+/** What a statement returns, as a query of its table: for asking about columns. Null where it cannot be written. */
+export function returningAsQuery(sql: string, lexicon: Lexicon): string | null {
+  const plain = trimmed(sql, lexicon, false)
+  const returning = [...outermost(plain, lexicon).matchAll(/\breturning\b/gi)].at(-1)
+  const [, table, , alias = ''] = findTarget(plain, lexicon) ?? []
+  if (returning === undefined || table === undefined) return null
+  return `SELECT ${plain.slice(returning.index + returning[0].length)} FROM ${table}${alias}`
 }

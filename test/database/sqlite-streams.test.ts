@@ -1,11 +1,11 @@
-/** SQLite reads streams by the block, which must not be seen in what comes out of them. */
+/** A stream gives what fetchAll gives, though drivers of SQLite read it in other ways: at once, by pieces, by single steps. */
 import type { Database } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { all } from './support'
 
 const LONG = 'ä'.repeat(200)
 
-eachDatabase('a stream that is read by the block', (context) => {
+eachDatabase('a stream', (context) => {
   const type = context.dialect === 'sqlite' ? '' : 'integer'
   let database: Database
 
@@ -21,13 +21,13 @@ eachDatabase('a stream that is read by the block', (context) => {
   /** For which the driver gives each row as it is. */
   const fetched = (query: string): Promise<unknown[]> => database.fetchAll(query)
 
-  it.each([1, 63, 64, 65, 127, 128, 129, 256, 257, 1000])('has all of %i rows', async (count) => {
+  it.each([1, 63, 64, 65, 256, 257, 4999, 5000, 5001])('has all of %i rows', async (count) => {
     await database.executeMany(
       'insert into things (id, x) values (:id, :x)',
       Array.from({ length: count }, (_, x) => ({ id: x + 1, x })),
     )
     const query = 'select * from things order by id'
-    for (const batchSize of [undefined, 1, 7, 50, 64, 100, 1000]) {
+    for (const batchSize of [undefined, 7, 64, 1000]) {
       expect(await streamed(query, batchSize)).toEqual(await fetched(query))
     }
   })
@@ -54,7 +54,7 @@ eachDatabase('a stream that is read by the block', (context) => {
     expect(halves).toBeLessThan(2000)
   })
 
-  it('has values of every kind, wherever in a block they are', async () => {
+  it('has values of every kind, wherever they are', async () => {
     const texts = [
       '',
       '🐟',
@@ -67,11 +67,11 @@ eachDatabase('a stream that is read by the block', (context) => {
       '{"a":1}',
     ]
     const bytes = [Buffer.from([0, 255]), Buffer.alloc(0)]
-    // Of the last of these SQLite writes the digits of its neighbour.
-    const reals = [0.1, -0.0, 1e308, 5e-324, 1 / 3, Infinity, -Infinity, 2432876476717600300]
-    const numbers = [null, 0, -1, 2 ** 31, ...reals]
-    const large = [Number.MAX_SAFE_INTEGER, 2 ** 60, 9007199254740993n, -9223372036854775808n]
-    const values = [...texts, ...bytes, ...numbers, ...large]
+    const reals = [0.1, -0.0, 1e308, 5e-324, 1 / 3, Infinity, -Infinity]
+    const numbers = [null, 0, -1, 2 ** 31, Number.MAX_SAFE_INTEGER, ...reals]
+    const large = [2432876476717600300, 2 ** 60, 9007199254740993n, -9223372036854775808n]
+    // The driver sqlite3 refuses to read what it may have rounded.
+    const values = [...texts, ...bytes, ...numbers, ...(context.driver === 'sqlite3' ? [] : large)]
     const rows = Array.from({ length: 500 }, (_, index) => {
       const x = values[(index * 7 + Math.floor(index / 50)) % values.length]
       return {

@@ -1,31 +1,11 @@
 /** What is different in SQLite's transactions: whether one is open it does not tell, and it ends them by itself. */
+import type { Result, Statement } from '../backend/dialect'
+import { trimmed } from '../backend/sql-pieces'
 import { QueryError } from '../errors'
-import type { Result, Statement } from './dialect'
-import { all, exec, type RawConnection } from './sqlite-driver'
-import { SQLITE_LEXICON } from './sqlite-lexicon'
-import { trimmed } from './sql-pieces'
+import { own, type SqliteConnection } from './driver'
+import { SQLITE_LEXICON } from './lexicon'
 
 const ENDS = new Set(['COMMIT', 'END', 'ROLLBACK'])
-
-/** Lets work write to the temporary database, which a transaction that is read-only forbids as well. */
-export type Writably = <T>(work: () => Promise<T>) => Promise<T>
-
-/** Does so on a connection that is read-only; if it cannot be made so again, `giveUp` is called. */
-export async function writably<T>(
-  raw: RawConnection,
-  work: () => Promise<T>,
-  giveUp: () => void,
-): Promise<T> {
-  await exec(raw, 'PRAGMA query_only = OFF')
-  try {
-    return await work()
-  } finally {
-    await exec(raw, 'PRAGMA query_only = ON').catch((error: unknown) => {
-      giveUp()
-      throw error
-    })
-  }
-}
 
 /** Whether a statement ends the whole transaction, as ROLLBACK TO does not. */
 export function endsTransaction({ sql, facts: { verb } }: Statement): boolean {
@@ -36,19 +16,19 @@ export function endsTransaction({ sql, facts: { verb } }: Statement): boolean {
 }
 
 /** There is no call that says whether a transaction is open, but BEGIN fails if one is. */
-export async function isInTransaction(raw: RawConnection): Promise<boolean> {
+export async function isInTransaction(connection: SqliteConnection): Promise<boolean> {
   try {
-    await exec(raw, 'BEGIN DEFERRED')
+    await connection.run(own('BEGIN DEFERRED'))
   } catch {
     return true
   }
-  await exec(raw, 'ROLLBACK')
+  await connection.run(own('ROLLBACK'))
   return false
 }
 
 /** Whether the connection refuses to write. */
-export async function isQueryOnly(raw: RawConnection): Promise<boolean> {
-  const [row] = await all(raw, 'PRAGMA query_only')
+export async function isQueryOnly(connection: SqliteConnection): Promise<boolean> {
+  const [row] = await connection.all(own('PRAGMA query_only'))
   return row?.['query_only'] === 1
 }
 

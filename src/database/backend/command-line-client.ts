@@ -1,0 +1,45 @@
+/** Knex's client for its own command line: it runs on sessions of ours, so that values are stored and read as by a Database. */
+import type { Knex } from 'knex'
+import type { Settings } from '../options'
+import type { Dialect, Session } from './dialect'
+import type { KnexQuery } from './knex-client'
+import { Compiler } from './statement'
+
+/** Methods for which Knex's SQLite dialect reads counts and ids instead of rows. */
+export const COUNTED: ReadonlySet<string> = new Set(['insert', 'update', 'del', 'counter'])
+
+/** `setUp`: statements to run on each new connection. */
+export function commandLineClient(
+  Base: typeof Knex.Client,
+  dialect: Dialect,
+  settings: Settings,
+  setUp: readonly string[],
+): typeof Knex.Client {
+  const compiler = new Compiler(dialect)
+  return class CommandLineClient extends Base {
+    override async acquireRawConnection(): Promise<Session> {
+      const { signal } = new AbortController()
+      const session = await dialect.open(await dialect.dial(this, signal), settings, signal)
+      await session.reset(true)
+      for (const sql of setUp) await session.run(compiler.plain(sql))
+      return session
+    }
+
+    override destroyRawConnection(session: Session): Promise<void> {
+      return session.close()
+    }
+
+    async _query(session: Session, query: KnexQuery): Promise<KnexQuery> {
+      if (!query.sql) throw new Error('The query is empty')
+      // By `useNullAsDefault`: a row of an insert may lack what others have.
+      const bindings = (query.bindings ?? []).map((value) => (value === undefined ? null : value))
+      const { forKnex } = await session.run({
+        sql: query.sql,
+        bindings: compiler.fromBuilder(bindings, query.sql),
+        facts: compiler.parseForKnex(query.sql),
+        take: COUNTED.has(query.method ?? '') && !query.returning ? 'count' : 'all',
+      })
+      return Object.assign(query, forKnex)
+    }
+  }
+}

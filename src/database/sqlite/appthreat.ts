@@ -1,0 +1,95 @@
+/** The driver `@appthreat/sqlite3`: it tells columns, steps many rows at once, and knows integers of 64 bits. */
+import { setImmediate } from 'node:timers/promises'
+import type sqlite3 from 'sqlite3'
+import type { Row, Statement } from '../backend/dialect'
+import { CallbackConnection, openRaw, type Prepared } from './callback-connection'
+import type { Column, SqliteDriver } from './driver'
+
+const { default: appthreat } = require('@appthreat/sqlite3') as { default: typeof sqlite3 }
+
+export const driver: SqliteDriver = {
+  name: '@appthreat/sqlite3',
+  async open(file, flags) {
+    const raw = await openRaw(appthreat, file, flags)
+    // Integers beyond 2^53 as BigInts, all others as numbers.
+    raw.configure('integerMode' as 'busyTimeout', 'mixed' as unknown as number)
+    return new AppthreatConnection(raw)
+  },
+}
+
+const AS_ARRAYS = { rowMode: 'array' } as const
+/** Declared so that SQLite stores no integers: https://www.sqlite.org/datatype3.html, section 3.1 */
+const NO_INTEGER = /^(?!.*int).*(?:char|clob|text|real|floa|doub)/i
+
+/** What it has beyond sqlite3. */
+interface AppthreatStatement extends sqlite3.Statement {
+  /** As they were when it was prepared. */
+  readonly columns: readonly { readonly name: string; readonly declaredType?: string }[]
+  fetch(count: number, ...bindingsAndCallback: unknown[]): void
+  getSync(bindings: readonly unknown[], options: typeof AS_ARRAYS): unknown[] | undefined
+  allSync(bindings: readonly unknown[], options: typeof AS_ARRAYS): unknown[][]
+}
+
+class AppthreatConnection extends CallbackConnection {
+  protected readonly longestPiece = 1024
+
+  forgetSchema(): void {
+    this.forgetStatements()
+  }
+
+  columns(statement: Statement): readonly Column[] | Promise<readonly Column[]> {
+    const kept = this.kept(statement.sql)
+    if (kept !== undefined) return columnsOf(kept)
+    return this.perform(statement, (prepared, settle) => {
+      settle(null, columnsOf(prepared))
+    })
+  }
+
+  /** Its asynchronous calls give objects only, and the others must not be made within one of its callbacks. */
+  readonly arrays = async ({ sql, bindings, take }: Statement): Promise<unknown[][]> => {
+    const statement = (await this.prepare(sql)).statement as AppthreatStatement
+    await setImmediate()
+    try {
+      const first = take === 'first' ? statement.getSync(bindings, AS_ARRAYS) : null
+      const rows = first === null ? statement.allSync(bindings, AS_ARRAYS) : [first ?? []]
+      return rows.filter((row) => row.length > 0).map((row) => row.map(withoutBigInt))
+    } finally {
+      statement.finalize()
+    }
+  }
+
+  protected bindable(statement: Statement): Statement {
+    return statement
+  }
+
+  protected exact(rows: Row[], prepared: Prepared): Row[] {
+    for (const { names, declared } of columnsOf(prepared)) {
+      const [name = ''] = names
+      if (NO_INTEGER.test(declared)) continue
+      for (const row of rows) if (typeof row[name] === 'bigint') row[name] = String(row[name])
+    }
+    return rows
+  }
+
+  protected next(
+    { statement }: Prepared,
+    count: number,
+    bindings: readonly unknown[] | undefined,
+    settle: (error: Error | null, rows: Row[], isAtEnd: boolean) => void,
+  ): void {
+    if (bindings === undefined) (statement as AppthreatStatement).fetch(count, settle)
+    else (statement as AppthreatStatement).fetch(count, bindings, settle)
+  }
+}
+
+function columnsOf(prepared: Prepared): readonly Column[] {
+  const statement = prepared.statement as AppthreatStatement
+  return (prepared.columns ??= statement.columns.map(({ name, declaredType: declared = '' }) => ({
+    names: [name],
+    declared,
+  })))
+}
+
+function withoutBigInt(value: unknown): unknown {
+  return typeof value === 'bigint' ? String(value) : value
+}

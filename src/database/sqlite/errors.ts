@@ -1,0 +1,78 @@
+/** SQLite's errors as ours, by what they say: sqlite3 tells the primary result code only. */
+import { messageOf } from '../backend/driver-error'
+import {
+  CheckViolationError,
+  ConnectionError,
+  ConstraintViolationError,
+  DatabaseError,
+  ForeignKeyViolationError,
+  NotNullViolationError,
+  QueryCanceledError,
+  QueryError,
+  SerializationError,
+  UniqueViolationError,
+  type Violation,
+} from '../errors'
+
+export function translate(error: unknown, sql: string): DatabaseError {
+  if (error instanceof DatabaseError) return error
+  const message = messageOf(error)
+  const [, code = '', text = message] = /^(SQLITE_[A-Z]+)(?:_[A-Z_]+)?: (.*)$/s.exec(message) ?? []
+  const cause = { cause: error }
+  switch (code) {
+    case 'SQLITE_CONSTRAINT':
+      return translateViolation(text, sql, cause)
+    case 'SQLITE_BUSY':
+    case 'SQLITE_LOCKED':
+      return new SerializationError(
+        'The database file was locked for too long, by another process or by a statement on connection.raw of this ' +
+          'one. Run the transaction again: transaction(work, { retries: 3 }) does.',
+        sql,
+        cause,
+      )
+    case 'SQLITE_INTERRUPT':
+      return new QueryCanceledError('The statement was interrupted.', sql, cause)
+    case 'SQLITE_MISUSE':
+      return new ConnectionError(`The connection to the database file is closed: ${text}.`, cause)
+    default:
+      return new QueryError(text, sql, cause)
+  }
+}
+
+function translateViolation(text: string, sql: string, cause: ErrorOptions): ConstraintViolationError {
+  const [, kind = '', rest = ''] = /^([A-Z ]+) constraint failed(?:: (.*))?$/s.exec(text) ?? []
+  const violation = violationOf(kind, rest)
+  switch (kind) {
+    case 'UNIQUE':
+      return new UniqueViolationError(
+        `The row exists already: its key is taken (${rest}).`,
+        sql,
+        violation,
+        cause,
+      )
+    case 'NOT NULL':
+      return new NotNullViolationError(
+        `Column ${violation.columns[0]} must have a value.`,
+        sql,
+        violation,
+        cause,
+      )
+    case 'FOREIGN KEY': {
+      const what = 'A row that is referred to does not exist, or is still referred to.'
+      return new ForeignKeyViolationError(what, sql, violation, cause)
+    }
+    case 'CHECK':
+      return new CheckViolationError(`A check of the table refused the row (${rest}).`, sql, violation, cause)
+    default:
+      return new ConstraintViolationError(`A constraint refused the row: ${text}.`, sql, violation, cause)
+  }
+}
+
+/** Reads `users.tenant, users.email`, `index 'name'`, or the name of a check. */
+function violationOf(kind: string, text: string): Violation {
+  const [, index] = /^index '(.*)'$/.exec(text) ?? []
+  if (kind === 'CHECK' || index !== undefined) return { constraint: index ?? text, table: null, columns: [] }
+  const pairs = text.split(', ').map((column) => column.split('.'))
+  const columns = pairs.flatMap(([, column]) => column ?? [])
+  return { constraint: null, table: columns.length === 0 ? null : (pairs[0]?.[0] ?? null), columns }
+}

@@ -1,0 +1,273 @@
+/** One connection to a SQLite file: the session of its driver's connection, with the transaction state that no driver tells. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { BufferedCursor } from '../backend/buffered-cursor'
+import type { Cursor, Result, Row, Session, Statement } from '../backend/dialect'
+import { ConnectionError } from '../errors'
+import type { Unlock } from '../mutex'
+import { isBusy, takePatience, Waits } from './busy-retry'
+import { convertObjects } from './column-types'
+import { AheadCursor, readAhead, SteppingCursor } from './cursor'
+import { own, type SqliteConnection } from './driver'
+import { SchemaWatch } from './schema-watch'
+import type { SharedFile } from './shared-file'
+import { hasProto, StatementRunner } from './statement-runner'
+import {
+  answerLost,
+  endsTransaction,
+  immediate,
+  isDeferred,
+  isInTransaction,
+  isQueryOnly,
+} from './transaction-state'
+
+const SCHEMA_CHANGES = /^(?:CREATE|ALTER|DROP|ATTACH|DETACH)$/
+/** Reads or writes rows, which changes nothing about the session. */
+const ROWS = /^(?:SELECT|VALUES|INSERT|REPLACE|UPDATE|DELETE)$/
+/** A write that is interrupted takes its whole transaction along, with all that is around a savepoint: most end by themselves. */
+const WRITE_GRACE_MILLIS = 100
+/** SQLite forgets an interrupt that comes before a statement's first step. */
+const INTERRUPT_EVERY_MILLIS = 5
+
+export class SqliteSession implements Session {
+  readonly raw: object
+  // A file has no connection that could be lost between a COMMIT and its answer.
+  readonly transactionId = null
+  readonly #connection: SqliteConnection
+  readonly #file: SharedFile
+  readonly #schema: SchemaWatch
+  readonly #runner: StatementRunner
+  /** The stream that reads here, with nobody beside it. */
+  #cursor: SteppingCursor | null = null
+  #broken: Error | null = null
+  #isShut = false
+  /** A call is under way. */
+  #isBusy = false
+  /** … and runs what its caller asked for, which may be interrupted; our own questions on the way may not. */
+  #isInterruptible = false
+  #isWritingInTransaction = false
+  /** Told to refuse to write. */
+  isReadOnly = false
+  #wasReadOnly = false
+  /** `lost`: SQLite has rolled it back by itself, and nobody who works in it knows yet. */
+  #transaction: 'none' | 'open' | 'lost' = 'none'
+  /** Counts them, so that one is told from the next. */
+  #transactions = 0
+  /** Opened by a SAVEPOINT without a BEGIN, so that its RELEASE is a COMMIT. */
+  #isBare = false
+  /** A statement has run in the transaction, and may have read. */
+  #hasRun = false
+  /** How long it waits for another process to end its writing. */
+  #patienceMillis = 0
+  #endWriting: Unlock | null = null
+  readonly #waits = new Waits()
+
+  constructor(connection: SqliteConnection, file: SharedFile) {
+    this.raw = connection.raw
+    this.#connection = connection
+    this.#file = file
+    this.#schema = new SchemaWatch(connection, file)
+    this.#runner = new StatementRunner(connection, this.#schema, (statement, call) =>
+      this.#attempt(statement, call),
+    )
+  }
+
+  get broken(): Error | null {
+    return this.#broken
+  }
+
+  get inTransaction(): boolean {
+    return this.#transaction !== 'none'
+  }
+
+  get isClean(): boolean {
+    return (
+      !this.#isBusy &&
+      !this.inTransaction &&
+      !this.#schema.isChanged &&
+      this.isReadOnly === this.#wasReadOnly &&
+      (this.#cursor?.isClosed ?? true)
+    )
+  }
+
+  outcomeOf(): Promise<'unknown'> {
+    return Promise.resolve('unknown')
+  }
+
+  async run(statement: Statement): Promise<Result> {
+    const endsAll = endsTransaction(statement)
+    if (this.#transaction === 'lost') {
+      if (endsAll) this.#transaction = 'none'
+      return answerLost(statement, endsAll)
+    }
+    const { verb, isRead } = statement.facts
+    const isOpen = this.#transaction === 'open'
+    this.#isWritingInTransaction = isOpen && !isRead
+    return this.#watch(async () => {
+      if (!isRead && !endsAll && !isDeferred(statement)) {
+        // The writer's turn lasts as long as its transaction, or else as its statement.
+        this.#endWriting ??= this.#file.writer.tryLock() ?? (await this.#waits.forTurn(this.#file.writer))
+      }
+      const result = await this.#runner.run(immediate(statement), isOpen)
+      this.#hasRun = isOpen
+      if (!ROWS.test(verb)) await this.#follow(statement, endsAll)
+      return result
+    })
+  }
+
+  /** Runs a call, and sees what it has left behind. */
+  async #watch<T>(work: () => Promise<T>): Promise<T> {
+    this.#isBusy = true
+    try {
+      return await work()
+    } catch (error) {
+      await this.#lookForLoss()
+      throw error
+    } finally {
+      this.#isBusy = false
+      if (this.#transaction === 'none') this.#stopWriting()
+      if (this.#transaction !== 'open') this.#schema.tell()
+    }
+  }
+
+  /** An error may have rolled the whole transaction back: https://www.sqlite.org/lang_transaction.html, section 3. */
+  async #lookForLoss(): Promise<void> {
+    if (this.#transaction !== 'open' || (await isInTransaction(this.#connection))) return
+    this.#transaction = 'lost'
+    this.#stopWriting()
+  }
+
+  /** Keeps up with what a statement has done to the session. */
+  async #follow({ sql, facts: { verb } }: Statement, endsAll: boolean): Promise<void> {
+    if (SCHEMA_CHANGES.test(verb)) this.#schema.change(verb === 'ATTACH')
+    if (verb === 'ROLLBACK' && this.#schema.isChanged) this.#schema.change()
+    if (verb === 'PRAGMA' && /query_only/i.test(sql)) this.isReadOnly = await isQueryOnly(this.#connection)
+    if (endsAll) {
+      this.#transaction = 'none'
+    } else if (this.#transaction === 'none' && (verb === 'BEGIN' || verb === 'SAVEPOINT')) {
+      this.#transaction = 'open'
+      this.#transactions += 1
+      this.#isBare = verb === 'SAVEPOINT'
+    } else if (this.#isBare && verb === 'RELEASE' && !(await isInTransaction(this.#connection))) {
+      this.#transaction = 'none'
+    }
+  }
+
+  /** Runs a call that a cancel may interrupt, again as long as another process has the file locked. */
+  async #attempt<T>(statement: Statement, call: () => Promise<T>): Promise<T> {
+    const { facts } = statement
+    // A transaction that has read before it writes waits in vain: what it has read is out of date by then.
+    const isLate =
+      this.#transaction === 'open' && this.#hasRun && !facts.isRead && !endsTransaction(statement)
+    this.#isInterruptible = true
+    try {
+      return await call()
+    } catch (error) {
+      if (isLate || !isBusy(error)) throw error
+      return await this.#waits.whileBusy(this.#patienceMillis, call)
+    } finally {
+      this.#isInterruptible = false
+    }
+  }
+
+  #stopWriting(): void {
+    this.#endWriting?.()
+    this.#endWriting = null
+  }
+
+  async openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
+    const { facts } = statement
+    if (!facts.isRead || (facts.verb !== 'SELECT' && facts.verb !== 'VALUES')) {
+      return new BufferedCursor((await this.run({ ...statement, take: 'all' })).rows)
+    }
+    return this.#watch(async () => {
+      if (this.#transaction === 'lost') answerLost(statement, false)
+      const isOpen = this.#transaction === 'open'
+      if (this.#schema.isDue) await this.#schema.check(isOpen)
+      const columns = await this.#connection.columns(statement, false)
+      if (hasProto(columns)) return new BufferedCursor((await this.#runner.run(statement, isOpen)).rows)
+      if (alone) {
+        const steps = await this.#attempt(statement, () => this.#connection.step(statement))
+        const read = (count: number | null): Promise<readonly Row[]> =>
+          this.#watch(async () => {
+            const rows = await this.#attempt(statement, () => steps.read(count))
+            return convertObjects(rows, columns, statement)
+          })
+        return (this.#cursor = new SteppingCursor(steps, read))
+      }
+      const rows = await this.#attempt(statement, () =>
+        readAhead(this.#connection, statement, this.#file.isMemory),
+      )
+      const number = this.#transactions
+      const isOver = (): boolean => isOpen && (this.#transaction !== 'open' || this.#transactions !== number)
+      return new AheadCursor(convertObjects(rows, columns, statement), isOver)
+    })
+  }
+
+  async cancel(): Promise<void> {
+    const patientUntil = performance.now() + (this.#isWritingInTransaction ? WRITE_GRACE_MILLIS : 0)
+    while (this.#isBusy && this.#broken === null) {
+      // Each time, as it may find the file locked, and begin to wait, only now.
+      this.#waits.abort()
+      if (this.#isInterruptible && performance.now() >= patientUntil) this.#connection.interrupt()
+      await pause(INTERRUPT_EVERY_MILLIS)
+    }
+  }
+
+  async ping(): Promise<void> {
+    await this.#connection.all(own('SELECT 1'))
+  }
+
+  async reset(isNew = false): Promise<string | null> {
+    await this.#cursor?.close()
+    const wasOpen = this.inTransaction
+    if (this.#transaction === 'open') await this.#connection.run(own('ROLLBACK'))
+    this.#transaction = 'none'
+    this.#schema.tell()
+    if (isNew) {
+      this.#wasReadOnly = this.isReadOnly
+      this.#patienceMillis = await takePatience(this.#connection)
+    }
+    if (this.isReadOnly !== this.#wasReadOnly) {
+      await this.#connection.run(own(`PRAGMA query_only = ${this.#wasReadOnly ? 'ON' : 'OFF'}`))
+      this.isReadOnly = this.#wasReadOnly
+    }
+    this.#stopWriting()
+    return wasOpen ? 'an open transaction, which was rolled back' : null
+  }
+
+  // There is no way back but to open the file anew; a database in memory would be gone.
+  renew(): Promise<'kept' | 'spent'> {
+    return Promise.resolve(this.#file.isMemory ? 'kept' : 'spent')
+  }
+
+  // A file is not lost while it is open.
+  whenLost(): void {}
+
+  // A file that is open does not keep Node running.
+  hold(): void {}
+
+  destroy(): void {
+    if (this.#broken !== null) return
+    this.#broken = new ConnectionError('The connection was closed.')
+    this.#waits.abort()
+    this.#connection.interrupt()
+    void this.#shut()
+  }
+
+  async close(): Promise<void> {
+    this.#broken ??= new ConnectionError('The connection was closed.')
+    await this.#shut()
+  }
+
+  async #shut(): Promise<void> {
+    if (this.#isShut) return
+    this.#isShut = true
+    await this.#cursor?.close()
+    // Queued behind whatever still runs; SQLite rolls an open transaction back as it closes.
+    await this.#connection.close()
+    this.#file.leave()
+    this.#transaction = 'none'
+    this.#schema.tell()
+    this.#stopWriting()
+  }
+}

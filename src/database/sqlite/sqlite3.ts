@@ -1,0 +1,202 @@
+/** The driver `sqlite3`: it binds integers of 32 bits, rounds those beyond 2^53, steps row by row, and tells no columns. */
+import sqlite3 from 'sqlite3'
+import type { Row, Statement } from '../backend/dialect'
+import { messageOf } from '../backend/driver-error'
+import { replacePlaceholders, returningAsQuery, trimmed } from '../backend/sql-pieces'
+import { TextCache } from '../backend/text-cache'
+import { QueryError } from '../errors'
+import { CallbackConnection, openRaw, type Prepared } from './callback-connection'
+import { CONVERTED } from './column-types'
+import { type Bound, type Column, type Columns, own, sizeOf, type SqliteDriver, type Steps } from './driver'
+import { SQLITE_LEXICON } from './lexicon'
+
+export const driver: SqliteDriver = {
+  name: 'sqlite3',
+  open: async (file, flags) => new Sqlite3Connection(await openRaw(sqlite3, file, flags)),
+}
+
+/** Finds a column with a type to convert to, or with the one name that an object cannot hold. */
+const NEEDS_COLUMNS = `
+  SELECT 1 FROM pragma_table_list AS t, pragma_table_xinfo(t.name, t.schema) AS c
+  WHERE t.type IN ('table', 'virtual')
+    AND (${CONVERTED.map((type) => `c.type LIKE '${type}%'`).join(' OR ')} OR c.name = '__proto__') LIMIT 1`
+
+/**
+ * How much a stream reads by `each` before it takes single steps, which are 10 times slower (`npm run bench -- --parts=bulk`).
+ * `each` cannot be held up, and makes rows faster than they are taken: a whole result would be in memory at last.
+ */
+const AHEAD = { rows: 5000, bytes: 2 ** 20, millis: 50 }
+
+class Sqlite3Connection extends CallbackConnection {
+  readonly arrays = null
+  protected readonly longestPiece = 64
+  readonly #columns = new TextCache<Columns>(500)
+  #needsColumns: boolean | null = null
+
+  forgetSchema(): void {
+    this.#columns.clear()
+    this.#needsColumns = null
+  }
+
+  columns(statement: Statement, byPosition: boolean): Columns | Promise<Columns> {
+    const isNeeded = byPosition || this.#needsColumns !== false || statement.sql.includes('__proto__')
+    return isNeeded ? (this.#columns.get(statement.sql) ?? this.#findColumns(statement, byPosition)) : null
+  }
+
+  async #findColumns(statement: Statement, byPosition: boolean): Promise<Columns> {
+    this.#needsColumns ??= (await this.all(own(NEEDS_COLUMNS))).length > 0
+    if (!byPosition && !this.#needsColumns && !statement.sql.includes('__proto__')) return null
+    let columns = this.#columns.get(statement.sql)
+    if (columns === undefined) this.#columns.set(statement.sql, (columns = await this.#describe(statement)))
+    return columns
+  }
+
+  /** Asks by a temporary view, whose columns SQLite tells without running it. A RETURNING is made a query of its table. */
+  async #describe({ sql, facts }: Statement): Promise<Columns> {
+    const query = facts.isRead ? trimmed(sql, SQLITE_LEXICON, true) : returningAsQuery(sql, SQLITE_LEXICON)
+    if (query === null) return null
+    const view = `CREATE TEMP VIEW millpond_columns AS ${replacePlaceholders(query, SQLITE_LEXICON, () => 'NULL')}`
+    const [{ query_only: isReadOnly } = {}] = await this.all(own('PRAGMA query_only'))
+    if (isReadOnly === 1) await this.#exec('PRAGMA query_only = OFF')
+    try {
+      await this.#exec(view)
+      return (await this.all(own('PRAGMA temp.table_info(millpond_columns)'))).map(toColumn)
+    } catch (error) {
+      // What cannot be a view, such as PRAGMA. Any other error says nothing about the statement.
+      if (messageOf(error).startsWith('SQLITE_ERROR')) return null
+      throw error
+    } finally {
+      // A broken view would be in the way of every change of the schema.
+      await this.#exec('DROP VIEW IF EXISTS temp.millpond_columns')
+      if (isReadOnly === 1) await this.#exec('PRAGMA query_only = ON')
+    }
+  }
+
+  #exec(sql: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.raw.exec(sql, (error) => {
+        if (error === null) resolve()
+        else reject(error)
+      })
+    })
+  }
+
+  override upTo(statement: Statement, bound: Bound): Promise<Row[] | null> {
+    return this.#each(statement, { ...bound, millis: Infinity })
+  }
+
+  override async step(statement: Statement): Promise<Steps> {
+    // What fails there fails again when it is its turn, after the rows before it.
+    const rows = await this.#each(statement, AHEAD).catch(() => null)
+    if (rows === null) return super.step(statement)
+    return {
+      get isAtEnd() {
+        return rows.length === 0
+      },
+      read: (count) => Promise.resolve(rows.splice(0, count ?? rows.length)),
+      close: () => Promise.resolve(),
+    }
+  }
+
+  /** Reads all rows by `each`; null if they are beyond a bound, where it is interrupted. */
+  async #each(given: Statement, most: Bound & { readonly millis: number }): Promise<Row[] | null> {
+    const bound = this.bindable(given)
+    const prepared = await this.prepare(bound.sql)
+    const rows: Row[] = []
+    let bytes = 0
+    let failure: Error | null = null
+    let isBeyond = false
+    const giveUp = (): void => {
+      isBeyond = true
+      this.interrupt()
+    }
+    const timer = most.millis === Infinity ? undefined : setInterval(giveUp, most.millis)
+    await new Promise<void>((resolve) => {
+      const take = (error: Error | null, row: Row): void => {
+        if (error !== null) failure = error
+        else if (rows.length < most.rows && (bytes += sizeOf(row)) <= most.bytes) rows.push(row)
+        else if (!isBeyond) giveUp()
+      }
+      // The last row and the end of the statement are told in either order.
+      let isDone = false
+      const end = (): void => {
+        if (isDone) resolve()
+        isDone = true
+      }
+      prepared.statement.each(bound.bindings, take, end).finalize(end)
+    })
+    clearInterval(timer)
+    if (isBeyond) return null
+    if (failure !== null) throw failure as Error
+    return this.exact(rows, prepared, bound)
+  }
+
+  protected next(
+    { statement }: Prepared,
+    count: number,
+    bindings: readonly unknown[] | undefined,
+    settle: (error: Error | null, rows: Row[], isAtEnd: boolean) => void,
+  ): void {
+    const rows: Row[] = []
+    const take = (error: Error | null, row?: Row): void => {
+      if (row !== undefined) rows.push(row)
+      // Never once more after the last row: the statement would begin again.
+      if (error !== null || row === undefined || rows.length === count) settle(error, rows, row === undefined)
+      else statement.get(take)
+    }
+    statement.get(bindings ?? [], take)
+  }
+
+  /** Binds integers beyond 32 bits as texts that SQLite casts. The plus takes away the cast's affinity, as a value has none. */
+  protected bindable(statement: Statement): Statement {
+    const { bindings } = statement
+    if (!bindings.some(isLarge)) return statement
+    const sql = replacePlaceholders(statement.sql, SQLITE_LEXICON, (placeholder, index) =>
+      isLarge(bindings[index]) ? `+CAST(${placeholder} AS INTEGER)` : placeholder,
+    )
+    return { ...statement, sql, bindings: bindings.map((one) => (isLarge(one) ? String(BigInt(one)) : one)) }
+  }
+
+  /** A number beyond 2^53 may have been another integer, unless its column stores real numbers. */
+  protected exact(rows: Row[], _prepared: Prepared, statement: Statement): Row[] | Promise<Row[]> {
+    const keys = Object.keys(rows[0] ?? {}).filter((key) => rows.some((row) => mayBeRounded(row[key])))
+    return keys.length === 0 ? rows : this.#refuseRounded(rows, keys, statement)
+  }
+
+  async #refuseRounded(rows: Row[], keys: readonly string[], statement: Statement): Promise<Row[]> {
+    const columns = (await this.columns(statement, true)) ?? []
+    const rounded = keys.find(
+      (key) => !columns.some((one) => one.names.includes(key) && REAL.test(one.declared)),
+    )
+    if (rounded === undefined) return rows
+    const { sql, facts } = statement
+    const [what, how] = facts.isRead
+      ? ['Column', '']
+      : ['The statement has run, but its column', 'RETURNING ']
+    throw new QueryError(
+      `${what} ${rounded} holds an integer beyond 2^53, or a real number of that size, and the driver sqlite3 rounds ` +
+        `integers. Write ${how}CAST(${rounded} AS TEXT), or use the driver that gives all digits: sqlite+appthreat://.`,
+      sql,
+    )
+  }
+}
+
+/** Declared as real by SQLite's rules: https://www.sqlite.org/datatype3.html, section 3.1 */
+const REAL = /^(?!.*(?:int|char|clob|text|blob)).*(?:real|floa|doub)/i
+
+function mayBeRounded(value: unknown): boolean {
+  if (typeof value !== 'number' || Number.isSafeInteger(value)) return false
+  return Math.abs(value) > Number.MAX_SAFE_INTEGER && Math.abs(value) <= 2 ** 63
+}
+
+function isLarge(value: unknown): value is number | bigint {
+  if (typeof value !== 'number') return typeof value === 'bigint'
+  return value !== (value | 0) && Number.isInteger(value) && Math.abs(value) < 2 ** 63
+}
+
+function toColumn(row: Row): Column {
+  const name = String(row['name'])
+  // Of columns with one name the second is told as `name:1`, which may also be a name of its own.
+  const base = name.replace(/:\d+$/, '')
+  return { names: base === name ? [name] : [name, base], declared: String(row['type']) }
+}

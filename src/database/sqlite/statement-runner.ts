@@ -1,0 +1,96 @@
+/** Runs statements by the calls of a driver, and makes results of its answers. */
+import type { Result, Statement } from '../backend/dialect'
+import { outermost, trimmed } from '../backend/sql-pieces'
+import { TextCache } from '../backend/text-cache'
+import { areDistinct, convertArrays, convertObjects, toArrays, toObjects, unclear } from './column-types'
+import type { Columns, SqliteConnection } from './driver'
+import { SQLITE_LEXICON } from './lexicon'
+import type { SchemaWatch } from './schema-watch'
+
+/** Runs a call of the driver that a cancel may interrupt, again while the file is locked. */
+export type Attempt = <T>(statement: Statement, call: () => Promise<T>) => Promise<T>
+
+const CHANGES = /^(?:INSERT|REPLACE|UPDATE|DELETE)$/
+const INSERTS = /^(?:INSERT|REPLACE)$/
+
+export class StatementRunner {
+  readonly #connection: SqliteConnection
+  readonly #schema: SchemaWatch
+  readonly #attempt: Attempt
+
+  constructor(connection: SqliteConnection, schema: SchemaWatch, attempt: Attempt) {
+    this.#connection = connection
+    this.#schema = schema
+    this.#attempt = attempt
+  }
+
+  async run(statement: Statement, isInTransaction: boolean): Promise<Result> {
+    const { take, facts } = statement
+    if (take === 'count' && !facts.hasReturning) return this.#change(statement)
+    if (this.#schema.isDue) await this.#schema.check(isInTransaction)
+    const rows = await this.#fetch(statement)
+    const rowCount = CHANGES.test(facts.verb) ? rows.length : 0
+    return resultOf(facts.verb, rows, rowCount, null, {})
+  }
+
+  async #change(statement: Statement): Promise<Result> {
+    const { sql, facts, isOneOfMany } = statement
+    const { rowCount: changed, lastId } = await this.#attempt(statement, () =>
+      this.#connection.run(statement),
+    )
+    // SQLite's figures are those of the last statement that changed something, however long ago it was.
+    const rowCount = CHANGES.test(facts.verb) ? changed : 0
+    const mayGiveId = INSERTS.test(facts.verb) && rowCount > 0 && isOneOfMany !== true
+    const id = mayGiveId && (await this.#schema.givesId(sql)) ? lastId : null
+    return resultOf(facts.verb, [], rowCount, id, { changes: rowCount, lastID: lastId ?? 0 })
+  }
+
+  async #fetch(given: Statement): Promise<readonly unknown[]> {
+    const isFirst = given.take === 'first' && given.facts.isRead
+    const limited = isFirst ? withLimit(given) : null
+    const statement = limited === null ? given : { ...given, sql: limited }
+    const isArrays = statement.asArrays === true
+    // Asked before it runs: an error about the columns of a statement that has written would come too late.
+    const found = this.columns(statement, isArrays)
+    const columns = found instanceof Promise ? await found : found
+    if (columns !== null && (isArrays ? !areDistinct(columns) : hasProto(columns))) {
+      const { arrays } = this.#connection
+      if (arrays === null) throw unclear(statement)
+      const rows = convertArrays(await this.#attempt(statement, () => arrays(statement)), columns)
+      return isArrays ? rows : toObjects(rows, columns)
+    }
+    const how = isFirst && limited === null ? 'first' : 'all'
+    const rows = await this.#attempt(statement, () => this.#connection[how](statement))
+    if (isArrays) return convertArrays(toArrays(rows, columns), columns)
+    return convertObjects(rows, columns, statement)
+  }
+
+  columns(statement: Statement, byPosition: boolean): Columns | Promise<Columns> {
+    return this.#connection.columns(statement, byPosition)
+  }
+}
+
+/** Whether a row has a value that no object holds. */
+export function hasProto(columns: Columns): boolean {
+  return columns?.some(({ names }) => names.includes('__proto__')) === true
+}
+
+function resultOf(
+  command: string,
+  rows: readonly unknown[],
+  rowCount: number,
+  lastInsertId: number | null,
+  context: object,
+): Result {
+  return { rows, rowCount, lastInsertId, command, forKnex: { response: rows, context } }
+}
+
+const limits = new TextCache<string | null>(1000)
+
+/** The same query, ending with its first row; null where that cannot be written so easily. VALUES take no LIMIT. */
+function withLimit({ sql, facts }: Statement): string | null {
+  return limits.for(sql, () => {
+    const isPlain = facts.verb === 'SELECT' && !/\b(?:limit|values)\b/i.test(outermost(sql, SQLITE_LEXICON))
+    return isPlain ? `${trimmed(sql, SQLITE_LEXICON, false)}\nLIMIT 1` : null
+  })
+}
