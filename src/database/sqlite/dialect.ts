@@ -1,5 +1,5 @@
 /** SQLite: how to write for it, connect to it, and read its errors. Its drivers stand behind the contract in driver.ts. */
-import knex, { type Knex } from 'knex'
+import type { Knex } from 'knex'
 import { commandLineClient } from '../backend/command-line-client'
 import type { ConnectFailure, Dialect } from '../backend/dialect'
 import { messageOf } from '../backend/driver-error'
@@ -7,6 +7,7 @@ import { ConfigurationError, ConnectionError, DatabaseError } from '../errors'
 import { settle } from '../options'
 import type { DatabaseURL } from '../url'
 import { textOfDate } from './column-types'
+import { CompilingClient } from './compiling-client'
 import type { SqliteConnection, SqliteDriver } from './driver'
 import { translate } from './errors'
 import { SQLITE_LEXICON } from './lexicon'
@@ -95,15 +96,6 @@ export function sqlite(url: DatabaseURL): Dialect {
     },
   }
   return dialect
-}
-
-/** Knex's client for SQLite, by which it writes statements: it never meets a driver. */
-const KnexClient = knex({ client: 'sqlite3', useNullAsDefault: true }).client
-  .constructor as typeof Knex.Client
-class CompilingClient extends KnexClient {
-  _driver(): object {
-    return {}
-  }
 }
 
 /** A configuration for Knex: ours, and the one that the Knex CLI reads. */

@@ -3,7 +3,7 @@ import type { Lexicon } from '../backend/sql-text'
 
 /** Pragmas that belong to the file, that the session itself puts back, or whose value in parentheses is only a question. */
 const LASTING = new RegExp(
-  '\\b(?:query_only|user_version|application_id|journal_mode|auto_vacuum|encoding|page_size|schema_version|wal_checkpoint|' +
+  '\\b(?:query_only|foreign_keys|user_version|application_id|journal_mode|auto_vacuum|encoding|page_size|schema_version|wal_checkpoint|' +
     'incremental_vacuum|optimize|table_\\w+|index_\\w+|foreign_key_\\w+|integrity_check|quick_check)\\b',
   'i',
 )

@@ -17,7 +17,7 @@ import {
   immediate,
   isDeferred,
   isInTransaction,
-  isQueryOnly,
+  refuseIgnored,
 } from './transaction-state'
 
 const SCHEMA_CHANGES = /^(?:CREATE|ALTER|DROP|ATTACH|DETACH)$/
@@ -27,6 +27,11 @@ const ROWS = /^(?:SELECT|VALUES|INSERT|REPLACE|UPDATE|DELETE)$/
 const WRITE_GRACE_MILLIS = 100
 /** SQLite forgets an interrupt that comes before a statement's first step. */
 const INTERRUPT_EVERY_MILLIS = 5
+
+interface Settings {
+  readonly query_only: number
+  readonly foreign_keys: number
+}
 
 export class SqliteSession implements Session {
   readonly raw: object
@@ -45,9 +50,9 @@ export class SqliteSession implements Session {
   /** … and runs what its caller asked for, which may be interrupted; our own questions on the way may not. */
   #isInterruptible = false
   #isWritingInTransaction = false
-  /** Told to refuse to write. */
-  isReadOnly = false
-  #wasReadOnly = false
+  /** Its settings that a user may change, and as they are to be for the next one. */
+  #settings: Settings = { query_only: 0, foreign_keys: 1 }
+  #wanted = this.#settings
   /** `lost`: SQLite has rolled it back by itself, and nobody who works in it knows yet. */
   #transaction: 'none' | 'open' | 'lost' = 'none'
   /** Counts them, so that one is told from the next. */
@@ -84,9 +89,14 @@ export class SqliteSession implements Session {
       !this.#isBusy &&
       !this.inTransaction &&
       !this.#schema.isChanged &&
-      this.isReadOnly === this.#wasReadOnly &&
+      this.#settings === this.#wanted &&
       (this.#cursor?.isClosed ?? true)
     )
+  }
+
+  /** Told to refuse to write. */
+  get isReadOnly(): boolean {
+    return this.#settings.query_only === 1
   }
 
   outcomeOf(): Promise<'unknown'> {
@@ -101,6 +111,7 @@ export class SqliteSession implements Session {
     }
     const { verb, isRead } = statement.facts
     const isOpen = this.#transaction === 'open'
+    if (isOpen && verb === 'PRAGMA') refuseIgnored(statement)
     this.#isWritingInTransaction = isOpen && !isRead
     return this.#watch(async () => {
       if (!isRead && !endsAll && !isDeferred(statement)) {
@@ -140,7 +151,7 @@ export class SqliteSession implements Session {
   async #follow({ sql, facts: { verb } }: Statement, endsAll: boolean): Promise<void> {
     if (SCHEMA_CHANGES.test(verb)) this.#schema.change(verb === 'ATTACH')
     if (verb === 'ROLLBACK' && this.#schema.isChanged) this.#schema.change()
-    if (verb === 'PRAGMA' && /query_only/i.test(sql)) this.isReadOnly = await isQueryOnly(this.#connection)
+    if (verb === 'PRAGMA' && /query_only|foreign_keys/i.test(sql)) this.#settings = await this.#readSettings()
     if (endsAll) {
       this.#transaction = 'none'
     } else if (this.#transaction === 'none' && (verb === 'BEGIN' || verb === 'SAVEPOINT')) {
@@ -224,15 +235,21 @@ export class SqliteSession implements Session {
     this.#transaction = 'none'
     this.#schema.tell()
     if (isNew) {
-      this.#wasReadOnly = this.isReadOnly
+      this.#settings = this.#wanted = await this.#readSettings()
       this.#patienceMillis = await takePatience(this.#connection)
     }
-    if (this.isReadOnly !== this.#wasReadOnly) {
-      await this.#connection.run(own(`PRAGMA query_only = ${this.#wasReadOnly ? 'ON' : 'OFF'}`))
-      this.isReadOnly = this.#wasReadOnly
+    if (this.#settings !== this.#wanted) {
+      for (const [name, value] of Object.entries(this.#wanted))
+        await this.#connection.run(own(`PRAGMA ${name} = ${value}`))
+      this.#settings = this.#wanted
     }
     this.#stopWriting()
     return wasOpen ? 'an open transaction, which was rolled back' : null
+  }
+
+  async #readSettings(): Promise<Settings> {
+    const [row] = await this.#connection.all(own('SELECT * FROM pragma_query_only, pragma_foreign_keys'))
+    return row as unknown as Settings // as the statement says
   }
 
   // There is no way back but to open the file anew; a database in memory would be gone.

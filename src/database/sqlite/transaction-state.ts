@@ -26,10 +26,19 @@ export async function isInTransaction(connection: SqliteConnection): Promise<boo
   return false
 }
 
-/** Whether the connection refuses to write. */
-export async function isQueryOnly(connection: SqliteConnection): Promise<boolean> {
-  const [row] = await connection.all(own('PRAGMA query_only'))
-  return row?.['query_only'] === 1
+/** @throws QueryError for a setting that SQLite ignores in a transaction, without a word */
+export function refuseIgnored({ sql }: Statement): void {
+  if (/\bforeign_keys\s*[=(]/i.test(sql)) throw refuseRebuild(sql)
+}
+
+/** What comes of it otherwise: https://www.sqlite.org/lang_altertable.html, section 7 */
+export function refuseRebuild(sql: string): QueryError {
+  return new QueryError(
+    'A table cannot be made anew in this transaction: the rows that refer to it would be deleted, and SQLite ignores PRAGMA ' +
+      'foreign_keys in a transaction. database.knex.transaction(work, { enforceForeignCheck: false }) turns them off before it ' +
+      'begins, and looks for violations before it commits.',
+    sql,
+  )
 }
 
 /**
