@@ -90,11 +90,11 @@ describe('docs/design.md', () => {
       else for (const name of names.split(', ')) named.add(folder + name)
     }
     const gone = [...named].filter((file) => !existsSync(path.join(root, file)))
-    const there = ['src/database', 'src/database/backend', 'src/express', 'src/express/monitor'].flatMap(
-      (one) =>
-        readdirSync(path.join(root, one))
-          .filter((file) => file.endsWith('.ts'))
-          .map((file) => `${one}/${file}`),
+    const folders = ['database', 'database/backend', 'database/sqlite', 'express', 'express/monitor']
+    const there = folders.flatMap((one) =>
+      readdirSync(path.join(root, 'src', one))
+        .filter((file) => file.endsWith('.ts'))
+        .map((file) => `src/${one}/${file}`),
     )
     expect(gone).toEqual([])
     expect(there.filter((file) => !named.has(file))).toEqual([])

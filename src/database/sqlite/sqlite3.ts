@@ -158,7 +158,8 @@ class Sqlite3Connection extends CallbackConnection {
   }
 
   /** A number beyond 2^53 may have been another integer, unless its column stores real numbers. */
-  protected exact(rows: Row[], _prepared: Prepared, statement: Statement): Row[] | Promise<Row[]> {
+  protected exact(found: Row[], _prepared: Prepared, statement: Statement): Row[] | Promise<Row[]> {
+    const rows = statement.sql.includes('+CAST(?') ? found.map(withOwnNames) : found
     const keys = Object.keys(rows[0] ?? {}).filter((key) => rows.some((row) => mayBeRounded(row[key])))
     return keys.length === 0 ? rows : this.#refuseRounded(rows, keys, statement)
   }
@@ -179,6 +180,12 @@ class Sqlite3Connection extends CallbackConnection {
       sql,
     )
   }
+}
+
+/** SQLite names a column by the text of its expression, which is here as its user wrote it. */
+function withOwnNames(row: Row): Row {
+  const name = (key: string): string => key.replaceAll(/\+CAST\((\?\d*) AS INTEGER\)/g, '$1')
+  return Object.fromEntries(Object.entries(row).map(([key, value]) => [name(key), value]))
 }
 
 /** Declared as real by SQLite's rules: https://www.sqlite.org/datatype3.html, section 3.1 */
