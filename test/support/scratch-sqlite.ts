@@ -41,10 +41,10 @@ export class ScratchSqlite implements Scratch {
   }
 
   /** A connection that the library does not know. */
-  open(url: string): Promise<sqlite3.Database> {
+  open(url: string, flags?: number): Promise<sqlite3.Database> {
     const { Database, OPEN_READWRITE } = DRIVERS[this.driver]()
     return new Promise((resolve, reject) => {
-      const driver = new Database(fileOf(url), OPEN_READWRITE, (error) =>
+      const driver = new Database(fileOf(url), flags ?? OPEN_READWRITE, (error) =>
         error ? reject(error) : resolve(driver),
       )
     })
