@@ -1,16 +1,12 @@
 /** What the queries of a Database run in here: the transaction or connection of their scope, or that of a forced rollback. */
 import type { Access } from './backend/dialect'
-import { TransactionError } from './errors'
+import type { Reading, Statements, Work } from './backend/lease'
 import { alreadyInside, type ForcedRollback } from './forced-rollback'
 import { Held, type OpenLevel } from './held'
 import type { Limits } from './limits'
 import { OnDemand } from './on-demand'
 import type { TransactionOptions } from './queryable'
-import type { Reading, Work } from './reading'
 import { boundTo } from './scope'
-
-/** How statements are run, and streams read. */
-export type Statements = Pick<Held, 'use' | 'reading'>
 
 export class Ambient {
   /** The Database, as the key under which scopes know it. */
@@ -52,16 +48,7 @@ export class Ambient {
     return this.#forced?.level ?? null
   }
 
-  /** @throws TransactionError when Knex asks for a transaction of its own inside of something of ours */
-  refuseKnex(): void {
-    if (this.find() === null) return
-    throw new TransactionError(
-      'knex.transaction() cannot be used inside database.transaction() or database.connection(), whose connection it ' +
-        'would not run on. Nest database.transaction() instead: inside a transaction it is a savepoint.',
-    )
-  }
-
-  /** The same, opened if need be. Without a promise where none is needed: who waits for one loses his place in the queue. */
+  /** What {@link find} finds, opened if need be. Without a promise where none is needed: who waits for one loses his place in the queue. */
   get(): Held | null | Promise<Held> {
     const found = this.find()
     return found instanceof OnDemand ? found.get() : found

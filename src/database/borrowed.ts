@@ -1,7 +1,7 @@
 /** Connections borrowed from the pool for one piece of work, and given back whatever becomes of it. */
 import type { Backend } from './backend/backend'
 import type { Access } from './backend/dialect'
-import type { Lease } from './backend/lease'
+import type { Lease, Work } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { HeldConnection, type JoinedConnection } from './connection'
 import { ConnectionError } from './errors'
@@ -9,7 +9,6 @@ import { followedBy, Hooks, runHooks } from './hooks'
 import type { OpenLevel } from './held'
 import { Limits } from './limits'
 import { type Connection, limitsOf, type Transaction, type TransactionOptions } from './queryable'
-import type { Work } from './reading'
 
 export interface BorrowedFrom {
   readonly backend: Backend

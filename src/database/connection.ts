@@ -1,14 +1,13 @@
 /** One connection, held: whoever has it runs every statement on it, one after the other. */
 import type { Backend } from './backend/backend'
 import type { Access } from './backend/dialect'
-import type { Lease } from './backend/lease'
+import type { Lease, Reading, Statements, Work } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { TransactionClosedError, TransactionError } from './errors'
 import { Held } from './held'
 import type { Opening } from './opening'
 import { Limits } from './limits'
 import type { Connection, Transaction, TransactionOptions } from './queryable'
-import type { Reading, Work } from './reading'
 import { OpenTransaction } from './transaction'
 import { Verbs } from './verbs'
 
@@ -21,6 +20,7 @@ export class HeldConnection extends Held implements Connection {
 
   constructor(backend: Backend, key: object, pool: Pool | null, lease: Lease) {
     super({ backend, key, parent: null, lease }, false, null)
+    lease.ground = this
     this.#pool = pool
   }
 
@@ -88,7 +88,7 @@ export class HeldConnection extends Held implements Connection {
 export class JoinedConnection extends Verbs implements Connection {
   protected readonly backend: Backend
   readonly #held: Held
-  readonly #statements: Pick<Held, 'use' | 'reading'>
+  readonly #statements: Statements
   #isReleased = false
   readonly #begun: Transaction[] = []
 
@@ -97,7 +97,7 @@ export class JoinedConnection extends Verbs implements Connection {
   }
 
   /** `statements` says how they run, where that is not just in `held`. */
-  constructor(held: Held, statements: Pick<Held, 'use' | 'reading'> = held) {
+  constructor(held: Held, statements: Statements = held) {
     super()
     this.backend = held.backend
     this.#held = held

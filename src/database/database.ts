@@ -4,6 +4,7 @@ import type { Knex } from 'knex'
 import { Ambient } from './ambient'
 import { type Backend, createBackend } from './backend/backend'
 import { type Access, type Security, STREAM } from './backend/dialect'
+import type { Reading, Work } from './backend/lease'
 import { noStats, type PoolStats } from './backend/pool-stats'
 import {
   beginBorrowed,
@@ -20,6 +21,7 @@ import type { Holder } from './errors'
 import { type DatabaseEvents, Events } from './events'
 import { exclusively } from './exclusively'
 import { ForcedRollback } from './forced-rollback'
+import { knexLender } from './knex-lender'
 import { Lifecycle } from './lifecycle'
 import { Limits } from './limits'
 import {
@@ -32,7 +34,7 @@ import {
   type Transaction,
   type TransactionOptions,
 } from './queryable'
-import { onItsOwn, pieceByPiece, type Reading, type Work } from './reading'
+import { onItsOwn, pieceByPiece } from './reading'
 import { runBound, runDetached } from './scope'
 import { DatabaseURL } from './url'
 import { Verbs } from './verbs'
@@ -69,15 +71,11 @@ export class Database extends Verbs implements AsyncDisposable {
     const { afterConnect, forceRollback = false, ...backendOptions } = options
     checkedTransaction({ forceRollback })
     if (afterConnect !== undefined) checkedWork('afterConnect', afterConnect)
-    this.backend = createBackend(this.url, backendOptions, this.#events, {
-      use: async (access, work) => this.use(Limits.of(undefined, ''), access, work),
-      acquire: async () => {
-        this.#ambient.refuseKnex()
-        return this.#life.pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true })
-      },
-      release: (lease) => this.#life.pool.release(lease),
-      iterate: (builder) => this.iterate(builder),
+    const lender = knexLender(this, this.#ambient, () => this.#lender, {
+      use: async (limits, access, work) => this.use(limits, access, work),
+      reading: (limits) => this.reading(limits),
     })
+    this.backend = createBackend(this.url, backendOptions, this.#events, lender)
     this.connectTimeoutMillis = this.backend.settings.connectTimeoutMillis
     this.#life = new Lifecycle(this.backend, this.#events, {
       // Under a key of its own: it belongs to no scope of this Database.

@@ -1,12 +1,12 @@
 /** One transaction that everything runs in and that is rolled back at the end: for tests. */
 import type { Backend } from './backend/backend'
 import type { Access } from './backend/dialect'
+import type { Reading, Work } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { HeldConnection } from './connection'
 import { type Holder, TransactionError } from './errors'
 import type { Held } from './held'
 import { Limits } from './limits'
-import type { Reading, Work } from './reading'
 import { currentScope, type Scope } from './scope'
 import { here, siteOf } from './site'
 import { unlimited } from './opening'

@@ -1,7 +1,7 @@
 /** What a held connection and a transaction on it have in common: statements take turns, and transactions open on it. */
 import type { Backend } from './backend/backend'
 import { type Access, STREAM } from './backend/dialect'
-import type { Lease } from './backend/lease'
+import type { Ground, Lease, Reading, Statements, Work } from './backend/lease'
 import { ConfigurationError, TransactionClosedError, TransactionError } from './errors'
 import { Limits } from './limits'
 import { Mutex, type Unlock } from './mutex'
@@ -9,7 +9,7 @@ import { followedBy, type Hook, Hooks, runHooks } from './hooks'
 import { OnDemand } from './on-demand'
 import { Opening } from './opening'
 import { checkedTransaction, limitsOf, type Transaction, type TransactionOptions } from './queryable'
-import { pieceByPiece, type Reading, type Work } from './reading'
+import { pieceByPiece } from './reading'
 import { withRetries } from './retries'
 import { boundTo, runBound } from './scope'
 import { here, siteOf } from './site'
@@ -38,7 +38,7 @@ export type OpenLevel = Held & Transaction & Endable
  * One level of the tree that grows on a connection: the connection, its transaction, the savepoints in it. Each
  * level runs one thing at a time, and a child that is open is such a thing: while it lasts, its parent waits.
  */
-export abstract class Held extends Verbs {
+export abstract class Held extends Verbs implements Ground {
   readonly backend: Backend
   /** The Database, as the key under which scopes know it. */
   readonly key: object
@@ -197,14 +197,14 @@ export abstract class Held extends Verbs {
   }
 
   /** `statements` says how they run here, where that is not just in this level. */
-  reading(limits: Limits, statements: Pick<Held, 'use'> = this): Reading {
+  reading(limits: Limits, statements: Pick<Statements, 'use'> = this): Reading {
     if (this.#innermost() === this) return this.readingInside(limits, statements)
     // Asked of the outer handle inside of the inner one: refused when it begins, as every statement is.
     return pieceByPiece(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
   /** The same, but whoever reads it inside of a transaction that was opened in this one since, reads it there. */
-  readingInside(limits: Limits, statements: Pick<Held, 'use'> = this): Reading {
+  readingInside(limits: Limits, statements: Pick<Statements, 'use'> = this): Reading {
     let opened: Held | undefined
     return pieceByPiece(limits, (bounded, work) => {
       opened ??= this.#innermost()
@@ -216,8 +216,11 @@ export abstract class Held extends Verbs {
   /** Makes `child` the one that this level waits for. Returns how to let go of it. */
   adopt(child: Held): () => void {
     this.child = child
+    this.lease.ground = child
     return () => {
-      if (this.child === child) this.child = null
+      if (this.child !== child) return
+      this.child = null
+      this.lease.ground = this
     }
   }
 

@@ -1,21 +1,8 @@
 /** Where a stream is read: on a connection of its own, or piece by piece on one that others use as well. */
-import type { Lease } from './backend/lease'
+import type { Lease, Reading, Work } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { within } from './backend/within'
 import { Limits } from './limits'
-
-/** What is to be done with a connection, within limits that may be narrower than those of the call. */
-export type Work<T> = (lease: Lease, limits: Limits) => Promise<T>
-
-/** Where a streamed result is read: `use` for each piece, `release` at the end. */
-export interface Reading {
-  /** True when nobody else uses the connection until the end, so that a piece can be read before it is asked for. */
-  readonly alone: boolean
-  use<T>(work: Work<T>): Promise<T>
-  /** The same for the end of it, which nobody calls off. A piece that is being read by then is waited for by nobody. */
-  close(work: Work<void>): Promise<void>
-  release(): Promise<void>
-}
 
 /** How long a piece that nobody waits for may take before it is called off: most are there in a moment. */
 const PATIENCE_MILLIS = 50

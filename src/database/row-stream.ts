@@ -1,8 +1,8 @@
 /** The rows of a query, one by one: what iterate() returns. */
 import type { Cursor, Row, Statement } from './backend/dialect'
+import type { Reading } from './backend/lease'
 import { attachCleanup, TransactionClosedError } from './errors'
 import type { Limits } from './limits'
-import type { Reading } from './reading'
 
 type Next = IteratorResult<Row, undefined>
 

@@ -1,6 +1,7 @@
 /** The six ways to run a query, written once. */
 import type { Backend } from './backend/backend'
 import { type Access, type Result, type Row, shownSql, type Statement, WRITE } from './backend/dialect'
+import type { Reading, Work } from './backend/lease'
 import { KnexProgram, type Query, several, type Take, type Values } from './backend/statement'
 import { ConfigurationError } from './errors'
 import { Limits } from './limits'
@@ -14,7 +15,6 @@ import {
   type Transaction,
   type TransactionOptions,
 } from './queryable'
-import type { Reading, Work } from './reading'
 import { RowStream } from './row-stream'
 
 const ALL: Take = { take: 'all' }

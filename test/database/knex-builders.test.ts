@@ -5,12 +5,13 @@ import {
   type Database,
   QueryTimeoutError,
   TransactionClosedError,
-  TransactionError,
 } from '../../src/database'
-import type { Knex } from 'knex'
+import knex, { type Knex } from 'knex'
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
 import { all, endless, failure, gate, idsOf, numbers, undone } from './support'
+
+const { KnexTimeoutError } = knex
 
 eachDatabase('Knex', (context) => {
   let database: Database
@@ -36,6 +37,28 @@ eachDatabase('Knex', (context) => {
     expect(await database.table('t').insert({ id: 3, name: 'd' }).onConflict('id').merge()).toBeDefined()
     expect(await database.table('t').del()).toBe(3)
     expect(database.stats().used).toBe(0)
+  })
+
+  it('inserts rows that have not all the same keys, and NULL where one is missing', async () => {
+    const rows = [{ id: 1, name: 'a' }, { id: 2 }]
+    await database.table('t').insert(rows)
+    await database.knex.batchInsert('t', [{ id: 3 }, { id: 4, name: 'd' }])
+    await database
+      .table('t')
+      .insert([{ id: 2, name: 'b' }, { id: 4 }])
+      .onConflict('id')
+      .merge()
+    await database.execute(database.table('t').insert([{ id: 5 }, { id: 6, name: 'f' }]))
+    await database.table('t').insert({ id: 7, name: undefined })
+    expect(await database.table('t').orderBy('id').pluck('name')).toEqual([
+      'a',
+      'b',
+      null,
+      null,
+      null,
+      'f',
+      null,
+    ])
   })
 
   it('tells about the schema', async () => {
@@ -71,20 +94,19 @@ eachDatabase('Knex', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('rejects with an error of ours when Knex cannot compile the builder', async () => {
+  it("rejects with Knex's own error when Knex cannot compile the builder, and with one of ours from a query method", async () => {
     const wrong = (): ReturnType<typeof database.table> => database.table('t').where({ id: undefined })
     for (const awaited of [
       async () => wrong(),
-      () => database.fetchAll(wrong()),
       () => database.transaction(async () => wrong()),
       async () => database.knex.raw('select ?', [1, 2]),
       async () => all(wrong().stream()),
-    ]) {
-      const error = await failure(awaited())
-      expect(error).toBeInstanceOf(BindError)
-      expect(error.message).toMatch(/^Knex cannot make a statement of its builder: /)
-      expect(error.cause).toBeInstanceOf(Error)
-    }
+    ])
+      expect((await failure(awaited())).message).toMatch(/^(?:Undefined binding|Expected 2 bindings)/)
+    const error = await failure(database.fetchAll(wrong()))
+    expect(error).toBeInstanceOf(BindError)
+    expect(error.message).toMatch(/^Knex cannot make a statement of its builder: Undefined binding/)
+    expect(error.cause).toBeInstanceOf(Error)
     const listened = database.table('t').on('start', () => {
       throw new RangeError('of the listener')
     })
@@ -175,20 +197,6 @@ eachDatabase('Knex', (context) => {
     await database.knex.schema.dropTable('made')
   })
 
-  it('may not open transactions of its own inside of ours', async () => {
-    const inside = database.transaction(() => database.knex.transaction(async () => 1))
-    expect(await failure(inside)).toBeInstanceOf(TransactionError)
-    await expect(inside).rejects.toThrow(/Nest database.transaction\(\)/)
-    expect(database.stats().used).toBe(0)
-  })
-
-  it('may not open transactions of its own beside a held connection, which might be the only one', async () => {
-    const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
-    const beside = single.connection(() => single.knex.transaction(async () => 1))
-    expect(await failure(beside)).toBeInstanceOf(TransactionError)
-    expect(single.stats().timedOut).toBe(0)
-  })
-
   it('has its timeouts kept by us: the statement is cancelled, and its connection good for the next', async () => {
     const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const { created } = single.stats()
@@ -199,10 +207,17 @@ eachDatabase('Knex', (context) => {
       for (const run of [
         async (): Promise<unknown> => slow(),
         async (): Promise<unknown> => nested().timeout(50, { cancel }),
-        () => single.fetchAll(slow()),
-        () => single.iterate(slow()).next(),
         () => single.knex.transaction(async (trx) => trx.raw(text).timeout(50, { cancel })),
       ]) {
+        const error = await failure(run())
+        expect(error).toBeInstanceOf(KnexTimeoutError)
+        expect(error).toMatchObject({
+          message: 'Defined query timeout of 50ms exceeded when running query.',
+          timeout: 50,
+          cause: expect.any(QueryTimeoutError) as unknown,
+        })
+      }
+      for (const run of [() => single.fetchAll(slow()), () => single.iterate(slow()).next()]) {
         const error = await failure(run())
         expect(error).toBeInstanceOf(QueryTimeoutError)
         expect(error.message).toContain('timeout(50)')
@@ -216,7 +231,7 @@ eachDatabase('Knex', (context) => {
   it('has nothing done by a statement whose timeout is over', async () => {
     const slow = numbers(context.dialect, 50_000_000)
     const late = failure(Promise.resolve(database.knex.raw(`insert into t (id) ${slow}`).timeout(50)))
-    expect(await late).toBeInstanceOf(QueryTimeoutError)
+    expect(await late).toBeInstanceOf(KnexTimeoutError)
     await database.execute('insert into t (id) values (0)', {}, { timeoutMillis: 2000 })
     expect(await idsOf(database)).toEqual([0])
   })

@@ -1,6 +1,6 @@
 /** A database behind one door: its dialect, its Knex instance and its pool, put together. */
 import knex, { type Knex } from 'knex'
-import { ConfigurationError } from '../errors'
+import { ConfigurationError, TransactionError } from '../errors'
 import type { Events } from '../events'
 import { Limits, timedOut } from '../limits'
 import { settle, type Settings } from '../options'
@@ -8,8 +8,10 @@ import type { BackendOptions } from '../options'
 import { DatabaseURL } from '../url'
 import { COUNTED } from './command-line-client'
 import type { Dialect, Exclusion, Outcome, Security, Session, Statement } from './dialect'
-import { type KnexDoor, type KnexQuery, leasedClient } from './knex-client'
-import type { Lease } from './lease'
+import { leasedClient } from './knex-client'
+import { HOST, type KnexHost, type KnexQuery } from './knex-host'
+import { runOn } from './knex-runner'
+import type { Ground, Lease } from './lease'
 import { Pool } from './pool'
 import type * as Postgres from './postgres'
 import type * as Sqlite from '../sqlite/dialect'
@@ -20,6 +22,9 @@ const DIALECTS: Readonly<Record<string, (url: DatabaseURL) => Dialect>> = {
   postgresql: (url) => (require('./postgres') as typeof Postgres).postgres(url),
   sqlite: (url) => (require('../sqlite/dialect') as typeof Sqlite).sqlite(url),
 }
+
+/** How many connections this process has opened. */
+let opened = 0
 
 export interface Backend {
   readonly dialect: Dialect
@@ -38,8 +43,11 @@ export interface Backend {
   runProgram(builder: Knex.SchemaBuilder, lease: Lease): Promise<unknown>
 }
 
-/** What the Database offers to Knex: everything of its door but the translation of queries. */
-export type Lender = Omit<KnexDoor, 'run' | 'accessOf' | 'leaseOf'>
+/** What the Database offers to Knex: all but the translation of queries. */
+export interface Lender extends Omit<KnexHost, 'groundOf' | 'statementOf' | 'accessOf'> {
+  /** Where statements run that name the connection itself, which is held as `ground` says. */
+  groundOf(ground: Ground): Ground
+}
 
 /**
  * Puts a backend together. No I/O.
@@ -56,16 +64,28 @@ export function createBackend(
   const dialect = dialectOf(url)
   const compiler = new Compiler(dialect)
   let pool: Pool | undefined
-  const door: KnexDoor = {
+  const host: KnexHost = {
     ...lender,
-    leaseOf: (raw) => pool?.leaseOf(raw),
+    groundOf(raw) {
+      const ground = pool?.leaseOf(raw)?.ground
+      if (ground) return lender.groundOf(ground)
+      throw new TransactionError(
+        'The connection was not taken from this Database, or has gone back to it, so nothing can be run on it.',
+      )
+    },
+    statementOf: (query) => statementOf(query, compiler),
     accessOf: (sql) => compiler.parse(sql),
-    run: (lease, query) => runForKnex(lease, query, compiler),
   }
-  const instance = knex(config(url, dialect, settings, door))
+  const instance = knex(config(url, dialect, settings, host))
   const client = instance.client as Knex.Client
-  const open = async (signal: AbortSignal): Promise<Session> =>
-    dialect.open(await dialect.dial(client, signal), settings, signal)
+  // A name, as Knex itself would have it: plug-ins look at it.
+  client.config.client = client.driverName
+  const open = async (signal: AbortSignal): Promise<Session> => {
+    const raw = await dialect.dial(client, signal)
+    // Knex's name for a connection, which its events and some plug-ins tell.
+    Object.assign(raw, { __knexUid: `__knexUid${++opened}` })
+    return dialect.open(raw, settings, signal)
+  }
   return {
     dialect,
     settings,
@@ -106,15 +126,7 @@ export function createBackend(
         const { rows } = await lease.runOwn(compiler.plain(sql, { take: 'first', asArrays: true }), limits)
         return (rows[0] as readonly unknown[] | undefined)?.[0]
       }),
-    async runProgram(builder, lease) {
-      // A runner that has its connection already, so that the builder need not be changed to carry it.
-      const runner = knex.Client.prototype.runner.call(client, builder) as {
-        connection: object
-        run(): Promise<unknown>
-      }
-      runner.connection = lease.session.raw
-      return runner.run()
-    },
+    runProgram: (builder, lease) => runOn(lease, client, builder),
   }
 }
 
@@ -138,7 +150,7 @@ function dialectOf(url: DatabaseURL): Dialect {
   return dialect(url)
 }
 
-function config(url: DatabaseURL, dialect: Dialect, settings: Settings, door: KnexDoor): Knex.Config {
+function config(url: DatabaseURL, dialect: Dialect, settings: Settings, host: KnexHost): Knex.Config {
   const ours = dialect.knexConfig(url, settings)
   const theirs = settings.knex
   for (const name of ['client', 'pool', 'connectionPool', 'acquireConnectionTimeout']) {
@@ -148,40 +160,24 @@ function config(url: DatabaseURL, dialect: Dialect, settings: Settings, door: Kn
       )
   }
   const merged = {
+    // Knex would write bound values into messages.
+    compileSqlOnError: false,
     ...ours,
     ...theirs,
     connection: { ...(ours.connection as object), ...(theirs.connection as object | undefined) },
     client: leasedClient(dialect.Client),
-    millpond: door,
+    [HOST]: host,
   }
   return merged
 }
 
-/**
- * Knex opens a transaction of its own for some schema changes on SQLite. Inside one of ours that is a savepoint.
- */
-const NESTED: Readonly<Record<string, readonly string[]>> = {
-  BEGIN: ['SAVEPOINT millpond_knex'],
-  COMMIT: ['RELEASE SAVEPOINT millpond_knex'],
-  ROLLBACK: ['ROLLBACK TO SAVEPOINT millpond_knex', 'RELEASE SAVEPOINT millpond_knex'],
-}
-
-async function runForKnex(lease: Lease, query: KnexQuery, compiler: Compiler): Promise<KnexQuery> {
-  const limits = Limits.of(undefined, query.sql).and(lease.limits)
-  const facts = compiler.parseForKnex(query.sql)
-  const nested = lease.transactions > 0 && query.method === undefined ? NESTED[facts.verb] : undefined
-  if (nested !== undefined) {
-    for (const sql of nested) await lease.runOwn(compiler.plain(sql), limits)
-    return query
+function statementOf(query: KnexQuery, compiler: Compiler): Statement {
+  const { sql, bindings = [], method = '', returning, options } = query
+  return {
+    sql,
+    bindings: compiler.fromBuilder(bindings, sql),
+    facts: compiler.parseForKnex(sql),
+    take: COUNTED.has(method) && !returning ? 'count' : 'all',
+    ...(hasAny(options) && { driverOptions: options }),
   }
-  const statement: Statement = {
-    sql: query.sql,
-    bindings: compiler.fromBuilder(query.bindings ?? [], query.sql),
-    facts,
-    take: COUNTED.has(query.method ?? '') && !query.returning ? 'count' : 'all',
-    ...(hasAny(query.options) && { driverOptions: query.options }),
-    ...(query.timeoutMillis !== undefined && { timeoutMillis: query.timeoutMillis }),
-  }
-  const { forKnex } = await lease.run(statement, limits)
-  return Object.assign(query, forKnex)
 }

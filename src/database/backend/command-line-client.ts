@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import type { Settings } from '../options'
 import type { Dialect, Session } from './dialect'
-import type { KnexQuery } from './knex-client'
+import type { KnexQuery } from './knex-host'
 import { Compiler } from './statement'
 
 /** Methods for which Knex's SQLite dialect reads counts and ids instead of rows. */

@@ -3,7 +3,16 @@ import { Canceller } from '../cancellation'
 import { type DatabaseError, QueryCanceledError, TransactionClosedError } from '../errors'
 import { type Expiry, Limits } from '../limits'
 import { countStatement, type Scope } from '../scope'
-import { type Cursor, type Result, type Row, type Session, shownSql, type Statement } from './dialect'
+import {
+  type Access,
+  type Cursor,
+  type IsolationLevel,
+  type Result,
+  type Row,
+  type Session,
+  shownSql,
+  type Statement,
+} from './dialect'
 import { refuseControl, tooLate } from './control'
 import { withoutValues } from './driver-error'
 import { Holding } from './holding'
@@ -13,9 +22,42 @@ import { unlessDoneIn } from './within'
 
 const neverMind = (): void => undefined
 
+/** What is to be done with a connection, within limits that may be narrower than those of the call. */
+export type Work<T> = (lease: Lease, limits: Limits) => Promise<T>
+
+/** Where a streamed result is read: `use` for each piece, `release` at the end. */
+export interface Reading {
+  /** True when nobody else uses the connection until the end, so that a piece can be read before it is asked for. */
+  readonly alone: boolean
+  use<T>(work: Work<T>): Promise<T>
+  /** The same for the end of it, which nobody calls off. A piece that is being read by then is waited for by nobody. */
+  close(work: Work<void>): Promise<void>
+  release(): Promise<void>
+}
+
+/** How statements are run, and streams read. */
+export interface Statements {
+  use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T>
+  reading(limits: Limits): Reading
+}
+
+/** Where a transaction can begin. */
+export interface Ground extends Statements {
+  begin(modes: { readonly isolation?: IsolationLevel; readonly readOnly?: boolean }): Promise<Begun>
+}
+
+/** A transaction that has begun, and is ended by hand. */
+export interface Begun extends Statements {
+  commit(): Promise<void>
+  /** Does nothing when that has happened already. */
+  rollback(): Promise<void>
+}
+
 export class Lease extends Holding {
   /** How many transactions of ours are open on it, one inside the other. */
   transactions = 0
+  /** The innermost transaction that is open on it, or who holds it; null while it is lent for one statement. */
+  ground: Ground | null = null
   /** Those of the section that runs now, for statements that Knex makes on its way. */
   limits = Limits.none
   readonly #context: LeaseContext

@@ -35,6 +35,11 @@ export class PostgresClient extends Base {
   /** Handed past Knex, which takes no arguments, from `dial` to `_acquireOnlyConnection`. */
   attempt: Attempt | undefined
 
+  static {
+    // Plug-ins know the database by it.
+    Object.defineProperty(this, 'name', { value: Base.name })
+  }
+
   /**
    * Opens a connection.
    *

@@ -101,14 +101,15 @@ export class Compiler {
   }
 
   /**
-   * The bindings of a Knex builder as the driver takes them.
+   * The bindings of a Knex builder as the driver takes them. Knex refuses what a caller leaves undefined, but writes
+   * undefined itself for a column that a row of several has not: NULL, where it is told `useNullAsDefault`.
    *
    * @throws BindError when one cannot be bound
    */
   fromBuilder(bindings: readonly unknown[], sql: string): readonly unknown[] {
     return bindings.map((value, index) => {
       try {
-        return this.#dialect.toDriverFromBuilder(value instanceof JsonValue ? value.text : value)
+        return this.#dialect.toDriverFromBuilder(value instanceof JsonValue ? value.text : (value ?? null))
       } catch (cause) {
         throw new BindError(`Value ${index + 1} of the builder ${messageOf(cause)}`, sql)
       }

@@ -1,0 +1,98 @@
+/** Knex's own transactions, which run in one of ours. Tried with Knex 3.3.0. */
+import { setImmediate } from 'node:timers/promises'
+import type { Knex } from 'knex'
+import { TransactionError } from '../errors'
+import { type Hold, hostOf, type LeasedClient } from './knex-host'
+import { TransactionPlace } from './knex-places'
+import type { Statements } from './lease'
+
+export interface TransactionConfig {
+  readonly connection?: object
+  /** SQLite's: whether foreign keys are to be checked meanwhile. */
+  readonly enforceForeignCheck?: boolean | null
+}
+
+export type Container = (transactor: unknown) => unknown
+
+/** Knex's Transaction. What it sends goes through a client that it makes for itself. */
+interface KnexTransaction {
+  readonly trxClient: object
+  readonly isolationLevel?: NonNullable<TransactionPlace['modes']['isolation']>
+  readonly readOnly?: boolean
+  isCompleted(): boolean
+  begin(raw: object): Promise<unknown>
+  savepoint(raw: object): Promise<unknown>
+}
+
+/** A client that lends a connection to one transaction, and takes it back. */
+interface TransactionClient extends LeasedClient {
+  acquireConnection(): Promise<object>
+  releaseConnection(): Promise<void>
+}
+
+/** Makes a transaction, given the client for it and its work. */
+type Make = (client: TransactionClient, work: Container) => unknown
+
+/** A transaction of Knex on a connection lent for it, or on that of `config`. */
+export function transactionOn(
+  client: LeasedClient,
+  work: Container,
+  config: TransactionConfig | undefined,
+  make: Make,
+): Knex.Transaction {
+  const host = hostOf(client)
+  const given = config?.connection
+  let hold: Hold | undefined
+  const place = new TransactionPlace(() => hold?.ground ?? host.groundOf(given as object))
+  const own: TransactionClient = Object.assign(Object.create(client) as LeasedClient, {
+    async acquireConnection() {
+      hold = await host.hold()
+      return hold.raw
+    },
+    async releaseConnection() {
+      // On SQLite foreign keys are switched back a moment after the end.
+      if (typeof config?.enforceForeignCheck === 'boolean') await setImmediate()
+      await hold?.release()
+    },
+  })
+  const inside: Container = (transactor) => {
+    const run = (): unknown => work(transactor)
+    return hold?.inside === undefined || place.begun === null ? run() : hold.inside(place.begun, run)
+  }
+  return begunAt(place, make(own, inside), () => Promise.resolve(hold?.expose() ?? (given as object)))
+}
+
+/** A transaction in another one of Knex's: a savepoint, which is a statement like any other. */
+export function savepointIn(
+  client: LeasedClient & Pick<TransactionClient, 'acquireConnection'>,
+  work: Container,
+  make: Make,
+): Knex.Transaction {
+  const own: TransactionClient = Object.assign(Object.create(client) as LeasedClient, {
+    acquireConnection: () => Promise.resolve(client.driverConnection as object),
+    releaseConnection: () => Promise.resolve(),
+  })
+  return begunAt(client.place as Statements, make(own, work), client.acquireConnection)
+}
+
+/** Tells the transaction's client where it runs. It is asked for its connection by whoever wants to use that himself. */
+function begunAt(
+  place: Statements,
+  made: unknown,
+  acquireConnection: () => Promise<object>,
+): Knex.Transaction {
+  const transaction = made as KnexTransaction
+  for (const how of ['begin', 'savepoint'] as const) {
+    const begin = transaction[how]
+    transaction[how] = async (raw) => {
+      const { isolationLevel: isolation, readOnly } = transaction
+      if (place instanceof TransactionPlace && how === 'begin')
+        place.modes = { ...(isolation && { isolation }), ...(readOnly !== undefined && { readOnly }) }
+      Object.assign(transaction.trxClient, { place, driverConnection: raw, acquireConnection })
+      await begin.call(transaction, raw)
+      // Knex would run the work even so.
+      if (transaction.isCompleted()) throw new TransactionError('The transaction was not begun.')
+    }
+  }
+  return made as Knex.Transaction
+}

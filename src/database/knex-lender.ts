@@ -1,0 +1,79 @@
+/** What a Database lends to its Knex instance: connections for its statements, its transactions, and its users. */
+import type { Ambient } from './ambient'
+import type { Lender } from './backend/backend'
+import type { Hold } from './backend/knex-host'
+import type { Ground, Statements } from './backend/lease'
+import type { BorrowedFrom } from './borrowed'
+import { HeldConnection } from './connection'
+import { Held } from './held'
+import { Limits } from './limits'
+import type { Connection } from './queryable'
+import { RowStream } from './row-stream'
+import { runBound } from './scope'
+
+interface Acquirable {
+  acquire(): Promise<Connection>
+}
+
+/** `statements` are those of the scope that they are called in; `lender` knows the pool while there is one. */
+export function knexLender(
+  database: Acquirable,
+  ambient: Ambient,
+  lender: () => BorrowedFrom,
+  statements: Statements,
+): Lender {
+  /** Those that are out, by the driver's connection. In a forced rollback they are all the same one. */
+  const acquired = new WeakMap<object, Connection[]>()
+
+  /** Where statements run in `held`, and transactions begin. */
+  function groundOf(held: Ground): Ground {
+    if (!(held instanceof Held)) return held
+    const found = ambient.statementsOf(held)
+    return {
+      use: (limits, access, work) => found.use(limits, access, work),
+      reading: (limits) => found.reading(limits),
+      begin: (modes) => ambient.beginIn(held, modes),
+    }
+  }
+
+  return {
+    ...statements,
+    groundOf,
+    rows: (...args) => new RowStream(...args),
+
+    async acquire() {
+      const connection = await database.acquire()
+      const raw = connection.raw as object
+      acquired.set(raw, [...(acquired.get(raw) ?? []), connection])
+      return raw
+    },
+
+    async release(raw) {
+      await acquired.get(raw)?.pop()?.release()
+    },
+
+    async hold(): Promise<Hold> {
+      const bound = await ambient.get()
+      if (bound !== null) {
+        return {
+          raw: bound.lease.session.raw,
+          ground: groundOf(bound),
+          expose: () => bound.lease.expose(),
+          inside: (begun, work) => runBound(database, begun, work),
+          release: () => Promise.resolve(),
+        }
+      }
+      const { backend, key, pool } = lender()
+      const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true })
+      const held = new HeldConnection(backend, key, pool, lease)
+      return {
+        raw: lease.session.raw,
+        ground: held,
+        expose: () => lease.expose(),
+        async release() {
+          if (!held.finishNow()) await held.release()
+        },
+      }
+    },
+  }
+}
