@@ -22,11 +22,14 @@
  *
  * A message says what happened, what it means and what to do. It never holds a bound value or a password.
  * The driver's own error is kept as `cause`; that one may quote values, so it belongs in no answer to a client.
+ *
+ * A Knex builder that is awaited rejects with the same classes, but says what happened as Knex does: `code` and the
+ * message are the driver's there, and so are its other fields, such as `detail`.
  */
 
 /** The root: every error that this library throws is one. */
 export class DatabaseError extends Error {
-  /** Stable across releases: for programs, where the message is for people. */
+  /** Stable across releases: for programs, where the message is for people. The driver's own from an awaited Knex builder. */
   readonly code: string = 'DATABASE_ERROR'
   /** True when the same call may well succeed if made again a little later. */
   readonly retryable: boolean = false
@@ -173,6 +176,21 @@ export class QueryTimeoutError extends QueryError {
 /** The statement was cancelled: by its AbortSignal, by its scope, or because its transaction ended. */
 export class QueryCanceledError extends QueryError {
   override readonly code: string = 'QUERY_CANCELED'
+}
+
+/**
+ * Finds the error of this library that another one stands for: one that Objection has wrapped, or Knex's own for a
+ * builder's `.timeout()`. Returns null for an error that has nothing to do with a database.
+ *
+ * @example
+ * if (databaseErrorOf(error) instanceof UniqueViolationError) response.status(409).end()
+ */
+export function databaseErrorOf(error: unknown): DatabaseError | null {
+  if (error instanceof DatabaseError) return error
+  if (typeof error !== 'object' || error === null) return null
+  const { name, cause, nativeError } = error as { name?: unknown; cause?: unknown; nativeError?: unknown }
+  const inner = name === 'KnexTimeoutError' ? cause : nativeError
+  return inner instanceof DatabaseError ? inner : null
 }
 
 /**

@@ -39,6 +39,7 @@ export {
   ConnectionError,
   ConstraintViolationError,
   DatabaseError,
+  databaseErrorOf,
   ForeignKeyViolationError,
   type Holder,
   NotConnectedError,

@@ -119,6 +119,26 @@ const URL_DRIVER: Readonly<Record<string, readonly string[]>> = {
   sqlite: ['mode', 'immutable'],
 }
 
+/** What Knex may be told. */
+const KNEX = [
+  'asyncStackTraces', 'compileSqlOnError', 'connection', 'debug', 'defaultDateTimePrecision', 'log', 'migrations',
+  'postProcessResponse', 'returning', 'searchPath', 'seeds', 'useNullAsDefault', 'userParams', 'version', 'wrapIdentifier',
+] // prettier-ignore
+
+/** What a Database decides itself. */
+const NOT_KNEX = ['client', 'dialect', 'pool', 'connectionPool', 'acquireConnectionTimeout']
+
+/** What the driver may be told, beside what the URL says. */
+const KNEX_CONNECTION: Readonly<Record<string, readonly string[]>> = {
+  postgresql: [
+    'application_name', 'client_encoding', 'connectionTimeoutMillis', 'database', 'enableChannelBinding',
+    'fallback_application_name', 'host', 'idle_in_transaction_session_timeout', 'keepAlive',
+    'keepAliveInitialDelayMillis', 'lock_timeout', 'options', 'password', 'port', 'query_timeout', 'scramMaxIterations',
+    'ssl', 'sslnegotiation', 'statement_timeout', 'stream', 'types', 'user',
+  ],
+  sqlite: ['flags'],
+} // prettier-ignore
+
 /**
  * Puts the URL's parameters, the options and the defaults together; options win over the URL.
  *
@@ -159,8 +179,25 @@ export function settle(url: DatabaseURL, options: BackendOptions): Settings {
     statementTimeoutMillis: statementTimeoutMillis === 0 ? Infinity : statementTimeoutMillis,
     connectTimeoutMillis,
     preparedStatements: mostPrepared(options.preparedStatements),
-    knex: options.knex ?? {},
+    knex: checkedKnex(url.dialect, options.knex ?? {}),
   })
+}
+
+function checkedKnex(dialect: string, given: Partial<Knex.Config>): Partial<Knex.Config> {
+  const ours = NOT_KNEX.find((name) => name in given)
+  if (ours !== undefined) {
+    throw new ConfigurationError(`options.knex cannot set '${ours}': millpond owns it. Use its own options.`)
+  }
+  refuseUnknown(given, KNEX, 'options.knex', 'option')
+  const connection = given.connection ?? {}
+  if (typeof connection !== 'object') {
+    throw new ConfigurationError(
+      `options.knex.connection is an object, which is merged with what the URL says, got a ${typeof connection}. ` +
+        'Give the address as the URL, and a password that changes as { password: async () => … }.',
+    )
+  }
+  refuseUnknown(connection, KNEX_CONNECTION[dialect] ?? [], 'options.knex.connection', 'option')
+  return given
 }
 
 /** How many prepared statements a connection keeps where nothing speaks against them. */

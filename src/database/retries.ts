@@ -1,5 +1,5 @@
 /** Runs something again that the database chose to fail. */
-import { SerializationError } from './errors'
+import { databaseErrorOf, SerializationError } from './errors'
 
 const FIRST_BACKOFF_MILLIS = 10
 const LONGEST_BACKOFF_MILLIS = 1000
@@ -10,7 +10,7 @@ export async function withRetries<T>(retries: number, attempt: () => Promise<T>)
     try {
       return await attempt()
     } catch (error) {
-      if (!(error instanceof SerializationError) || failures > retries) throw error
+      if (!(databaseErrorOf(error) instanceof SerializationError) || failures > retries) throw error
       await backOff(failures)
     }
   }

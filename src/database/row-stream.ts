@@ -10,6 +10,7 @@ type Next = IteratorResult<Row, undefined>
 export class RowStream implements AsyncIterableIterator<Row> {
   readonly #pieces: AsyncGenerator<readonly Row[]>
   readonly #limits: Limits
+  readonly #process: Statement['process']
   #rows: readonly Row[] = []
   #at = 0
   /** How many calls are under way, and the last of them. */
@@ -19,6 +20,7 @@ export class RowStream implements AsyncIterableIterator<Row> {
   constructor(reading: Reading, statement: Statement, limits: Limits, batchSize: number | null) {
     this.#pieces = piecesOf(reading, statement, limits, batchSize)
     this.#limits = limits
+    this.#process = statement.process
   }
 
   [Symbol.asyncIterator](): this {
@@ -56,12 +58,13 @@ export class RowStream implements AsyncIterableIterator<Row> {
   }
 
   #give(): Promise<Next> {
+    let value = this.#rows[this.#at] as Row
     try {
       this.#limits.check()
+      if (this.#process !== undefined) value = this.#process(value) as Row
     } catch (error) {
       return this.#fail(error)
     }
-    const value = this.#rows[this.#at] as Row
     this.#at += 1
     // What has been worked on need not be kept until the next piece is there.
     if (this.#at === this.#rows.length) this.#rows = NONE

@@ -36,8 +36,9 @@ export abstract class Verbs implements Queryable {
     values?: Values,
     options?: QueryOptions,
   ): Promise<R[]> {
-    const { rows } = await this.#run(query, values, options, ALL)
-    return rows as R[]
+    const statement = this.#compiled(query, values, ALL)
+    const { rows } = await this.#run(statement, options)
+    return (statement.process === undefined ? rows : statement.process(rows)) as R[]
   }
 
   async fetchOne<R extends object = Row>(
@@ -45,8 +46,10 @@ export abstract class Verbs implements Queryable {
     values?: Values,
     options?: QueryOptions,
   ): Promise<R | null> {
-    const { rows } = await this.#run(query, values, options, FIRST)
-    return (rows[0] as R | undefined) ?? null
+    const statement = this.#compiled(query, values, FIRST)
+    const { rows } = await this.#run(statement, options)
+    const row = rows[0] ?? null
+    return (row === null || statement.process === undefined ? row : statement.process(row)) as R | null
   }
 
   async fetchVal<T = unknown>(
@@ -56,9 +59,12 @@ export abstract class Verbs implements Queryable {
   ): Promise<T | null> {
     const column = options?.column ?? 0
     const take: Take = { take: 'first', asArrays: typeof column === 'number' }
-    const { rows } = await this.#run(query, values, options, take)
-    const [row] = rows
-    if (row === undefined) return null
+    const statement = this.#compiled(query, values, take)
+    const { rows } = await this.#run(statement, options)
+    if (rows.length === 0) return null
+    // A column that is counted has no name that could be changed.
+    const row =
+      typeof column === 'number' || statement.process === undefined ? rows[0] : statement.process(rows[0])
     if (typeof row !== 'object' || row === null || !Object.hasOwn(row, column)) {
       const has = Array.isArray(row)
         ? `${row.length} columns, counted from 0`
@@ -129,8 +135,7 @@ export abstract class Verbs implements Queryable {
     values?: Values,
     options?: QueryOptions & { readonly batchSize?: number },
   ): AsyncIterableIterator<R> {
-    const statement = this.backend.compiler.compile(query, values, { take: 'all' })
-    if (statement instanceof KnexProgram) throw noRows()
+    const statement = this.#compiled(query, values, ALL)
     if (statement.facts.isSeveral) throw several(statement.sql)
     checked(options, [...QUERY_OPTIONS, 'batchSize'])
     const batchSize = options?.batchSize ?? null
@@ -146,14 +151,13 @@ export abstract class Verbs implements Queryable {
     ) as AsyncIterableIterator<unknown> as AsyncIterableIterator<R>
   }
 
-  #run(
-    query: Query,
-    values: Values | undefined,
-    options: QueryOptions | undefined,
-    take: Take,
-  ): Promise<Result> {
+  #compiled(query: Query, values: Values | undefined, take: Take): Statement {
     const statement = this.backend.compiler.compile(query, values, take)
     if (statement instanceof KnexProgram) throw noRows()
+    return statement
+  }
+
+  #run(statement: Statement, options: QueryOptions | undefined): Promise<Result> {
     const limits = Limits.of(checked(options, FETCH_OPTIONS), statement.sql)
     return this.use(limits, statement.facts, (lease, bounded) => lease.run(statement, bounded))
   }

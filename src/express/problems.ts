@@ -6,7 +6,8 @@ import {
   CommitUnknownError,
   ConnectionError,
   ConstraintViolationError,
-  DatabaseError,
+  type DatabaseError,
+  databaseErrorOf,
   ForeignKeyViolationError,
   NotConnectedError,
   NotNullViolationError,
@@ -155,8 +156,9 @@ const DATABASE_PROBLEMS: readonly DatabaseProblem[] = [
 
 function toProblem(error: unknown): HttpProblem {
   if (error instanceof HttpProblem) return error
-  if (error instanceof DatabaseError) {
-    const found = DATABASE_PROBLEMS.find(([kind]) => error instanceof kind)
+  const ofDatabase = databaseErrorOf(error)
+  if (ofDatabase !== null) {
+    const found = DATABASE_PROBLEMS.find(([kind]) => ofDatabase instanceof kind)
     return found?.[1] ?? new HttpProblem(500, UNEXPECTED)
   }
   return toHttpProblem(error) ?? new HttpProblem(500, UNEXPECTED)

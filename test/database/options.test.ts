@@ -131,9 +131,26 @@ describe('an impossible value', () => {
   })
 
   it('is what millpond itself decides on in the configuration of Knex', () => {
-    for (const name of ['client', 'pool', 'acquireConnectionTimeout']) {
+    for (const name of ['client', 'dialect', 'pool', 'connectionPool', 'acquireConnectionTimeout']) {
       expect(refused({ knex: { [name]: {} } })).toMatch(`'${name}'`)
     }
+  })
+
+  it('is what Knex or the driver would not look at', () => {
+    const knex = (given: object): string => refused({ knex: given })
+    expect(knex({ searchPaths: ['tenant'] })).toMatch(/no option 'searchPaths'.*searchPath,/)
+    expect(knex({ connection: { aplication_name: 'x' } })).toMatch(
+      /no option 'aplication_name'.*application_name,/,
+    )
+    expect(knex({ connection: 'postgresql://other/d' })).toMatch(/connection is an object.*got a string/)
+    expect(knex({ connection: () => ({ host: 'other' }) })).toMatch(/connection is an object.*got a function/)
+    expect(refused({ knex: { connection: { filename: 'other.db' } } }, 'sqlite:///x.db')).toMatch(
+      /'filename'/,
+    )
+    expect(knex({ searchPath: ['tenant'], debug: false, connection: { application_name: 'x' } })).toMatch(
+      /^accepted/,
+    )
+    expect(knex({ connection: undefined, postProcessResponse: (rows: unknown) => rows })).toMatch(/^accepted/)
   })
 
   it('is an sslmode that nobody knows, or what contradicts it', () => {

@@ -80,6 +80,7 @@ export function createBackend(
   const client = instance.client as Knex.Client
   // A name, as Knex itself would have it: plug-ins look at it.
   client.config.client = client.driverName
+  Object.defineProperty(client, 'pool', { get: () => pool && figuresOf(pool) })
   const open = async (signal: AbortSignal): Promise<Session> => {
     const raw = await dialect.dial(client, signal)
     // Knex's name for a connection, which its events and some plug-ins tell.
@@ -153,13 +154,7 @@ function dialectOf(url: DatabaseURL): Dialect {
 function config(url: DatabaseURL, dialect: Dialect, settings: Settings, host: KnexHost): Knex.Config {
   const ours = dialect.knexConfig(url, settings)
   const theirs = settings.knex
-  for (const name of ['client', 'pool', 'connectionPool', 'acquireConnectionTimeout']) {
-    if (name in theirs)
-      throw new ConfigurationError(
-        `options.knex cannot set '${name}': millpond owns it. Use its own options.`,
-      )
-  }
-  const merged = {
+  return {
     // Knex would write bound values into messages.
     compileSqlOnError: false,
     ...ours,
@@ -167,8 +162,7 @@ function config(url: DatabaseURL, dialect: Dialect, settings: Settings, host: Kn
     connection: { ...(ours.connection as object), ...(theirs.connection as object | undefined) },
     client: leasedClient(dialect.Client),
     [HOST]: host,
-  }
-  return merged
+  } as Knex.Config
 }
 
 function statementOf(query: KnexQuery, compiler: Compiler): Statement {
@@ -179,5 +173,18 @@ function statementOf(query: KnexQuery, compiler: Compiler): Statement {
     facts: compiler.parseForKnex(sql),
     take: COUNTED.has(method) && !returning ? 'count' : 'all',
     ...(hasAny(options) && { driverOptions: options }),
+  }
+}
+
+/** What monitors ask Knex's pool for. */
+function figuresOf(pool: Pool): object {
+  const { size, maxOverflow } = pool.stats()
+  return {
+    min: 0,
+    max: size + maxOverflow,
+    numUsed: () => pool.stats().used,
+    numFree: () => pool.stats().idle,
+    numPendingAcquires: () => pool.stats().waiting,
+    numPendingCreates: () => pool.stats().creating,
   }
 }

@@ -43,6 +43,8 @@ export interface Statement {
   readonly asArrays?: boolean
   /** Knex's `.options({…})`, handed to the driver. */
   readonly driverOptions?: object
+  /** Makes rows what the builder's user is to see of them: Knex's `postProcessResponse`, where that is set. */
+  readonly process?: (response: unknown) => unknown
   /** Knex's `.timeout(ms)`: how long it may run, on top of all other limits. */
   readonly timeoutMillis?: number
 }

@@ -15,6 +15,12 @@ export function codeOf(error: unknown): string {
   return 'errors' in error && Array.isArray(error.errors) ? codeOf(error.errors[0]) : ''
 }
 
+/** What it says without the values that it says: SQLSTATEs of class 22 are about data: `invalid input syntax for type integer: "abc"`. */
+export function textOf(error: unknown): string {
+  const message = messageOf(error)
+  return codeOf(error).startsWith('22') ? message.replace(/".*"/s, '"…"') : message
+}
+
 /** Bound texts that the database quotes back. Shorter ones would hide words that are none of them. */
 const SHORTEST_HIDDEN = 3
 

@@ -1,7 +1,7 @@
 /** Errors as programs on Knex look for them: under the driver's own code and fields, and in its words. */
 import knex from 'knex'
 import { DatabaseError, QueryCanceledError, QueryError, QueryTimeoutError } from '../errors'
-import { codeOf, messageOf, withoutValues } from './driver-error'
+import { codeOf, textOf, withoutValues } from './driver-error'
 
 /**
  * Puts what the driver has said on the error of ours that it became: `code`, `detail`, `constraint`, `errno` and so on.
@@ -16,7 +16,7 @@ export function asDriverSays(error: unknown, bindings: readonly unknown[]): unkn
   const { name: _, ...fields } = error.cause as Error
   Object.assign(error, fields)
   if (!(error instanceof QueryError)) return error
-  error.message = messageOf(error.cause)
+  error.message = textOf(error.cause)
   return withoutValues(error, bindings)
 }
 

@@ -16,7 +16,7 @@ import {
 } from '../errors'
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure, Statement } from './dialect'
-import { codeOf, messageOf } from './driver-error'
+import { codeOf, messageOf, textOf } from './driver-error'
 
 /** The fields of an ErrorResponse, as pg hands them over. */
 interface ServerError {
@@ -130,7 +130,7 @@ export function translate(error: unknown, sql: string): DatabaseError {
         return new ConstraintViolationError(`A constraint refused the row${where}.`, sql, violation, cause)
       }
   }
-  return new QueryError(`${withoutValues(error)} (SQLSTATE ${error.code})`, sql, cause)
+  return new QueryError(`${textOf(error)} (SQLSTATE ${error.code})`, sql, cause)
 }
 
 export function connectFailure(error: unknown, url: DatabaseURL): ConnectFailure {
@@ -185,11 +185,6 @@ function isHangUp(reason: string, error: unknown): boolean {
     /^Connection terminated|timeout expired|not queryable|was closed|socket|read E|write E/i.test(reason) ||
     TRANSIENT.has(codeOf(error))
   )
-}
-
-/** Class 22 is about data, and quotes it: `invalid input syntax for type integer: "abc"`. */
-function withoutValues(error: ServerError): string {
-  return error.code.startsWith('22') ? error.message.replace(/".*"/s, '"…"') : error.message
 }
 
 /** The key's columns are only in the detail: `Key (lower(email), tenant)=(…) already exists.` */

@@ -16,7 +16,12 @@ export type { Values } from './values'
 
 /** Where the text can be asked for without running anything. */
 interface Compilable {
-  readonly client?: { readonly transacting?: boolean }
+  readonly client?: {
+    readonly transacting?: boolean
+    readonly config: { readonly postProcessResponse?: unknown }
+    postProcessResponse(response: unknown, context: unknown): unknown
+  }
+  queryContext?(): unknown
   toSQL(): CompiledByKnex | readonly CompiledByKnex[]
 }
 
@@ -227,11 +232,16 @@ export class Compiler {
     // A builder of the same shape has the same text, so that its placeholders need be numbered only once.
     const sql = this.#numbered.for(compiled.sql, () => compiled.toNative?.().sql ?? compiled.sql)
     const { options, timeout } = compiled
+    const { client } = query
     const written = new Written(sql, this.fromBuilder(compiled.bindings, sql), this.parseForKnex(sql), take)
-    if (!hasAny(options) && !timeout) return written
+    const isProcessed = client !== undefined && Boolean(client.config.postProcessResponse)
+    if (!hasAny(options) && !timeout && !isProcessed) return written
     return Object.assign(written, {
       ...(hasAny(options) && { driverOptions: options }),
       ...(timeout && { timeoutMillis: timeout }),
+      ...(isProcessed && {
+        process: (response: unknown) => client.postProcessResponse(response, query.queryContext?.()),
+      }),
     })
   }
 }
