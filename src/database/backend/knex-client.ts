@@ -10,6 +10,7 @@ import { TransactionPlace } from './knex-places'
 import { type Builder, leased, type Runner, untilClosed } from './knex-runner'
 import { type Container, savepointIn, type TransactionConfig, transactionOn } from './knex-transaction'
 import type { Reading, Statements } from './lease'
+import { several } from './statement'
 
 interface StreamOptions {
   readonly batchSize?: number
@@ -100,6 +101,7 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
     async _stream(raw: object, query: KnexQuery, stream: Transform, options?: StreamOptions): Promise<void> {
       const host = hostOf(this)
       const statement = host.statementOf(query)
+      if (statement.facts.isSeveral) throw several(statement.sql)
       const limits = untilClosed(stream)
       const reading = (this.place ?? host.groundOf(raw)).reading(limits)
       const use: Reading['use'] = async (work) => {

@@ -251,12 +251,8 @@ function compiledBy(query: Compilable): CompiledByKnex | readonly CompiledByKnex
   try {
     return query.toSQL()
   } catch (cause) {
-    throw uncompilable(cause)
+    throw new BindError(`Knex cannot make a statement of its builder: ${messageOf(cause)}`, '', { cause })
   }
-}
-
-export function uncompilable(cause: unknown): BindError {
-  return new BindError(`Knex cannot make a statement of its builder: ${messageOf(cause)}`, '', { cause })
 }
 
 /** @throws BindError for a text of several statements, where only one can be meant */
