@@ -20,6 +20,29 @@ import { endless, failure, gate } from './support'
 /** What a driver puts on its errors. */
 type DriverError = DatabaseError & Record<string, unknown>
 
+/** What is said of a name that is taken. */
+const TAKEN = {
+  sqlite: {
+    code: 'SQLITE_CONSTRAINT',
+    errno: 19,
+    columns: ['name'],
+    message:
+      'insert into `people` (`name`) values (?) - SQLITE_CONSTRAINT: UNIQUE constraint failed: people.name',
+  },
+  postgresql: {
+    code: '23505',
+    detail: 'Key (name)=(ada) already exists.',
+    severity: 'ERROR',
+    schema: 'public',
+    table: 'people',
+    constraint: 'people_name_unique',
+    columns: ['name'],
+    internalQuery: undefined,
+    message:
+      'insert into "people" ("name") values ($1) - duplicate key value violates unique constraint "people_name_unique"',
+  },
+}
+
 eachDatabase('Knex', (context) => {
   let database: Database
   let knex: Knex
@@ -46,26 +69,7 @@ eachDatabase('Knex', (context) => {
       const error = await rejection(knex('people').insert({ name: 'ada' }))
       expect(error).toBeInstanceOf(UniqueViolationError)
       expect(error.name).toBe('UniqueViolationError')
-      if (isSqlite()) {
-        expect(error).toMatchObject({ code: 'SQLITE_CONSTRAINT', errno: 19, columns: ['name'] })
-        expect(error.message).toBe(
-          'insert into `people` (`name`) values (?) - SQLITE_CONSTRAINT: UNIQUE constraint failed: people.name',
-        )
-      } else {
-        expect(error).toMatchObject({
-          code: '23505',
-          detail: 'Key (name)=(ada) already exists.',
-          severity: 'ERROR',
-          schema: 'public',
-          table: 'people',
-          constraint: 'people_name_unique',
-          columns: ['name'],
-          internalQuery: undefined,
-        })
-        expect(error.message).toBe(
-          'insert into "people" ("name") values ($1) - duplicate key value violates unique constraint "people_name_unique"',
-        )
-      }
+      expect(error).toMatchObject(TAKEN[context.dialect])
     })
 
     it('has them from a transaction, a savepoint, a stream, a schema change and a raw query, too', async () => {
@@ -106,7 +110,7 @@ eachDatabase('Knex', (context) => {
             ]),
       ]
       for (const { message } of errors) expect(message).not.toContain(text)
-      if (!isSqlite()) expect(errors.at(-1)?.message).not.toContain('"x"')
+      expect(errors.at(-1)?.message).not.toContain('"x"')
       expect(errors[0]).toBeInstanceOf(ForeignKeyViolationError)
     })
 
@@ -205,16 +209,16 @@ eachDatabase('Knex', (context) => {
       await rejection(knex('nowhere'))
       expect(heard.map(({ event }) => event)).toEqual(['query', 'query-response', 'query', 'query-error'])
       expect(ofBuilder.map(({ event }) => event)).toEqual(['query', 'query-response'])
-      for (const { event, payload } of [...heard, ...ofBuilder]) {
+      for (const { payload } of [...heard, ...ofBuilder]) {
         expect(payload).toMatchObject({
           __knexUid: expect.stringMatching(/^__knexUid\d+$/) as unknown,
           method: 'select',
         })
         expect(payload).not.toHaveProperty('connection')
         expect(payload).not.toHaveProperty('secretKey')
-        if (event === 'query') expect(Object.keys(payload).length).toBeLessThanOrEqual(10)
       }
       expect(heard[0]?.payload).toMatchObject({ bindings: ['ada'], options: {}, timeout: false })
+      expect(Object.keys(heard[0]?.payload ?? {})).toHaveLength(10)
     })
 
     it('tells of the transaction, on whatever door it was begun', async () => {

@@ -12,7 +12,7 @@ eachDatabase('A stream of Knex', (context) => {
   let database: Database
   let knex: Knex
   const rows = (count: number): Knex.Raw => knex.raw(numbers(context.dialect, count))
-  const free = (): Promise<void> =>
+  const free = (): Promise<unknown> =>
     waitFor(() => database.stats().used === 0, { what: 'the connection to come back' })
 
   beforeEach(async () => {

@@ -2,6 +2,7 @@
 import type { Knex } from 'knex'
 import {
   type Database,
+  ForeignKeyViolationError,
   QueryTimeoutError,
   TransactionClosedError,
   TransactionError,
@@ -110,6 +111,19 @@ eachDatabase("Knex's transaction", (context) => {
       })
       expect(await failure(work)).toBeInstanceOf(TransactionError)
       expect(await idsOf(database)).toEqual([])
+    })
+
+    it('rejects when it is committed by hand, and cannot be', async () => {
+      await database.execute('create table later (t integer references t (id) deferrable initially deferred)')
+      for (const begin of [() => knex.transaction(), knex.transactionProvider()]) {
+        const trx = await begin()
+        await trx('later').insert({ t: 99 })
+        await expect(trx.commit()).rejects.toBeInstanceOf(ForeignKeyViolationError)
+        await expect(trx.executionPromise).rejects.toBeInstanceOf(ForeignKeyViolationError)
+      }
+      expect(await database.fetchAll('select * from later')).toEqual([])
+      await database.execute('drop table later')
+      expect(database.stats().used).toBe(0)
     })
 
     it('does not run its work when BEGIN is refused', async () => {

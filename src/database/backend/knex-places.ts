@@ -53,6 +53,8 @@ type Modes = Parameters<Ground['begin']>[0]
 export class TransactionPlace implements Statements {
   /** How it is to be begun. */
   modes: Modes = {}
+  /** Why it was not committed, though it should have been. */
+  commitFailure: Error | null = null
   readonly #ground: () => Ground
   #begun: Begun | null = null
 
@@ -75,12 +77,20 @@ export class TransactionPlace implements Statements {
   /** Does what a text of Knex's own asks for, if that is to begin or to end the transaction; else returns undefined. */
   control(sql: string): Promise<void> | undefined {
     if (/^BEGIN\b/.test(sql)) return this.#begin()
-    if (/^COMMIT;?$/.test(sql)) return this.#begun?.commit()
+    if (/^COMMIT;?$/.test(sql)) return this.#commit()
     if (/^ROLLBACK;?$/.test(sql)) return this.#begun?.rollback()
     return undefined
   }
 
   async #begin(): Promise<void> {
     this.#begun = await this.#ground().begin(this.modes)
+  }
+  async #commit(): Promise<void> {
+    try {
+      await this.#begun?.commit()
+    } catch (error) {
+      this.commitFailure = error as Error
+      throw error
+    }
   }
 }

@@ -22,6 +22,7 @@ interface KnexTransaction {
   isCompleted(): boolean
   begin(raw: object): Promise<unknown>
   savepoint(raw: object): Promise<unknown>
+  commit(raw: object, value: unknown): Promise<unknown>
 }
 
 /** A client that lends a connection to one transaction, and takes it back. */
@@ -83,15 +84,23 @@ function begunAt(
 ): Knex.Transaction {
   const transaction = made as KnexTransaction
   for (const how of ['begin', 'savepoint'] as const) {
-    const begin = transaction[how]
+    const begin = transaction[how].bind(transaction)
     transaction[how] = async (raw) => {
       const { isolationLevel: isolation, readOnly } = transaction
       if (place instanceof TransactionPlace && how === 'begin')
         place.modes = { ...(isolation && { isolation }), ...(readOnly !== undefined && { readOnly }) }
       Object.assign(transaction.trxClient, { place, driverConnection: raw, acquireConnection })
-      await begin.call(transaction, raw)
+      await begin(raw)
       // Knex would run the work even so.
       if (transaction.isCompleted()) throw new TransactionError('The transaction was not begun.')
+    }
+  }
+  if (place instanceof TransactionPlace) {
+    const commit = transaction.commit.bind(transaction)
+    transaction.commit = async (raw, value) => {
+      await commit(raw, value)
+      // Knex's own resolves for whoever commits by hand.
+      if (place.commitFailure !== null) throw place.commitFailure
     }
   }
   return made as Knex.Transaction
