@@ -136,7 +136,8 @@ const KNEX_CONNECTION: Readonly<Record<string, readonly string[]>> = {
     'keepAliveInitialDelayMillis', 'lock_timeout', 'options', 'password', 'port', 'query_timeout', 'scramMaxIterations',
     'ssl', 'sslnegotiation', 'statement_timeout', 'stream', 'types', 'user',
   ],
-  sqlite: ['flags'],
+  // The URL says it all.
+  sqlite: [],
 } // prettier-ignore
 
 /**
@@ -248,7 +249,8 @@ function poolOfURL(url: DatabaseURL): PoolOptions {
 function refuseUnknown(given: object, known: readonly string[], owner: string, what: string): void {
   const unknown = Object.keys(given).find((name) => !known.includes(name))
   if (unknown !== undefined) {
-    throw new ConfigurationError(`${owner} has no ${what} '${unknown}'. Known ones are ${known.join(', ')}.`)
+    const ones = known.length === 0 ? 'There are none' : `Known ones are ${known.join(', ')}`
+    throw new ConfigurationError(`${owner} has no ${what} '${unknown}'. ${ones}.`)
   }
 }
 

@@ -144,9 +144,10 @@ describe('an impossible value', () => {
     )
     expect(knex({ connection: 'postgresql://other/d' })).toMatch(/connection is an object.*got a string/)
     expect(knex({ connection: () => ({ host: 'other' }) })).toMatch(/connection is an object.*got a function/)
-    expect(refused({ knex: { connection: { filename: 'other.db' } } }, 'sqlite:///x.db')).toMatch(
-      /'filename'/,
-    )
+    for (const name of ['filename', 'flags'])
+      expect(refused({ knex: { connection: { [name]: [] } } }, 'sqlite:///x.db')).toMatch(
+        `'${name}'. There are none`,
+      )
     expect(knex({ searchPath: ['tenant'], debug: false, connection: { application_name: 'x' } })).toMatch(
       /^accepted/,
     )

@@ -82,10 +82,10 @@ export function createBackend(
   client.config.client = client.driverName
   Object.defineProperty(client, 'pool', { get: () => pool && figuresOf(pool) })
   const open = async (signal: AbortSignal): Promise<Session> => {
-    const raw = await dialect.dial(client, signal)
+    const session = await dialect.open(await dialect.dial(client, signal), settings, signal)
     // Knex's name for a connection, which its events and some plug-ins tell.
-    Object.assign(raw, { __knexUid: `__knexUid${++opened}` })
-    return dialect.open(raw, settings, signal)
+    Object.assign(session.raw, { __knexUid: `__knexUid${++opened}` })
+    return session
   }
   return {
     dialect,

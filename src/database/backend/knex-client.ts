@@ -1,7 +1,7 @@
 /** Knex's client class, taught to run on leased connections: plain `await database.knex(…)` joins the scope. */
 import type { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { Knex } from 'knex'
+import knex, { type Knex } from 'knex'
 import { ConfigurationError, type QueryTimeoutError } from '../errors'
 import { Limits, timedOut } from '../limits'
 import { asDriverSays, knexTimeout } from './knex-errors'
@@ -25,8 +25,7 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
     declare readonly transacting?: boolean
 
     static {
-      // Plug-ins know the database by it.
-      Object.defineProperty(this, 'name', { value: Base.name })
+      Object.defineProperty(this, 'name', { value: knexClassOf(Base).name })
     }
 
     /** Lends are made by our pool; Knex gets none of its own. */
@@ -115,4 +114,10 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
       await pipeline(host.rows({ ...reading, use }, statement, limits, batchSize), stream)
     }
   }
+}
+
+/** Knex's own class for a database, by whose name plug-ins know it. */
+function knexClassOf(Client: typeof Knex.Client): typeof Knex.Client {
+  const Parent = Object.getPrototypeOf(Client) as typeof Knex.Client
+  return Parent === knex.Client ? Client : knexClassOf(Parent)
 }

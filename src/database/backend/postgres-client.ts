@@ -35,11 +35,6 @@ export class PostgresClient extends Base {
   /** Handed past Knex, which takes no arguments, from `dial` to `_acquireOnlyConnection`. */
   attempt: Attempt | undefined
 
-  static {
-    // Plug-ins know the database by it.
-    Object.defineProperty(this, 'name', { value: Base.name })
-  }
-
   /**
    * Opens a connection.
    *
