@@ -1,6 +1,7 @@
 /** Knex's own transactions: by themselves, and as savepoints inside of ours. */
 import type { Knex } from 'knex'
 import {
+  ConnectionError,
   type Database,
   ForeignKeyViolationError,
   QueryTimeoutError,
@@ -134,6 +135,29 @@ eachDatabase("Knex's transaction", (context) => {
       await expect(knex.transaction(work, config)).rejects.toThrow(/isolation/i)
       await expect(knex.transaction(config)).rejects.toThrow(/isolation/i)
       expect(work).not.toHaveBeenCalled()
+      expect(database.stats().used).toBe(0)
+    })
+
+    it('begins on another connection when its own was lost, and loses none when one is lost in it', async () => {
+      if (context.dialect === 'sqlite') return
+      const killAll = (): Promise<unknown> =>
+        context.admin(
+          'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+        )
+      await killAll()
+      await knex.transaction((trx) => insert(trx, 1))
+      for (const use of [
+        (trx: Knex) => insert(trx, 2),
+        (trx: Knex) => all(trx.raw(numbers(context.dialect, 100_000)).stream()),
+      ]) {
+        const work = knex.transaction(async (trx) => {
+          await insert(trx, 3)
+          await killAll()
+          await use(trx)
+        })
+        expect(await failure(work)).toBeInstanceOf(ConnectionError)
+      }
+      expect(await idsOf(database)).toEqual([1])
       expect(database.stats().used).toBe(0)
     })
 
