@@ -65,7 +65,14 @@ const { outputFiles } = await build({
   // pg asks where it runs, and Node 20 would load its whole fetch() to answer that.
   define: { navigator: '{"userAgent":"Node.js"}' },
   // Native, or not installed everywhere: looked for when it starts.
-  external: ['sqlite3', '@appthreat/sqlite3', 'pino-pretty', 'swagger-ui-dist', 'pg-native', ...OTHER_DRIVERS],
+  external: [
+    'sqlite3',
+    '@appthreat/sqlite3',
+    'pino-pretty',
+    'swagger-ui-dist',
+    'pg-native',
+    ...OTHER_DRIVERS,
+  ],
   plugins: [places],
   absWorkingDir: root,
 })

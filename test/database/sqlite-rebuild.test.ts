@@ -63,6 +63,19 @@ eachDatabase('a table that is made anew', (context) => {
     })
   })
 
+  it.each(CHANGES)('is changed by %s in a transaction too, where nothing refers to it', async (_, change) => {
+    const database = await context.open()
+    await fill(database, 'cascade')
+    await database.execute('drop table posts')
+    const alter = (knex: Knex): Knex.SchemaBuilder => knex.schema.alterTable('users', (t) => void change(t))
+    await database.transaction(() => database.execute(alter(database.knex)))
+    await fill(database, 'cascade')
+    await database.execute('drop table posts')
+    await database.knex.transaction((trx) => alter(trx))
+    expect(await database.fetchVal('select count(*) from users')).toBe(2)
+    await database.execute('create table posts (id integer)')
+  })
+
   it('is rolled back where rows refer to nothing in the end', async () => {
     const database = await context.open()
     await fill(database, 'cascade')

@@ -2,33 +2,57 @@
 import knex, { type Knex } from 'knex'
 import { refuseRebuild } from './transaction-state'
 
-/** What Knex 3.3 has, and its types leave out. */
-interface SqliteClient extends Knex.Client {
-  readonly transacting?: boolean
-  ddl(...args: unknown[]): Ddl
-}
+/** What Knex 3.3 has, and its types leave out: it makes a table anew by two ways. */
 interface Ddl {
-  alter(...args: unknown[]): Promise<void>
+  readonly client: { transaction(work: unknown, config: object): Promise<unknown> }
+  readonly connection: object
+  tableName(): string
   isForeignCheckEnabled(): Promise<boolean>
+  setForeignCheck(isOn: boolean): Promise<void>
+  alter(...args: unknown[]): Promise<void>
+  generateAlterCommands(...args: unknown[]): Promise<object>
 }
 
 const Base = knex({ client: 'sqlite3', useNullAsDefault: true }).client.constructor as typeof Knex.Client
-const prototype = Base.prototype as SqliteClient
+const { ddl } = Base.prototype as unknown as { ddl(this: object, ...args: unknown[]): Ddl }
+
+/** Self-references count: the copy's rows refer to the table that is dropped. */
+const REFERENCES = `
+  SELECT 1 FROM pragma_table_list AS t, pragma_foreign_key_list(t.name, t.schema) AS f
+  WHERE f."table" = ? COLLATE NOCASE LIMIT 1`
 
 export class CompilingClient extends Base {
   _driver(): object {
     return {}
   }
 
-  /** To drop a column Knex makes the table anew, and in a transaction it does not look whether foreign keys are on. */
+  /** Refuses to make a table anew in a transaction that foreign keys are on in, if rows may refer to it. */
   ddl(...args: unknown[]): Ddl {
-    const { transacting } = this as SqliteClient
-    const ddl = prototype.ddl.apply(this, args)
-    const alter = ddl.alter.bind(ddl)
-    ddl.alter = async (...how) => {
-      if (transacting === true && (await ddl.isForeignCheckEnabled())) throw refuseRebuild('')
-      return alter(...how)
+    const made = ddl.apply(this, args)
+    const keepsForeignKeysOn = async (): Promise<boolean> => {
+      if (!(await made.isForeignCheckEnabled())) return false
+      // To set them as they are is refused in a transaction only.
+      const isInTransaction = await made.setForeignCheck(true).then(
+        () => false,
+        () => true,
+      )
+      if (!isInTransaction) return false
+      const references = this.raw(REFERENCES, [made.tableName()]).connection(made.connection)
+      if (((await references) as unknown[]).length > 0) throw refuseRebuild('')
+      return true
     }
-    return ddl
+    const { alter, generateAlterCommands: generate } = made
+    const { transaction } = made.client
+    made.alter = async (...how) => {
+      if (await keepsForeignKeysOn())
+        made.client.transaction = (work, config) =>
+          transaction(work, { ...config, enforceForeignCheck: null })
+      return alter.apply(made, how)
+    }
+    made.generateAlterCommands = async (...how) => {
+      const keepsOn = await keepsForeignKeysOn()
+      return { ...(await generate.apply(made, how)), ...(keepsOn && { pre: [], check: null, post: [] }) }
+    }
+    return made
   }
 }
