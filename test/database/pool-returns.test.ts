@@ -9,7 +9,8 @@ eachDatabase('a connection that was used', (context) => {
   let prepared = 0
   const single = { size: 1, maxOverflow: 0 }
   const setting = context.dialect === 'sqlite' ? 'PRAGMA recursive_triggers' : 'show search_path'
-  const change = context.dialect === 'sqlite' ? 'PRAGMA recursive_triggers = ON' : 'set search_path to elsewhere'
+  const change =
+    context.dialect === 'sqlite' ? 'PRAGMA recursive_triggers = ON' : 'set search_path to elsewhere'
 
   beforeEach(async () => {
     prepared = 0
