@@ -14,7 +14,7 @@ interface Ddl {
 }
 
 const Base = knex({ client: 'sqlite3', useNullAsDefault: true }).client.constructor as typeof Knex.Client
-const { ddl } = Base.prototype as unknown as { ddl(this: object, ...args: unknown[]): Ddl }
+const prototype = Base.prototype as unknown as { ddl(this: object, ...args: unknown[]): Ddl }
 
 /** Self-references count: the copy's rows refer to the table that is dropped. */
 const REFERENCES = `
@@ -28,7 +28,7 @@ export class CompilingClient extends Base {
 
   /** Refuses to make a table anew in a transaction that foreign keys are on in, if rows may refer to it. */
   ddl(...args: unknown[]): Ddl {
-    const made = ddl.apply(this, args)
+    const made = prototype.ddl.apply(this, args)
     const keepsForeignKeysOn = async (): Promise<boolean> => {
       if (!(await made.isForeignCheckEnabled())) return false
       // To set them as they are is refused in a transaction only.
@@ -41,17 +41,18 @@ export class CompilingClient extends Base {
       if (((await references) as unknown[]).length > 0) throw refuseRebuild('')
       return true
     }
-    const { alter, generateAlterCommands: generate } = made
-    const { transaction } = made.client
+    const { client } = made
+    const alter = made.alter.bind(made)
+    const generate = made.generateAlterCommands.bind(made)
+    const transaction = client.transaction.bind(client)
     made.alter = async (...how) => {
       if (await keepsForeignKeysOn())
-        made.client.transaction = (work, config) =>
-          transaction(work, { ...config, enforceForeignCheck: null })
-      return alter.apply(made, how)
+        client.transaction = (work, config) => transaction(work, { ...config, enforceForeignCheck: null })
+      return alter(...how)
     }
     made.generateAlterCommands = async (...how) => {
       const keepsOn = await keepsForeignKeysOn()
-      return { ...(await generate.apply(made, how)), ...(keepsOn && { pre: [], check: null, post: [] }) }
+      return { ...(await generate(...how)), ...(keepsOn && { pre: [], check: null, post: [] }) }
     }
     return made
   }
