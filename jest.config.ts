@@ -7,7 +7,8 @@ import { availableParallelism } from 'node:os'
 import type { Config } from 'jest'
 
 const config: Config = {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/support/environment.cjs',
+  moduleNameMapper: { '^@appthreat/sqlite3$': '<rootDir>/test/support/appthreat.cjs' },
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   modulePathIgnorePatterns: ['<rootDir>/dist/'],
   transform: {
