@@ -45,6 +45,28 @@ eachDatabase('a value', (context) => {
     expect(database.stats().created).toBe(1)
   })
 
+  if (context.dialect === 'sqlite') {
+    it('in a list of any length is compared as one by itself', async () => {
+      const database = await context.open()
+      const query = "select a, i, n from (select '7' as a) join (select 7 as i) join (select '7' as n)"
+      const few = [7, 8]
+      const many = [...few, ...Array.from({ length: 2000 }, (_, index) => index + 100)]
+      for (const column of ['cast(a as text)', 'cast(i as integer)', 'n', 'a collate nocase'])
+        for (const ids of [few, many, few.map(String), many.map(String)]) {
+          const alone = await database.fetchAll(`${query} where ${column} = :id`, { id: ids[0] })
+          expect(await database.fetchAll(`${query} where ${column} in (:ids)`, { ids })).toEqual(alone)
+        }
+    })
+
+    it('at the end of 64 bits is an integer, as a number too', async () => {
+      const database = await context.open()
+      for (const value of [-(2 ** 63), -(2n ** 63n), 2n ** 63n - 1n, 2 ** 62]) {
+        expect(await database.fetchVal('select typeof(:value)', { value })).toBe('integer')
+        expect(await database.fetchVal("select :value || ''", { value })).toBe(String(BigInt(value)))
+      }
+    })
+  }
+
   if (context.dialect === 'postgresql') {
     it('may be an array of several dimensions, or of documents', async () => {
       const database = await context.open()

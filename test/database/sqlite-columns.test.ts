@@ -154,6 +154,40 @@ eachDatabase('columns', (context) => {
     expect(await database.fetchAll(insert)).toEqual([expect.objectContaining({ ok: true })])
   })
 
+  it('of a compound SELECT are not rounded by the type of its first part', async () => {
+    const url = await context.createDatabase()
+    await prepare(
+      url,
+      'create table n (r real, t text, i integer)',
+      "insert into n values (1e17, 'x', 9007199254740993)",
+    )
+    const own = await context.open({}, url)
+    expect(await own.fetchAll('select r from n')).toEqual([{ r: 1e17 }])
+    const told = expect.stringMatching(/beyond 2\^53/) as unknown
+    for (const first of ['r', 't']) {
+      const query = `select ${first} as x from n union all select i from n`
+      const exact = [{ x: first === 'r' ? 1e17 : 'x' }, { x: '9007199254740993' }]
+      for (const reading of [own.fetchAll(query), all(own.iterate(query))])
+        expect(await valueOrMessage(reading)).toEqual(context.driver === 'sqlite3' ? told : exact)
+    }
+  })
+
+  it('are known beside a virtual table whose module is not there', async () => {
+    const url = await context.createDatabase()
+    await prepare(url, 'create table flags (ok boolean)', 'insert into flags values (1)')
+    const own = await context.open({}, url)
+    await own.connection(async (connection) => {
+      await connection.execute('pragma writable_schema = on')
+      await connection.execute(
+        `insert into sqlite_schema values ('table', 'far', 'far', 0, 'create virtual table far using nowhere(x)')`,
+      )
+    })
+    await own.disconnect()
+    const again = await context.open({}, url)
+    expect(await again.fetchAll('select ok from flags')).toEqual([{ ok: true }])
+    expect(await again.execute('insert into flags values (0)')).toEqual({ rowCount: 1, lastInsertId: 2 })
+  })
+
   /** Without the library, as another program would. */
   async function prepare(url: string, ...statements: readonly string[]): Promise<void> {
     writeFileSync(pathOf(url), '')

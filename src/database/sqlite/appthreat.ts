@@ -18,9 +18,6 @@ export const driver: SqliteDriver = {
 }
 
 const AS_ARRAYS = { rowMode: 'array' } as const
-/** Declared so that SQLite stores no integers: https://www.sqlite.org/datatype3.html, section 3.1 */
-const NO_INTEGER = /^(?!.*int).*(?:char|clob|text|real|floa|doub)/i
-
 /** What it has beyond sqlite3. */
 interface AppthreatStatement extends sqlite3.Statement {
   /** As they were when it was prepared. */
@@ -62,12 +59,9 @@ class AppthreatConnection extends CallbackConnection {
     return statement
   }
 
-  protected exact(rows: Row[], prepared: Prepared): Row[] {
-    for (const { names, declared } of columnsOf(prepared)) {
-      const [name = ''] = names
-      if (NO_INTEGER.test(declared)) continue
+  protected exact(rows: Row[]): Row[] {
+    for (const name of Object.keys(rows[0] ?? {}))
       for (const row of rows) if (typeof row[name] === 'bigint') row[name] = String(row[name])
-    }
     return rows
   }
 

@@ -28,6 +28,8 @@ export interface Prepared {
   /** The higher, the later it was used. */
   lastUse: number
 }
+/** @appthreat/sqlite3 makes a promise of each call without a callback. */
+const ignore = (): void => undefined
 type Settle<T> = (error: Error | null, result?: T | Promise<T>) => void
 
 export function openRaw(driver: typeof sqlite3, file: string, flags: number): Promise<sqlite3.Database> {
@@ -59,7 +61,7 @@ export abstract class CallbackConnection implements SqliteConnection {
   /** The statement as the driver binds its values without loss. */
   protected abstract bindable(statement: Statement): Statement
   /** Sees to it that no integer of these rows is rounded. */
-  protected abstract exact(rows: Row[], prepared: Prepared, statement: Statement): Row[] | Promise<Row[]>
+  protected abstract exact(rows: Row[], statement: Statement): Row[] | Promise<Row[]>
   /** Takes at most so many further steps. `bindings` are those of the first time, and undefined later. */
   protected abstract next(
     prepared: Prepared,
@@ -71,39 +73,38 @@ export abstract class CallbackConnection implements SqliteConnection {
   run(given: Statement): Promise<Changes> {
     const bound = this.bindable(given)
     return this.perform<Changes>(bound, ({ statement }, settle) => {
-      statement.run(bound.bindings, function (this: sqlite3.RunResult, error: Error | null) {
-        const lastId = Number.isSafeInteger(this.lastID) ? this.lastID : null
-        const result = { rowCount: this.changes, lastId }
-        // A query has taken one step, and would keep its view of the file.
-        if (error === null && /^(?:SELECT|VALUES)$/.test(bound.facts.verb))
-          statement.reset(() => {
-            settle(null, result)
-          })
-        else settle(error, result)
-      })
+      // One step is only the beginning of these, and a query would keep its view of the file.
+      if (/^(?:SELECT|VALUES|PRAGMA)$/.test(bound.facts.verb))
+        statement.all(bound.bindings, (error: Error | null) => {
+          settle(error, { rowCount: 0, lastId: null })
+        })
+      else
+        statement.run(bound.bindings, function (this: sqlite3.RunResult, error: Error | null) {
+          const lastId = Number.isSafeInteger(this.lastID) ? this.lastID : null
+          settle(error, { rowCount: this.changes, lastId })
+        })
     })
   }
 
   all(given: Statement): Promise<Row[]> {
     const bound = this.bindable(given)
-    return this.perform<Row[]>(bound, (prepared, settle) => {
-      prepared.statement.all<Row>(bound.bindings, (error: Error | null, rows) => {
-        settle(error, error === null && rows.length > 0 ? this.exact(rows, prepared, bound) : rows)
+    return this.perform<Row[]>(bound, ({ statement }, settle) => {
+      statement.all<Row>(bound.bindings, (error: Error | null, rows) => {
+        settle(error, error === null && rows.length > 0 ? this.exact(rows, bound) : rows)
       })
     })
   }
 
   first(given: Statement): Promise<Row[]> {
     const bound = this.bindable(given)
-    return this.perform<Row[]>(bound, (prepared, settle) => {
-      const { statement } = prepared
+    return this.perform<Row[]>(bound, ({ statement }, settle) => {
       // Once at its end, `get` starts a statement again only where it binds values: Statement::Work_Get.
-      if (bound.bindings.length === 0) statement.reset()
+      if (bound.bindings.length === 0) statement.reset(ignore)
       statement.get<Row>(bound.bindings, (error: Error | null, row?: Row) => {
         if (error !== null) settle(error)
         else
           statement.reset(() => {
-            settle(null, row === undefined ? [] : this.exact([row], prepared, bound))
+            settle(null, row === undefined ? [] : this.exact([row], bound))
           })
       })
     })
@@ -140,7 +141,7 @@ export abstract class CallbackConnection implements SqliteConnection {
         const rows = await new Promise<Row[]>((resolve, reject) => {
           this.next(prepared, count ?? size, isBound ? undefined : bound.bindings, (error, found, isLast) => {
             isAtEnd = error === null && isLast
-            if (error === null) resolve(this.exact(found, prepared, bound))
+            if (error === null) resolve(this.exact(found, bound))
             else reject(error)
           })
           isBound = true
@@ -199,7 +200,7 @@ export abstract class CallbackConnection implements SqliteConnection {
       work(prepared, (error, result) => {
         // One that found the file locked counts as running, and while it does so an interrupt is not over.
         if (error !== null) this.#forget(sql)
-        if (!isKept) statement.finalize()
+        if (!isKept) statement.finalize(ignore)
         if (error === null) resolve(result as T | Promise<T>)
         else reject(error)
       })
@@ -223,14 +224,14 @@ export abstract class CallbackConnection implements SqliteConnection {
   #forget(sql: string): void {
     const prepared = this.#kept.get(sql)
     // The driver takes offence at a statement that is finalized twice.
-    if (this.#kept.delete(sql)) prepared?.statement.finalize()
+    if (this.#kept.delete(sql)) prepared?.statement.finalize(ignore)
   }
 
   protected prepare(sql: string): Promise<Prepared> {
     return new Promise((resolve, reject) => {
       const statement = this.raw.prepare(sql, (error: Error | null) => {
         if (error === null && !this.#isClosed) return resolve({ statement, isKept: false, lastUse: 0 })
-        if (error === null) statement.finalize()
+        if (error === null) statement.finalize(ignore)
         reject(error ?? new ConnectionError('The connection was closed.'))
       })
     })

@@ -7,7 +7,6 @@ import type { Bound, SqliteConnection, Steps } from './driver'
 const USUAL_PIECE = 256
 /** How much is read ahead; of a database in memory all, since it has no other connection, and holds all rows already. */
 const AHEAD: Bound = { rows: 100_000, bytes: 2 ** 26 }
-const ALL: Bound = { rows: Infinity, bytes: Infinity }
 
 /**
  * Reads a whole result where others use the connection too: a statement that is open there would see what they write, be ended
@@ -20,7 +19,7 @@ export async function readAhead(
   statement: Statement,
   isMemory: boolean,
 ): Promise<Row[]> {
-  const rows = await connection.upTo(statement, isMemory ? ALL : AHEAD)
+  const rows = await (isMemory ? connection.all(statement) : connection.upTo(statement, AHEAD))
   if (rows !== null) return rows
   throw new QueryError(
     `iterate() in a transaction, or on a connection that is held, reads its rows into memory: ${AHEAD.rows} of them or ` +

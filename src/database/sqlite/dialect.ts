@@ -48,7 +48,7 @@ export function sqlite(url: DatabaseURL): Dialect {
       const json = values.length > LONG_LIST && values.every(isJsonScalar) ? JSON.stringify(values) : '\\u'
       // SQLite ends a text at its first NUL, and takes half of a pair of surrogates for a character.
       if (json.includes('\\u')) return before + values.map(bind).join(', ')
-      return `${before}SELECT value FROM json_each(${bind(json)})`
+      return `${before}SELECT +value FROM json_each(${bind(json)})`
     },
     toDriver,
     toDriverFromBuilder: (value) => (isDocument(value) ? JSON.stringify(value) : toDriver(value)),

@@ -2,12 +2,12 @@
 import sqlite3 from 'sqlite3'
 import type { Row, Statement } from '../backend/dialect'
 import { messageOf } from '../backend/driver-error'
-import { replacePlaceholders, returningAsQuery, trimmed } from '../backend/sql-pieces'
+import { outermost, replacePlaceholders, returningAsQuery, trimmed } from '../backend/sql-pieces'
 import { TextCache } from '../backend/text-cache'
 import { QueryError } from '../errors'
 import { CallbackConnection, openRaw, type Prepared } from './callback-connection'
 import { CONVERTED } from './column-types'
-import { type Bound, type Column, type Columns, own, sizeOf, type SqliteDriver, type Steps } from './driver'
+import { type Column, type Columns, own, type SqliteDriver, type Steps } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 
 export const driver: SqliteDriver = {
@@ -22,10 +22,10 @@ const NEEDS_COLUMNS = `
     AND (${CONVERTED.map((type) => `c.type LIKE '${type}%'`).join(' OR ')} OR c.name = '__proto__') LIMIT 1`
 
 /**
- * How much a stream reads by `each` before it takes single steps, which are 10 times slower (`npm run bench -- --parts=bulk`).
- * `each` cannot be held up, and makes rows faster than they are taken: a whole result would be in memory at last.
+ * How long a stream may take to read all rows at once before it takes single steps, which are 5 times slower. The driver's
+ * `each` is of no use: now and then it loses the last rows (TryGhost/node-sqlite3#274).
  */
-const AHEAD = { rows: 5000, bytes: 2 ** 20, millis: 50 }
+const AHEAD_MILLIS = 20
 
 class Sqlite3Connection extends CallbackConnection {
   readonly arrays = null
@@ -44,7 +44,13 @@ class Sqlite3Connection extends CallbackConnection {
   }
 
   async #findColumns(statement: Statement, byPosition: boolean): Promise<Columns> {
-    this.#needsColumns ??= (await this.all(own(NEEDS_COLUMNS))).length > 0
+    // A virtual table whose module is not there does not tell.
+    const found = this.#needsColumns === null ? this.all(own(NEEDS_COLUMNS)) : null
+    if (found !== null)
+      this.#needsColumns = await found.then(
+        (rows) => rows.length > 0,
+        () => true,
+      )
     if (!byPosition && !this.#needsColumns && !statement.sql.includes('__proto__')) return null
     let columns = this.#columns.get(statement.sql)
     if (columns === undefined) this.#columns.set(statement.sql, (columns = await this.#describe(statement)))
@@ -81,13 +87,14 @@ class Sqlite3Connection extends CallbackConnection {
     })
   }
 
-  override upTo(statement: Statement, bound: Bound): Promise<Row[] | null> {
-    return this.#each(statement, { ...bound, millis: Infinity })
-  }
-
   override async step(statement: Statement): Promise<Steps> {
-    // What fails there fails again when it is its turn, after the rows before it.
-    const rows = await this.#each(statement, AHEAD).catch(() => null)
+    // Again and again: an interrupt that comes before the first step is forgotten.
+    const timer = setInterval(() => {
+      this.interrupt()
+    }, AHEAD_MILLIS)
+    // What fails here fails again when it is its turn, after the rows before it.
+    const rows = await this.all(statement).catch(() => null)
+    clearInterval(timer)
     if (rows === null) return super.step(statement)
     return {
       get isAtEnd() {
@@ -96,39 +103,6 @@ class Sqlite3Connection extends CallbackConnection {
       read: (count) => Promise.resolve(rows.splice(0, count ?? rows.length)),
       close: () => Promise.resolve(),
     }
-  }
-
-  /** Reads all rows by `each`; null if they are beyond a bound, where it is interrupted. */
-  async #each(given: Statement, most: Bound & { readonly millis: number }): Promise<Row[] | null> {
-    const bound = this.bindable(given)
-    const prepared = await this.prepare(bound.sql)
-    const rows: Row[] = []
-    let bytes = 0
-    let failure: Error | null = null
-    let isBeyond = false
-    const giveUp = (): void => {
-      isBeyond = true
-      this.interrupt()
-    }
-    const timer = most.millis === Infinity ? undefined : setInterval(giveUp, most.millis)
-    await new Promise<void>((resolve) => {
-      const take = (error: Error | null, row: Row): void => {
-        if (error !== null) failure = error
-        else if (rows.length < most.rows && (bytes += sizeOf(row)) <= most.bytes) rows.push(row)
-        else if (!isBeyond) giveUp()
-      }
-      // The last row and the end of the statement are told in either order.
-      let isDone = false
-      const end = (): void => {
-        if (isDone) resolve()
-        isDone = true
-      }
-      prepared.statement.each(bound.bindings, take, end).finalize(end)
-    })
-    clearInterval(timer)
-    if (isBeyond) return null
-    if (failure !== null) throw failure as Error
-    return this.exact(rows, prepared, bound)
   }
 
   protected next(
@@ -158,14 +132,16 @@ class Sqlite3Connection extends CallbackConnection {
   }
 
   /** A number beyond 2^53 may have been another integer, unless its column stores real numbers. */
-  protected exact(found: Row[], _prepared: Prepared, statement: Statement): Row[] | Promise<Row[]> {
+  protected exact(found: Row[], statement: Statement): Row[] | Promise<Row[]> {
     const rows = statement.sql.includes('+CAST(?') ? found.map(withOwnNames) : found
     const keys = Object.keys(rows[0] ?? {}).filter((key) => rows.some((row) => mayBeRounded(row[key])))
     return keys.length === 0 ? rows : this.#refuseRounded(rows, keys, statement)
   }
 
   async #refuseRounded(rows: Row[], keys: readonly string[], statement: Statement): Promise<Row[]> {
-    const columns = (await this.columns(statement, true)) ?? []
+    // A compound SELECT has the types of its first part.
+    const isCompound = /\b(?:union|except|intersect)\b/i.test(outermost(statement.sql, SQLITE_LEXICON))
+    const columns = (isCompound ? null : await this.columns(statement, true)) ?? []
     const rounded = keys.find(
       (key) => !columns.some((one) => one.names.includes(key) && REAL.test(one.declared)),
     )
@@ -198,7 +174,7 @@ function mayBeRounded(value: unknown): boolean {
 
 function isLarge(value: unknown): value is number | bigint {
   if (typeof value !== 'number') return typeof value === 'bigint'
-  return value !== (value | 0) && Number.isInteger(value) && Math.abs(value) < 2 ** 63
+  return value !== (value | 0) && Number.isInteger(value) && value >= -(2 ** 63) && value < 2 ** 63
 }
 
 function toColumn(row: Row): Column {
