@@ -10,7 +10,7 @@ import {
 } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
-import { failure, idsOf, undone } from './support'
+import { failure, idsOf, undone, valueOrMessage } from './support'
 
 eachDatabase('a statement at the edge', (context) => {
   let database: Database
@@ -68,7 +68,39 @@ eachDatabase('a statement at the edge', (context) => {
     }
   })
 
+  it('gives its first row, or its error, as it gives all rows', async () => {
+    const texts = [
+      'select 1 -- one',
+      'select 1 /* and */ + 1',
+      'select 2;',
+      ';select 3',
+      'select 4 /* for ever',
+      'select 1 +',
+    ]
+    for (const text of [...texts, "select 'a;b'", 'select id from t where', 'select 1 limit 1 -- 2']) {
+      const rows = await valueOrMessage(database.fetchAll(text))
+      const one = await valueOrMessage(database.fetchOne(text))
+      expect(Array.isArray(rows) ? { one } : one).toEqual(
+        Array.isArray(rows) ? { one: rows[0] ?? null } : rows,
+      )
+    }
+  })
+
   if (context.dialect === 'sqlite') {
+    it('that is a PRAGMA of many steps runs to its end', async () => {
+      await database.connection(async (connection) => {
+        await connection.execute('pragma auto_vacuum = 2')
+        await connection.execute('vacuum')
+        await connection.execute(
+          "insert into t select value, hex(zeroblob(4000)) from json_each('[1,2,3,4,5,6,7,8,9]')",
+        )
+        await connection.execute('delete from t')
+        expect(await connection.fetchVal('pragma freelist_count')).toBeGreaterThan(5)
+        await connection.execute('pragma incremental_vacuum')
+        expect(await connection.fetchVal('pragma freelist_count')).toBe(0)
+      })
+    })
+
     it('with a comment that never ends is what stands in front of it', async () => {
       const insert = "insert into t (name) values ('x') /* RETURNING"
       expect(await database.execute(insert)).toEqual({ rowCount: 1, lastInsertId: 1 })

@@ -1,6 +1,7 @@
 /** Runs statements by the calls of a driver, and makes results of its answers. */
 import type { Result, Statement } from '../backend/dialect'
-import { outermost, trimmed } from '../backend/sql-pieces'
+import { messageOf } from '../backend/driver-error'
+import { outermost } from '../backend/sql-pieces'
 import { TextCache } from '../backend/text-cache'
 import { areDistinct, convertArrays, convertObjects, toArrays, toObjects, unclear } from './column-types'
 import type { Columns, SqliteConnection } from './driver'
@@ -28,7 +29,15 @@ export class StatementRunner {
     const { take, facts } = statement
     if (take === 'count' && !facts.hasReturning) return this.#change(statement)
     if (this.#schema.isDue) await this.#schema.check(isInTransaction)
-    const rows = await this.#fetch(statement)
+    const limited = take === 'first' && facts.isRead ? withLimit(statement) : null
+    const rows =
+      limited === null
+        ? await this.#fetch(statement)
+        : await this.#fetch({ ...statement, sql: limited, take: 'all' }).catch((error: unknown) => {
+            // What is incomplete goes on into our LIMIT; the error is to be that of what the caller wrote.
+            if (!messageOf(error).includes('near "LIMIT"')) throw error
+            return this.#fetch(statement)
+          })
     const rowCount = CHANGES.test(facts.verb) ? rows.length : 0
     return resultOf(facts.verb, rows, rowCount, null, {})
   }
@@ -45,10 +54,7 @@ export class StatementRunner {
     return resultOf(facts.verb, [], rowCount, id, { changes: rowCount, lastID: lastId ?? 0 })
   }
 
-  async #fetch(given: Statement): Promise<readonly unknown[]> {
-    const isFirst = given.take === 'first' && given.facts.isRead
-    const limited = isFirst ? withLimit(given) : null
-    const statement = limited === null ? given : { ...given, sql: limited }
+  async #fetch(statement: Statement): Promise<readonly unknown[]> {
     const isArrays = statement.asArrays === true
     // Asked before it runs: an error about the columns of a statement that has written would come too late.
     const found = this.columns(statement, isArrays)
@@ -59,7 +65,7 @@ export class StatementRunner {
       const rows = convertArrays(await this.#attempt(statement, () => arrays(statement)), columns)
       return isArrays ? rows : toObjects(rows, columns)
     }
-    const how = isFirst && limited === null ? 'first' : 'all'
+    const how = statement.take === 'first' && statement.facts.isRead ? 'first' : 'all'
     const rows = await this.#attempt(statement, () => this.#connection[how](statement))
     if (isArrays) return convertArrays(toArrays(rows, columns), columns)
     return convertObjects(rows, columns, statement)
@@ -87,10 +93,10 @@ function resultOf(
 
 const limits = new TextCache<string | null>(1000)
 
-/** The same query, ending with its first row; null where that cannot be written so easily. VALUES take no LIMIT. */
+/** The same query, ending with its first row; null where it does not end by a line behind it. VALUES take no LIMIT. */
 function withLimit({ sql, facts }: Statement): string | null {
   return limits.for(sql, () => {
-    const isPlain = facts.verb === 'SELECT' && !/\b(?:limit|values)\b/i.test(outermost(sql, SQLITE_LEXICON))
-    return isPlain ? `${trimmed(sql, SQLITE_LEXICON, false)}\nLIMIT 1` : null
+    const isPlain = facts.verb === 'SELECT' && !/;|\/\*/.test(sql)
+    return isPlain && !/\b(?:limit|values)\b/i.test(outermost(sql, SQLITE_LEXICON)) ? `${sql}\nLIMIT 1` : null
   })
 }
