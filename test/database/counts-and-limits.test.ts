@@ -15,6 +15,11 @@ eachDatabase('execute', (context) => {
     const upsert = `${insert.replace('7', '9')} on conflict (name) do update set hits = 2`
     // SQLite does not say of an upsert whether it has inserted or updated.
     expect(await database.execute(upsert)).toEqual({ rowCount: 1, lastInsertId: null })
+    const commented = upsert.replace('do update', 'do -- nothing but\n /* an */ update')
+    expect(await database.execute(commented)).toEqual({ rowCount: 1, lastInsertId: null })
+    const named = insert.replace('7', '8').replace("'seven'", "'do update'")
+    expect(await database.execute(named)).toEqual({ rowCount: 1, lastInsertId: isSqlite ? 8 : null })
+    await database.execute('delete from numbered where id = 8')
     const ignored = `${insert.replace('7', '9')} on conflict do nothing`
     expect(await database.execute(ignored)).toEqual({ rowCount: 0, lastInsertId: null })
     expect(await database.execute('update numbered set hits = 3')).toEqual({
@@ -33,8 +38,17 @@ eachDatabase('execute', (context) => {
         rowCount: 1,
         lastInsertId: 41,
       })
-      const inserted = await database.execute('insert into keyed values (:key)', { key: 'a' })
-      expect(inserted).toEqual({ rowCount: 1, lastInsertId: null })
+      for (const [index, keyed] of [
+        'keyed',
+        'main.keyed',
+        '"keyed"',
+        "'keyed'",
+        '[KEYED]',
+        '/* x */ keyed',
+      ].entries()) {
+        const inserted = await database.execute(`insert into ${keyed} values (:index)`, { index })
+        expect(inserted).toEqual({ rowCount: 1, lastInsertId: null })
+      }
       const copied = await database.execute('insert into keyed select id from plain')
       expect(copied).toEqual({ rowCount: 1, lastInsertId: null })
     })

@@ -145,6 +145,7 @@ eachDatabase('columns', (context) => {
     "with x as (select 'update other set' as a) insert into flagged select 1 from x returning ok",
     `with "into other" as (select 1) insert into main.flagged select * from "into other" returning ok`,
     "insert into flagged values (1) returning ok, 'returning x' as note",
+    "insert into 'flagged' values (1) returning ok",
     'insert into flagged select 1 from (select * from other) /* update other */ returning ok',
   ])('are known of the table that is written: %s', async (insert) => {
     await database.execute('create table if not exists flagged (ok boolean)')

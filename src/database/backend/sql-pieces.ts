@@ -58,7 +58,7 @@ export function outermost(sql: string, lexicon: Lexicon): string {
   return result
 }
 
-const NAME = '(?:"(?:[^"]|"")+"|`[^`]+`|\\[[^\\]]+\\]|[\\p{L}_][\\p{L}\\p{N}_$]*)'
+const NAME = '(?:"(?:[^"]|"")+"|\'[^\']+\'|`[^`]+`|\\[[^\\]]+\\]|[\\p{L}_][\\p{L}\\p{N}_$]*)'
 /** What stands in front of the table that a statement writes to. */
 const BEFORE_TARGET = /\b(?:into|update(?:\s+or\s+\w+)?|from)\b/i
 const TARGET = new RegExp(`^\\s*((?:${NAME}\\s*\\.\\s*)?(${NAME}))(\\s+as\\s+${NAME})?`, 'iu')
@@ -72,7 +72,7 @@ function findTarget(sql: string, lexicon: Lexicon): RegExpExecArray | null {
 export function targetOf(sql: string, lexicon: Lexicon): string | null {
   const [, , name] = findTarget(trimmed(sql, lexicon, false), lexicon) ?? []
   if (name === undefined) return null
-  return (/^["`[]/.test(name) ? name.slice(1, -1).replaceAll('""', '"') : name).toLowerCase()
+  return (/^["\'`[]/.test(name) ? name.slice(1, -1).replaceAll('""', '"') : name).toLowerCase()
 }
 
 /** What a statement returns, as a query of its table: for asking about columns. Null where it cannot be written. */

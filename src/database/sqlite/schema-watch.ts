@@ -1,5 +1,5 @@
 /** Notices that the schema which a connection sees has changed, whoever changed it. */
-import { targetOf } from '../backend/sql-pieces'
+import { outermost, targetOf } from '../backend/sql-pieces'
 import { own, type SqliteConnection } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 import type { SharedFile } from './shared-file'
@@ -62,14 +62,16 @@ export class SchemaWatch {
 
   /** Whether the last id is that of this INSERT: SQLite keeps an older one where no row with an id was inserted. */
   async givesId(sql: string): Promise<boolean> {
-    if (/\bdo\s+update\b/i.test(sql)) return false
+    if (/\bdo\b/i.test(sql) && /\bdo\s+update\b/i.test(outermost(sql, SQLITE_LEXICON))) return false
     if (this.#withoutRowid === null) {
       const names = await this.#connection.all(
         own('SELECT lower(name) AS name FROM pragma_table_list WHERE wr'),
       )
       this.#withoutRowid = new Set(names.map(({ name }) => name))
     }
-    return this.#withoutRowid.size === 0 || !this.#withoutRowid.has(targetOf(sql, SQLITE_LEXICON))
+    if (this.#withoutRowid.size === 0) return true
+    const target = targetOf(sql, SQLITE_LEXICON)
+    return target !== null && !this.#withoutRowid.has(target)
   }
 
   #forget(): void {
