@@ -5,15 +5,17 @@
  *     npm run bench                        everything
  *     npm run bench -- --quick             everything, shortly
  *     npm run bench -- --parts=http --stacks=service,N1,N5b --endpoints=user --concurrency=64 --rounds=5
- *     npm run bench -- --parts=sqlite,query,bulk,start
+ *     npm run bench -- --parts=sqlite,query,bulk,drivers,start
+ *     npm run bench -- --node=24           the same on another release of Node, which npm fetches
  *
  * --window and --warm-up are the seconds for which a stack is loaded: each time, and once before.
  */
+import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
-import { startPostgres } from '../test/support/postgres-server'
+import { type PostgresServer, startPostgres } from '../test/support/postgres-server'
 import { type Place, type Prepared, prepare } from './http/prepare'
 import { prepareSqlite } from './http/prepare-sqlite'
 import { reportWindows } from './http/report'
@@ -22,15 +24,18 @@ import { checkAnswers } from './http/same-answers'
 import { type Server, startServer } from './http/server-process'
 import { reportStarts } from './http/starting'
 import { hasTutorial, root, SQLITE_STACKS, type Stack } from './http/stacks'
+import { programOf } from './node-release'
 import { type Options, readOptions, type Part } from './options'
 import { leaveTheFirstProcessor, PINNING } from './processors'
-import { reportQueries } from './query/report'
-import { reportBulk } from './query/report-bulk'
+import { reportQueries, reportSqliteQueries } from './query/report'
+import { type BulkExtent, reportBulk, reportSqliteBulk } from './query/report-bulk'
+import { RUNNING_HERE } from './sqlite-drivers'
 
-type Measure = (options: Options, prepared: Prepared) => Promise<string>
+/** `postgres` starts a server when it is called first. */
+type Measure = (options: Options, postgres: () => Promise<Prepared>) => Promise<string>
 
-const reportHttp: Measure = async ({ stacks, plan }, prepared) => {
-  const tables = await reportEndpoints(stacks, plan, prepared)
+const reportHttp: Measure = async ({ stacks, plan }, postgres) => {
+  const tables = await reportEndpoints(stacks, plan, await postgres())
   return `## Endpoints on PostgreSQL\n\n${legend(stacks, plan)}\n\n${tables}`
 }
 
@@ -45,13 +50,31 @@ const reportSqlite: Measure = async ({ plan }) => {
   }
 }
 
+const reportDrivers: Measure = async (options) => {
+  const texts: string[] = []
+  for (const driver of RUNNING_HERE) {
+    texts.push(await reportSqliteQueries(driver, ...queryExtent(options)))
+    texts.push(await reportSqliteBulk(driver, bulkExtent(options)))
+  }
+  return texts.join('\n\n')
+}
+
 const MEASURES: Readonly<Record<Part, Measure>> = {
   http: reportHttp,
   sqlite: reportSqlite,
-  start: ({ stacks, isQuick }, prepared) => reportStarts(stacks, isQuick ? 2 : 7, prepared),
-  query: ({ isQuick }, { url }) => reportQueries(url, isQuick ? 4 : 15, isQuick ? 150 : 500),
-  bulk: ({ isQuick, plan: { rounds } }, { url }) =>
-    reportBulk(url, { rounds, written: 100_000, read: isQuick ? 100_000 : 1_000_000 }),
+  start: async ({ stacks, isQuick }, postgres) => reportStarts(stacks, isQuick ? 2 : 7, await postgres()),
+  query: async (options, postgres) => reportQueries((await postgres()).url, ...queryExtent(options)),
+  bulk: async (options, postgres) => reportBulk((await postgres()).url, bulkExtent(options)),
+  drivers: reportDrivers,
+}
+
+/** Rounds, and for how long a way runs in each. */
+function queryExtent({ isQuick }: Options): [rounds: number, millis: number] {
+  return isQuick ? [4, 150] : [15, 500]
+}
+
+function bulkExtent({ isQuick, plan: { rounds } }: Options): BulkExtent {
+  return { rounds, written: 100_000, read: isQuick ? 100_000 : 1_000_000 }
 }
 
 async function reportEndpoints(stacks: readonly Stack[], plan: Plan, place: Place): Promise<string> {
@@ -97,7 +120,7 @@ function versions(): string {
     readFileSync(path.join(root, 'package.json'), 'utf8'),
   ) as Record<string, Record<string, string>>
   const compared =
-    'express knex pg pg-cursor pg-copy-streams sqlite3 fastify postgres kysely drizzle-orm sequelize typeorm'.split(
+    'express knex pg pg-cursor pg-copy-streams sqlite3 @appthreat/sqlite3 fastify postgres kysely drizzle-orm sequelize typeorm'.split(
       ' ',
     )
   const installed = Object.keys({ ...dependencies, ...devDependencies }).filter((name) =>
@@ -111,34 +134,48 @@ function versionOf(name: string): string {
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
 }
 
-function introduction({ version }: Prepared, started: Date): string {
+function introduction(prepared: Prepared | undefined, started: Date): string {
   const processors = cpus()
   const minutes = Math.ceil((Date.now() - started.getTime()) / 60_000)
   const command = ['npm run bench', ...process.argv.slice(2)].join(' ').replace(' --', ' -- --')
+  const postgres =
+    prepared === undefined
+      ? ''
+      : ` PostgreSQL ${prepared.version} with fsync off, so that writes cost processor time instead of the disk's: with ` +
+        'it, stacks differ less in writing.'
   return [
     '# Results',
     `Written by \`${command}\` on ${started.toISOString().slice(0, 10)}, in ${minutes} minutes, on ` +
       `${processors.length} × ${processors[0]?.model ?? 'unknown'}, ${process.platform}.`,
-    `Node ${process.version}, PostgreSQL ${version} with fsync off, so that writes cost processor time instead of the ` +
-      `disk's: with it, stacks differ less in writing. ${versions()}. Pools of 10; ${PINNING}.`,
+    `Node ${process.version}.${postgres} ${versions()}. Pools of 10; ${PINNING}.`,
   ].join('\n\n')
 }
 
-async function run(): Promise<void> {
-  const options = readOptions()
+async function run(options: Options): Promise<void> {
   const started = new Date()
   leaveTheFirstProcessor()
-  const postgres = await startPostgres({ shared_buffers: '512MB' })
+  let server: PostgresServer | undefined
+  let prepared: Prepared | undefined
+  const postgres = async (): Promise<Prepared> => {
+    server ??= await startPostgres({ shared_buffers: '512MB' })
+    return (prepared ??= await prepare(server.url))
+  }
   try {
-    const prepared = await prepare(postgres.url)
     const sections: string[] = []
-    for (const part of options.parts) sections.push(await MEASURES[part](options, prepared))
+    for (const part of options.parts) sections.push(await MEASURES[part](options, postgres))
     const report = `${[introduction(prepared, started), ...sections].join('\n\n')}\n`
     console.log(report)
     if (options.isWhole) writeFileSync(path.join(root, 'bench', 'RESULTS.md'), report)
   } finally {
-    await postgres.stop()
+    await server?.stop()
   }
 }
 
-void run()
+const options = readOptions()
+const program = options.node === undefined ? process.execPath : programOf(options.node)
+if (program === process.execPath) {
+  void run(options)
+} else {
+  const { status } = spawnSync(program, [__filename, ...process.argv.slice(2)], { stdio: 'inherit' })
+  process.exitCode = status ?? 1
+}

@@ -12,6 +12,7 @@ import { ENDPOINTS } from './http/endpoints'
 import { load } from './http/load'
 import { cpuMicros } from './http/process-usage'
 import { type Server, startServer } from './http/server-process'
+import { programOf } from './node-release'
 import { leaveTheFirstProcessor } from './processors'
 import { table } from './table'
 
@@ -22,12 +23,6 @@ const WARM_UP_MILLIS = 10_000
 const WINDOW_MILLIS = 2000
 
 const next = (ENDPOINTS[0] as (typeof ENDPOINTS)[number]).requests(Math.random)
-
-/** Where npm keeps that version's program. */
-function programOf(version: string): string {
-  const ask = ['exec', '--yes', `--package=node@${version}`, '--', 'node', '-p', 'process.execPath']
-  return execFileSync('npm', ask, { encoding: 'utf8' }).trim()
-}
 
 /** Server CPU for one request, in microseconds. */
 async function measured({ port, pid }: Server): Promise<number> {

@@ -4,11 +4,13 @@ import { ENDPOINTS } from './http/endpoints'
 import type { Plan } from './http/rounds'
 import { type Stack, STACKS } from './http/stacks'
 
-export const PARTS = ['http', 'sqlite', 'start', 'query', 'bulk'] as const
+export const PARTS = ['http', 'sqlite', 'start', 'query', 'bulk', 'drivers'] as const
 
 export type Part = (typeof PARTS)[number]
 
 export interface Options {
+  /** The release of Node to measure on, where that is not the one that this runs on. */
+  readonly node: string | undefined
   readonly parts: readonly Part[]
   readonly stacks: readonly Stack[]
   readonly plan: Plan
@@ -21,6 +23,7 @@ export interface Options {
 export function readOptions(): Options {
   const { values } = parseArgs({
     options: {
+      node: { type: 'string' },
       quick: { type: 'boolean', default: false },
       parts: { type: 'string' },
       stacks: { type: 'string' },
@@ -33,6 +36,7 @@ export function readOptions(): Options {
   })
   const { quick } = values
   return {
+    node: values.node,
     parts: chosen(PARTS, (part) => part, values.parts),
     stacks: chosen(STACKS, ({ id }) => id, values.stacks),
     plan: {
@@ -43,7 +47,7 @@ export function readOptions(): Options {
       warmUpMillis: 1000 * positive(values['warm-up'] ?? (quick ? '3' : '12')),
     },
     isQuick: quick,
-    isWhole: Object.keys(values).every((name) => name === 'quick') && !quick,
+    isWhole: Object.keys(values).every((name) => ['quick', 'node'].includes(name)) && !quick,
   }
 }
 

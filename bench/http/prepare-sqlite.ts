@@ -2,20 +2,20 @@
 import { copyFile } from 'node:fs/promises'
 import path from 'node:path'
 import { knex } from 'knex'
+import { urlOf } from '../sqlite-drivers'
 import { environmentFor, FILLING, keptSince, type Place, type Sum, SUM } from './prepare'
 import { startServer } from './server-process'
 import { SERVICE, type Stack } from './stacks'
 
 export async function prepareSqlite(folder: string, stacks: readonly Stack[]): Promise<Place> {
   const fileOf = (id: string): string => path.join(folder, `${id}.db`)
-  const urlOf = (id: string): string => `sqlite:///${fileOf(id)}`
-  await (await startServer(SERVICE, environmentFor(urlOf('first')))).stop()
+  await (await startServer(SERVICE, environmentFor(urlOf('sqlite3', fileOf('first'))))).stop()
   await ask(fileOf('first'), [...FILLING, 'ANALYZE'])
   const before = await ask(fileOf('first'), [SUM])
   for (const { id } of stacks) await copyFile(fileOf('first'), fileOf(id))
   const checks = stacks.map(({ id }) => keptSince(before, () => ask(fileOf(id), [SUM])))
   return {
-    environmentOf: ({ id }) => environmentFor(urlOf(id)),
+    environmentOf: ({ id, driver = 'sqlite3' }) => environmentFor(urlOf(driver, fileOf(id))),
     postgresPid: null,
     async checkMoney() {
       for (const check of checks) await check()

@@ -1,6 +1,7 @@
 /** The stacks that are compared: how each is started, and under which short name it is known. */
 import { spawnSync } from 'node:child_process'
 import path from 'node:path'
+import { type DriverName, PACKAGES, RUNNING_HERE } from '../sqlite-drivers'
 
 export interface Stack {
   readonly id: string
@@ -8,6 +9,8 @@ export interface Stack {
   /** The program and its arguments. */
   readonly command: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
+  /** By which it opens its file, if it is one on SQLite. */
+  readonly driver?: DriverName
 }
 
 /** The folder of package.json, where npm runs its scripts. */
@@ -79,7 +82,21 @@ export const STACKS: readonly Stack[] = [
 
 /** Those on SQLite files, which have one writer: a connection for it, and three for readers beside it. */
 export const SQLITE_STACKS: readonly Stack[] = [
-  service('service', 'this service, whole, but for its log', { LOG_LEVEL: 'warn', DATABASE_POOL_SIZE: '4' }),
-  peer('N1', 'Express + Knex, pool of 1', 'express', 'knex'),
-  peer('N5b', 'node:http + sqlite3, prepared statements', 'node-http', 'sqlite3'),
+  ...onDrivers('service', (id, by) =>
+    service(id, `this service, whole, but for its log, by ${by}`, {
+      LOG_LEVEL: 'warn',
+      DATABASE_POOL_SIZE: '4',
+    }),
+  ),
+  peer('N1', 'Express + Knex by sqlite3, pool of 1', 'express', 'knex'),
+  ...onDrivers('N5b', (id, by) =>
+    peer(id, `node:http + ${by}, prepared statements`, 'node-http', 'sqlite-driver'),
+  ),
 ]
+
+function onDrivers(id: string, stack: (id: string, by: string) => Stack): Stack[] {
+  return RUNNING_HERE.map((driver) => ({
+    ...stack(driver === 'sqlite3' ? id : `${id}-${driver}`, PACKAGES[driver]),
+    driver,
+  }))
+}

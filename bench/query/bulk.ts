@@ -1,4 +1,4 @@
-/** Many rows in and out, each way in a process of its own: `bulk.js <section> <way> <url> <rows>` prints JSON. */
+/** Many rows in and out, each way in a process of its own: `bulk.js <section> <way> <url> <rows> <times>` prints JSON. */
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -6,13 +6,15 @@ import { knex as connectKnex, type Knex } from 'knex'
 import pg from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
 import Cursor from 'pg-cursor'
-import { SQLITE_READING, SQLITE_WRITING } from './bulk-sqlite'
+import { PeakMemory } from '../peak-memory'
+import { sqliteReading, sqliteWriting } from './bulk-sqlite'
 import { arriving, BATCH, type Bulk, INSERT, made, withDatabase } from './bulk-ways'
 
 export interface Weighed {
+  /** Of the fastest time. */
   readonly millis: number
   readonly cpuMillis: number
-  /** Resident memory at its highest, and how much of that was not there before. */
+  /** Resident memory at its highest, and how much of that was not there before the first time. */
   readonly megabytes: number
   readonly extraMegabytes: number
 }
@@ -92,35 +94,42 @@ const READING: Readonly<Record<string, Bulk>> = {
 
 export const SECTIONS = {
   'rows written to PostgreSQL': WRITING,
-  'rows read from PostgreSQL one by one': READING,
-  'rows written to SQLite': SQLITE_WRITING,
-  'rows read from SQLite one by one': SQLITE_READING,
+  'rows read from PostgreSQL': READING,
+  'rows written to SQLite by sqlite3': sqliteWriting('sqlite3'),
+  'rows written to SQLite by appthreat': sqliteWriting('appthreat'),
+  'rows read from SQLite by sqlite3': sqliteReading('sqlite3'),
+  'rows read from SQLite by appthreat': sqliteReading('appthreat'),
 }
 
 export type Section = keyof typeof SECTIONS
 
-async function weigh(section: Section, name: string, url: string, rows: number): Promise<Weighed> {
+async function weigh(
+  section: Section,
+  name: string,
+  url: string,
+  rows: number,
+  times: number,
+): Promise<Weighed> {
   const bulk = SECTIONS[section][name]
   if (bulk === undefined) throw new Error(`there is no '${name}'`)
-  const memoryBefore = process.memoryUsage.rss()
-  const since = performance.now()
-  const before = process.cpuUsage()
-  const count = await bulk(url, rows)
-  const { user, system } = process.cpuUsage(before)
-  const millis = performance.now() - since
-  if (count !== rows) throw new Error(`${name} had ${count} rows instead of ${rows}`)
-  const most = process.resourceUsage().maxRSS * 1024
-  return {
-    millis,
-    cpuMillis: (user + system) / 1000,
-    megabytes: most / 1e6,
-    extraMegabytes: (most - memoryBefore) / 1e6,
+  const memory = new PeakMemory()
+  let [least, leastCpu] = [Infinity, Infinity]
+  for (let time = 0; time < times; time += 1) {
+    const since = performance.now()
+    const before = process.cpuUsage()
+    const count = await bulk(url, rows)
+    const { user, system } = process.cpuUsage(before)
+    least = Math.min(least, performance.now() - since)
+    leastCpu = Math.min(leastCpu, (user + system) / 1000)
+    if (count !== rows) throw new Error(`${name} had ${count} rows instead of ${rows}`)
   }
+  const { megabytes, extraMegabytes } = memory
+  return { millis: least, cpuMillis: leastCpu, megabytes, extraMegabytes }
 }
 
 if (require.main === module) {
-  const [section = '', name = '', url = '', rows] = process.argv.slice(2)
-  void weigh(section as Section, name, url, Number(rows)).then((weighed) =>
+  const [section = '', name = '', url = '', rows, times] = process.argv.slice(2)
+  void weigh(section as Section, name, url, Number(rows), Number(times)).then((weighed) =>
     process.stdout.write(JSON.stringify(weighed)),
   )
 }

@@ -1,10 +1,16 @@
 /** Times ways to do the same against the first of them, in interleaved rounds. */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { spread, type Spread } from '../spread'
 
 export interface Way {
   readonly name: string
   /** Does it once. */
   readonly run: (index: number) => Promise<unknown>
+}
+
+export interface Group {
+  readonly title: string
+  readonly ways: readonly Way[]
 }
 
 export interface Compared {
@@ -15,6 +21,13 @@ export interface Compared {
   readonly ratio: Spread
   /** Processor time of this process for one, at its least. */
   readonly cpuMicros: number
+  /** For how long the event loop was held up, at the 99th percentile of a round: the least of all rounds. */
+  readonly loopMillis: number
+}
+
+export interface ComparedGroup {
+  readonly title: string
+  readonly compared: readonly Compared[]
 }
 
 export interface Extent {
@@ -25,7 +38,13 @@ export interface Extent {
   readonly concurrency: number
 }
 
-export async function compare(ways: readonly Way[], extent: Extent): Promise<Compared[]> {
+export async function compareAll(groups: readonly Group[], extent: Extent): Promise<ComparedGroup[]> {
+  const results: ComparedGroup[] = []
+  for (const { title, ways } of groups) results.push({ title, compared: await compare(ways, extent) })
+  return results
+}
+
+async function compare(ways: readonly Way[], extent: Extent): Promise<Compared[]> {
   // Two rounds go uncounted, in which code gets compiled and connections opened.
   for (const way of [...ways, ...ways]) await timeOne(way, extent)
   const times = new Map(ways.map((way) => [way, [] as Time[]]))
@@ -40,17 +59,24 @@ export async function compare(ways: readonly Way[], extent: Extent): Promise<Com
     micros: Math.min(...own.map(({ micros }) => micros)),
     ratio: spread(own.map(({ micros }, round) => micros / (base[round]?.micros ?? NaN))),
     cpuMicros: Math.min(...own.map(({ cpuMicros }) => cpuMicros)),
+    loopMillis: Math.min(...own.map(({ loopMillis }) => loopMillis)),
   }))
 }
 
-/** Microseconds for one. */
+/** Microseconds for one, and how long the event loop was held up. */
 interface Time {
   readonly micros: number
   readonly cpuMicros: number
+  readonly loopMillis: number
 }
+
+/** How often it is looked whether the event loop is held up. */
+const RESOLUTION_MILLIS = 5
 
 async function timeOne({ run }: Way, { millis, concurrency }: Extent): Promise<Time> {
   let count = 0
+  const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MILLIS })
+  delay.enable()
   const before = process.cpuUsage()
   const since = performance.now()
   const work = async () => {
@@ -62,5 +88,7 @@ async function timeOne({ run }: Way, { millis, concurrency }: Extent): Promise<T
   await Promise.all(Array.from({ length: concurrency }, work))
   const micros = ((performance.now() - since) / count) * 1000
   const { user, system } = process.cpuUsage(before)
-  return { micros, cpuMicros: (user + system) / count }
+  delay.disable()
+  const loopMillis = Math.max(0, delay.percentile(99) / 1e6 - RESOLUTION_MILLIS)
+  return { micros, cpuMicros: (user + system) / count, loopMillis }
 }

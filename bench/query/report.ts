@@ -4,9 +4,11 @@ import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import path from 'node:path'
 import { onTheFirstProcessor } from '../processors'
-import { inWords, type Spread } from '../spread'
+import { inWords } from '../spread'
+import { type DriverName, PACKAGES } from '../sqlite-drivers'
 import { table } from '../table'
-import { type ComparedGroup, SQLITE_CONCURRENCY } from './main'
+import type { ComparedGroup } from './compare'
+import { CONCURRENCIES } from './sqlite'
 
 /** Runs a script of this folder in a process of its own, and reads the JSON that it prints. */
 export async function inOwnProcess<T>(
@@ -23,39 +25,34 @@ export async function inOwnProcess<T>(
 }
 
 export async function reportQueries(url: string, rounds: number, millis: number): Promise<string> {
-  const args = [url, String(rounds), String(millis)]
-  const { postgresql, sqlite } = await inOwnProcess<Record<'postgresql' | 'sqlite', ComparedGroup[]>>(
-    'main',
-    args,
-  )
-  return [
-    '## Single queries on PostgreSQL, one after the other',
-    ...postgresql.map((group) => section(group, 'time')),
-    `## SQLite, ${SQLITE_CONCURRENCY} at a time`,
-    ...sqlite.map((group) => section(group, 'rate')),
-  ].join('\n\n')
+  const groups = await inOwnProcess<ComparedGroup[]>('postgres', [url, String(rounds), String(millis)])
+  return ['## Single queries on PostgreSQL, one after the other', ...groups.map(section)].join('\n\n')
 }
 
-/** @param shown whether ratios are of the time that is taken, or of how often it is done in that time */
-function section({ title, compared }: ComparedGroup, shown: 'time' | 'rate'): string {
+export async function reportSqliteQueries(
+  driver: DriverName,
+  rounds: number,
+  millis: number,
+): Promise<string> {
+  const results = await inOwnProcess<ComparedGroup[][]>('sqlite', [driver, String(rounds), String(millis)])
+  return results
+    .flatMap((groups, at) => [
+      `## SQLite by ${PACKAGES[driver]}, ${CONCURRENCIES[at] === 1 ? 'one after the other' : `${CONCURRENCIES[at]} at a time`}`,
+      ...groups.map(section),
+    ])
+    .join('\n\n')
+}
+
+function section({ title, compared }: ComparedGroup): string {
   const base = compared[0]?.name
-  const head = [
-    '',
-    'µs, least',
-    shown === 'time' ? `time / ${base}` : `× ${base}`,
-    'CPU µs, least',
-    `CPU / ${base}`,
-  ]
-  const rows = compared.map(({ name, micros, ratio, cpuMicros }) => [
+  const head = ['', 'µs, least', `time / ${base}`, 'CPU µs, least', `CPU / ${base}`, 'loop p99, ms']
+  const rows = compared.map(({ name, micros, ratio, cpuMicros, loopMillis }) => [
     name,
     micros.toFixed(0),
-    inWords(shown === 'time' ? ratio : turnedOver(ratio)),
-    cpuMicros.toFixed(0),
+    inWords(ratio),
+    cpuMicros.toFixed(1),
     (cpuMicros / (compared[0]?.cpuMicros ?? NaN)).toFixed(2),
+    loopMillis.toFixed(1),
   ])
   return `### ${title}\n\n${table(head, rows)}`
-}
-
-function turnedOver({ median, least, most }: Spread): Spread {
-  return { median: 1 / median, least: 1 / most, most: 1 / least }
 }

@@ -2,12 +2,7 @@
 import { knex as connectKnex, type Knex } from 'knex'
 import pg from 'pg'
 import { Database } from '../../src/database'
-import type { Way } from './compare'
-
-export interface Group {
-  readonly title: string
-  readonly ways: readonly Way[]
-}
+import type { Group } from './compare'
 
 export interface Verbs {
   readonly groups: readonly Group[]

@@ -1,20 +1,20 @@
-/** The endpoints' work with the driver sqlite3 by itself, and one connection. */
-import { openPreparedFile } from '../../prepared-sqlite'
+/** The endpoints' work with one of SQLite's drivers by itself, and one connection. */
+import { openPreparedFile } from '../../sqlite-drivers'
 import { STATEMENTS } from './statements'
 import { type CreatedPost, judge, type OpenStore, type PostRow, toPost, type User } from './store'
 
 export const open: OpenStore = async (url) => {
-  const file = await openPreparedFile(url.slice('sqlite:///'.length))
-  const prepared = (name: keyof typeof STATEMENTS) =>
-    // Of SQLite's there is none that locks rows: whoever may write has the whole file.
-    file.prepare(STATEMENTS[name].replace(' FOR UPDATE', '').replace(/\$(\d)/g, '?$1'))
-  const user = await prepared('user')
-  const post = await prepared('post')
-  const posts = await prepared('posts')
-  const createPost = await prepared('createPost')
-  const accounts = await prepared('lockAccounts')
-  const addToBalance = await prepared('addToBalance')
-  const writeDown = await prepared('writeDown')
+  const file = await openPreparedFile(url)
+  // Of SQLite's there is none that locks rows: whoever may write has the whole file.
+  const text = (name: keyof typeof STATEMENTS): string =>
+    STATEMENTS[name].replace(' FOR UPDATE', '').replace(/\$(\d)/g, '?$1')
+  const user = await file.all(text('user'))
+  const post = await file.all(text('post'))
+  const posts = await file.all(text('posts'))
+  const createPost = await file.all(text('createPost'))
+  const accounts = await file.all(text('lockAccounts'))
+  const addToBalance = await file.run(text('addToBalance'))
+  const writeDown = await file.run(text('writeDown'))
 
   return {
     user: async (id) => (await user<User>(id))[0],
