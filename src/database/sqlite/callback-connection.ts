@@ -179,28 +179,35 @@ export abstract class CallbackConnection implements SqliteConnection {
     return this.#kept.get(sql)
   }
 
-  /**
-   * Runs `work`, which settles within a callback of the driver. A statement that is not kept is finalized there and then: a
-   * connection that is about to be closed would stay open.
-   */
-  protected async perform<T>(
+  /** Runs `work`, which settles within a callback of the driver. */
+  protected perform<T>(given: Statement, work: (prepared: Prepared, settle: Settle<T>) => void): Promise<T> {
+    const kept = this.#kept.get(given.sql)
+    return kept === undefined ? this.#prepareAndPerform(given, work) : this.#perform(given.sql, kept, work)
+  }
+
+  async #prepareAndPerform<T>(
     { sql, facts, isOneOfMany }: Statement,
     work: (prepared: Prepared, settle: Settle<T>) => void,
   ): Promise<T> {
-    let prepared = this.#kept.get(sql)
-    if (prepared === undefined) {
-      prepared = await this.prepare(sql)
-      const isShort = sql.length <= LONGEST_KEPT
-      if (KEPT.test(facts.verb) && !facts.isSeveral && (isShort || isOneOfMany)) this.#keep(sql, prepared)
-    }
-    const { statement, isKept } = prepared
+    const prepared = await this.prepare(sql)
+    const isShort = sql.length <= LONGEST_KEPT
+    if (KEPT.test(facts.verb) && !facts.isSeveral && (isShort || isOneOfMany)) this.#keep(sql, prepared)
+    return this.#perform(sql, prepared, work)
+  }
+
+  /** Finalizes a statement that is not kept there and then: a connection that is about to be closed would stay open. */
+  #perform<T>(
+    sql: string,
+    prepared: Prepared,
+    work: (prepared: Prepared, settle: Settle<T>) => void,
+  ): Promise<T> {
     // Not by its place in the Map, which would change with every statement.
     prepared.lastUse = this.#uses += 1
     return new Promise((resolve, reject) => {
       work(prepared, (error, result) => {
         // One that found the file locked counts as running, and while it does so an interrupt is not over.
         if (error !== null) this.#forget(sql)
-        if (!isKept) statement.finalize(ignore)
+        if (!prepared.isKept) prepared.statement.finalize(ignore)
         if (error === null) resolve(result as T | Promise<T>)
         else reject(error)
       })

@@ -3,6 +3,7 @@ import type { Result, Statement } from '../backend/dialect'
 import { messageOf } from '../backend/driver-error'
 import { outermost } from '../backend/sql-pieces'
 import { TextCache } from '../backend/text-cache'
+import { Written } from '../backend/written'
 import { areDistinct, convertArrays, convertObjects, toArrays, toObjects, unclear } from './column-types'
 import type { Columns, SqliteConnection } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
@@ -25,21 +26,11 @@ export class StatementRunner {
     this.#attempt = attempt
   }
 
-  async run(statement: Statement, isInTransaction: boolean): Promise<Result> {
+  run(statement: Statement, isInTransaction: boolean): Promise<Result> {
     const { take, facts } = statement
-    if (take === 'count' && !facts.hasReturning) return this.#change(statement)
-    if (this.#schema.isDue) await this.#schema.check(isInTransaction)
-    const limited = take === 'first' && facts.isRead ? withLimit(statement) : null
-    const rows =
-      limited === null
-        ? await this.#fetch(statement)
-        : await this.#fetch({ ...statement, sql: limited, take: 'all' }).catch((error: unknown) => {
-            // What is incomplete goes on into our LIMIT; the error is to be that of what the caller wrote.
-            if (!messageOf(error).includes('near "LIMIT"')) throw error
-            return this.#fetch(statement)
-          })
-    const rowCount = CHANGES.test(facts.verb) ? rows.length : 0
-    return resultOf(facts.verb, rows, rowCount, null, {})
+    return take === 'count' && !facts.hasReturning
+      ? this.#change(statement)
+      : this.#query(statement, isInTransaction)
   }
 
   async #change(statement: Statement): Promise<Result> {
@@ -54,7 +45,21 @@ export class StatementRunner {
     return resultOf(facts.verb, [], rowCount, id, { changes: rowCount, lastID: lastId ?? 0 })
   }
 
-  async #fetch(statement: Statement): Promise<readonly unknown[]> {
+  async #query(statement: Statement, isInTransaction: boolean): Promise<Result> {
+    if (this.#schema.isDue) await this.#schema.check(isInTransaction)
+    const { bindings, facts, take, asArrays } = statement
+    const limited = take === 'first' && facts.isRead ? withLimit(statement) : null
+    if (limited === null) return this.#fetch(statement)
+    try {
+      return await this.#fetch(new Written(limited, bindings, facts, { take: 'all', asArrays }))
+    } catch (error) {
+      // What is incomplete goes on into our LIMIT; the error is to be that of what the caller wrote.
+      if (!messageOf(error).includes('near "LIMIT"')) throw error
+      return this.#fetch(statement)
+    }
+  }
+
+  async #fetch(statement: Statement): Promise<Result> {
     const isArrays = statement.asArrays === true
     // Asked before it runs: an error about the columns of a statement that has written would come too late.
     const found = this.columns(statement, isArrays)
@@ -63,12 +68,14 @@ export class StatementRunner {
       const { arrays } = this.#connection
       if (arrays === null) throw unclear(statement)
       const rows = convertArrays(await this.#attempt(statement, () => arrays(statement)), columns)
-      return isArrays ? rows : toObjects(rows, columns)
+      return resultOfRows(statement, isArrays ? rows : toObjects(rows, columns))
     }
     const how = statement.take === 'first' && statement.facts.isRead ? 'first' : 'all'
     const rows = await this.#attempt(statement, () => this.#connection[how](statement))
-    if (isArrays) return convertArrays(toArrays(rows, columns), columns)
-    return convertObjects(rows, columns, statement)
+    return resultOfRows(
+      statement,
+      isArrays ? convertArrays(toArrays(rows, columns), columns) : convertObjects(rows, columns, statement),
+    )
   }
 
   columns(statement: Statement, byPosition: boolean): Columns | Promise<Columns> {
@@ -79,6 +86,10 @@ export class StatementRunner {
 /** Whether a row has a value that no object holds. */
 export function hasProto(columns: Columns): boolean {
   return columns?.some(({ names }) => names.includes('__proto__')) === true
+}
+
+function resultOfRows({ facts: { verb } }: Statement, rows: readonly unknown[]): Result {
+  return resultOf(verb, rows, CHANGES.test(verb) ? rows.length : 0, null, {})
 }
 
 function resultOf(
