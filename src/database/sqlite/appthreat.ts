@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import type sqlite3 from 'sqlite3'
 import type { Row, Statement } from '../backend/dialect'
 import { CallbackConnection, openRaw, type Prepared } from './callback-connection'
+import { columnOf } from './column-types'
 import type { Column, SqliteDriver } from './driver'
 
 const { default: appthreat } = require('@appthreat/sqlite3') as { default: typeof sqlite3 }
@@ -18,6 +19,7 @@ export const driver: SqliteDriver = {
 }
 
 const AS_ARRAYS = { rowMode: 'array' } as const
+
 /** What it has beyond sqlite3. */
 interface AppthreatStatement extends sqlite3.Statement {
   /** As they were when it was prepared. */
@@ -60,8 +62,9 @@ class AppthreatConnection extends CallbackConnection {
   }
 
   protected exact(rows: Row[]): Row[] {
-    for (const name of Object.keys(rows[0] ?? {}))
-      for (const row of rows) if (typeof row[name] === 'bigint') row[name] = String(row[name])
+    for (const row of rows) {
+      for (const key in row) if (typeof row[key] === 'bigint') row[key] = String(row[key])
+    }
     return rows
   }
 
@@ -78,10 +81,9 @@ class AppthreatConnection extends CallbackConnection {
 
 function columnsOf(prepared: Prepared): readonly Column[] {
   const statement = prepared.statement as AppthreatStatement
-  return (prepared.columns ??= statement.columns.map(({ name, declaredType: declared = '' }) => ({
-    names: [name],
-    declared,
-  })))
+  return (prepared.columns ??= statement.columns.map(({ name, declaredType = '' }) =>
+    columnOf([name], declaredType),
+  ))
 }
 
 function withoutBigInt(value: unknown): unknown {

@@ -35,10 +35,10 @@ export function textOfDate(date: Date): string {
   return date.toISOString().replace('T', ' ').replace('Z', '')
 }
 
-function conversionFor({ declared }: Column): Conversion | undefined {
+export function columnOf(names: readonly string[], declared: string): Column {
   const type = declared.toLowerCase()
   const beginning = CONVERTED.find((known) => type.startsWith(known))
-  return beginning === undefined ? undefined : CONVERSIONS[beginning]
+  return { names, declared, convert: beginning === undefined ? undefined : CONVERSIONS[beginning] }
 }
 
 /** Whether an object can hold the values of these columns, each under a name of its own. */
@@ -67,8 +67,7 @@ export function toObjects(rows: readonly unknown[][], columns: readonly Column[]
 
 /** Converts arrays in place. */
 export function convertArrays(rows: unknown[][], columns: Columns): unknown[][] {
-  columns?.forEach((column, index) => {
-    const convert = conversionFor(column)
+  columns?.forEach(({ convert }, index) => {
     if (convert !== undefined) for (const row of rows) row[index] = convert(row[index])
   })
   return rows
@@ -81,13 +80,15 @@ export function convertArrays(rows: unknown[][], columns: Columns): unknown[][] 
  */
 export function convertObjects(rows: readonly Row[], columns: Columns, statement: Statement): readonly Row[] {
   const [first] = rows
-  if (columns === null || first === undefined || !columns.some(conversionFor)) return rows
+  if (columns === null || first === undefined || columns.every(({ convert }) => convert === undefined))
+    return rows
   const keys = Object.keys(first)
   const areInOrder = keys.length === columns.length && !keys.some(isWhole)
   const found = new Map<string, { convert: Conversion | undefined; isSure: boolean }>()
   for (const [index, column] of columns.entries()) {
     const names = areInOrder ? keys.slice(index, index + 1) : column.names
-    const [convert, isSure] = [conversionFor(column), names.length === 1]
+    const { convert } = column
+    const isSure = names.length === 1
     for (const name of names) {
       const other = found.get(name)
       // Of columns that surely have one name, an object has the last.

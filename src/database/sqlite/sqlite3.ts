@@ -6,7 +6,7 @@ import { outermost, replacePlaceholders, returningAsQuery, trimmed } from '../ba
 import { TextCache } from '../backend/text-cache'
 import { QueryError } from '../errors'
 import { CallbackConnection, openRaw, type Prepared } from './callback-connection'
-import { CONVERTED } from './column-types'
+import { columnOf, CONVERTED } from './column-types'
 import { type Column, type Columns, own, type SqliteDriver, type Steps } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 
@@ -134,11 +134,11 @@ class Sqlite3Connection extends CallbackConnection {
   /** A number beyond 2^53 may have been another integer, unless its column stores real numbers. */
   protected exact(found: Row[], statement: Statement): Row[] | Promise<Row[]> {
     const rows = statement.sql.includes('+CAST(?') ? found.map(withOwnNames) : found
-    const keys = Object.keys(rows[0] ?? {}).filter((key) => rows.some((row) => mayBeRounded(row[key])))
-    return keys.length === 0 ? rows : this.#refuseRounded(rows, keys, statement)
+    return rows.some(hasRounded) ? this.#refuseRounded(rows, statement) : rows
   }
 
-  async #refuseRounded(rows: Row[], keys: readonly string[], statement: Statement): Promise<Row[]> {
+  async #refuseRounded(rows: Row[], statement: Statement): Promise<Row[]> {
+    const keys = Object.keys(rows[0] ?? {}).filter((key) => rows.some((row) => mayBeRounded(row[key])))
     // A compound SELECT has the types of its first part.
     const isCompound = /\b(?:union|except|intersect)\b/i.test(outermost(statement.sql, SQLITE_LEXICON))
     const columns = (isCompound ? null : await this.columns(statement, true)) ?? []
@@ -167,6 +167,11 @@ function withOwnNames(row: Row): Row {
 /** Declared as real by SQLite's rules: https://www.sqlite.org/datatype3.html, section 3.1 */
 const REAL = /^(?!.*(?:int|char|clob|text|blob)).*(?:real|floa|doub)/i
 
+function hasRounded(row: Row): boolean {
+  for (const key in row) if (mayBeRounded(row[key])) return true
+  return false
+}
+
 function mayBeRounded(value: unknown): boolean {
   if (typeof value !== 'number' || Number.isSafeInteger(value)) return false
   return Math.abs(value) > Number.MAX_SAFE_INTEGER && Math.abs(value) <= 2 ** 63
@@ -181,5 +186,5 @@ function toColumn(row: Row): Column {
   const name = String(row['name'])
   // Of columns with one name the second is told as `name:1`, which may also be a name of its own.
   const base = name.replace(/:\d+$/, '')
-  return { names: base === name ? [name] : [name, base], declared: String(row['type']) }
+  return columnOf(base === name ? [name] : [name, base], String(row['type']))
 }
