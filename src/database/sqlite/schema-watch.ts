@@ -1,5 +1,6 @@
 /** Notices that the schema which a connection sees has changed, whoever changed it. */
 import { outermost, targetOf } from '../backend/sql-pieces'
+import { TextCache } from '../backend/text-cache'
 import { own, type SqliteConnection } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 import type { SharedFile } from './shared-file'
@@ -19,6 +20,8 @@ export class SchemaWatch {
   /** This connection has changed it, and may still roll that back. */
   isChanged = false
   #withoutRowid: ReadonlySet<unknown> | null = null
+  /** Whether the last id is that of these INSERTs. */
+  readonly #givesId = new TextCache<boolean>(500)
 
   constructor(connection: SqliteConnection, file: SharedFile) {
     this.#connection = connection
@@ -61,21 +64,29 @@ export class SchemaWatch {
   }
 
   /** Whether the last id is that of this INSERT: SQLite keeps an older one where no row with an id was inserted. */
-  async givesId(sql: string): Promise<boolean> {
-    if (/\bdo\b/i.test(sql) && /\bdo\s+update\b/i.test(outermost(sql, SQLITE_LEXICON))) return false
-    if (this.#withoutRowid === null) {
-      const names = await this.#connection.all(
-        own('SELECT lower(name) AS name FROM pragma_table_list WHERE wr'),
-      )
-      this.#withoutRowid = new Set(names.map(({ name }) => name))
-    }
-    if (this.#withoutRowid.size === 0) return true
-    const target = targetOf(sql, SQLITE_LEXICON)
-    return target !== null && !this.#withoutRowid.has(target)
+  givesId(sql: string): boolean | Promise<boolean> {
+    const tables = this.#withoutRowid
+    return tables === null ? this.#findTables(sql) : this.#givesId.for(sql, () => insertsId(sql, tables))
+  }
+
+  async #findTables(sql: string): Promise<boolean> {
+    const found = await this.#connection.all(
+      own('SELECT lower(name) AS name FROM pragma_table_list WHERE wr'),
+    )
+    const tables = (this.#withoutRowid = new Set<unknown>(found.map(({ name }) => name)))
+    return insertsId(sql, tables)
   }
 
   #forget(): void {
     this.#withoutRowid = null
+    this.#givesId.clear()
     this.#connection.forgetSchema()
   }
+}
+
+function insertsId(sql: string, withoutRowid: ReadonlySet<unknown>): boolean {
+  if (/\bdo\b/i.test(sql) && /\bdo\s+update\b/i.test(outermost(sql, SQLITE_LEXICON))) return false
+  if (withoutRowid.size === 0) return true
+  const target = targetOf(sql, SQLITE_LEXICON)
+  return target !== null && !withoutRowid.has(target)
 }

@@ -20,9 +20,9 @@ import {
   refuseIgnored,
 } from './transaction-state'
 
-const SCHEMA_CHANGES = /^(?:CREATE|ALTER|DROP|ATTACH|DETACH)$/
+const SCHEMA_CHANGES = new Set(['CREATE', 'ALTER', 'DROP', 'ATTACH', 'DETACH'])
 /** Reads or writes rows, which changes nothing about the session. */
-const ROWS = /^(?:SELECT|VALUES|INSERT|REPLACE|UPDATE|DELETE)$/
+const ROWS = new Set(['SELECT', 'VALUES', 'INSERT', 'REPLACE', 'UPDATE', 'DELETE'])
 /** A write that is interrupted takes its whole transaction along, with all that is around a savepoint: most end by themselves. */
 const WRITE_GRACE_MILLIS = 100
 /** SQLite forgets an interrupt that comes before a statement's first step. */
@@ -113,16 +113,23 @@ export class SqliteSession implements Session {
     const isOpen = this.#transaction === 'open'
     if (isOpen && verb === 'PRAGMA') refuseIgnored(statement)
     this.#isWritingInTransaction = isOpen && !isRead
-    return this.#watch(async () => {
+    // As in #watch, which would take another promise for each statement.
+    this.#isBusy = true
+    try {
       if (!isRead && !endsAll && !isDeferred(statement)) {
         // The writer's turn lasts as long as its transaction, or else as its statement.
         this.#endWriting ??= this.#file.writer.tryLock() ?? (await this.#waits.forTurn(this.#file.writer))
       }
       const result = await this.#runner.run(immediate(statement), isOpen)
       this.#hasRun = isOpen
-      if (!ROWS.test(verb)) await this.#follow(statement, endsAll)
+      if (!ROWS.has(verb)) await this.#follow(statement, endsAll)
       return result
-    })
+    } catch (error) {
+      await this.#lookForLoss()
+      throw error
+    } finally {
+      this.#rest()
+    }
   }
 
   /** Runs a call, and sees what it has left behind. */
@@ -134,10 +141,14 @@ export class SqliteSession implements Session {
       await this.#lookForLoss()
       throw error
     } finally {
-      this.#isBusy = false
-      if (this.#transaction === 'none') this.#stopWriting()
-      if (this.#transaction !== 'open') this.#schema.tell()
+      this.#rest()
     }
+  }
+
+  #rest(): void {
+    this.#isBusy = false
+    if (this.#transaction === 'none') this.#stopWriting()
+    if (this.#transaction !== 'open') this.#schema.tell()
   }
 
   /** An error may have rolled the whole transaction back: https://www.sqlite.org/lang_transaction.html, section 3. */
@@ -149,7 +160,7 @@ export class SqliteSession implements Session {
 
   /** Keeps up with what a statement has done to the session. */
   async #follow({ sql, facts: { verb } }: Statement, endsAll: boolean): Promise<void> {
-    if (SCHEMA_CHANGES.test(verb)) this.#schema.change(verb === 'ATTACH')
+    if (SCHEMA_CHANGES.has(verb)) this.#schema.change(verb === 'ATTACH')
     if (verb === 'ROLLBACK' && this.#schema.isChanged) this.#schema.change()
     if (verb === 'PRAGMA' && /query_only|foreign_keys/i.test(sql)) this.#settings = await this.#readSettings()
     if (endsAll) {

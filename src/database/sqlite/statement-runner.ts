@@ -12,8 +12,8 @@ import type { SchemaWatch } from './schema-watch'
 /** Runs a call of the driver that a cancel may interrupt, again while the file is locked. */
 export type Attempt = <T>(statement: Statement, call: () => Promise<T>) => Promise<T>
 
-const CHANGES = /^(?:INSERT|REPLACE|UPDATE|DELETE)$/
-const INSERTS = /^(?:INSERT|REPLACE)$/
+const CHANGES = new Set(['INSERT', 'REPLACE', 'UPDATE', 'DELETE'])
+const INSERTS = new Set(['INSERT', 'REPLACE'])
 
 export class StatementRunner {
   readonly #connection: SqliteConnection
@@ -39,9 +39,10 @@ export class StatementRunner {
       this.#connection.run(statement),
     )
     // SQLite's figures are those of the last statement that changed something, however long ago it was.
-    const rowCount = CHANGES.test(facts.verb) ? changed : 0
-    const mayGiveId = INSERTS.test(facts.verb) && rowCount > 0 && isOneOfMany !== true
-    const id = mayGiveId && (await this.#schema.givesId(sql)) ? lastId : null
+    const rowCount = CHANGES.has(facts.verb) ? changed : 0
+    const mayGiveId = INSERTS.has(facts.verb) && rowCount > 0 && isOneOfMany !== true
+    const givesId = mayGiveId && this.#schema.givesId(sql)
+    const id = (givesId instanceof Promise ? await givesId : givesId) ? lastId : null
     return resultOf(facts.verb, [], rowCount, id, { changes: rowCount, lastID: lastId ?? 0 })
   }
 
@@ -89,7 +90,7 @@ export function hasProto(columns: Columns): boolean {
 }
 
 function resultOfRows({ facts: { verb } }: Statement, rows: readonly unknown[]): Result {
-  return resultOf(verb, rows, CHANGES.test(verb) ? rows.length : 0, null, {})
+  return resultOf(verb, rows, CHANGES.has(verb) ? rows.length : 0, null, {})
 }
 
 function resultOf(
