@@ -1,7 +1,6 @@
 /** One INSERT of many rows, made of an INSERT of one. */
 import type { Dialect, Target } from './dialect'
 import type { ParsedSql } from './sql-text'
-import type { Values } from './values'
 
 /** `INSERT … VALUES (` names `) …`, taken apart. */
 export interface BulkInsert {
@@ -40,20 +39,19 @@ export function bulkInsertOf({ verb, segments, hasReturning }: ParsedSql): BulkI
   return { head, names, tail, into: targetOf(head, names.length, tail) }
 }
 
-/** Writes the INSERT of as many tuples as there are rows. What it wrote last is mostly what it is asked for next. */
+/** Writes the INSERT of so many tuples. What it wrote last is mostly what it is asked for next. */
 export function tupleWriter(
   { head, names, tail }: BulkInsert,
-  { placeholder, isUsual }: Pick<Dialect, 'placeholder' | 'isUsual'>,
-): (rows: readonly Values[]) => string {
-  const write = (rows: readonly Values[]): string => {
+  { placeholder }: Pick<Dialect, 'placeholder'>,
+): (rows: number) => string {
+  const write = (rows: number): string => {
     let count = 0
-    const tuples = rows.map((row) => names.map((name) => placeholder((count += 1), row[name])).join(', '))
-    return head + tuples.join('), (') + tail
+    const tuple = (): string => names.map(() => placeholder((count += 1))).join(', ')
+    return head + Array.from({ length: rows }, tuple).join('), (') + tail
   }
-  let last = { size: 0, text: '' }
+  let last = { rows: 0, text: '' }
   return (rows) => {
-    if (!rows.every((row) => names.every((name) => isUsual(row[name])))) return write(rows)
-    if (rows.length !== last.size) last = { size: rows.length, text: write(rows) }
+    if (rows !== last.rows) last = { rows, text: write(rows) }
     return last.text
   }
 }

@@ -175,10 +175,8 @@ export interface Security {
 export interface Dialect {
   readonly name: 'postgresql' | 'sqlite'
   readonly lexicon: Lexicon
-  /** The placeholder for the n-th binding, counted from 1, to which `value` is bound. */
-  placeholder(this: void, n: number, value: unknown): string
-  /** True when the placeholder for this value is the one for null as well. */
-  isUsual(this: void, value: unknown): boolean
+  /** The placeholder for the n-th binding, counted from 1. */
+  placeholder(this: void, n: number): string
   /**
    * Writes `… IN (:list)`. `before` ends in the opening parenthesis.
    *

@@ -47,7 +47,6 @@ export function postgres(url: DatabaseURL): Dialect {
     lexicon: { dollarQuotes: true, bracketNames: false, foreign: /\$\d+/y, changesSession },
 
     placeholder: (n) => `$${n}`,
-    isUsual: () => true,
 
     // One array instead of many placeholders: an empty list works, and the text is the same for every length.
     writeList(before, isNegated, values, bind) {

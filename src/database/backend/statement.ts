@@ -94,7 +94,7 @@ export class Compiler {
         refuseMismatch(parsed.names, row, text)
         for (const name of names) bindings.push(this.#toDriver(name, row[name], text))
       }
-      const sql = textFor(rows)
+      const sql = textFor(rows.length)
       return { sql, shownSql: text, bindings, into, facts: parsed, take: 'count', isOneOfMany: true }
     }
     return { size: rowsPerInsert(names.length), of }
@@ -157,8 +157,7 @@ export class Compiler {
     if (parsed.isSeveral) throw several(text)
     refuseMismatch(names, values, text)
     const fixed = this.#fixedTextOf(parsed)
-    if (fixed === null || !names.every((name) => this.#dialect.isUsual(values[name])))
-      return this.#written(parsed, values, text, take)
+    if (fixed === null) return this.#written(parsed, values, text, take)
     const bindings = names.map((name) => this.#toDriver(name, values[name], text))
     return new Written(fixed, bindings, parsed, take)
   }
@@ -171,7 +170,7 @@ export class Compiler {
       const isFixed = segments.every((segment) => 'text' in segment || !segment.isList)
       const numbers = new Map(names.map((name, index) => [name, index + 1]))
       const texts = segments.map((segment) =>
-        'text' in segment ? segment.text : this.#dialect.placeholder(numbers.get(segment.name) ?? NaN, null),
+        'text' in segment ? segment.text : this.#dialect.placeholder(numbers.get(segment.name) ?? NaN),
       )
       fixed = isFixed ? texts.join('') : null
       this.#fixed.set(parsed, fixed)
@@ -184,7 +183,7 @@ export class Compiler {
     const placeholders = new Map<string, string>()
     const add = (name: string, value: unknown): string => {
       bindings.push(this.#toDriver(name, value, text))
-      return this.#dialect.placeholder(bindings.length, value)
+      return this.#dialect.placeholder(bindings.length)
     }
     let sql = ''
     for (const segment of parsed.segments) {

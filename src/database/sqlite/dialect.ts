@@ -43,7 +43,6 @@ export function sqlite(url: DatabaseURL): Dialect {
 
     // Numbered, so that a name that occurs twice is bound once.
     placeholder: (n) => `?${n}`,
-    isUsual: () => true,
     writeList(before, _isNegated, values, bind) {
       const json = values.length > LONG_LIST && values.every(isJsonScalar) ? JSON.stringify(values) : '\\u'
       // SQLite ends a text at its first NUL, and takes half of a pair of surrogates for a character.
