@@ -72,7 +72,7 @@ function findTarget(sql: string, lexicon: Lexicon): RegExpExecArray | null {
 export function targetOf(sql: string, lexicon: Lexicon): string | null {
   const [, , name] = findTarget(trimmed(sql, lexicon, false), lexicon) ?? []
   if (name === undefined) return null
-  return (/^["\'`[]/.test(name) ? name.slice(1, -1).replaceAll('""', '"') : name).toLowerCase()
+  return (/^["'`[]/.test(name) ? name.slice(1, -1).replaceAll('""', '"') : name).toLowerCase()
 }
 
 /** What a statement returns, as a query of its table: for asking about columns. Null where it cannot be written. */
