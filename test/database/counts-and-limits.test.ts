@@ -51,6 +51,10 @@ eachDatabase('execute', (context) => {
       }
       const copied = await database.execute('insert into keyed select id from plain')
       expect(copied).toEqual({ rowCount: 1, lastInsertId: null })
+      const other = await context.open()
+      await other.execute('create table later (key text primary key) without rowid')
+      const later = await database.execute("insert into later values ('a')")
+      expect(later).toEqual({ rowCount: 1, lastInsertId: null })
     })
 
     it('tells the id that an INSERT of a SELECT gave, and not an earlier one', async () => {

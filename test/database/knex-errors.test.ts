@@ -69,7 +69,12 @@ eachDatabase('Knex', (context) => {
       const error = await rejection(knex('people').insert({ name: 'ada' }))
       expect(error).toBeInstanceOf(UniqueViolationError)
       expect(error.name).toBe('UniqueViolationError')
-      expect(error).toMatchObject(TAKEN[context.dialect])
+      // One of SQLite's drivers has extended codes: SQLITE_CONSTRAINT_UNIQUE, 2067.
+      const { code, errno, message, ...rest } = error
+      const told = { code: code.replace('T_UNIQUE', 'T'), message: message.replace('T_UNIQUE', 'T'), ...rest }
+      expect(isSqlite() ? { ...told, errno: Number(errno) & 255 } : error).toMatchObject(
+        TAKEN[context.dialect],
+      )
     })
 
     it('has them from a transaction, a savepoint, a stream, a schema change and a raw query, too', async () => {
@@ -93,7 +98,9 @@ eachDatabase('Knex', (context) => {
       expect(error).toBeInstanceOf(UniqueViolationError)
       expect(error.code).toBe('UNIQUE_VIOLATION')
       expect(error.message).toMatch(/^The row exists already/)
-      expect(error.cause).toMatchObject({ code: isSqlite() ? (expect.stringMatching(/^SQLITE_CONSTRAINT/) as unknown) : '23505' })
+      expect(error.cause).toMatchObject({
+        code: isSqlite() ? (expect.stringMatching(/^SQLITE_CONSTRAINT/) as unknown) : '23505',
+      })
     })
 
     it('shows no bound value in a message', async () => {

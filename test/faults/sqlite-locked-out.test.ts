@@ -1,8 +1,9 @@
 /** A call that waits for a SQLite file which another process has locked can be called off, and goes on when it is free. */
+import { writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Database as Driver } from 'sqlite3'
-import { Database, QueryCanceledError, QueryTimeoutError } from '../../src/database'
-import { failure } from '../database/support'
+import { Database, DatabaseURL, QueryCanceledError, QueryTimeoutError } from '../../src/database'
+import { all, failure } from '../database/support'
 import { sqliteScratches } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'
 
@@ -72,6 +73,33 @@ describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $
       expect((await waiting).rowCount).toBe(1)
       await connection.execute('release s')
     })
+  })
+
+  it('is waited for when it cannot even be read, by whatever is asked about columns and ids, too', async () => {
+    const url = await scratch.create()
+    writeFileSync(new DatabaseURL(url).database, '')
+    const writer = await scratch.open(url)
+    const run = (sql: string): Promise<void> =>
+      new Promise((resolve, reject) => writer.exec(sql, (error) => (error ? reject(error) : resolve())))
+    // Read by somebody else, it keeps its journal, under which a writer keeps readers out.
+    await run(
+      'create table f (id integer primary key, ok boolean); insert into f values (1, 1); begin; select * from f',
+    )
+    await using waiting = new Database(url)
+    await waiting.connect()
+    await run('commit; begin exclusive')
+    const flags = [{ id: 1, ok: true }]
+    const reading = [
+      waiting.fetchAll('select * from f where id = 1'),
+      waiting.transaction((tx) => tx.fetchAll('select * from f where id = 1'), { readOnly: true }),
+      all(waiting.iterate('select * from f where id = 1')),
+    ]
+    const inserting = waiting.execute('insert into f (ok) values (0)')
+    await delay(LIMIT_MILLIS)
+    await run('commit')
+    expect(await Promise.all(reading)).toEqual([flags, flags, flags])
+    expect(await inserting).toEqual({ rowCount: 1, lastInsertId: 2 })
+    await new Promise((resolve) => writer.close(resolve))
   })
 
   it('is waited for as long as afterConnect has said', async () => {

@@ -21,6 +21,9 @@ export async function takePatience(connection: SqliteConnection): Promise<number
   return patienceMillis
 }
 
+/** Asks something that the caller has not asked for, such as the types of columns, again while the file is locked. */
+export type Ask = <T>(call: () => Promise<T>) => Promise<T>
+
 /** Waits that can be called off. */
 export class Waits {
   #current: Canceller | null = null

@@ -1,6 +1,8 @@
 /** Notices that the schema which a connection sees has changed, whoever changed it. */
+import type { Row } from '../backend/dialect'
 import { outermost, targetOf } from '../backend/sql-pieces'
 import { TextCache } from '../backend/text-cache'
+import type { Ask } from './busy-retry'
 import { own, type SqliteConnection } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 import type { SharedFile } from './shared-file'
@@ -11,6 +13,7 @@ const CHECK_EVERY_MILLIS = 1000
 export class SchemaWatch {
   readonly #connection: SqliteConnection
   readonly #file: SharedFile
+  readonly #ask: Ask
   #version: unknown
   #checkedAt = -Infinity
   /** How many changes by this process it has seen. */
@@ -23,9 +26,10 @@ export class SchemaWatch {
   /** Whether the last id is that of these INSERTs. */
   readonly #givesId = new TextCache<boolean>(500)
 
-  constructor(connection: SqliteConnection, file: SharedFile) {
+  constructor(connection: SqliteConnection, file: SharedFile, ask: Ask) {
     this.#connection = connection
     this.#file = file
+    this.#ask = ask
   }
 
   get isDue(): boolean {
@@ -37,14 +41,14 @@ export class SchemaWatch {
   async check(isInTransaction: boolean): Promise<void> {
     const { schemaChanges } = this.#file
     this.#checkedAt = performance.now()
-    const [row] = await this.#connection.all(own('PRAGMA schema_version'))
+    const [row] = await this.#all('PRAGMA schema_version')
     const version = row?.['schema_version']
     // A transaction goes on to see the schema of its beginning: what has changed since is to be seen after it.
     if (!isInTransaction) this.#seen = schemaChanges
     if (version === this.#version && !this.#hasAttached) return
     this.#version = version
     // Statements are prepared by the schema that the connection knows; a read makes it look whether that is still so.
-    await this.#connection.all(own('SELECT 1 FROM sqlite_schema LIMIT 1'))
+    await this.#all('SELECT 1 FROM sqlite_schema LIMIT 1')
     this.#forget()
   }
 
@@ -63,18 +67,24 @@ export class SchemaWatch {
     this.#forget()
   }
 
-  /** Whether the last id is that of this INSERT: SQLite keeps an older one where no row with an id was inserted. */
-  givesId(sql: string): boolean | Promise<boolean> {
+  /** Whether the last id will be that of this INSERT: SQLite keeps an older one where no row with an id was inserted. */
+  givesId(sql: string, isInTransaction: boolean): boolean | Promise<boolean> {
     const tables = this.#withoutRowid
-    return tables === null ? this.#findTables(sql) : this.#givesId.for(sql, () => insertsId(sql, tables))
+    if (tables === null || this.isDue) return this.#findTables(sql, isInTransaction)
+    return this.#givesId.for(sql, () => insertsId(sql, tables))
   }
 
-  async #findTables(sql: string): Promise<boolean> {
-    const found = await this.#connection.all(
-      own('SELECT lower(name) AS name FROM pragma_table_list WHERE wr'),
-    )
-    const tables = (this.#withoutRowid = new Set<unknown>(found.map(({ name }) => name)))
-    return insertsId(sql, tables)
+  async #findTables(sql: string, isInTransaction: boolean): Promise<boolean> {
+    if (this.isDue) await this.check(isInTransaction)
+    if (this.#withoutRowid === null) {
+      const found = await this.#all('SELECT lower(name) AS name FROM pragma_table_list WHERE wr')
+      this.#withoutRowid = new Set(found.map(({ name }) => name))
+    }
+    return insertsId(sql, this.#withoutRowid)
+  }
+
+  #all(sql: string): Promise<Row[]> {
+    return this.#ask(() => this.#connection.all(own(sql)))
   }
 
   #forget(): void {

@@ -4,7 +4,7 @@ import { BufferedCursor } from '../backend/buffered-cursor'
 import type { Cursor, Result, Row, Session, Statement } from '../backend/dialect'
 import { ConnectionError } from '../errors'
 import type { Unlock } from '../mutex'
-import { isBusy, takePatience, Waits } from './busy-retry'
+import { type Ask, isBusy, takePatience, Waits } from './busy-retry'
 import { convertObjects } from './column-types'
 import { AheadCursor, readAhead, SteppingCursor } from './cursor'
 import { own, type SqliteConnection } from './driver'
@@ -70,9 +70,13 @@ export class SqliteSession implements Session {
     this.raw = connection.raw
     this.#connection = connection
     this.#file = file
-    this.#schema = new SchemaWatch(connection, file)
-    this.#runner = new StatementRunner(connection, this.#schema, (statement, call) =>
-      this.#attempt(statement, call),
+    const ask: Ask = (call) => this.#waits.whileBusy(this.#patienceMillis, call)
+    this.#schema = new SchemaWatch(connection, file, ask)
+    this.#runner = new StatementRunner(
+      connection,
+      this.#schema,
+      (statement, call) => this.#attempt(statement, call),
+      ask,
     )
   }
 
@@ -205,7 +209,7 @@ export class SqliteSession implements Session {
       if (this.#transaction === 'lost') answerLost(statement, false)
       const isOpen = this.#transaction === 'open'
       if (this.#schema.isDue) await this.#schema.check(isOpen)
-      const columns = await this.#connection.columns(statement, false)
+      const columns = await this.#runner.columns(statement, false)
       if (hasProto(columns)) return new BufferedCursor((await this.#runner.run(statement, isOpen)).rows)
       if (alone) {
         const steps = await this.#attempt(statement, () => this.#connection.step(statement))

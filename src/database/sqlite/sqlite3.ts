@@ -61,7 +61,7 @@ class Sqlite3Connection extends CallbackConnection {
   async #describe({ sql, facts }: Statement): Promise<Columns> {
     const query = facts.isRead ? trimmed(sql, SQLITE_LEXICON, true) : returningAsQuery(sql, SQLITE_LEXICON)
     if (query === null) return null
-    const view = `CREATE TEMP VIEW millpond_columns AS ${replacePlaceholders(query, SQLITE_LEXICON, () => 'NULL')}`
+    const view = `DROP VIEW IF EXISTS temp.millpond_columns; CREATE TEMP VIEW millpond_columns AS ${replacePlaceholders(query, SQLITE_LEXICON, () => 'NULL')}`
     const [{ query_only: isReadOnly } = {}] = await this.all(own('PRAGMA query_only'))
     if (isReadOnly === 1) await this.#exec('PRAGMA query_only = OFF')
     try {
@@ -73,8 +73,8 @@ class Sqlite3Connection extends CallbackConnection {
       throw error
     } finally {
       // A broken view would be in the way of every change of the schema.
-      await this.#exec('DROP VIEW IF EXISTS temp.millpond_columns')
-      if (isReadOnly === 1) await this.#exec('PRAGMA query_only = ON')
+      const dropping = this.#exec('DROP VIEW IF EXISTS temp.millpond_columns')
+      await dropping.finally(() => (isReadOnly === 1 ? this.#exec('PRAGMA query_only = ON') : null))
     }
   }
 

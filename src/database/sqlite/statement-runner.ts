@@ -4,6 +4,7 @@ import { messageOf } from '../backend/driver-error'
 import { outermost } from '../backend/sql-pieces'
 import { TextCache } from '../backend/text-cache'
 import { Written } from '../backend/written'
+import type { Ask } from './busy-retry'
 import { areDistinct, convertArrays, convertObjects, toArrays, toObjects, unclear } from './column-types'
 import type { Columns, SqliteConnection } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
@@ -19,30 +20,34 @@ export class StatementRunner {
   readonly #connection: SqliteConnection
   readonly #schema: SchemaWatch
   readonly #attempt: Attempt
+  readonly #ask: Ask
 
-  constructor(connection: SqliteConnection, schema: SchemaWatch, attempt: Attempt) {
+  constructor(connection: SqliteConnection, schema: SchemaWatch, attempt: Attempt, ask: Ask) {
     this.#connection = connection
     this.#schema = schema
     this.#attempt = attempt
+    this.#ask = ask
   }
 
   run(statement: Statement, isInTransaction: boolean): Promise<Result> {
     const { take, facts } = statement
     return take === 'count' && !facts.hasReturning
-      ? this.#change(statement)
+      ? this.#change(statement, isInTransaction)
       : this.#query(statement, isInTransaction)
   }
 
-  async #change(statement: Statement): Promise<Result> {
+  async #change(statement: Statement, isInTransaction: boolean): Promise<Result> {
     const { sql, facts, isOneOfMany } = statement
+    // Asked before it runs: an error would not be told from one of a statement that has written.
+    const mayGiveId = INSERTS.has(facts.verb) && isOneOfMany !== true
+    const found = mayGiveId && this.#schema.givesId(sql, isInTransaction)
+    const givesId = found instanceof Promise ? await found : found
     const { rowCount: changed, lastId } = await this.#attempt(statement, () =>
       this.#connection.run(statement),
     )
     // SQLite's figures are those of the last statement that changed something, however long ago it was.
     const rowCount = CHANGES.has(facts.verb) ? changed : 0
-    const mayGiveId = INSERTS.has(facts.verb) && rowCount > 0 && isOneOfMany !== true
-    const givesId = mayGiveId && this.#schema.givesId(sql)
-    const id = (givesId instanceof Promise ? await givesId : givesId) ? lastId : null
+    const id = givesId && rowCount > 0 ? lastId : null
     return resultOf(facts.verb, [], rowCount, id, { changes: rowCount, lastID: lastId ?? 0 })
   }
 
@@ -80,7 +85,9 @@ export class StatementRunner {
   }
 
   columns(statement: Statement, byPosition: boolean): Columns | Promise<Columns> {
-    return this.#connection.columns(statement, byPosition)
+    const find = (): Columns | Promise<Columns> => this.#connection.columns(statement, byPosition)
+    const found = find()
+    return found instanceof Promise ? found.catch(() => this.#ask(async () => find())) : found
   }
 }
 
