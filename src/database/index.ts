@@ -15,7 +15,7 @@ export type { Query, Values } from './backend/statement'
 export type { IsolationLevel, Row, Security } from './backend/dialect'
 export type { PoolStats } from './backend/pool-stats'
 export { json, sql, type JsonValue, type SqlQuery } from './sql'
-export { runInScope, type Scope, type Tally } from './scope'
+export { currentFrame, Frame, runInScope, type Scope, type Tally } from './scope'
 export { type Cancellation, Canceller } from './cancellation'
 export type {
   AcquireEvent,

@@ -30,13 +30,26 @@ export interface Scope {
  * that two databases never see each other's. A frame knows nothing of those around it, or a job that starts itself
  * again would carry all of its past along.
  */
-class Frame {
+export class Frame {
+  /** Outside of everything. */
+  static readonly outside = new Frame(undefined, null)
   readonly scope: ActiveScope | undefined
   readonly bound: Binding | null
 
   constructor(scope: ActiveScope | undefined, bound: Binding | null) {
     this.scope = scope
     this.bound = bound
+  }
+
+  /** Calls somebody back in it. */
+  run<T>(work: () => T): T {
+    return storage.run(this, work)
+  }
+
+  /** The same scope when its work is over: with the transactions of `outer` only, and free of its signal and deadline. */
+  ended(outer: Frame): Frame {
+    const isFree = this.bound === outer.bound && this.scope?.isLimited !== true
+    return isFree ? this : new Frame(this.scope?.ended(), outer.bound)
   }
 }
 
@@ -60,13 +73,15 @@ function without(key: object, bound: Binding | null): Binding | null {
   return others === bound.others ? bound : new Binding(bound.key, bound.value, others)
 }
 
-/** The label of a scope and nothing else of it. */
+/** The label of a scope and nothing else of it, but its tally if that is given. */
 class Label implements Scope {
+  readonly tally: Tally | undefined
   readonly #of: Scope
 
-  constructor(of: Scope) {
+  constructor(of: Scope, tally?: Tally) {
     // Not one of these in another: a job that detaches itself again and again would make a chain of them.
     this.#of = of instanceof Label ? of.#of : of
+    this.tally = tally
   }
 
   get label(): string | undefined {
@@ -98,9 +113,23 @@ export class ActiveScope {
     return this.#labelled?.label
   }
 
+  /** Something keeps its queries from running, or will. */
+  get isLimited(): boolean {
+    return this.deadline !== undefined || this.signals.some(({ aborted }) => aborted)
+  }
+
   /** A scope with the same label and nothing else, for what goes on by itself. */
   detached(): ActiveScope {
     return new ActiveScope(this.#labelled === undefined ? {} : new Label(this.#labelled), undefined)
+  }
+
+  /** A scope with the same label and tally, for what follows the end of its work. */
+  ended(): ActiveScope {
+    const { tally } = this
+    return new ActiveScope(
+      this.#labelled === undefined ? { tally } : new Label(this.#labelled, tally),
+      undefined,
+    )
   }
 }
 
@@ -118,6 +147,11 @@ function runIn<T>(frame: Frame, work: () => T): T {
       typeof result === 'object' && result !== null && 'then' in result && !types.isPromise(result)
     return isLazy ? (Promise.resolve(result) as T) : result
   })
+}
+
+/** What this async context carries, to call somebody back in it later. */
+export function currentFrame(): Frame {
+  return storage.getStore() ?? Frame.outside
 }
 
 export function currentScope(): ActiveScope | undefined {

@@ -1,6 +1,7 @@
 /** One connection for all that a request does, given back when its answer is complete. */
 import type { RequestHandler, Response } from 'express'
 import type { Database } from '../database'
+import { keepScope } from './listeners'
 
 /**
  * Has every query of what comes after it run on one connection of the database, as FastAPI's `Depends(get_db)` has it: for
@@ -15,7 +16,8 @@ import type { Database } from '../database'
  * })
  */
 export function connectionPerRequest(database: Database): RequestHandler {
-  return async (_request, response, next) => {
+  return async (request, response, next) => {
+    keepScope(request, response)
     try {
       await database.connectionOnDemand(async () => {
         const ended = endOf(response)

@@ -1,6 +1,7 @@
 /** The scope of a request: what its queries are called, until when they may run, and whether anybody still waits. */
 import type { Request, RequestHandler, Response } from 'express'
 import { Canceller, runInScope, type Tally } from '../database'
+import { keepScope } from './listeners'
 
 export interface RequestScopeOptions {
   /** How long the queries of one request may take together. Default 0: no limit. */
@@ -28,7 +29,7 @@ const SCOPE = Symbol('millpond.scope')
 
 /** Opens the scope of a request that has none yet. */
 export function openScope(request: Request, response: Response, timeoutMillis: number): OpenScope {
-  const scope = new OpenScope(request, timeoutMillis)
+  const scope = new OpenScope(request, response, timeoutMillis)
   // Kept on the request rather than looked up: AsyncLocalStorage is empty when a socket's events come.
   Object.assign(request, { [SCOPE]: scope })
   response.once('close', () => {
@@ -57,6 +58,7 @@ function clientGone(): Error {
 
 export class OpenScope {
   readonly #request: Request
+  readonly #response: Response
   readonly #since = performance.now()
   #label: string | null = null
   /** The route that the label is of. */
@@ -65,8 +67,9 @@ export class OpenScope {
   readonly tally: Tally = { statements: 0, waitMillis: 0, databaseMillis: 0 }
   readonly signal = new Canceller(clientGone)
 
-  constructor(request: Request, timeoutMillis: number) {
+  constructor(request: Request, response: Response, timeoutMillis: number) {
     this.#request = request
+    this.#response = response
     this.deadline = timeoutMillis === 0 ? undefined : this.#since + timeoutMillis
   }
 
@@ -91,8 +94,12 @@ export class OpenScope {
     this.signal.abort()
   }
 
+  /** Calls the handlers of the request. */
   run<T>(work: () => T): T {
-    return runInScope(this, work)
+    return runInScope(this, () => {
+      keepScope(this.#request, this.#response)
+      return work()
+    })
   }
 }
 

@@ -2,6 +2,7 @@
 import type { RequestHandler } from 'express'
 import type { Database, TransactionOptions } from '../database'
 import { HeldResponse } from './held-response'
+import { keepScope } from './listeners'
 
 /** The handler ran and its answer says no: roll back, and send that answer. */
 class Refusal extends Error {}
@@ -32,7 +33,8 @@ export function transactionPerRequest(
   // A handler cannot be run again: its request's body has been read.
   options: Omit<TransactionOptions, 'retries' | 'forceRollback'> = {},
 ): RequestHandler {
-  return async (_request, response, next) => {
+  return async (request, response, next) => {
+    keepScope(request, response)
     const held = new HeldResponse(response)
     try {
       await database.transactionOnDemand(async () => {
