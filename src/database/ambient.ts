@@ -76,8 +76,11 @@ export class Ambient {
 
 function onDemand(held: OnDemand<Held>): Statements {
   return {
-    use: async <T>(limits: Limits, access: Access, work: Work<T>): Promise<T> =>
-      (await held.get()).use(limits, access, work),
+    use: async <T>(limits: Limits, access: Access, work: Work<T>): Promise<T> => {
+      // Whoever was called off is told that, and not that he is late.
+      limits.check()
+      return (await held.get()).use(limits, access, work)
+    },
     reading: (limits): Reading => {
       let reading: Promise<Reading> | undefined
       const opened = (): Promise<Reading> =>

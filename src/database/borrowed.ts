@@ -23,7 +23,8 @@ export async function borrow(
   signal?: AbortSignal,
 ): Promise<HeldConnection> {
   const limits = Limits.of({ signal }, '')
-  const lease = pool.lendNow(limits, false) ?? (await pool.lend(limits, { writes: false }))
+  const lease =
+    pool.lendNow(limits, false, true) ?? (await pool.lend(limits, { writes: false, isHeld: true }))
   return new HeldConnection(backend, key, pool, lease)
 }
 
@@ -34,7 +35,7 @@ export async function withBorrowed<T>(
   writes: boolean,
   work: (connection: HeldConnection) => Promise<T>,
 ): Promise<T> {
-  const lease = pool.lendNow(limits, writes) ?? (await pool.lend(limits, { writes }))
+  const lease = pool.lendNow(limits, writes, true) ?? (await pool.lend(limits, { writes, isHeld: true }))
   const connection = new HeldConnection(backend, key, pool, lease)
   let result: T
   try {
@@ -117,7 +118,7 @@ export function beginBorrowed(
   const limits = limitsOf(options)
   return beginningAgain(async (progress) => {
     const writes = options.readOnly !== true
-    const lease = pool.lendNow(limits, writes) ?? (await pool.lend(limits, { writes }))
+    const lease = pool.lendNow(limits, writes, true) ?? (await pool.lend(limits, { writes, isHeld: true }))
     progress.lease = lease
     const connection = new HeldConnection(backend, key, pool, lease)
     try {

@@ -1,5 +1,6 @@
 /** One connection, held: whoever has it runs every statement on it, one after the other. */
 import type { Backend } from './backend/backend'
+import { because } from './backend/control'
 import type { Access } from './backend/dialect'
 import type { Lease, Reading, Statements, Work } from './backend/lease'
 import type { Pool } from './backend/pool'
@@ -45,7 +46,7 @@ export class HeldConnection extends Held implements Connection {
   async release(): Promise<void> {
     if (this.#state === 'released') return
     this.#state = 'released'
-    if (this.lease.isBusy) await this.lease.interrupt()
+    if (this.lease.isBusy) await this.lease.interrupt(because('its connection was given back'))
     await this.#pool?.release(this.lease)
   }
 
@@ -57,7 +58,10 @@ export class HeldConnection extends Held implements Connection {
   async finish(): Promise<void> {
     this.#state = 'ending'
     if (this.child?.isHandle === true) {
+      const { isOver } = this.lease
       await this.release()
+      // Taken back by its limits, which are what it failed of.
+      if (isOver) this.lease.refuseIfOver()
       throw new TransactionError(
         'The work has ended, but a transaction that it began is still open, and was rolled back. ' +
           'End it with commit() or rollback(), or declare it with `await using`.',

@@ -174,6 +174,7 @@ export abstract class Held extends Verbs implements Ground {
 
   async use<T>(limits: Limits, _access: Access, work: Work<T>): Promise<T> {
     const bounded = this.bounded(limits)
+    bounded.check()
     const unlock = this.takeTurnNow() ?? (await this.waitForTurn(bounded))
     const { lease } = this
     lease.enter(this.#isOverNow, bounded)
@@ -252,11 +253,12 @@ export abstract class Held extends Verbs implements Ground {
 
   /** True when this level has ended, or one around it has. */
   get isOver(): boolean {
-    return this.isGone || this.parent?.isOver === true
+    return this.isGone || this.lease.isOver || this.parent?.isOver === true
   }
 
   #refuseIfEnded(isEnded: boolean): void {
     if (!isEnded && !this.isOver) return
+    this.lease.refuseIfOver()
     throw new TransactionClosedError(
       `The statement did not run: its ${this.title} has ended. Something still runs after the work that it belongs to ` +
         'has settled; await it there, or wrap it in database.detached() to let it run on its own.',

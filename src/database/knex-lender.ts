@@ -64,7 +64,7 @@ export function knexLender(
         }
       }
       const { backend, key, pool } = lender()
-      const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true })
+      const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, isHeld: true })
       const held = new HeldConnection(backend, key, pool, lease)
       return {
         raw: lease.session.raw,

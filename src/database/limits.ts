@@ -77,10 +77,15 @@ export class Limits {
 
   /** These limits and others: whatever ends first. */
   and(other: Limits): Limits {
-    if (other.deadline === Infinity && other.#signals.length === 0) return this
+    if (this.covers(other)) return this
     const signals = [...new Set([...this.#signals, ...other.#signals])]
     const earlier = this.deadline <= other.deadline ? this : other
     return new Limits(signals, earlier.deadline, earlier.#late, this.#sql, earlier.#timeoutMillis)
+  }
+
+  /** Whether these run out no later than the others, whatever makes those run out. */
+  covers(other: Limits): boolean {
+    return this.deadline <= other.deadline && other.#signals.every((signal) => this.#signals.includes(signal))
   }
 
   /** Calls back once when the limits run out (at the next tick if they already have). Returns how to stop watching. */

@@ -1,4 +1,5 @@
 /** Where a stream is read: on a connection of its own, or piece by piece on one that others use as well. */
+import { because } from './backend/control'
 import type { Lease, Reading, Work } from './backend/lease'
 import type { Pool } from './backend/pool'
 import { within } from './backend/within'
@@ -24,7 +25,7 @@ export function onItsOwn(pool: Pool, limits: Limits): Reading {
       if (lease === undefined) return
       if (lease.isBusy) {
         await within(PATIENCE_MILLIS, last).catch(() => undefined)
-        await lease.interrupt()
+        await lease.interrupt(because('nobody waits for the rest of its rows'))
       }
       await work(lease, limits)
     },

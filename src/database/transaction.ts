@@ -1,4 +1,5 @@
 /** A transaction: BEGIN … COMMIT on a held connection; inside another one, a savepoint. */
+import { because } from './backend/control'
 import type { Result } from './backend/dialect'
 import { attachCleanup, TransactionClosedError, TransactionError } from './errors'
 import { sendBegin } from './begin'
@@ -23,6 +24,9 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   #state: 'open' | 'ending' | 'committed' | 'rolled back' = 'open'
   #end: Promise<void> | null = null
   #isForced = false
+  /** Why it was rolled back before its end, if its limits have run out. */
+  #expired: Error | null = null
+  readonly #stopWatching: () => void
 
   private constructor(on: Held, opening: Opening, sql: TransactionSql, unlockParent: Unlock) {
     super({ backend: on.backend, key: on.key, parent: on, lease: on.lease }, opening.isHandle, opening.site)
@@ -32,11 +36,26 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     this.#sql = sql
     const abandon = on.adopt(this)
     this.lease.transactions += 1
+    this.#stopWatching = this.lease.until.covers(this.limits) ? nothing : this.#watch()
     this.#leaveParent = () => {
+      this.#stopWatching()
       this.lease.transactions -= 1
       abandon()
       unlockParent()
     }
+  }
+
+  /** Rolls it back when its limits run out before those of the connection, whatever its work waits for then. */
+  #watch(): () => void {
+    return this.limits.watch((expiry) => {
+      const expired = this.limits.error(expiry)
+      // A statement that runs is ended by its own limits, which know more about it.
+      queueMicrotask(() => {
+        if (this.#state !== 'open') return
+        this.#expired = expired
+        this.fail(expired).catch(nothing)
+      })
+    })
   }
 
   /** @throws the reason why BEGIN or SAVEPOINT failed; then nothing is open */
@@ -47,7 +66,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     }
     const bounded = on.bounded(limits)
     const free = on.takeTurnNow()
-    const forget = opening.isHandle ? on.expectHandle() : (): void => undefined
+    const forget = opening.isHandle ? on.expectHandle() : nothing
     const unlock =
       free ??
       (await on.waitForTurn(bounded).catch((error: unknown) => {
@@ -148,6 +167,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   async finish(forceRollback: boolean): Promise<void> {
     if (this.#state !== 'open') {
       await this.#end
+      if (this.#expired !== null) throw this.#expired
       if (this.#state === 'committed' && this.#isUndone()) throw undone()
       return
     }
@@ -187,6 +207,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   async #commit(): Promise<void> {
     const unlock = this.turns.tryLock() ?? (await this.drain())
     try {
+      this.lease.refuseIfOver()
       if (this.#parentIsGone()) throw undone()
       const limits = this.bounded(Limits.of(undefined, 'COMMIT'))
       limits.check()
@@ -203,7 +224,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
   }
 
   async #interruptAndRollBack(reason: unknown): Promise<void> {
-    await this.lease.interrupt()
+    await this.lease.interrupt(because('its transaction was rolled back'))
     await this.#rollBack(reason)
   }
 
@@ -268,6 +289,7 @@ export class OpenTransaction extends Held implements Transaction, Endable {
 
   #refuseIfEnded(what: string): void {
     if (this.#state === 'open') return
+    if (this.#expired !== null) throw this.#expired
     throw new TransactionClosedError(`${what} came too late: the transaction is ${this.#state} already.`)
   }
 
@@ -275,6 +297,8 @@ export class OpenTransaction extends Held implements Transaction, Endable {
     return this.parent instanceof OpenTransaction ? this.parent.#outermost() : this
   }
 }
+
+const nothing = (): void => undefined
 
 function undone(): TransactionClosedError {
   return new TransactionClosedError(

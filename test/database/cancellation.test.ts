@@ -221,4 +221,34 @@ eachDatabase('a cancelled query', (context) => {
     expect(await idsOf(database)).toEqual([])
     await isFit()
   })
+
+  describe('without a signal', () => {
+    const told = (what: string): object => ({
+      code: 'QUERY_CANCELED',
+      message: `The query was cancelled: ${what}.`,
+      sql: slow,
+    })
+
+    it('says that its transaction was rolled back', async () => {
+      let sibling: Promise<Error> | undefined
+      await failure(
+        database.transaction(async (tx) => {
+          sibling = failure(tx.fetchVal(slow))
+          await arrived(context, database)
+          throw new Error('out')
+        }),
+      )
+      expect(await sibling).toMatchObject(told('its transaction was rolled back'))
+      await isFit()
+    })
+
+    it('says that its connection was given back', async () => {
+      const connection = await database.acquire()
+      const statement = failure(connection.fetchVal(slow))
+      await arrived(context, database)
+      await connection.release()
+      expect(await statement).toMatchObject(told('its connection was given back'))
+      await isFit()
+    })
+  })
 })

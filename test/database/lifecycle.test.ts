@@ -145,6 +145,36 @@ eachDatabase('connect and disconnect', (context) => {
     await tx.rollback()
   })
 
+  it('tells those whose statements it cuts off that it was it, and not a signal', async () => {
+    const database = make({ pool: { size: 4, maxOverflow: 0 } })
+    await database.connect()
+    await database.execute('create table cut_off (id integer)')
+    const sql = endless(context.dialect)
+    const alone = failure(database.fetchVal(sql))
+    const inTransaction = failure(
+      database.transaction(
+        async (tx) => {
+          await tx.fetchVal(sql)
+        },
+        { readOnly: true },
+      ),
+    )
+    const streamed = failure(
+      (async () => {
+        for await (const row of database.iterate(sql)) expect(row).toBeDefined()
+      })(),
+    )
+    const idle = await database.begin({ readOnly: true })
+    await waitFor(() => database.holders().filter((holder) => holder.sql === sql).length === 3)
+    await database.disconnect({ graceMillis: 0 })
+    const late = failure(idle.fetchVal('select 1'))
+    const errors = await Promise.all([alone, inTransaction, streamed, late])
+    const told = expect.stringMatching(/was disconnected: what had not ended within the grace was cancelled/)
+    expect(errors.map(({ message }) => message)).toEqual([told, told, told, told])
+    expect(errors.filter((error) => !(error instanceof NotConnectedError))).toEqual([])
+    await context.admin('drop table cut_off')
+  })
+
   it('gives each connection to afterConnect once, before anybody else has it', async () => {
     const seen = new Set<unknown>()
     let calls = 0

@@ -103,7 +103,7 @@ eachDatabase('waiting for a connection', (context) => {
   it(`costs no connection, however it is called off (seed ${SEED})`, async () => {
     const size = 3
     const database = await context.open({ pool: { size, maxOverflow: 1, acquireTimeoutMillis: 10_000 } })
-    const owned = new Set<unknown>()
+    const owners = new Map<unknown, number>()
     let most = 0
     let shared = 0
     /** Holds a connection for some turns of the event loop, called off after some others. */
@@ -121,14 +121,20 @@ eachDatabase('waiting for a connection', (context) => {
         async (tx) => {
           // By hand: whoever looks at `raw` has the connection closed afterwards.
           const { session } = (tx as unknown as { lease: { session: object } }).lease
-          if (owned.has(session)) shared += 1
-          owned.add(session)
+          if (owners.has(session)) shared += 1
+          owners.set(session, id)
+          const lose = (): void => {
+            if (owners.get(session) === id) owners.delete(session)
+          }
+          // Whoever is called off has it taken back, whatever he waits for.
+          controller.signal.addEventListener('abort', lose)
+          if (controller.signal.aborted) lose()
           try {
             await tx.fetchVal('select 1')
             most = Math.max(most, database_.stats().used)
             await turns(holdTurns)
           } finally {
-            owned.delete(session)
+            lose()
           }
         },
         { signal: controller.signal, readOnly: id % 2 === 0 },

@@ -1,5 +1,5 @@
 /** Statements that are refused: those that open or end a transaction where millpond has one open, and those that come late. */
-import { TransactionClosedError, TransactionError } from '../errors'
+import { type DatabaseError, QueryCanceledError, TransactionClosedError, TransactionError } from '../errors'
 import type { Statement } from './dialect'
 
 const CONTROL = new Set([
@@ -21,6 +21,14 @@ export function refuseControl({ sql, facts }: Statement): void {
     `'${sql.trim()}' cannot be run inside a transaction of millpond, which would not know of it. ` +
       'Use commit() and rollback() of the transaction, and transaction() for a savepoint.',
   )
+}
+
+/** Makes the error for a statement that is ended before it is done. */
+export type Why = (sql: string, cause?: unknown) => DatabaseError
+
+/** For one that is cancelled because of something that has happened, and not by a signal of its caller. */
+export function because(what: string): Why {
+  return (sql, cause) => new QueryCanceledError(`The query was cancelled: ${what}.`, sql, { cause })
 }
 
 /** For a statement whose transaction, or connection, is somebody else's by now. */

@@ -1,8 +1,8 @@
 /** A connection that is out: who has it, since when, and whether he still may use it. */
-import type { DatabaseError, Holder } from '../errors'
+import type { Holder } from '../errors'
 import type { Scope } from '../scope'
 import { siteOf } from '../site'
-import { tooLate } from './control'
+import { tooLate, type Why } from './control'
 import type { Session } from './dialect'
 
 export abstract class Holding {
@@ -18,7 +18,7 @@ export abstract class Holding {
   /** What it runs now. */
   protected sql: string | null = null
   /** Why nothing may run through it any more. */
-  #over: (() => DatabaseError) | null = null
+  #over: Why | null = null
 
   /** `scope`: whose it is; `stack`: where it was taken. */
   constructor(session: Session, scope: Scope | undefined, stack: Error | null) {
@@ -45,6 +45,11 @@ export abstract class Holding {
     return this.session.raw
   }
 
+  /** It was given back, or taken back. */
+  get isOver(): boolean {
+    return this.#over !== null
+  }
+
   /** True while statements can be run: it was not given back, and the connection is whole. */
   get isUsable(): boolean {
     return this.#over === null && this.session.broken === null
@@ -66,11 +71,11 @@ export abstract class Holding {
 
   /** @throws TransactionClosedError when it was given back, or taken back */
   refuseIfOver(): void {
-    if (this.#over !== null) throw this.#over()
+    if (this.#over !== null) throw this.#over('')
   }
 
   /** The borrower is done: nothing may run through this lease any more, and `why` makes what he is told. */
-  end(why = tooLate): void {
+  end(why: Why = tooLate): void {
     this.#over ??= why
   }
 

@@ -1,12 +1,13 @@
 /** Watches the connections that are out, reports those that do not come back, and takes them back in the end. */
-import { type DatabaseError, TransactionClosedError } from '../errors'
+import { TransactionClosedError } from '../errors'
 import type { Events } from '../events'
 import type { PoolOptions } from '../options'
 import { type Entry, Queue } from '../queue'
+import type { Why } from './control'
 import type { Lease } from './lease'
 
 /** Ends a loan whose user has not ended it, who is told why. */
-type Reclaim = (lease: Lease, why: () => DatabaseError) => Promise<void>
+type Reclaim = (lease: Lease, why: Why) => Promise<void>
 
 export interface Watched {
   readonly lease: Lease
@@ -97,7 +98,7 @@ export class LeakWatch {
       if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watched.isReclaimed && entry.isIn) {
         watched.isReclaimed = true
         this.#events.tell('leak', { state: 'reclaimed', ...lease.describe() })
-        void this.#reclaim(lease, () => takenBack(timeoutMillis))
+        void this.#reclaim(lease, (_sql, cause) => takenBack(timeoutMillis, cause))
       }
     }
   }
@@ -109,9 +110,10 @@ export class LeakWatch {
 }
 
 /** What the user of a connection is told that was taken back. */
-function takenBack(millis: number): TransactionClosedError {
+function takenBack(millis: number, cause: unknown): TransactionClosedError {
   return new TransactionClosedError(
-    `The statement did not run: its connection was out for more than ${millis} ms and was taken back ` +
-      '(pool.leakTimeoutMillis). Its transaction was rolled back.',
+    `The connection was out for more than ${millis} ms and was taken back (pool.leakTimeoutMillis). What ran on it was ` +
+      'cancelled, and what was open in it was rolled back.',
+    { cause },
   )
 }

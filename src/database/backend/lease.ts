@@ -1,7 +1,7 @@
 /** A connection taken out of the pool, and what it runs. Every statement passes here. */
 import { Canceller } from '../cancellation'
-import { type DatabaseError, QueryCanceledError, TransactionClosedError } from '../errors'
-import { type Expiry, Limits } from '../limits'
+import { type DatabaseError, QueryCanceledError } from '../errors'
+import { Limits } from '../limits'
 import { countStatement, type Scope } from '../scope'
 import {
   type Access,
@@ -13,7 +13,7 @@ import {
   shownSql,
   type Statement,
 } from './dialect'
-import { refuseControl, tooLate } from './control'
+import { refuseControl, tooLate, type Why } from './control'
 import { withoutValues } from './driver-error'
 import { Holding } from './holding'
 import type { LeaseContext } from './lease-context'
@@ -60,6 +60,8 @@ export class Lease extends Holding {
   ground: Ground | null = null
   /** Those of the section that runs now, for statements that Knex makes on its way. */
   limits = Limits.none
+  /** When these run out, it is taken back. */
+  until = Limits.none
   readonly #context: LeaseContext
   /** Nothing has been asked by it. */
   #isUntouched = true
@@ -68,7 +70,7 @@ export class Lease extends Holding {
   /** When the database last answered a statement of it; null when it was asked nothing. */
   answeredAt: number | null = null
   #guard: (() => boolean) | null = null
-  #interrupt: (() => void) | null = null
+  #interrupt: ((why: Why) => void) | null = null
   #busy = 0
   #onIdle: (() => void)[] | null = null
 
@@ -183,23 +185,20 @@ export class Lease extends Holding {
     limits.check()
     const { statementTimeoutMillis, dialect } = this.#context
     const started = performance.now()
-    let expiry: Expiry | undefined
+    let ended: Why | undefined
     let cancelling: Promise<void> | undefined
     let hasEnded = neverMind
     const bounded = limitsOf(statement, limits, statementTimeoutMillis)
-    const expire = (reason: Expiry): void => {
-      if (expiry !== undefined) return
-      expiry = reason
+    const end = (why: Why): void => {
+      if (ended !== undefined) return
+      ended = why
       cancelling = this.#cancel()
       hasEnded = unlessDoneIn(dialect.cancelGraceMillis, () => this.session.destroy())
     }
-    const stopWatching = bounded.watch(expire)
-    this.#interrupt = () => {
-      expire({
-        kind: 'aborted',
-        reason: new TransactionClosedError('Its transaction or connection has ended.'),
-      })
-    }
+    const stopWatching = bounded.watch((expiry) => {
+      end((_sql, cause) => bounded.error(expiry, cause))
+    })
+    this.#interrupt = end
     this.sql = sql
     this.#busy += 1
     const isFirst = this.#isUntouched
@@ -209,16 +208,16 @@ export class Lease extends Holding {
       try {
         return await work()
       } catch (cause) {
-        if (!isFirst || expiry !== undefined || !(await this.#beginsElsewhere(bounded))) throw cause
+        if (!isFirst || ended !== undefined || !(await this.#beginsElsewhere(bounded))) throw cause
         this.refuseIfOver()
-        if (expiry !== undefined) throw cause
+        if (ended !== undefined) throw cause
         return await work()
       }
     } catch (cause) {
       const own = withoutValues(dialect.translate(cause, sql), statement.bindings)
       // It may have failed by itself in the very moment in which its time was up.
       const isCut = own instanceof QueryCanceledError || this.session.broken !== null
-      error = expiry !== undefined && isCut ? bounded.error(expiry, cause) : own
+      error = ended !== undefined && isCut ? ended(sql, cause) : own
       throw error
     } finally {
       stopWatching()
@@ -274,11 +273,11 @@ export class Lease extends Holding {
     return this.#busy > 0
   }
 
-  /** Cancels what runs now, as far as it can be, and resolves when nothing does any more. */
-  async interrupt(): Promise<void> {
+  /** Cancels what runs now, as far as it can be, and resolves when nothing does any more. `why` makes its error. */
+  async interrupt(why: Why): Promise<void> {
     if (this.#busy === 0) return
     const idle = new Promise<void>((resolve) => (this.#onIdle ??= []).push(resolve))
-    this.#interrupt?.()
+    this.#interrupt?.(why)
     await idle
   }
 

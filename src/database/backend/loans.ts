@@ -2,6 +2,7 @@
 import type { Holder } from '../errors'
 import type { Unlock } from '../mutex'
 import { type Entry, Queue } from '../queue'
+import type { Why } from './control'
 import type { Session } from './dialect'
 import type { Watched } from './leak-watch'
 import type { Lease } from './lease'
@@ -13,8 +14,10 @@ export class Loan {
   readonly leaveQueue: Unlock | null
   /** How it is known to those who look for leaks, if anybody does. */
   readonly watched: Entry<Watched> | null
-  /** It is being taken back. */
-  isEnding = false
+  /** Settles when it has been taken back, from the moment on in which that begins. */
+  ending: Promise<void> | null = null
+  /** Stops the watch over the limits under which it was lent. */
+  stopWatching: (() => void) | null = null
 
   constructor(lease: Lease, leaveQueue: Unlock | null, watched: Entry<Watched> | null) {
     this.lease = lease
@@ -39,7 +42,7 @@ export class Loans {
 
   /** It has not been given back, nor is it being taken back. */
   isOut(lease: Lease): boolean {
-    return this.of(lease)?.isEnding === false
+    return this.of(lease)?.ending === null
   }
 
   /** Gives a lease another connection, unless it has ended meanwhile. */
@@ -63,6 +66,7 @@ export class Loans {
     const entry = this.#latest.get(loan.lease.session)
     if (entry?.value !== loan || !this.#out.remove(entry)) return
     loan.leaveQueue?.()
+    loan.stopWatching?.()
     if (this.count === 0) this.#whenNone?.()
   }
 
@@ -71,15 +75,18 @@ export class Loans {
   }
 
   /**
-   * Takes back by force what is out: cancelled, if that can be done in time, and cut off in any case. `cut` is told of
-   * each.
+   * Takes back by force what is out: cancelled, if that can be done in time, and cut off in any case. `why` makes the
+   * errors of their users; `cut` is told of each.
    */
-  async cutOff(patienceMillis: number, cut: (lease: Lease) => void): Promise<void> {
+  async cutOff(patienceMillis: number, why: Why, cut: (lease: Lease) => void): Promise<void> {
     // A server notices that a connection is gone when it has something to say to it: a long statement is cancelled.
-    const interrupted = this.all().map(({ lease }) => lease.interrupt())
+    const interrupted = this.all().map(({ lease }) => {
+      lease.end(why)
+      return lease.interrupt(why)
+    })
     await within(patienceMillis, Promise.all(interrupted))
     for (const loan of this.all()) {
-      loan.lease.destroy()
+      loan.lease.session.destroy()
       this.remove(loan)
       cut(loan.lease)
     }

@@ -21,6 +21,8 @@ export interface LendOptions {
   readonly writes: boolean
   /** How long it may take. Default: the acquire timeout. */
   readonly waitMillis?: number
+  /** Held for more than one statement, whose limits end it: taken back when the limits under which it is lent run out. */
+  readonly isHeld?: boolean
   /** Kept by the library itself for as long as it likes: no leak. */
   readonly isOurs?: boolean
 }

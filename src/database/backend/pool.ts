@@ -1,11 +1,12 @@
 /** The pool: lends sessions as leases, says who holds them, and closes when asked to. */
 import { Canceller } from '../cancellation'
-import { type DatabaseError, type Holder, NotConnectedError } from '../errors'
+import { type Holder, NotConnectedError } from '../errors'
 import type { RetireEvent } from '../events'
 import type { Limits } from '../limits'
 import { currentScope, outsideOfScopes } from '../scope'
 import { here } from '../site'
 import { Connector } from './connector'
+import type { Why } from './control'
 import type { ConnectFailure, Session } from './dialect'
 import { type Admission, Entrance } from './entrance'
 import { Fitness } from './fitness'
@@ -100,19 +101,19 @@ export class Pool {
    * @throws ConnectionError when the database cannot be reached within it, or refuses
    * @throws NotConnectedError when the pool is closing
    */
-  lend(limits: Limits, { writes, waitMillis, isOurs = false }: LendOptions): Promise<Lease> {
+  lend(limits: Limits, { writes, waitMillis, isHeld = false, isOurs = false }: LendOptions): Promise<Lease> {
     if (this.#closed.aborted) return Promise.reject(this.#closingError())
     const stack = this.#leaks.isOn && !isOurs ? here() : null
     const patienceMillis = waitMillis ?? this.#context.settings.pool.acquireTimeoutMillis
     const isBusy = this.#tarn.isBusy
     const take = (bounded: Limits): Promise<Session> => this.#take(bounded, isBusy)
     return this.#entrance.admit(limits, { writes, patienceMillis }, take, (admission) =>
-      this.#enter(admission, stack),
+      this.#enter(admission, stack, isHeld ? limits : null),
     )
   }
 
   /** The same for one who would not have to wait for anything, which is the common case; else null. */
-  lendNow(limits: Limits, writes: boolean): Lease | null {
+  lendNow(limits: Limits, writes: boolean, isHeld = false): Lease | null {
     if (this.#closed.aborted) return null
     limits.check()
     const { dialect, settings } = this.#context
@@ -125,7 +126,8 @@ export class Pool {
       leave?.()
       return null
     }
-    return this.#enter({ taken, leave, waitMillis: 0 }, this.#leaks.isOn ? here() : null)
+    const stack = this.#leaks.isOn ? here() : null
+    return this.#enter({ taken, leave, waitMillis: 0 }, stack, isHeld ? limits : null)
   }
 
   #take(limits: Limits, wasBusy: boolean): Promise<Session> {
@@ -134,10 +136,12 @@ export class Pool {
     return this.#tarn.take(limits)
   }
 
-  #enter({ taken, leave, waitMillis }: Admission<Session>, stack: Error | null): Lease {
+  #enter({ taken, leave, waitMillis }: Admission<Session>, stack: Error | null, until: Limits | null): Lease {
     const lease = this.#lease(taken, stack)
     const watched = stack === null ? null : this.#leaks.lent(lease)
-    this.#loans.add(new Loan(lease, leave, watched))
+    const loan = new Loan(lease, leave, watched)
+    this.#loans.add(loan)
+    if (until !== null) this.#takeBackAfter(until, loan)
     this.#total.acquired += 1
     taken.hold(true)
     const { events } = this.#context
@@ -145,20 +149,33 @@ export class Pool {
     return lease
   }
 
+  #takeBackAfter(until: Limits, loan: Loan): void {
+    const { lease } = loan
+    lease.until = until
+    loan.stopWatching = until.watch((expiry) => {
+      // A statement that runs is ended by its own limits, which know more about it.
+      queueMicrotask(() => void this.release(lease, (_sql, cause) => until.error(expiry, cause)))
+    })
+  }
+
   /**
    * Takes a connection back: cleaned of what its user has left, closed if it is broken. With `why` it is taken from a user
    * who has not given it back, and who is told that. Never throws.
    */
-  async release(lease: Lease, why?: () => DatabaseError): Promise<void> {
+  async release(lease: Lease, why?: Why): Promise<void> {
     if (why === undefined && this.releaseNow(lease)) return
     const loan = this.#loans.of(lease)
-    if (loan === undefined || loan.isEnding) return
-    loan.isEnding = true
+    if (loan !== undefined) await (loan.ending ??= this.#takeBack(loan, why))
+  }
+
+  async #takeBack(loan: Loan, why: Why | undefined): Promise<void> {
+    const { lease } = loan
     const wasReported = this.#wasReported(loan)
     const { session } = lease
+    const wasTaken = why !== undefined || lease.isOver
     lease.end(why)
-    if (why !== undefined) await lease.interrupt()
-    const isClean = await this.#turnover.clean(lease)
+    if (why !== undefined) await lease.interrupt(why)
+    const isClean = await this.#turnover.clean(lease, wasTaken)
     // Cut off by close() meanwhile.
     if (this.#loans.of(lease) === undefined) return
     this.#end(loan, wasReported && why === undefined)
@@ -172,7 +189,7 @@ export class Pool {
     const { session } = lease
     const loan = this.#loans.of(lease)
     const isPlain =
-      loan?.isEnding === false &&
+      loan?.ending === null &&
       !lease.isChanged &&
       session.isClean &&
       session.broken === null &&
@@ -254,9 +271,9 @@ export class Pool {
     await within(Math.min(graceMillis, LONGEST_TIMER_MILLIS), this.#loans.none())
     this.#leaks.stop()
     const stuck = this.holders()
-    await this.#loans.cutOff(patienceMillis, (lease) => {
+    const why: Why = (_sql, cause) => this.#cutOffError(cause)
+    await this.#loans.cutOff(patienceMillis, why, (lease) => {
       this.#context.events.tell('release', { heldMillis: lease.heldMillis, label: lease.label })
-      lease.end(() => this.#closingError())
       this.#tarn.retire(lease.session)
     })
     this.#connector.abandon()
@@ -289,6 +306,14 @@ export class Pool {
 
   #refuseWhenClosing(): void {
     if (this.#closed.aborted) throw this.#closingError()
+  }
+
+  #cutOffError(cause: unknown): NotConnectedError {
+    return new NotConnectedError(
+      `Database '${this.#context.name}' was disconnected: what had not ended within the grace was cancelled, and open ` +
+        'transactions were rolled back.',
+      { cause },
+    )
   }
 
   #closingError(): NotConnectedError {

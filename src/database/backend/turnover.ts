@@ -37,11 +37,12 @@ export class Turnover {
   }
 
   /**
-   * Rolls back what is open, and puts back what was set. What cannot be cleaned in time is destroyed.
+   * Rolls back what is open, and puts back what was set. What cannot be cleaned in time is destroyed. `wasTaken`: by
+   * somebody else than its user, who has not left it so.
    *
    * @returns false when it is clean, but cannot be put back to how it was
    */
-  async clean(lease: Lease): Promise<boolean> {
+  async clean(lease: Lease, wasTaken: boolean): Promise<boolean> {
     const { session } = lease
     let done = (): void => undefined
     // afterConnect may wait for something else than the connection, which would not notice that it is gone.
@@ -53,7 +54,7 @@ export class Turnover {
       })
     })
     try {
-      return await Promise.race([this.#clean(lease), late])
+      return await Promise.race([this.#clean(lease, wasTaken), late])
     } catch {
       // What state it is in nobody knows, so nobody may have it.
       session.destroy()
@@ -63,10 +64,10 @@ export class Turnover {
     }
   }
 
-  async #clean(lease: Lease): Promise<boolean> {
+  async #clean(lease: Lease, wasTaken: boolean): Promise<boolean> {
     const { session } = lease
     const what = session.broken === null ? await session.reset() : null
-    if (what !== null) this.#options.events.tell('cleanup', { what, label: lease.label })
+    if (what !== null && !wasTaken) this.#options.events.tell('cleanup', { what, label: lease.label })
     if (!lease.isChanged || session.broken !== null) return true
     // Listeners and type parsers on the driver's connection nobody can take back.
     if (!this.#options.dialect.isSingle && (lease.isExposed || this.#preparesRaw)) return false
