@@ -136,6 +136,51 @@ describe('a statement', () => {
   })
 })
 
+describe('a text', () => {
+  const RULE = 'create rule r as on insert to s do also (insert into a values (1); insert into b values (2))'
+  const BODY =
+    'create function f(begin int) returns int begin atomic select t.end, case when begin > 0 then 1 end from t; ' +
+    'select case begin when 1 then (case when true then 2 end) end; end'
+  const TRIGGER =
+    'create trigger begin after update of begin on s when new.begin = case when 1 then 2 end begin ' +
+    "update t set x = case new.x when 1 then 'a;' else (case when 1 then 2 end) end; select 1; /* ; */ end"
+
+  it.each([
+    RULE,
+    `${RULE};`,
+    BODY,
+    `${BODY} -- done;`,
+    'create or replace procedure p() begin atomic end;',
+    'create table slots (begin text, until text);',
+    'create index slots_begin on slots (begin)',
+    'create trigger begin before insert on s execute function begin()',
+    'create table t (begin atomic, x int)',
+    TRIGGER,
+    `${TRIGGER};`,
+    TRIGGER.replace('create', 'create temporary'),
+    'create temp trigger t after insert on s begin insert into a values (1); end; -- that is all',
+  ])('is one statement: %j', (sql) => {
+    for (const lexicon of [POSTGRES, SQLITE])
+      expect(parseSql(sql, lexicon)).toMatchObject({ verb: 'CREATE', isSeveral: false, laterVerbs: [] })
+  })
+
+  it.each([
+    ['create table slots (begin text, until text); drop table t', ['DROP']],
+    ['create index slots_begin on slots (begin); drop table t', ['DROP']],
+    ['create table t (begin atomic, x int); drop table t', ['DROP']],
+    ['create view v as select begin from slots; delete from t', ['DELETE']],
+    ['create view v as select case when true then 1 end as x; delete from t', ['DELETE']],
+    ['create trigger begin before update of begin on s execute function begin(); drop table t', ['DROP']],
+    [`${RULE}; drop table t`, ['DROP']],
+    [`${BODY}; drop table t`, ['DROP']],
+    [`${TRIGGER}; drop table t`, ['DROP']],
+    [`select 1; ${BODY}; ${TRIGGER}; ${RULE}`, ['CREATE', 'CREATE', 'CREATE']],
+  ])('is several: %j', (sql, laterVerbs) => {
+    for (const lexicon of [POSTGRES, SQLITE])
+      expect(parseSql(sql, lexicon)).toMatchObject({ isSeveral: true, laterVerbs })
+  })
+})
+
 eachDatabase('SQL text', (context) => {
   it('is refused when it holds a second statement, and nothing of it runs', async () => {
     const database = await context.open()
@@ -145,6 +190,19 @@ eachDatabase('SQL text', (context) => {
       await expect(database.fetchAll(sql)).rejects.toThrow(BindError)
     }
     await expect(database.fetchAll('select * from t')).resolves.toEqual([])
+  })
+
+  it('is refused when a second statement stands behind a column called begin', async () => {
+    const database = await context.open()
+    await database.execute('create table slots (begin text, until text)')
+    for (const sql of [
+      "create table shifts (begin text); insert into slots values ('a', 'b')",
+      "create index slots_begin on slots (begin); insert into slots values ('a', 'b')",
+    ]) {
+      await expect(database.execute(sql)).rejects.toThrow(/more than one statement/)
+    }
+    await expect(database.fetchAll('select * from slots')).resolves.toEqual([])
+    await database.execute('drop table slots')
   })
 
   it('may end in a semicolon and a comment', async () => {
@@ -161,7 +219,8 @@ eachDatabase('SQL text', (context) => {
     await database.execute('create table log (id integer)')
     if (context.dialect === 'sqlite') {
       await database.execute(
-        'create trigger note after insert on source begin insert into log values (new.id); insert into log values (-new.id); end',
+        'create trigger note after insert on source when new.id = case when 1 then new.id end begin ' +
+          'insert into log values (case new.id when 1 then 0 else new.id end); insert into log values (-new.id); end',
       )
     } else {
       await database.execute(`create function note() returns trigger language plpgsql as $$
@@ -192,6 +251,19 @@ eachDatabase('SQL text', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
+    it('with a rule of two commands, or the body of a function in SQL, is one statement', async () => {
+      const database = await context.open()
+      await database.execute('create table asked (id integer)')
+      await database.execute('create table answers (id integer)')
+      await database.execute(
+        'create rule twice as on insert to asked do also (insert into answers values (new.id); insert into answers values (9))',
+      )
+      await database.execute(`create function sum_of(begin integer) returns bigint begin atomic
+        select case when begin > 0 then 1 end; select begin + sum(id) from answers; end`)
+      await database.execute('insert into asked values (1)')
+      await expect(database.fetchVal('select sum_of(5)')).resolves.toBe('15')
+    })
+
     it('leaves casts, slices, dollar quotes and the operators of jsonb to PostgreSQL', async () => {
       const database = await context.open()
       await expect(database.fetchVal('select :a::int + 1', { a: '4' })).resolves.toBe(5)

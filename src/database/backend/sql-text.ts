@@ -45,8 +45,12 @@ const DOLLAR_TAG = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy
 /** What may stand in front of a colon that is no placeholder: a slice `a[x:y]`, a path, the second of `::`. */
 const JOINED = /[\p{L}\p{N}_$:\])"'`]/u
 
-/** What opens and closes the body of a trigger or function, in a CREATE. */
-const NESTS: Readonly<Record<string, number>> = { BEGIN: 1, CASE: 1, END: -1 }
+/**
+ * A statement up to the first word in its body, which has statements of its own: that of a function in SQL's own form
+ * (PostgreSQL), or of a trigger (SQLite). Columns and triggers may be called `begin`, so that this word alone says nothing.
+ */
+const OPENS_BODY =
+  /^CREATE (?:(?:OR REPLACE )?(?:FUNCTION|PROCEDURE) .*BEGIN ATOMIC|(?:TEMP(?:ORARY)? )?TRIGGER .*BEGIN (?:INSERT|REPLACE|UPDATE|DELETE|SELECT|WITH))$/
 
 /** SQLite's pragmas that change the file when they are given a value, and those that do in any case. */
 const WRITING_PRAGMA =
@@ -66,7 +70,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
   const words: string[] = []
   const calls: string[] = []
   let foreign: string | null = null
-  let depth = 0
+  const nesting = new Nesting()
   let isEnded = false
   let isQualified = false
   const starts = [0]
@@ -79,6 +83,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
         if (isCalled(sql, end, lexicon)) calls.push(sql.slice(at, end))
         isQualified = false
       }
+      if (!isComment(sql, at)) nesting.token = ''
       at = end
       continue
     }
@@ -94,6 +99,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
       segments.push({ text: before })
       segments.push({ name: name.slice(1), isList: list !== null, isNegated: list === 'NOT IN' })
       names.add(name.slice(1))
+      nesting.token = ''
       at += name.length
       start = at
       continue
@@ -106,18 +112,23 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
       // One of that name in another schema is another function.
       if (isCalled(sql, at + word.length, lexicon)) calls.push((isQualified ? '.' : '') + word.toUpperCase())
       isQualified = false
-      depth = Math.max(0, depth + (words[0] === 'CREATE' ? (NESTS[words.at(-1) ?? ''] ?? 0) : 0))
+      nesting.word(words, starts.at(-1))
       at += word.length
       continue
     }
     const other = matchAt(lexicon.foreign, sql, at)
     if (other !== null) {
       foreign ??= other
+      nesting.token = ''
       at += other.length
       continue
     }
-    if (!/\s/.test(sql[at] ?? '')) isQualified = sql[at] === '.'
-    isEnded ||= sql[at] === ';' && words.length > 0 && depth === 0
+    const character = sql[at] ?? ''
+    if (!/\s/.test(character)) {
+      isQualified = character === '.'
+      nesting.sign(character)
+      isEnded ||= character === ';' && words.length > 0 && !nesting.isOpen
+    }
     at += 1
   }
   segments.push({ text: sql.slice(start) })
@@ -136,6 +147,38 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
     // What the later ones do is not looked at.
     changesSession: isSeveral || lexicon.changesSession(words.join(' '), sql),
   }
+}
+
+/** Tells the semicolon that ends a statement from one in parentheses, as in a rule of several commands, or in a body. */
+class Nesting {
+  #parentheses = 0
+  #isInBody = false
+  /** The word or sign before this place; empty for a literal or a name in quotes. */
+  token = ''
+
+  get isOpen(): boolean {
+    return this.#parentheses > 0 || this.#isInBody
+  }
+
+  /** `words`: those up to here; the statement begins with the one at `start`. */
+  word(words: readonly string[], start: number | undefined): void {
+    const word = words.at(-1) ?? ''
+    // Every statement of a body has its semicolon, so that no other END, such as that of a CASE, stands behind one.
+    if (this.#isInBody) this.#isInBody = word !== 'END' || (this.token !== ';' && this.token !== 'ATOMIC')
+    else if (this.token === 'BEGIN' && this.#parentheses === 0)
+      this.#isInBody = OPENS_BODY.test(words.slice(start).join(' '))
+    this.token = word
+  }
+
+  sign(character: string): void {
+    if (character === '(') this.#parentheses += 1
+    if (character === ')') this.#parentheses = Math.max(0, this.#parentheses - 1)
+    this.token = character
+  }
+}
+
+function isComment(sql: string, at: number): boolean {
+  return sql[at] === '-' || sql[at] === '/'
 }
 
 /** Of the two things that begin with PREPARE, only one has to do with transactions. */
