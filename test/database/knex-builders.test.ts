@@ -4,6 +4,7 @@ import {
   ConfigurationError,
   type Database,
   QueryTimeoutError,
+  sql,
   TransactionClosedError,
 } from '../../src/database'
 import knex, { type Knex } from 'knex'
@@ -59,6 +60,32 @@ eachDatabase('Knex', (context) => {
       'f',
       null,
     ])
+  })
+
+  it('refuses what holds no statement, such as insert([]), as it refuses an empty text', async () => {
+    const { raw } = database.knex
+    const calls: (() => Promise<unknown>)[] = [
+      async () => await database.table('t').insert([]),
+      async () => await raw(''),
+      () => database.execute(database.table('t').insert([])),
+      () => database.fetchAll(database.table('t').insert([]).returning('id')),
+      async () => await all(database.iterate(database.table('t').insert([]).returning('id'))),
+      () => database.execute(raw('-- nothing')),
+      () => database.fetchOne(raw(' /* nothing */ ; ')),
+      () => database.fetchOne('-- nothing'),
+      () => database.execute(';'),
+      () => database.execute(sql``),
+    ]
+    for (const call of calls) {
+      await expect(call()).rejects.toThrow(ConfigurationError)
+      await expect(call()).rejects.toThrow(/empty/)
+    }
+    await database.transaction(async () => {
+      for (const call of calls) await expect(call()).rejects.toThrow(/empty/)
+      await database.execute('insert into t (id) values (1)')
+    })
+    expect(await database.table('t').pluck('id')).toEqual([1])
+    expect(database.stats()).toMatchObject({ used: 0, retired: 0 })
   })
 
   it('tells about the schema', async () => {

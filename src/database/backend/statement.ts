@@ -137,9 +137,11 @@ export class Compiler {
    * The same for a text that Knex hands over, which may be several statements where the driver runs them all.
    *
    * @throws BindError where it does not
+   * @throws ConfigurationError when there is none: Knex makes no text of `insert([])`
    */
   parseForKnex(sql: string): ParsedSql {
     const parsed = this.parse(sql)
+    refuseEmpty(parsed)
     if (parsed.isSeveral && !this.#dialect.runsSeveral) throw several(sql)
     return parsed
   }
@@ -153,7 +155,7 @@ export class Compiler {
         text,
       )
     }
-    if (parsed.verb === '') throw new ConfigurationError('The query holds no statement.')
+    refuseEmpty(parsed)
     if (parsed.isSeveral) throw several(text)
     refuseMismatch(names, values, text)
     const fixed = this.#fixedTextOf(parsed)
@@ -260,6 +262,10 @@ export function several(text: string): BindError {
     'The text holds more than one statement. Run them one by one, in a transaction if need be.',
     text,
   )
+}
+
+function refuseEmpty({ verb }: ParsedSql): void {
+  if (verb === '') throw new ConfigurationError('The query is empty: it holds no statement.')
 }
 
 /** Knex gives an empty object where nobody has asked for any. */
