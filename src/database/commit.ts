@@ -1,6 +1,7 @@
 /** Sends a COMMIT, and finds out what became of it when the answer does not come. */
 import type { Backend } from './backend/backend'
 import type { Result } from './backend/dialect'
+import { messageOf } from './backend/driver-error'
 import type { Lease } from './backend/lease'
 import type { Limits } from './limits'
 import { CommitUnknownError, ConnectionError, TransactionError } from './errors'
@@ -55,10 +56,11 @@ export async function sendCommit(
   }
 }
 
-function rolledBack(cause: Error): ConnectionError {
+function rolledBack(lost: Error): ConnectionError {
+  const cause = lost instanceof ConnectionError ? (lost.cause ?? lost) : lost
   return new ConnectionError(
-    'The connection was lost before the transaction was committed, so all of it was rolled back. ' +
-      'It is safe to run it again.',
+    'The connection was lost before the transaction was committed, so all of it was rolled back ' +
+      `(${messageOf(cause)}). It is safe to run it again.`,
     { cause },
   )
 }

@@ -4,7 +4,7 @@
  *     DatabaseError                      DATABASE_ERROR
  *     ├─ ConfigurationError              CONFIGURATION_INVALID
  *     ├─ NotConnectedError               NOT_CONNECTED
- *     ├─ ConnectionError                 CONNECTION_FAILED          retryable
+ *     ├─ ConnectionError                 CONNECTION_FAILED          retryable, if it may pass
  *     ├─ PoolTimeoutError   (holders)    POOL_TIMEOUT               retryable
  *     ├─ TransactionError                TRANSACTION_MISUSED
  *     │  ├─ TransactionClosedError       TRANSACTION_CLOSED
@@ -53,7 +53,16 @@ export class NotConnectedError extends DatabaseError {
 /** The database could not be reached, refused the log-in, or hung up. `cause` has the driver's reason. */
 export class ConnectionError extends DatabaseError {
   override readonly code: string = 'CONNECTION_FAILED'
-  override readonly retryable: boolean = true
+  /** False for what does not pass by itself: a wrong password, a database that does not exist, an unknown host. */
+  override readonly retryable: boolean
+
+  constructor(
+    message: string,
+    { retryable = true, ...options }: ErrorOptions & { readonly retryable?: boolean } = {},
+  ) {
+    super(message, options)
+    this.retryable = retryable
+  }
 }
 
 /** A connection that is out: who holds it, since when, and what it runs. */
@@ -162,7 +171,7 @@ export class CheckViolationError extends ConstraintViolationError {
   override readonly code: string = 'CHECK_VIOLATION'
 }
 
-/** A serialization failure or a deadlock: the database chose this transaction to try again. */
+/** A serialization failure, a deadlock, or a lock that others hold: the transaction is to be tried again. */
 export class SerializationError extends QueryError {
   override readonly code: string = 'SERIALIZATION_FAILURE'
   override readonly retryable: boolean = true

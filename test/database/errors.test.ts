@@ -9,6 +9,7 @@ import {
   ForeignKeyViolationError,
   NotNullViolationError,
   QueryError,
+  SerializationError,
   UniqueViolationError,
 } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
@@ -147,6 +148,33 @@ eachDatabase('an error', (context) => {
   }
 
   if (isPostgres) {
+    it('for a lock that others hold may be tried again, and is by retries', async () => {
+      const holder = await database.begin()
+      await holder.execute('update posts set title = null')
+      const wait = async (sql: string): Promise<void> =>
+        database.transaction(async (tx) => {
+          await tx.execute("set local lock_timeout = '20ms'")
+          await tx.execute(sql)
+        })
+      for (const sql of ['update posts set id = 1', 'select * from posts for update nowait']) {
+        const error = await failure(wait(sql))
+        expect(error).toBeInstanceOf(SerializationError)
+        expect(error).toMatchObject({ retryable: true, sql, cause: { code: '55P03' } })
+        expect(error.message).toMatch(/lock .* held by others/)
+      }
+      let attempts = 0
+      const retried = database.transaction(
+        async (tx) => {
+          attempts += 1
+          if (attempts === 2) await holder.rollback()
+          await tx.fetchAll('select * from posts for update nowait')
+        },
+        { retries: 3 },
+      )
+      await retried
+      expect(attempts).toBe(2)
+    })
+
     it('of a server that ends the session is one of the connection, whatever it ended it for', async () => {
       const one = await context.open({ pool: { size: 1, maxOverflow: 0 } })
       const late = one.transaction(async (tx) => {

@@ -1,4 +1,5 @@
 /** The pool when the database is away, refuses, or hangs up. */
+import dns, { type LookupAddress, type LookupAllOptions } from 'node:dns'
 import path from 'node:path'
 import { ConnectionError, Database, type ConnectRetryEvent } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
@@ -61,6 +62,7 @@ eachDatabase('a database that is away', (context) => {
     database.on('connectRetry', (event) => retries.push(event))
     const error = await failure(database.connect())
     expect(error).toBeInstanceOf(ConnectionError)
+    expect(error).toMatchObject({ retryable: false, cause: { code: '3D000' } })
     expect(error.message).toMatch(/"no_such_database" does not exist.*Create the database/)
     expect(retries).toEqual([])
   })
@@ -70,6 +72,7 @@ eachDatabase('a database that is away', (context) => {
     Object.assign(url, { username: 'nobody_here', password: 'hunter2' })
     const error = await failure(new Database(url.href).connect())
     expect(error).toBeInstanceOf(ConnectionError)
+    expect(error).toMatchObject({ retryable: false, cause: { code: '28000' } })
     expect(error.message).toMatch(/nobody_here.*Check the user name and the password/)
     expect(error.message).not.toContain('hunter2')
   })
@@ -77,8 +80,48 @@ eachDatabase('a database that is away', (context) => {
   it('because its host name is unknown fails at once', async () => {
     const error = await failure(new Database('postgresql://db.invalid/d').connect())
     expect(error).toBeInstanceOf(ConnectionError)
+    expect(error).toMatchObject({ retryable: false, cause: { code: 'ENOTFOUND' } })
     expect(error.message).toMatch(/host name/)
   })
+
+  it('because there is no socket of that name fails at once', async () => {
+    const error = await failure(new Database('postgresql:///d?host=/no/such/folder').connect())
+    expect(error).toMatchObject({ retryable: false, cause: { code: 'ENOENT' } })
+  })
+
+  it.each(['EAI_AGAIN', 'ENOTFOUND', 'EAI_FAIL'])(
+    'behind a name that was known before is waited for while looking it up says %s',
+    async (code) => {
+      let failures = 0
+      let isKnown = true
+      const { lookup } = dns
+      const find = (
+        host: string,
+        options: LookupAllOptions,
+        done: (error: Error | null, addresses: LookupAddress[]) => void,
+      ): void => {
+        if (isKnown) {
+          lookup('127.0.0.1', options, done)
+          return
+        }
+        failures += 1
+        isKnown = failures === 3
+        setImmediate(() => done(Object.assign(new Error(`getaddrinfo ${code} ${host}`), { code }), []))
+      }
+      const lookingUp = jest.spyOn(dns, 'lookup').mockImplementation(find as typeof lookup)
+      try {
+        const url = context.url.replace('127.0.0.1', 'db.test')
+        const database = await context.open({ pool: { size: 1, maxOverflow: 0 } }, url)
+        const pid = await database.fetchVal('select pg_backend_pid()')
+        isKnown = false
+        await context.admin(`select pg_terminate_backend(${Number(pid)})`)
+        expect(await database.fetchVal('select 1')).toBe(1)
+        expect(failures).toBe(3)
+      } finally {
+        lookingUp.mockRestore()
+      }
+    },
+  )
 
   it('for idle connections only costs no query', async () => {
     const database = await context.open({ pool: { size: 3, maxOverflow: 0, validateAfterIdleMillis: 0 } })

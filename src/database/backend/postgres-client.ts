@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import knex, { type Knex } from 'knex'
 import type pg from 'pg'
 import { ConnectionError } from '../errors'
+import { isHangUp } from './postgres-errors'
 import { divertRows } from './postgres-incoming'
 import { isRefusal, moreTelling, type Tls } from './postgres-tls'
 
@@ -73,8 +74,15 @@ export class PostgresClient extends Base {
     const raw = new this.driver.Client(settings)
     divertRows(raw.connection)
     attempt.begun = raw
+    // The first one says why; what pg makes of the end of the socket comes after it.
     raw.on('error', (error) => {
-      raw.__knex__disposed = error
+      raw.__knex__disposed ??= error
+    })
+    // A crash, and a shutdown in a hurry, come as a warning.
+    raw.on('notice', (notice) => {
+      if (!isHangUp(notice)) return
+      const { message, severity, code } = notice
+      raw.__knex__disposed ??= Object.assign(new Error(message), { severity, code })
     })
     raw.on('end', () => {
       raw.__knex__disposed ??= 'Connection ended unexpectedly'

@@ -2,6 +2,7 @@
 import { ConnectionError } from '../errors'
 import { requestCancel } from './postgres-cancel'
 import type { RawConnection } from './postgres-client'
+import { isHangUp } from './postgres-errors'
 
 /** How long a farewell may take. */
 const PATIENCE_MILLIS = 2000
@@ -21,6 +22,12 @@ export abstract class PostgresConnection {
     const reason = this.raw.__knex__disposed
     if (reason === undefined) return null
     return reason instanceof Error ? reason : new ConnectionError(reason)
+  }
+
+  /** The server's own reason for hanging up, in place of what pg says of a connection that is gone. */
+  protected reasonFor(error: unknown): unknown {
+    const { __knex__disposed: reason } = this.raw
+    return isHangUp(reason) && !isHangUp(error) ? reason : error
   }
 
   whenLost(callback: () => void): void {

@@ -20,6 +20,7 @@ import { codeOf, messageOf, textOf } from './driver-error'
 
 /** The fields of an ErrorResponse, as pg hands them over. */
 interface ServerError {
+  readonly severity: string
   readonly code: string
   readonly message: string
   readonly constraint?: string
@@ -39,12 +40,24 @@ const TRANSIENT = new Set([
   '53300', '57P01', '57P02', '57P03',
 ]) // prettier-ignore
 
+/** What a wrong address gives, and a right one while the server behind it, its name or its socket is being replaced. */
+const UNKNOWN_ADDRESS = new Set(['ENOTFOUND', 'EAI_FAIL', 'ENOENT'])
+
+/**
+ * SQLSTATEs by which the server says why it hangs up: a shutdown, an administrator, a crash, a dropped database, and the
+ * timeouts idle_session_timeout, idle_in_transaction_session_timeout and transaction_timeout.
+ */
+const HANG_UPS = new Set(['57P01', '57P02', '57P03', '57P04', '57P05', '25P03', '25P04'])
+
 export function translate(error: unknown, sql: string): DatabaseError {
   if (error instanceof DatabaseError) return error
   const cause = { cause: error }
+  if (isHangUp(error)) {
+    return new ConnectionError(`The server closed the connection: ${error.message}.`, cause)
+  }
   if (!isServerError(error)) {
     const reason = messageOf(error)
-    return isHangUp(reason, error)
+    return mayPass(error)
       ? new ConnectionError(
           `The connection to the database was lost while a statement ran: ${reason}.`,
           cause,
@@ -106,18 +119,13 @@ export function translate(error: unknown, sql: string): DatabaseError {
         )
       }
       return new QueryCanceledError('The statement was cancelled by the server.', sql, cause)
-    case '57P01':
-    case '57P02':
-    case '57P03':
-      return new ConnectionError(
-        'The server closed the connection: it is shutting down, or an administrator ended it.',
+    case '55P03':
+      return new SerializationError(
+        'The lock that the statement needs is held by others, and was not waited for any longer (lock_timeout, NOWAIT). ' +
+          'Run the whole transaction again a little later: transaction(work, { retries: 3 }) does.',
+        sql,
         cause,
       )
-    case '57P04': // The database was dropped.
-    case '57P05': // idle_session_timeout
-    case '25P03': // idle_in_transaction_session_timeout
-    case '25P04': // transaction_timeout
-      return new ConnectionError(`The server closed the connection: ${error.message}.`, cause)
     case '25P02':
       return new QueryError(
         'The transaction was aborted by an earlier error, so nothing runs in it any more. Let that error leave the ' +
@@ -133,24 +141,31 @@ export function translate(error: unknown, sql: string): DatabaseError {
   return new QueryError(`${textOf(error)} (SQLSTATE ${error.code})`, sql, cause)
 }
 
-export function connectFailure(error: unknown, url: DatabaseURL): ConnectFailure {
+/** `wasReached`: the address has led to the server before. */
+export function connectFailure(error: unknown, url: DatabaseURL, wasReached: boolean): ConnectFailure {
   if (error instanceof DatabaseError && !(error instanceof ConnectionError))
     return { error, isTransient: false }
   // What afterConnect ran into is translated already; whether it passes, the driver's error tells.
   const root = error instanceof ConnectionError ? (error.cause ?? error) : error
   const code = codeOf(root)
   const reason = messageOf(root) || code
+  const isTransient = mayPass(root) || (wasReached && UNKNOWN_ADDRESS.has(code))
   return {
     error: new ConnectionError(`Could not connect to ${url.toString()}: ${reason}.${advice(code)}`, {
       cause: error,
+      retryable: isTransient,
     }),
-    isTransient: mayPass(root),
+    isTransient,
   }
 }
 
 /** Whether a connect error goes away by itself. */
 export function mayPass(error: unknown): boolean {
-  return isHangUp(messageOf(error), error)
+  return (
+    /^Connection terminated|timeout expired|not queryable|was closed|socket|read E|write E/i.test(
+      messageOf(error),
+    ) || TRANSIENT.has(codeOf(error))
+  )
 }
 
 function advice(code: string): string {
@@ -180,11 +195,9 @@ function isServerError(error: unknown): error is ServerError {
   return typeof error === 'object' && error !== null && 'severity' in error && codeOf(error) !== ''
 }
 
-function isHangUp(reason: string, error: unknown): boolean {
-  return (
-    /^Connection terminated|timeout expired|not queryable|was closed|socket|read E|write E/i.test(reason) ||
-    TRANSIENT.has(codeOf(error))
-  )
+/** Whether it is the server's own reason for hanging up. Its word for FATAL is in the language of the server. */
+export function isHangUp(error: unknown): error is ServerError {
+  return isServerError(error) && (HANG_UPS.has(error.code) || /^(?:FATAL|PANIC)$/.test(error.severity))
 }
 
 /** The key's columns are only in the detail: `Key (lower(email), tenant)=(…) already exists.` */

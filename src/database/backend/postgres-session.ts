@@ -216,13 +216,14 @@ export class PostgresSession extends PostgresConnection implements Session {
     await readyAgain(this)
     if (refusal === null && begin !== null) this.#hear()
     this.#ended(prepared, statement)
-    if (refusal === null) throw error
+    const reason = this.reasonFor(error)
+    if (refusal === null) throw reason
     // Somebody between us and the server, or the user, has other ideas about what is prepared.
     if (refusal === 'unknown') this.#prepared = null
     // The server has refused it before it ran, but a transaction is spoilt by that, unless it has only just begun.
-    if (this.broken !== null) throw error
+    if (this.broken !== null) throw reason
     this.#unanswered = null
-    if (!isWhole && begun === null) throw error
+    if (!isWhole && begun === null) throw reason
     if (begun !== null) {
       if (this.inTransaction) await this.#sent(control(this.raw, 'ROLLBACK'), plainly('ROLLBACK'))
       this.#waiting = begun
@@ -237,7 +238,7 @@ export class PostgresSession extends PostgresConnection implements Session {
       return await sent
     } catch (error) {
       await readyAgain(this)
-      throw error
+      throw this.reasonFor(error)
     } finally {
       this.running = null
       this.#prepared?.follow(statement, this.inTransaction)

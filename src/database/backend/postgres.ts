@@ -36,6 +36,7 @@ function changesSession(words: string, sql: string): boolean {
 }
 
 export function postgres(url: DatabaseURL): Dialect {
+  let wasReached = false
   return {
     name: 'postgresql',
     isSingle: false,
@@ -62,7 +63,10 @@ export function postgres(url: DatabaseURL): Dialect {
     commandLineClient: tlsOf(url).otherwise === undefined ? 'pg' : PostgresClient,
     knexConfig: (_, settings) => knexConfig(url, settings),
     dial: (client, signal) => (client as PostgresClient).dial(signal),
-    open: (raw, settings, signal) => openSession(raw as RawConnection, settings, signal),
+    open(raw, settings, signal) {
+      wasReached = true
+      return openSession(raw as RawConnection, settings, signal)
+    },
     security,
 
     begin: beginning,
@@ -70,7 +74,7 @@ export function postgres(url: DatabaseURL): Dialect {
     exclusion: advisoryLock,
 
     translate,
-    translateConnect: (error): ConnectFailure => connectFailure(error, url),
+    translateConnect: (error): ConnectFailure => connectFailure(error, url, wasReached),
   }
 }
 
