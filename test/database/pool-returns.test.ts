@@ -1,6 +1,7 @@
 /** What comes back to the pool, and goes out again: without what its last user has set, and alive. */
 import { ConnectionError, type Database, QueryTimeoutError, type Transaction } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
+import { startPooler } from '../support/pooler'
 import { startProxy, type TcpProxy } from '../support/tcp-proxy'
 import { failure } from './support'
 
@@ -83,6 +84,35 @@ eachDatabase('a connection that was used', (context) => {
     const theirs = "select name from pg_prepared_statements where name not like 'millpond%'"
     expect(await database.fetchAll(theirs)).toEqual([])
     expect(await context.admin('select pg_try_advisory_lock(7) as free')).toEqual([{ free: true }])
+  })
+
+  it.each([
+    ['set work_mem = 1000'],
+    ['listen news'],
+    ['create temporary table mine (id integer)'],
+    ['select pg_advisory_lock(8)'],
+    ['set search_path to elsewhere'],
+    ['discard all'],
+  ])('keeps what was set while it was opened, after %s', async (sql) => {
+    await using pooler = await startPooler(context.url)
+    for (const url of [context.url, pooler.url]) {
+      const opened = await context.open(
+        {
+          pool: single,
+          knex: { searchPath: ['Its own', 'public'], connection: { application_name: "it's" } },
+        },
+        url,
+      )
+      const kept = { path: '"Its own", public', name: "it's" }
+      const ask = (): Promise<unknown> =>
+        opened.fetchOne(
+          "select current_setting('search_path') as path, current_setting('application_name') as name",
+        )
+      expect(await ask()).toEqual(kept)
+      await opened.execute(sql)
+      expect(await ask()).toEqual(kept)
+      expect(opened.stats()).toMatchObject({ created: 1 })
+    }
   })
 
   describe('and dies as a statement arrives', () => {

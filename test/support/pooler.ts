@@ -1,10 +1,15 @@
-/** What a pooler such as PgBouncer looks like to its clients: it has numbers of its own for the processes of the server. */
+/**
+ * What a pooler such as PgBouncer looks like to its clients: it has numbers of its own for the processes of the server, and
+ * sets by itself what a client has told it to.
+ */
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { freePort } from './free-port'
 
 /** The message that tells a client whom it talks to: https://www.postgresql.org/docs/current/protocol-message-formats.html */
 const BACKEND_KEY_DATA = 'K'
+const COMMAND_COMPLETE = 'C'
+const READY_FOR_QUERY = 'Z'
 const OTHER_PROCESS = 42
 
 /** Starts one in front of a server. It lends no process to two clients, which nobody can tell from outside. */
@@ -22,16 +27,34 @@ export async function startPooler(targetUrl: string): Promise<AsyncDisposable & 
         upstream.destroy()
       })
     }
-    client.pipe(upstream)
-    let start: Buffer | null = Buffer.alloc(0)
+    let isStarted = false
+    let heard: Buffer = Buffer.alloc(0)
+    let name = ''
+    client.once('data', (startup: Buffer) => {
+      name = /application_name\0([^\0]*)\0/.exec(startup.toString('latin1'))?.[1] ?? ''
+      upstream.write(withoutName(startup))
+      client.pipe(upstream)
+    })
     upstream.on('data', (chunk: Buffer) => {
-      start = start === null ? null : Buffer.concat([start, chunk])
-      if (start === null) {
+      if (isStarted) {
         client.write(chunk)
-      } else if (renumber(start)) {
-        client.write(start)
-        start = null
+        return
       }
+      heard = Buffer.concat([heard, chunk])
+      for (let size = sizeOf(heard); size > 0; size = sizeOf(heard)) {
+        const message = heard.subarray(0, size)
+        heard = heard.subarray(size)
+        const type = message.toString('latin1', 0, 1)
+        if (type === READY_FOR_QUERY && name !== '') {
+          upstream.write(query(`SET application_name = '${name.replaceAll("'", "''")}'`))
+          name = ''
+        } else if (type !== COMMAND_COMPLETE) {
+          if (type === BACKEND_KEY_DATA) message.writeInt32BE(OTHER_PROCESS, 5)
+          client.write(message)
+          isStarted ||= type === READY_FOR_QUERY
+        }
+      }
+      if (isStarted) client.write(heard)
     })
   })
   const port = await freePort()
@@ -50,12 +73,21 @@ export async function startPooler(targetUrl: string): Promise<AsyncDisposable & 
   }
 }
 
-/** Puts another process' number into the first messages of the server; false while it has not sent that yet. */
-function renumber(messages: Buffer): boolean {
-  for (let at = 0; at + 9 <= messages.length; at += 1 + messages.readInt32BE(at + 1)) {
-    if (messages.toString('latin1', at, at + 1) !== BACKEND_KEY_DATA) continue
-    messages.writeInt32BE(OTHER_PROCESS, at + 5)
-    return true
-  }
-  return false
+/** How long the first message is, or 0 while it has not come as a whole. */
+function sizeOf(messages: Buffer): number {
+  const size = messages.length < 5 ? Infinity : 1 + messages.readInt32BE(1)
+  return size <= messages.length ? size : 0
+}
+
+function withoutName(startup: Buffer): Buffer {
+  const rest = startup.toString('latin1').replace(/application_name\0[^\0]*\0/, '')
+  const message = Buffer.from(rest, 'latin1')
+  message.writeInt32BE(message.length, 0)
+  return message
+}
+
+function query(sql: string): Buffer {
+  const message = Buffer.from(`Q0000${sql}\0`)
+  message.writeInt32BE(message.length - 1, 1)
+  return message
 }

@@ -11,6 +11,7 @@ import { outcomeOf } from './postgres-outcome'
 import { type Attempt, PreparedStatements } from './postgres-prepared'
 import { answered, ask, control, controlled, isControl, refuseStream } from './postgres-queries'
 import { patiently, readyAgain } from './postgres-ready'
+import { APPLY, type SessionSettings } from './postgres-settings'
 import { within } from './within'
 
 const STRIKE_EVERY_MILLIS = 50
@@ -37,9 +38,12 @@ export class PostgresSession extends PostgresConnection implements Session {
   /** Null where nothing is prepared. */
   #prepared: PreparedStatements | null
 
+  readonly #settings: SessionSettings
+
   /** `mostPrepared`: how many prepared statements it keeps. */
-  constructor(raw: RawConnection, mostPrepared: number) {
+  constructor(raw: RawConnection, settings: SessionSettings, mostPrepared: number) {
     super(raw)
+    this.#settings = settings
     const heard = (): void => {
       this.#unanswered = null
     }
@@ -287,6 +291,7 @@ export class PostgresSession extends PostgresConnection implements Session {
     // Prepared statements are gone as well, which neither pg nor we notice.
     this.raw.connection.parsedStatements = {}
     this.#prepared?.forget()
+    await this.run({ ...plainly(APPLY), bindings: this.#settings.bindings })
     return 'new'
   }
 
