@@ -51,6 +51,13 @@ export const TYPE_TABLE: readonly TypeRow[] = [
   { type: 'integer[]', value: [1, 2], postgresql: [1, 2] },
   { type: 'bigint[]', value: [1, LARGE], postgresql: ['1', String(LARGE)] },
   { type: 'date[]', value: ['2026-03-08'], postgresql: ['2026-03-08'] },
+  { type: 'timestamptz[]', value: [new Date(MOMENT)], postgresql: [{ date: MOMENT }] },
+  { type: 'numeric[]', value: ['0.7000', null], postgresql: ['0.7000', null] },
+  { type: 'name[]', value: ['ducks'], postgresql: ['ducks'] },
+  { type: 'interval', value: '1 day 2 hours', postgresql: { days: 1, hours: 2 } },
+  { type: 'point', value: '(1,2)', postgresql: { x: 1, y: 2 } },
+  { type: 'int4range', value: '[1,5)', postgresql: '[1,5)' },
+  { type: 'int4range[]', value: ['[1,5)'], postgresql: ['[1,5)'] },
 ]
 
 /** The rows of one database: without integers that sqlite3 rounds, and refuses. */
@@ -60,6 +67,7 @@ export function typeRows(dialect: 'postgresql' | 'sqlite', driver: string): read
 }
 
 function encode(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(encode)
   if (value instanceof Date) return { date: value.toISOString() }
   return Buffer.isBuffer(value) ? { hex: value.toString('hex') } : value
 }

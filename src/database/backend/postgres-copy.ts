@@ -1,7 +1,7 @@
 /** Many rows for PostgreSQL by COPY, in a part of the time of an INSERT, where it does nothing else than one would. */
 import { rowsPerInsert } from './bulk-insert'
 import type { Result, Session, Statement, Target } from './dialect'
-import { plainly } from './postgres-cursors'
+import { plainly } from './postgres-statement'
 import { COPY_DONE, copyData, toParameter } from './postgres-wire'
 
 /** Characters in one message, unless one row has more. */

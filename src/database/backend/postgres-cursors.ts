@@ -1,31 +1,19 @@
 /** The open cursors of one connection to PostgreSQL. */
 import { BufferedCursor } from './buffered-cursor'
-import type { Cursor, Facts, Session, Statement } from './dialect'
+import type { Cursor, Session, Statement } from './dialect'
+import type { SessionTypes } from './postgres-array-types'
 import { Fetching } from './postgres-fetch'
+import { plainly } from './postgres-statement'
 import type { Connected } from './postgres-prepared-query'
 
 const DECLARABLE = new Set(['SELECT', 'VALUES', 'TABLE'])
-
-const PLAIN: Facts = {
-  verb: '',
-  laterVerbs: [],
-  isSeveral: false,
-  isRead: false,
-  hasReturning: false,
-  isRepeatable: false,
-  changesSession: false,
-}
-
-/** A statement of our own, about which nothing need be known. */
-export function plainly(sql: string): Statement {
-  return { sql, bindings: [], facts: PLAIN, take: 'all' }
-}
 
 /** What a session is to its cursors. */
 interface Conversation extends Pick<Session, 'run' | 'broken' | 'inTransaction'> {
   /** As the server tells it: idle, in a transaction, or in one that has failed. */
   readonly status: 'I' | 'T' | 'E' | null
   readonly raw: Connected
+  readonly types: SessionTypes
   /** Waits for the answer to what was sent past {@link run}. */
   answered<T>(sent: Promise<T>): Promise<T>
 }
@@ -65,12 +53,12 @@ export class PostgresCursors {
       throw error
     }
     if (isHeld) this.#held.add(name)
-    const fetching = new Fetching(session.raw, name)
+    const fetching = new Fetching(session, name)
     return {
       get isAtEnd() {
         return fetching.isAtEnd
       },
-      read: (most) => session.answered(fetching.next(most)),
+      read: (most) => fetching.next(most),
       close: () => this.#close(name, owns),
     }
   }

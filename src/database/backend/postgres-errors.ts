@@ -17,6 +17,7 @@ import {
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure, Statement } from './dialect'
 import { codeOf, messageOf, textOf } from './driver-error'
+import { UnreadableError } from './postgres-types'
 
 /** The fields of an ErrorResponse, as pg hands them over. */
 interface ServerError {
@@ -52,6 +53,7 @@ const HANG_UPS = new Set(['57P01', '57P02', '57P03', '57P04', '57P05', '25P03', 
 export function translate(error: unknown, sql: string): DatabaseError {
   if (error instanceof DatabaseError) return error
   const cause = { cause: error }
+  if (error instanceof UnreadableError) return new QueryError(error.message, sql, { cause: error.cause })
   if (isHangUp(error)) {
     return new ConnectionError(`The server closed the connection: ${error.message}.`, cause)
   }

@@ -1,9 +1,10 @@
 /** Reads the next rows of a cursor on PostgreSQL. */
 import type { FieldDef } from 'pg'
-import type { Row } from './dialect'
+import type { Row, Session } from './dialect'
+import type { SessionTypes } from './postgres-array-types'
 import { takeRows } from './postgres-incoming'
 import type { Connected, Wire } from './postgres-prepared-query'
-import { type Columns, readRow, toColumns, toRow } from './postgres-rows'
+import { type Columns, parseTexts, readRow, toColumns, toRow } from './postgres-rows'
 import { describePortal, executePortal, nameBytes } from './postgres-wire'
 
 /** Rows in the first piece, and in the largest: more gain nothing. */
@@ -12,33 +13,50 @@ const LARGEST_PIECE = 1000
 /** Bytes in a piece, beyond which rows are so heavy that fewer are asked for. */
 const HEAVY_PIECE = 1_000_000
 
+/** What a session is to the cursor that is read. */
+interface Conversation extends Pick<Session, 'run'> {
+  readonly raw: Connected
+  readonly types: SessionTypes
+  /** Waits for the answer to what was sent past {@link run}. */
+  answered<T>(sent: Promise<T>): Promise<T>
+}
+
 /**
  * One cursor, whose columns are the same from its first row to its last. It is read by the protocol's Execute: for a FETCH
  * the server would put the rows aside until it has all of them, and describe them anew.
  */
 export class Fetching {
   isAtEnd = false
-  readonly #raw: Connected
+  readonly #session: Conversation
   readonly #name: Buffer
   #columns: Columns | null = null
   #worthwhile = FIRST_PIECE
 
-  constructor(raw: Connected, name: string) {
-    this.#raw = raw
+  constructor(session: Conversation, name: string) {
+    this.#session = session
     this.#name = nameBytes(name)
   }
 
   /** The next rows: at most `most`, or as many as are worth a journey. */
   async next(most: number | null): Promise<readonly Row[]> {
+    const rows = await this.#session.answered(this.#fetch(most))
+    const columns = this.#columns
+    if (columns?.isIncomplete === true)
+      this.#columns = await parseTexts(rows, columns, this.#session, columns)
+    return rows
+  }
+
+  async #fetch(most: number | null): Promise<readonly Row[]> {
     const count = most ?? this.#worthwhile
     const execute = executePortal(this.#name, count)
     const message = this.#columns === null ? Buffer.concat([describePortal(this.#name), execute]) : execute
+    const { raw, types } = this.#session
     const { rows, bytes, columns, isAtEnd } = await new Promise<FetchQuery>((resolve, reject) => {
-      const query = new FetchQuery(this.#raw, message, this.#columns, (error) => {
+      const query = new FetchQuery(types, message, this.#columns, (error) => {
         if (error === null) resolve(query)
         else reject(error)
       })
-      this.#raw.query(query)
+      raw.query(query)
     })
     this.#columns = columns
     this.isAtEnd = isAtEnd
@@ -62,13 +80,18 @@ class FetchQuery {
   bytes = 0
   columns: Columns | null
   isAtEnd = false
-  readonly #raw: Connected
+  readonly #types: SessionTypes
   readonly #message: Buffer
   /** What a parser of one of its values threw. */
   #failure: Error | null = null
 
-  constructor(raw: Connected, message: Buffer, columns: Columns | null, callback: FetchQuery['callback']) {
-    this.#raw = raw
+  constructor(
+    types: SessionTypes,
+    message: Buffer,
+    columns: Columns | null,
+    callback: FetchQuery['callback'],
+  ) {
+    this.#types = types
     this.#message = message
     this.columns = columns
     this.callback = callback
@@ -81,7 +104,7 @@ class FetchQuery {
   }
 
   handleRowDescription({ fields }: { readonly fields: readonly FieldDef[] }): void {
-    this.columns = toColumns(this.#raw, fields)
+    this.columns = toColumns(this.#types, fields)
   }
 
   takeRow(bytes: Buffer, at: number, end: number): void {

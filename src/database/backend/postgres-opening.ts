@@ -1,5 +1,6 @@
 /** Makes a session of a connection to PostgreSQL that was just opened. */
 import { MOST_PREPARED, type Settings } from '../options'
+import type { ArrayTypes } from './postgres-array-types'
 import { unlessGivenUp } from './postgres-client'
 import type { RawConnection } from './postgres-client'
 import { PostgresSession } from './postgres-session'
@@ -14,8 +15,9 @@ export async function openSession(
   raw: RawConnection,
   { preparedStatements: asked }: Settings,
   signal: AbortSignal,
+  arrays: ArrayTypes,
 ): Promise<PostgresSession> {
   const settings = await unlessGivenUp({ begun: raw }, signal, settled(raw))
   const isBehindPooler = settings.pid !== raw.processID
-  return new PostgresSession(raw, settings, asked ?? (isBehindPooler ? 0 : MOST_PREPARED))
+  return new PostgresSession(raw, settings, arrays, asked ?? (isBehindPooler ? 0 : MOST_PREPARED))
 }

@@ -1,6 +1,6 @@
 /** What became of a transaction of another session. */
 import type { Outcome, Session } from './dialect'
-import { plainly } from './postgres-cursors'
+import { plainly } from './postgres-statement'
 
 /** Asks the server, by the id of the transaction: https://www.postgresql.org/docs/current/functions-info.html */
 export async function outcomeOf(session: Pick<Session, 'run'>, transactionId: string): Promise<Outcome> {

@@ -1,6 +1,7 @@
 /** One run of a prepared statement on a connection to PostgreSQL, and what becomes of it. */
 import type pg from 'pg'
 import type { Statement } from './dialect'
+import type { SessionTypes } from './postgres-array-types'
 import { takeRows } from './postgres-incoming'
 import {
   type Columns,
@@ -12,7 +13,6 @@ import {
   toArray,
   toColumns,
   toRow,
-  type Types,
 } from './postgres-rows'
 
 export interface Prepared {
@@ -32,7 +32,7 @@ export interface Wire {
   on(event: 'parseComplete' | 'bindComplete', listener: () => void): void
 }
 
-export interface Connected extends Types {
+export interface Connected {
   readonly connection: unknown
   query(query: object): void
 }
@@ -59,7 +59,7 @@ export class PreparedQuery {
   readonly #message: readonly Buffer[]
   /** What is answered next is the BEGIN in front of it. */
   #isBeginning: boolean
-  readonly #raw: Connected
+  readonly #types: SessionTypes
   readonly #asArrays: boolean
   #rows: unknown[] | null = null
   #tag: string | null = null
@@ -67,12 +67,12 @@ export class PreparedQuery {
   /** What a parser of one of its values threw. */
   #failure: Error | null = null
 
-  constructor(raw: Connected, { prepared, wasKept, statement, message, begins }: Parts) {
+  constructor(types: SessionTypes, { prepared, wasKept, statement, message, begins }: Parts) {
     this.prepared = prepared
     this.wasKept = wasKept
     this.#message = message
     this.#isBeginning = begins
-    this.#raw = raw
+    this.#types = types
     this.#asArrays = statement.asArrays === true
   }
 
@@ -87,7 +87,7 @@ export class PreparedQuery {
   }
 
   handleRowDescription({ fields }: { readonly fields: readonly pg.FieldDef[] }): void {
-    this.prepared.columns = toColumns(this.#raw, fields)
+    this.prepared.columns = toColumns(this.#types, fields)
   }
 
   takeRow(bytes: Buffer, at: number): void {

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Statement } from './dialect'
 import { codeOf } from './driver-error'
+import type { SessionTypes } from './postgres-array-types'
 import { isStalePlan } from './postgres-errors'
 import { type Connected, type Prepared, PreparedQuery, type Wire } from './postgres-prepared-query'
 import { isUnsettling, mayUndo } from './postgres-unsettling'
@@ -53,7 +54,7 @@ export interface Attempt {
 }
 
 export class PreparedStatements {
-  readonly #raw: Connected
+  readonly #types: SessionTypes
   readonly #most: number
   readonly #known = new Map<string, Prepared>()
   #runs = 0
@@ -71,8 +72,8 @@ export class PreparedStatements {
    * `most`: how many are kept. The server keeps some kilobytes for each. `heard` is called when it has begun with what was
    * sent.
    */
-  constructor(raw: Connected, most: number, heard: () => void) {
-    this.#raw = raw
+  constructor(raw: Connected, types: SessionTypes, most: number, heard: () => void) {
+    this.#types = types
     this.#most = most
     const wire = raw.connection as Wire
     wire.on('parseComplete', () => {
@@ -102,7 +103,7 @@ export class PreparedStatements {
     const wasKept = prepared.isParsed
     const message = this.#messageOf(prepared, statement, begin, identifies)
     this.#unbound = begin === null ? 1 : 2
-    return new PreparedQuery(this.#raw, { prepared, wasKept, statement, message, begins: begin !== null })
+    return new PreparedQuery(this.#types, { prepared, wasKept, statement, message, begins: begin !== null })
   }
 
   /** Why a statement that failed was refused before it ran, if that is no fault of its: then it is worth another try. */

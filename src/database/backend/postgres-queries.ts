@@ -2,6 +2,7 @@
 import pg from 'pg'
 import { QueryError } from '../errors'
 import type { Result, Statement } from './dialect'
+import { AS_IT_IS, TYPES } from './postgres-types'
 
 /** The part of pg's wire protocol that is used here: https://www.postgresql.org/docs/current/protocol-flow.html */
 interface Wire {
@@ -102,13 +103,25 @@ class ControlQuery {
   }
 }
 
-/** Runs a statement. Several in one text give several results. */
+/** Knex's `.options({ types })`. */
+export function hasTypes({ driverOptions = {} }: Statement): boolean {
+  return 'types' in driverOptions
+}
+
+/** Leaves texts as they are: they are read when all have come. */
+const TEXTS = {
+  getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+    format === 'binary' ? TYPES.getTypeParser(oid, format) : AS_IT_IS,
+}
+
+/** Runs a statement. Several in one text give several results. Values are texts, unless it has parsers of its own. */
 export function ask(
   raw: Pick<pg.Client, 'query'>,
   statement: Statement,
   identifies: boolean,
 ): Promise<pg.QueryResult | pg.QueryResult[]> {
   const config = {
+    types: TEXTS,
     ...statement.driverOptions,
     text: statement.sql,
     values: [...statement.bindings],

@@ -1,16 +1,12 @@
 /** Rows of PostgreSQL's texts, made faster than pg makes them. */
 import pg from 'pg'
-import type { Result, Row } from './dialect'
-
-type Parser = (text: string) => unknown
+import type { Result, Row, Session } from './dialect'
+import { messageOf } from './driver-error'
+import type { SessionTypes } from './postgres-array-types'
+import { AS_IT_IS, type Parser, typeName, UnreadableError } from './postgres-types'
 
 /** Makes a value of its bytes. */
 type Reader = (bytes: Buffer, from: number, to: number) => unknown
-
-/** Where the parser of a type is found. */
-export interface Types {
-  getTypeParser(oid: number, format: 'text'): Parser
-}
 
 /** The columns of a result, ready to make rows of. */
 export interface Columns {
@@ -21,6 +17,8 @@ export interface Columns {
   readonly readers: readonly Reader[]
   /** A row without values: to copy it is faster than to make one column by column. */
   readonly blank: Row
+  /** Some of its texts can only be read when their types have been looked up. */
+  readonly isIncomplete: boolean
 }
 
 /** Commands whose tag counts rows that they changed; that of SELECT counts rows that it read. */
@@ -34,8 +32,8 @@ export class PreparedResult implements Result {
   readonly lastInsertId = null
   /** Of the transaction that it ran in, where that was asked for. */
   readonly transactionId: string | null
+  readonly columns: Columns
   readonly #tag: string
-  readonly #columns: Columns
 
   constructor(tag: string, rows: readonly unknown[], columns: Columns, transactionId: string | null) {
     const space = tag.indexOf(' ')
@@ -44,14 +42,14 @@ export class PreparedResult implements Result {
     this.command = space < 0 ? tag : tag.slice(0, space)
     this.rowCount = CHANGES.has(this.command) ? countOf(tag) : 0
     this.transactionId = transactionId
-    this.#columns = columns
+    this.columns = columns
   }
 
   /** As pg has it. */
   get forKnex() {
     const { command, rows } = this
     const rowCount = this.#tag === '' ? rows.length : countOf(this.#tag)
-    return { response: { command, rowCount, rows, fields: this.#columns.fields, oid: null } }
+    return { response: { command, rowCount, rows, fields: this.columns.fields, oid: null } }
   }
 }
 
@@ -60,23 +58,20 @@ function countOf(tag: string): number {
   return Number(tag.slice(tag.lastIndexOf(' ') + 1))
 }
 
-export const NO_COLUMNS: Columns = { fields: [], parsers: [], readers: [], blank: {} }
-
-/** What pg has for types whose text is the value, such as `text` itself. */
-const AS_IT_IS: unknown = pg.types.getTypeParser(pg.types.builtins.TEXT, 'text')
+export const NO_COLUMNS: Columns = { fields: [], parsers: [], readers: [], blank: {}, isIncomplete: false }
 
 /** What pg has for whole numbers, unless somebody has set another one. */
 const AS_INTEGER = pg.types.getTypeParser(pg.types.builtins.INT4, 'text') as Parser
 const isPlainInteger = ['0', '-7', '2147483647'].every((text) => AS_INTEGER(text) === Number(text))
 
-export function toColumns(types: Types, fields: readonly pg.FieldDef[]): Columns {
+export function toColumns(types: SessionTypes, fields: readonly pg.FieldDef[]): Columns {
   const blank: Row = {}
   // Defined rather than set: a column may be called __proto__.
   for (const { name } of fields) {
     Object.defineProperty(blank, name, { value: null, enumerable: true, configurable: true, writable: true })
   }
-  const parsers = fields.map(({ dataTypeID }) => {
-    const parser = types.getTypeParser(dataTypeID, 'text')
+  const parsers = fields.map((field) => {
+    const parser = field.format === 'binary' ? AS_IT_IS : types.getTypeParser(field.dataTypeID)
     return parser === AS_IT_IS ? null : parser
   })
   return {
@@ -84,7 +79,56 @@ export function toColumns(types: Types, fields: readonly pg.FieldDef[]): Columns
     parsers,
     readers: parsers.map((parser, index) => readerOf(parser, fields[index]?.dataTypeID ?? 0)),
     blank,
+    isIncomplete: types.unknownOf(fields).length > 0,
   }
+}
+
+/**
+ * Makes values of what is still text in rows, which are objects or arrays: in columns that had no parser `before`. Types of
+ * which nobody knows whether they are arrays are looked up by the session.
+ */
+export async function parseTexts(
+  rows: readonly unknown[],
+  { fields }: Pick<Columns, 'fields'>,
+  session: Pick<Session, 'run'> & { readonly types: SessionTypes },
+  before = NO_COLUMNS,
+): Promise<Columns> {
+  const { types } = session
+  const unknown = types.unknownOf(fields)
+  if (unknown.length > 0) await types.lookUp(unknown, session)
+  const columns = toColumns(types, fields)
+  for (const [index, parser] of columns.parsers.entries()) {
+    const field = fields[index]
+    if (field === undefined || parser === null || (before.parsers[index] ?? null) !== null) continue
+    // A name that occurs twice has the value of the last one.
+    const isLast = !fields.some(({ name }, later) => later > index && name === field.name)
+    for (const row of rows as Record<string | number, unknown>[]) {
+      const key = Array.isArray(row) ? index : field.name
+      const text = row[key]
+      if (typeof text === 'string' && (isLast || key === index)) row[key] = parse(parser, text, field)
+    }
+  }
+  return columns
+}
+
+function parse(parser: Parser, text: string, field?: pg.FieldDef): unknown {
+  try {
+    return parser(text)
+  } catch (cause) {
+    throw unreadable(field, cause)
+  }
+}
+
+/** The error of a parser, or of a text that is too long, with the column that it is about. It never quotes the value. */
+function unreadable(
+  { name = '', dataTypeID = 0 }: Partial<pg.FieldDef> = {},
+  cause: unknown,
+): UnreadableError {
+  const why = cause instanceof UnreadableError ? messageOf(cause) : 'its parser has failed'
+  return new UnreadableError(
+    `Column '${name}', of type ${typeName(dataTypeID)}, holds a value that cannot be read: ${why}. Select it as text: CAST(… AS text).`,
+    { cause },
+  )
 }
 
 /** Types whose texts are digits, and fit a number: somebody may have set that parser for others. */
@@ -120,28 +164,39 @@ export function readRow(bytes: Buffer, at: number, { fields, readers, blank }: C
   const row = { ...blank }
   const count = bytes.readInt16BE(at)
   let from = at + COUNT_SIZE
-  for (let i = 0; i < count; i += 1) {
-    const size = bytes.readInt32BE(from)
-    from += LENGTH_SIZE
-    const field = fields[i]
-    const read = readers[i]
-    // A name that occurs twice has the value of the last one, also when that is null.
-    if (field !== undefined && read !== undefined)
-      row[field.name] = size < 0 ? null : read(bytes, from, from + size)
-    if (size > 0) from += size
+  let i = 0
+  try {
+    for (; i < count; i += 1) {
+      const size = bytes.readInt32BE(from)
+      from += LENGTH_SIZE
+      const field = fields[i]
+      const read = readers[i]
+      // A name that occurs twice has the value of the last one, also when that is null.
+      if (field !== undefined && read !== undefined)
+        row[field.name] = size < 0 ? null : read(bytes, from, from + size)
+      if (size > 0) from += size
+    }
+  } catch (cause) {
+    throw unreadable(fields[i], cause)
   }
   return row
 }
 
 /** The same where columns of one name are kept apart. */
-export function readArray(bytes: Buffer, at: number, { readers }: Columns): unknown[] {
+export function readArray(bytes: Buffer, at: number, { fields, readers }: Columns): unknown[] {
+  const row: unknown[] = []
   let from = at + COUNT_SIZE
-  return readers.map((read) => {
-    const size = bytes.readInt32BE(from)
-    const start = from + LENGTH_SIZE
-    from = size > 0 ? start + size : start
-    return size < 0 ? null : read(bytes, start, from)
-  })
+  try {
+    for (const read of readers) {
+      const size = bytes.readInt32BE(from)
+      const start = from + LENGTH_SIZE
+      from = size > 0 ? start + size : start
+      row.push(size < 0 ? null : read(bytes, start, from))
+    }
+  } catch (cause) {
+    throw unreadable(fields[row.length], cause)
+  }
+  return row
 }
 
 /** The text of its first value. */
@@ -156,21 +211,19 @@ const COUNT_SIZE = 2
 const LENGTH_SIZE = 4
 
 /** The same of texts that pg has made of the bytes. */
-export function toRow(texts: readonly (string | null)[], { fields, parsers, blank }: Columns): Row {
-  const row = { ...blank }
-  for (let i = 0; i < texts.length; i += 1) {
-    const text = texts[i] ?? null
-    const field = fields[i]
-    const parser = parsers[i] ?? null
+export function toRow(texts: readonly (string | null)[], columns: Columns): Row {
+  const row = { ...columns.blank }
+  for (const [i, value] of toArray(texts, columns).entries()) {
+    const field = columns.fields[i]
     // A name that occurs twice has the value of the last one, also when that is null.
-    if (field !== undefined) row[field.name] = text === null || parser === null ? text : parser(text)
+    if (field !== undefined) row[field.name] = value
   }
   return row
 }
 
-export function toArray(texts: readonly (string | null)[], { parsers }: Columns): unknown[] {
+export function toArray(texts: readonly (string | null)[], { fields, parsers }: Columns): unknown[] {
   return texts.map((text, i) => {
     const parser = parsers[i] ?? null
-    return text === null || parser === null ? text : parser(text)
+    return text === null || parser === null ? text : parse(parser, text, fields[i])
   })
 }

@@ -5,12 +5,16 @@ import type { RawConnection } from './postgres-client'
 import { PostgresConnection } from './postgres-connection'
 import { PostgresCopies } from './postgres-copy'
 import { requestCancel } from './postgres-cancel'
-import { plainly, PostgresCursors } from './postgres-cursors'
+import { PostgresCursors } from './postgres-cursors'
+import { plainly } from './postgres-statement'
 import { tooManyValues } from './postgres-errors'
 import { outcomeOf } from './postgres-outcome'
+import { type ArrayTypes, SessionTypes } from './postgres-array-types'
 import { type Attempt, PreparedStatements } from './postgres-prepared'
-import { answered, ask, control, controlled, isControl, refuseStream } from './postgres-queries'
+import type { PreparedQuery } from './postgres-prepared-query'
+import { answered, ask, control, controlled, hasTypes, isControl, refuseStream } from './postgres-queries'
 import { patiently, readyAgain } from './postgres-ready'
+import { parseTexts, type PreparedResult } from './postgres-rows'
 import { APPLY, type SessionSettings } from './postgres-settings'
 import { within } from './within'
 
@@ -40,14 +44,17 @@ export class PostgresSession extends PostgresConnection implements Session {
 
   readonly #settings: SessionSettings
 
-  /** `mostPrepared`: how many prepared statements it keeps. */
-  constructor(raw: RawConnection, settings: SessionSettings, mostPrepared: number) {
+  readonly types: SessionTypes
+
+  /** `arrays`: what is known of the types of this database; `mostPrepared`: how many prepared statements it keeps. */
+  constructor(raw: RawConnection, settings: SessionSettings, arrays: ArrayTypes, mostPrepared: number) {
     super(raw)
     this.#settings = settings
+    this.types = new SessionTypes(raw, arrays)
     const heard = (): void => {
       this.#unanswered = null
     }
-    this.#prepared = mostPrepared === 0 ? null : new PreparedStatements(raw, mostPrepared, heard)
+    this.#prepared = mostPrepared === 0 ? null : new PreparedStatements(raw, this.types, mostPrepared, heard)
   }
 
   /** As the server tells it: idle, in a transaction, or in one that has failed. */
@@ -170,7 +177,9 @@ export class PostgresSession extends PostgresConnection implements Session {
   async #runUnprepared(statement: Statement): Promise<Result> {
     refuseStream(statement)
     const identifies = this.#isToIdentify(statement)
-    const answer = answered(await this.#sent(ask(this.raw, statement, identifies), statement), identifies)
+    const native = await this.#sent(ask(this.raw, statement, identifies), statement)
+    if (!hasTypes(statement)) for (const each of [native].flat()) await parseTexts(each.rows, each, this)
+    const answer = answered(native, identifies)
     if (identifies) this.#transactionId = answer.transactionId
     return answer.result
   }
@@ -200,12 +209,18 @@ export class PostgresSession extends PostgresConnection implements Session {
         this.#unanswered = null
         if (identifies) this.#transactionId = result.transactionId
         this.#ended(prepared, statement)
-        resolve(result)
+        resolve(result.columns.isIncomplete ? this.#completed(result, query) : result)
       }
       this.raw.query(query)
     })
     this.running = running
     return running
+  }
+
+  async #completed(result: PreparedResult, { prepared }: PreparedQuery): Promise<Result> {
+    const { rows, columns } = result
+    prepared.columns = await parseTexts(rows, columns, this, columns)
+    return result
   }
 
   #ended(prepared: PreparedStatements, statement: Statement): void {

@@ -1,10 +1,10 @@
 /** PostgreSQL, through pg: how to write for it, connect to it, and read its errors. */
 import type { Knex } from 'knex'
-import pg from 'pg'
 import type { Settings } from '../options'
 import { JsonValue } from '../sql'
 import type { DatabaseURL } from '../url'
 import type { Beginning, ConnectFailure, Dialect, Session, TransactionModes } from './dialect'
+import { ArrayTypes } from './postgres-array-types'
 import { PostgresClient, type RawConnection } from './postgres-client'
 import { connectFailure, translate } from './postgres-errors'
 import { advisoryLock } from './postgres-exclusion'
@@ -12,18 +12,7 @@ import { openSession } from './postgres-opening'
 import { security } from './postgres-security'
 import type { PostgresSession } from './postgres-session'
 import { tlsOf } from './postgres-tls'
-
-const DATE_OID = 1082
-const DATES_OID = 1182
-const TEXTS_OID = 1009
-
-/** pg's own parsers, but for `date`, which pg turns into midnight of the local time zone: another day elsewhere. */
-const types = {
-  getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
-    if (oid === DATE_OID) return (text: string) => text
-    return pg.types.getTypeParser(oid === DATES_OID ? TEXTS_OID : oid, format)
-  },
-}
+import { TYPES } from './postgres-types'
 
 /** What DISCARD ALL is for: https://www.postgresql.org/docs/current/sql-discard.html */
 const CHANGES_SESSION =
@@ -36,6 +25,7 @@ function changesSession(words: string, sql: string): boolean {
 }
 
 export function postgres(url: DatabaseURL): Dialect {
+  const arrays = new ArrayTypes()
   let wasReached = false
   return {
     name: 'postgresql',
@@ -65,7 +55,7 @@ export function postgres(url: DatabaseURL): Dialect {
     dial: (client, signal) => (client as PostgresClient).dial(signal),
     open(raw, settings, signal) {
       wasReached = true
-      return openSession(raw as RawConnection, settings, signal)
+      return openSession(raw as RawConnection, settings, signal, arrays)
     },
     security,
 
@@ -92,9 +82,14 @@ function toScalar(value: unknown): unknown {
     if (Number.isNaN(value.getTime())) throw new Error('is an invalid Date.')
     return value
   }
-  if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value))
+  if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && !bindsItself(value))
     throw new Error('is an object where a scalar belongs. Write json(value) if you mean a JSON document.')
   return value
+}
+
+/** As pg's intervals do. It is a method, which nothing has that came out of a request. */
+function bindsItself(value: object): boolean {
+  return 'toPostgres' in value && typeof value.toPostgres === 'function'
 }
 
 const BEGIN: Beginning = { open: ['BEGIN'], waits: true, close: [] }
@@ -138,7 +133,7 @@ export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
     keepAlive: true,
     // Never longer than somebody may wait for it; pg takes 0 for no limit.
     connectionTimeoutMillis: Math.min(Math.ceil(settings.pool.acquireTimeoutMillis), LONGEST_DIAL_MILLIS),
-    types,
+    types: TYPES,
   }
   return {
     connection: Object.fromEntries(Object.entries(connection).filter(([, value]) => value !== undefined)),
