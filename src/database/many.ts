@@ -17,13 +17,27 @@ export interface Many {
 export function manyOf(compiler: Compiler, query: Query): Many {
   if (typeof query === 'string') {
     const bulk = compiler.bulk(query)
-    if (bulk !== null) return { fits: (chunk) => chunk.length < bulk.size, statementOf: bulk.of }
+    if (bulk !== null)
+      return { fits: (chunk, next) => chunk.length < bulk.size && !isHeavy(next), statementOf: bulk.of }
     return { fits: () => false, statementOf: ([row]) => one(compiler, query, row) }
   }
   if (!isTable(query)) {
     throw new ConfigurationError("executeMany takes SQL with :names, or database.table('name').")
   }
   return { fits: fitsTogether, statementOf: (rows) => insert(compiler, query, rows) }
+}
+
+/** A larger set of values, in characters and bytes, begins a new statement: one statement has 1 GB at most. */
+const HEAVY = 500_000
+
+function isHeavy(values: Values): boolean {
+  let size = 0
+  for (const name in values) {
+    const value = values[name]
+    if (typeof value === 'string') size += value.length
+    else if (ArrayBuffer.isView(value)) size += value.byteLength
+  }
+  return size > HEAVY
 }
 
 /**
@@ -33,7 +47,7 @@ export function manyOf(compiler: Compiler, query: Query): Many {
 function fitsTogether(chunk: readonly Values[], next: Values): boolean {
   const columns = columnsOf(chunk[0] ?? {})
   const others = columnsOf(next)
-  if (columns.length === 0 || chunk.length >= rowsPerInsert(columns.length)) return false
+  if (columns.length === 0 || chunk.length >= rowsPerInsert(columns.length) || isHeavy(next)) return false
   return columns.length === others.length && columns.every((column) => others.includes(column))
 }
 

@@ -80,9 +80,12 @@ export async function all<T>(rows: AsyncIterable<T>): Promise<T[]> {
 }
 
 /** Runs a script in a Node of its own, where `./src` is the project's. It must end by itself. */
-export function runScript(script: string): Promise<{ readonly stdout: string; readonly stderr: string }> {
+export function runScript(
+  script: string,
+  timeoutMillis = 20_000,
+): Promise<{ readonly stdout: string; readonly stderr: string }> {
   return promisify(execFile)(process.execPath, ['--eval', script], {
     cwd: compiledFolder(),
-    timeout: 20_000,
+    timeout: timeoutMillis,
   })
 }

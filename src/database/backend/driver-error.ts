@@ -21,6 +21,11 @@ export function textOf(error: unknown): string {
   return codeOf(error).startsWith('22') ? message.replace(/".*"/s, '"…"') : message
 }
 
+/** Whether something was to become a string that is longer than V8 has any: 512 MB of ASCII. */
+export function isTooLong(error: unknown): boolean {
+  return codeOf(error) === 'ERR_STRING_TOO_LONG' || messageOf(error) === 'Invalid string length'
+}
+
 /** Bound texts that the database quotes back. Shorter ones would hide words that are none of them. */
 const SHORTEST_HIDDEN = 3
 

@@ -16,7 +16,7 @@ import {
 } from '../errors'
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure, Statement } from './dialect'
-import { codeOf, messageOf, textOf } from './driver-error'
+import { codeOf, isTooLong, messageOf, textOf } from './driver-error'
 import { UnreadableError } from './postgres-types'
 
 /** The fields of an ErrorResponse, as pg hands them over. */
@@ -54,6 +54,13 @@ export function translate(error: unknown, sql: string): DatabaseError {
   if (error instanceof DatabaseError) return error
   const cause = { cause: error }
   if (error instanceof UnreadableError) return new QueryError(error.message, sql, { cause: error.cause })
+  if (isTooLong(error)) {
+    return new QueryError(
+      'A value of the statement, or a row or message of its answer, is longer than a string may be. Write or read it in parts.',
+      sql,
+      cause,
+    )
+  }
   if (isHangUp(error)) {
     return new ConnectionError(`The server closed the connection: ${error.message}.`, cause)
   }
@@ -209,14 +216,39 @@ function columnsOf(error: ServerError): readonly string[] {
   return key?.split(/,\s*(?![^(]*\))/).map((column) => column.replaceAll('"', '')) ?? []
 }
 
-export function tooManyValues({ bindings, sql }: Pick<Statement, 'bindings' | 'sql'>): BindError | null {
+/** Why PostgreSQL would take no such statement, and hang up instead of saying so. */
+export function refusalOf({ bindings, sql }: Pick<Statement, 'bindings' | 'sql'>): BindError | null {
   const count = bindings.length
-  if (count <= MOST_VALUES) return null
+  if (count > MOST_VALUES) {
+    return new BindError(
+      `The statement has ${count} values, and PostgreSQL takes ${MOST_VALUES} at most. A list is one value in SQL text: … IN (:ids).`,
+      sql,
+    )
+  }
+  if (!isTooLarge(sql, bindings, mostBytesOf) || !isTooLarge(sql, bindings, bytesOf)) return null
   return new BindError(
-    `The statement has ${count} values, and PostgreSQL takes ${MOST_VALUES} at most. A list is one value in SQL text: … IN (:ids).`,
+    'The statement and its values are larger than 1 GB, which is the most that PostgreSQL takes.',
     sql,
   )
 }
 
 /** The protocol counts them in 16 bits: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-BIND */
 const MOST_VALUES = 65_535
+/** Of one message, a little less than PostgreSQL allows: PQ_LARGE_MESSAGE_LIMIT. */
+const MOST_BYTES = 1_073_000_000
+
+function isTooLarge(sql: string, bindings: readonly unknown[], sizeOf: (value: unknown) => number): boolean {
+  let size = sizeOf(sql)
+  for (const value of bindings) size += sizeOf(value)
+  return size > MOST_BYTES
+}
+
+/** Found out at once, and enough for all but the largest. */
+function mostBytesOf(value: unknown): number {
+  if (typeof value === 'string') return 3 * value.length
+  return ArrayBuffer.isView(value) ? value.byteLength : 0
+}
+
+function bytesOf(value: unknown): number {
+  return typeof value === 'string' ? Buffer.byteLength(value) : mostBytesOf(value)
+}

@@ -1,5 +1,6 @@
 /** What comes from PostgreSQL, in whole messages: rows go to who asked for their bytes, and everything else to pg. */
 import { EventEmitter } from 'node:events'
+import { isTooLong } from './driver-error'
 
 /** pg makes an object of every row, and a text of every value, before anybody is asked what he makes of it. */
 export interface RowTaker {
@@ -83,13 +84,19 @@ export function divertRows(connection: object): void {
   const attaching: Attaching = connection
   const attach = attaching.attachListeners?.bind(connection)
   if (attach === undefined) return
-  attaching.attachListeners = (stream) => {
+  attaching.attachListeners = (stream: Source & { destroy?(error: unknown): void }) => {
     const relay = new EventEmitter()
     const own = new Incoming((bytes) => relay.emit('data', bytes))
     incoming.set(connection, own)
     attach(relay)
     stream.on('data', (chunk) => {
-      own.receive(chunk)
+      try {
+        own.receive(chunk)
+      } catch (error) {
+        // Nobody else would catch it. pg's parser reads the same message anew with all that comes, and gets no further.
+        if (!isTooLong(error)) throw error
+        stream.destroy?.(error)
+      }
     })
   }
 }

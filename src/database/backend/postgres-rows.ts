@@ -1,7 +1,7 @@
 /** Rows of PostgreSQL's texts, made faster than pg makes them. */
 import pg from 'pg'
 import type { Result, Row, Session } from './dialect'
-import { messageOf } from './driver-error'
+import { isTooLong } from './driver-error'
 import type { SessionTypes } from './postgres-array-types'
 import { AS_IT_IS, type Parser, typeName, UnreadableError } from './postgres-types'
 
@@ -124,11 +124,17 @@ function unreadable(
   { name = '', dataTypeID = 0 }: Partial<pg.FieldDef> = {},
   cause: unknown,
 ): UnreadableError {
-  const why = cause instanceof UnreadableError ? messageOf(cause) : 'its parser has failed'
-  return new UnreadableError(
-    `Column '${name}', of type ${typeName(dataTypeID)}, holds a value that cannot be read: ${why}. Select it as text: CAST(… AS text).`,
-    { cause },
-  )
+  const what = `Column '${name}', of type ${typeName(dataTypeID)}, holds a value that cannot be read`
+  if (isTooLong(cause)) {
+    return new UnreadableError(
+      `${what}: as a text it is longer than a string may be. Read it in parts, by substring().`,
+      {
+        cause,
+      },
+    )
+  }
+  const why = cause instanceof UnreadableError ? cause.message : 'its parser has failed'
+  return new UnreadableError(`${what}: ${why}. Select it as text: CAST(… AS text).`, { cause })
 }
 
 /** Types whose texts are digits, and fit a number: somebody may have set that parser for others. */

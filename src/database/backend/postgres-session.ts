@@ -7,7 +7,7 @@ import { PostgresCopies } from './postgres-copy'
 import { requestCancel } from './postgres-cancel'
 import { PostgresCursors } from './postgres-cursors'
 import { plainly } from './postgres-statement'
-import { tooManyValues } from './postgres-errors'
+import { refusalOf } from './postgres-errors'
 import { outcomeOf } from './postgres-outcome'
 import { type ArrayTypes, SessionTypes } from './postgres-array-types'
 import { type Attempt, PreparedStatements } from './postgres-prepared'
@@ -90,7 +90,7 @@ export class PostgresSession extends PostgresConnection implements Session {
   }
 
   run(statement: Statement): Promise<Result> {
-    const refused = tooManyValues(statement)
+    const refused = refusalOf(statement)
     if (refused !== null) return Promise.reject(refused)
     if (this.#beginning !== null) return this.#runBehind(this.#beginning, statement)
     if (!this.inTransaction) this.#transactionId = null

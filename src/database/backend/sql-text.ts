@@ -1,4 +1,5 @@
 /** Reads SQL as text: where its placeholders are, and whether it changes anything. */
+import { BindError } from '../errors'
 import { KNOWN_CALLS } from './known-calls'
 
 /** How a database writes what may hide a colon or a keyword. */
@@ -38,6 +39,9 @@ export interface ParsedSql {
   readonly changesSession: boolean
 }
 
+const BLANK = /\s+/y
+/** Digits and signs that say nothing here. */
+const SIGNS = /[\d,=<>+*%^&|!~#]+/y
 const WORD = /[\p{L}_][\p{L}\p{N}_$]*/uy
 const NAME = /:\$?[\p{L}\p{M}\p{N}_]+/uy
 const DOLLAR_TAG = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy
@@ -55,6 +59,9 @@ const OPENS_BODY =
 /** SQLite's pragmas that change the file when they are given a value, and those that do in any case. */
 const WRITING_PRAGMA =
   /^(?:journal_mode|user_version|application_id|auto_vacuum|encoding|page_size|schema_version)\s*[=(]|^(?:wal_checkpoint|incremental_vacuum|optimize)/i
+
+/** They take some hundred megabytes of memory. */
+const MOST_WORDS = 10_000_000
 
 const READS = new Set(['SELECT', 'VALUES', 'TABLE', 'SHOW', 'EXPLAIN'])
 // Without REPLACE, which is a function as well: the statement has INTO behind it.
@@ -77,6 +84,18 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
   let start = 0
   let at = 0
   while (at < sql.length) {
+    const beyond = skipAt(BLANK, sql, at)
+    if (beyond > at) {
+      at = beyond
+      continue
+    }
+    const signs = skipAt(SIGNS, sql, at)
+    if (signs > at) {
+      nesting.token = ''
+      isQualified = false
+      at = signs
+      continue
+    }
     const end = skipOpaque(sql, at, lexicon)
     if (end > at) {
       if (sql[at] === '"') {
@@ -87,7 +106,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
       at = end
       continue
     }
-    const name = matchAt(NAME, sql, at)
+    const name = sql[at] === ':' ? matchAt(NAME, sql, at) : null
     if (
       name !== null &&
       sql[at + 1] !== undefined &&
@@ -108,6 +127,8 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
     if (word !== null) {
       if (isEnded) starts.push(words.length)
       isEnded = false
+      if (words.length === MOST_WORDS)
+        throw new BindError('The text is too long to be read. Bind its values.', '')
       words.push(word.toUpperCase())
       // One of that name in another schema is another function.
       if (isCalled(sql, at + word.length, lexicon)) calls.push((isQualified ? '.' : '') + word.toUpperCase())
@@ -124,11 +145,9 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
       continue
     }
     const character = sql[at] ?? ''
-    if (!/\s/.test(character)) {
-      isQualified = character === '.'
-      nesting.sign(character)
-      isEnded ||= character === ';' && words.length > 0 && !nesting.isOpen
-    }
+    isQualified = character === '.'
+    nesting.sign(character)
+    isEnded ||= character === ';' && words.length > 0 && !nesting.isOpen
     at += 1
   }
   segments.push({ text: sql.slice(start) })
@@ -211,7 +230,7 @@ function classify(
 /** A parenthesis follows, be it behind spaces and comments. */
 function isCalled(sql: string, at: number, lexicon: Lexicon): boolean {
   for (;;) {
-    while (/\s/.test(sql[at] ?? '')) at += 1
+    at = skipAt(BLANK, sql, at)
     const end = sql[at] === '-' || sql[at] === '/' ? skipOpaque(sql, at, lexicon) : at
     if (end === at) return sql[at] === '('
     at = end
@@ -255,8 +274,14 @@ export function skipOpaque(sql: string, at: number, lexicon: Lexicon): number {
 }
 
 function closing(sql: string, at: number, quote: string, backslashes: boolean): number {
+  if (!backslashes) {
+    let end = sql.indexOf(quote, at + 1)
+    // Two of them are one in the text.
+    while (end >= 0 && sql[end + 1] === quote) end = sql.indexOf(quote, end + 2)
+    return after(sql, end, 1)
+  }
   for (let i = at + 1; i < sql.length; i += 1) {
-    if (backslashes && sql[i] === '\\') i += 1
+    if (sql[i] === '\\') i += 1
     else if (sql[i] === quote && sql[i + 1] === quote) i += 1
     else if (sql[i] === quote) return i + 1
   }
@@ -266,19 +291,24 @@ function closing(sql: string, at: number, quote: string, backslashes: boolean): 
 function endOfComment(sql: string, at: number, nests: boolean): number {
   if (!nests) return after(sql, sql.indexOf('*/', at + 2), 2)
   let depth = 1
-  for (let i = at + 2; i < sql.length; i += 1) {
-    const pair = sql.slice(i, i + 2)
-    if (pair === '/*') depth += 1
-    else if (pair === '*/') depth -= 1
-    else continue
-    i += 1
-    if (depth === 0) return i + 1
+  COMMENT_EDGE.lastIndex = at + 2
+  for (let edge = COMMENT_EDGE.exec(sql); edge !== null; edge = COMMENT_EDGE.exec(sql)) {
+    depth += edge[0] === '/*' ? 1 : -1
+    if (depth === 0) return COMMENT_EDGE.lastIndex
   }
   return sql.length
 }
 
+const COMMENT_EDGE = /\/\*|\*\//g
+
 function after(sql: string, found: number, length: number): number {
   return found < 0 ? sql.length : found + length
+}
+
+/** Where the match ends that begins here, or `at`. */
+function skipAt(pattern: RegExp, sql: string, at: number): number {
+  pattern.lastIndex = at
+  return pattern.test(sql) ? pattern.lastIndex : at
 }
 
 export function matchAt(pattern: RegExp, sql: string, at: number): string | null {
