@@ -118,7 +118,8 @@ eachDatabase('a value', (context) => {
             expect(error).toMatchObject({ sql: expect.stringContaining(value) as unknown })
             expect(error.message).toContain(`Column 'it', of type ${type},`)
             expect(error.message).toContain('DateStyle')
-            expect(error.message).not.toMatch(/2026|P2M/)
+            // Knex puts the text of the statement in front.
+            expect(error.message.replace(query, '')).not.toMatch(/2026|P2M/)
           }
         })
         expect(database.stats()).toMatchObject({ created: 1, used: 0 })

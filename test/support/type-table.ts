@@ -63,7 +63,7 @@ export const TYPE_TABLE: readonly TypeRow[] = [
 /** The rows of one database: without integers that sqlite3 rounds, and refuses. */
 export function typeRows(dialect: 'postgresql' | 'sqlite', driver: string): readonly TypeRow[] {
   const rows = TYPE_TABLE.filter((row) => dialect === 'postgresql' || row.sqlite !== undefined)
-  return driver === 'sqlite3' ? rows.filter(({ value }) => value !== LARGE) : rows
+  return dialect === 'sqlite' && driver === 'sqlite3' ? rows.filter(({ value }) => value !== LARGE) : rows
 }
 
 function encode(value: unknown): unknown {
