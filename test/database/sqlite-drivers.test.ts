@@ -1,5 +1,5 @@
 /** What every driver of SQLite gives and stores, whatever it does by itself. */
-import { chmodSync, symlinkSync } from 'node:fs'
+import { chmodSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import knexOf from 'knex'
 import { ConfigurationError, ConnectionError, Database, DatabaseURL, knexConfig } from '../../src/database'
@@ -229,7 +229,11 @@ eachDatabase('SQLite', (context) => {
     }
     chmodSync(file, 0o644)
     const missing = new Database(`${context.url}-missing?mode=rw`)
-    expect(await failure(missing.connect())).toBeInstanceOf(ConnectionError)
+    const error = await failure(missing.connect())
+    expect(error).toBeInstanceOf(ConnectionError)
+    expect(error).toMatchObject({ retryable: false })
+    writeFileSync(`${file}-other`, 'no database, or an encrypted one '.repeat(100))
+    expect(await failure(new Database(`${context.url}-other`).connect())).toMatchObject({ retryable: false })
     expect(() => new Database(`${context.url}?mode=read`)).toThrow(
       /'mode' of a SQLite URL is ro, rw, rwc, got 'read'/,
     )

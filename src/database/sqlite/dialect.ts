@@ -88,10 +88,9 @@ export function sqlite(url: DatabaseURL): Dialect {
       const advice = /CANTOPEN/.test(reason)
         ? ' Its folder must exist, and the file must be readable and writable.'
         : ''
-      return {
-        error: new ConnectionError(`Could not open ${url.toString()}: ${reason}.${advice}`, { cause: error }),
-        isTransient: /SQLITE_BUSY/.test(reason),
-      }
+      const isTransient = /SQLITE_(?:BUSY|LOCKED)/.test(reason)
+      const message = `Could not open ${url.toString()}: ${reason}.${advice}`
+      return { error: new ConnectionError(message, { cause: error, retryable: isTransient }), isTransient }
     },
   }
   return dialect

@@ -74,7 +74,9 @@ class Sqlite3Connection extends CallbackConnection {
     } finally {
       // A broken view would be in the way of every change of the schema.
       const dropping = this.#exec('DROP VIEW IF EXISTS temp.millpond_columns')
-      await dropping.finally(() => (isReadOnly === 1 ? this.#exec('PRAGMA query_only = ON') : null))
+      await dropping.finally(async () => {
+        if (isReadOnly === 1) await this.#exec('PRAGMA query_only = ON')
+      })
     }
   }
 
