@@ -98,7 +98,7 @@ eachDatabase('Knex', (context) => {
       expect(error).toBeInstanceOf(UniqueViolationError)
       expect(error.code).toBe('UNIQUE_VIOLATION')
       expect(error.message).toMatch(/^The row exists already/)
-      expect(String((error.cause as DriverError).code)).toMatch(isSqlite() ? /^SQLITE_CONSTRAINT/ : /^23505$/)
+      expect((error.cause as DriverError).code).toMatch(isSqlite() ? /^SQLITE_CONSTRAINT/ : /^23505$/)
     })
 
     it('shows no bound value in a message', async () => {

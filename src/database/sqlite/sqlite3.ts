@@ -61,22 +61,26 @@ class Sqlite3Connection extends CallbackConnection {
   async #describe({ sql, facts }: Statement): Promise<Columns> {
     const query = facts.isRead ? trimmed(sql, SQLITE_LEXICON, true) : returningAsQuery(sql, SQLITE_LEXICON)
     if (query === null) return null
-    const view = `DROP VIEW IF EXISTS temp.millpond_columns; CREATE TEMP VIEW millpond_columns AS ${replacePlaceholders(query, SQLITE_LEXICON, () => 'NULL')}`
+    const select = replacePlaceholders(query, SQLITE_LEXICON, () => 'NULL')
     const [{ query_only: isReadOnly } = {}] = await this.all(own('PRAGMA query_only'))
     if (isReadOnly === 1) await this.#exec('PRAGMA query_only = OFF')
     try {
-      await this.#exec(view)
+      // One may be left where an interrupt came in its way.
+      await this.#exec(
+        `DROP VIEW IF EXISTS temp.millpond_columns; CREATE TEMP VIEW millpond_columns AS ${select}`,
+      )
       return (await this.all(own('PRAGMA temp.table_info(millpond_columns)'))).map(toColumn)
     } catch (error) {
       // What cannot be a view, such as PRAGMA. Any other error says nothing about the statement.
       if (messageOf(error).startsWith('SQLITE_ERROR')) return null
       throw error
     } finally {
-      // A broken view would be in the way of every change of the schema.
-      const dropping = this.#exec('DROP VIEW IF EXISTS temp.millpond_columns')
-      await dropping.finally(async () => {
+      try {
+        // A broken view would be in the way of every change of the schema.
+        await this.#exec('DROP VIEW IF EXISTS temp.millpond_columns')
+      } finally {
         if (isReadOnly === 1) await this.#exec('PRAGMA query_only = ON')
-      })
+      }
     }
   }
 
