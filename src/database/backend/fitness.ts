@@ -1,6 +1,7 @@
 /** Which connections are still fit to be lent: how old they are, how long they were silent, whether they are in doubt. */
 import type { PoolOptions } from '../options'
 import type { Session } from './dialect'
+import { unlessDoneIn } from './within'
 
 interface Times {
   readonly expires: number
@@ -10,16 +11,22 @@ interface Times {
   aliveAt: number
 }
 
+/** What a server takes longer for that is there. Then the other connections are asked as well, and a new one is opened. */
+const SILENCE_MILLIS = 250
+
 export class Fitness {
   readonly #options: Required<PoolOptions>
+  readonly #whenSilent: () => void
   readonly #times = new WeakMap<Session, Times>()
   /** What was silent since then may have been lost together with the one that was. */
   #doubtedSince = -Infinity
   /** When any of them has last given a sign of life. */
   heardAt = -Infinity
 
-  constructor(options: Required<PoolOptions>) {
+  /** `whenSilent` is called when a connection that was asked for a sign of life gives none. */
+  constructor(options: Required<PoolOptions>, whenSilent: () => void) {
     this.#options = options
+    this.#whenSilent = whenSilent
   }
 
   isNew(session: Session): void {
@@ -39,9 +46,9 @@ export class Fitness {
     this.heardAt = Math.max(this.heardAt, times.aliveAt)
   }
 
-  /** One connection was lost: a server that restarts loses all of them, and has not told every one yet. */
-  doubtAll(): void {
-    this.#doubtedSince = performance.now()
+  /** One connection was lost, or is silent: so are all others, perhaps, which have not been heard of since then. */
+  doubtAll(since = performance.now()): void {
+    this.#doubtedSince = Math.max(this.#doubtedSince, since)
   }
 
   isOld(session: Session): boolean {
@@ -59,10 +66,13 @@ export class Fitness {
     return this.#isDoubted(session) || (keepaliveMillis > 0 && this.#silentMillis(session) >= keepaliveMillis)
   }
 
-  /** Whether it can be lent. One that was idle for a while is asked: it may have been cut off without a word. */
-  async canBeLent(session: Session): Promise<boolean> {
+  /**
+   * Whether it can be lent. One that was idle for a while is asked: it may have been cut off without a word. `silent` is
+   * called when the answer takes long.
+   */
+  async canBeLent(session: Session, silent: () => void): Promise<boolean> {
     if (session.broken !== null || this.isOld(session)) return false
-    return this.isFresh(session) || this.isAlive(session)
+    return this.isFresh(session) || this.isAlive(session, silent)
   }
 
   /** Whether it can be lent without being asked anything. */
@@ -76,11 +86,21 @@ export class Fitness {
     return now <= expires && !isSilent && aliveAt >= this.#doubtedSince
   }
 
-  async isAlive(session: Session): Promise<boolean> {
+  async isAlive(session: Session, silent?: () => void): Promise<boolean> {
+    const asked = performance.now()
+    const tellSilence = (): void => {
+      this.doubtAll(asked)
+      this.#whenSilent()
+      silent?.()
+    }
+    const answered = unlessDoneIn(SILENCE_MILLIS, tellSilence)
     try {
       await session.ping()
     } catch {
+      tellSilence()
       return false
+    } finally {
+      answered()
     }
     const times = this.#times.get(session)
     this.heardAt = performance.now()

@@ -8,6 +8,8 @@ export interface LeaseContext {
   readonly dialect: Dialect
   readonly events: Events
   readonly statementTimeoutMillis: number
+  /** A connection gave no answer, and was cut: others may be silent, too. */
+  silent(this: void): void
   /** Finds another connection for one whose own is lost, in the order asked; null when it was given back meanwhile. */
   exchange(this: void, lease: Holding, limits: Limits): Promise<Session | null>
 }

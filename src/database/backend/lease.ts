@@ -131,7 +131,7 @@ export class Lease extends Holding {
    */
   async runThrough(statement: Statement, limits: Limits = Limits.none): Promise<Result> {
     this.refuseIfOver()
-    const done = cutPast(limits, this.#context, () => this.session.destroy())
+    const done = cutPast(limits, this.#context, () => this.#cut())
     const started = performance.now()
     let error: DatabaseError | undefined
     this.sql = statement.sql
@@ -170,7 +170,7 @@ export class Lease extends Holding {
 
   /** Nobody calls it off, but past the deadline of `limits` a silent server is not waited for. */
   async close(cursor: Cursor, statement: Statement, limits: Limits): Promise<void> {
-    const done = cutPast(limits, this.#context, () => this.session.destroy())
+    const done = cutPast(limits, this.#context, () => this.#cut())
     try {
       await this.#watched(statement, Limits.none, () => cursor.close())
     } finally {
@@ -193,7 +193,7 @@ export class Lease extends Holding {
       if (ended !== undefined) return
       ended = why
       cancelling = this.#cancel()
-      hasEnded = unlessDoneIn(dialect.cancelGraceMillis, () => this.session.destroy())
+      hasEnded = unlessDoneIn(dialect.cancelGraceMillis, () => this.#cut())
     }
     const stopWatching = bounded.watch((expiry) => {
       end((_sql, cause) => bounded.error(expiry, cause))
@@ -256,6 +256,12 @@ export class Lease extends Holding {
     } finally {
       this.#moving = null
     }
+  }
+
+  /** Hangs up on a server that does not answer. */
+  #cut(): void {
+    this.session.destroy()
+    this.#context.silent()
   }
 
   async #cancel(): Promise<void> {

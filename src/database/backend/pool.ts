@@ -51,11 +51,13 @@ export class Pool {
     const { size, maxOverflow, acquireTimeoutMillis, min } = settings.pool
     const { statementTimeoutMillis } = settings
     const exchange = this.#exchange.bind(this)
-    this.#leaseContext = { dialect, events, statementTimeoutMillis, exchange }
-    this.#fitness = new Fitness(settings.pool)
+    const silent = (): void => this.#upkeep.doubtAll()
+    this.#leaseContext = { dialect, events, statementTimeoutMillis, silent, exchange }
+    const askDoubted = (): void => this.#upkeep.askDoubted()
+    this.#fitness = new Fitness(settings.pool, askDoubted)
     this.#retirement = new Retirement(this.#fitness, events, this.#closed)
     const leaseOf = (session: Session): Lease => this.#lease(session, null)
-    this.#turnover = new Turnover({ dialect, events, prepare, leaseOf })
+    this.#turnover = new Turnover({ dialect, events, silent, prepare, leaseOf })
     const longestWaitMillis = Math.max(acquireTimeoutMillis, settings.connectTimeoutMillis)
     this.#connector = new Connector({
       patienceMillis: Math.min(longestWaitMillis, LONGEST_TIMER_MILLIS),
@@ -75,7 +77,7 @@ export class Pool {
       create: () => outsideOfScopes(() => this.#connector.create()),
       destroy: (session) => this.#retirement.end(session),
       isFresh: (session) => this.#fitness.isFresh(session),
-      validate: (session) => this.#fitness.canBeLent(session),
+      validate: (session, silent) => this.#fitness.canBeLent(session, silent),
     })
     this.#entrance = new Entrance({
       ...context,

@@ -16,8 +16,8 @@ export interface TarnPoolOptions {
   destroy(this: void, session: Session): Promise<void>
   /** Whether it can be lent without being asked for a sign of life. */
   isFresh(this: void, session: Session): boolean
-  /** Whether it can be lent, after being asked if need be. */
-  validate(this: void, session: Session): Promise<boolean>
+  /** Whether it can be lent, after being asked if need be. `silent` is called when its answer takes long. */
+  validate(this: void, session: Session, silent: () => void): Promise<boolean>
 }
 
 /** Beyond every timeout that our own code sets: tarn's timers are only there as a backstop. */
@@ -39,13 +39,13 @@ interface Waiter {
 export class TarnPool extends knex.KnexPool<Session> {
   readonly #size: number
   readonly #isFresh: (session: Session) => boolean
-  readonly #validate: (session: Session) => Promise<boolean>
+  readonly #validate: TarnPoolOptions['validate']
   /**
    * In the order in which they asked. tarn's own queue takes two timers and eight promises for each, serves those first
    * whose connection gave no answer, and loses a connection that comes back while somebody leaves.
    */
   readonly #waiters = new Queue<Waiter>()
-  /** Connections that are asked for a sign of life because somebody waits for them. */
+  /** Connections that are asked for a sign of life because somebody waits for them, and are not silent yet. */
   #validating = 0
   /**
    * How many connections may be opened at the same time. By the time the first are there, a short rush of statements is
@@ -242,8 +242,18 @@ export class TarnPool extends knex.KnexPool<Session> {
       return
     }
     this.#validating += 1
-    void this.#validate(session).then((isFit) => {
-      this.#validating -= 1
+    let isCounted = true
+    const giveUp = (): void => {
+      if (isCounted) this.#validating -= 1
+      isCounted = false
+    }
+    // Whoever waits for it gets the next one that answers, or that is opened.
+    const silent = (): void => {
+      giveUp()
+      this._tryAcquireOrCreate()
+    }
+    void this.#validate(session, silent).then((isFit) => {
+      giveUp()
       if (!this.used.includes(resource)) this._tryAcquireOrCreate()
       else if (!isFit) this.retire(session)
       else if (this.destroyed) this.release(session)

@@ -8,6 +8,8 @@ import { unlessDoneIn } from './within'
 export interface TurnoverOptions {
   readonly dialect: Dialect
   readonly events: Events
+  /** A connection gave no answer, and was cut: others may be silent, too. */
+  silent(this: void): void
   /** What afterConnect does. */
   prepare(this: void, lease: Lease): Promise<void>
   /** A lease for afterConnect alone. */
@@ -50,6 +52,7 @@ export class Turnover {
       if (this.#options.dialect.isSingle) return
       done = unlessDoneIn(PATIENCE_MILLIS, () => {
         session.destroy()
+        this.#options.silent()
         reject(new ConnectionError('The connection could not be cleaned in time.'))
       })
     })

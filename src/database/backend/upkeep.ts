@@ -42,10 +42,17 @@ export class Upkeep {
   /** When a connection is lost, others may be, too. */
   opened(session: Session): void {
     this.#fitness.isNew(session)
-    session.whenLost(() => {
-      this.#fitness.doubtAll()
-      if (this.#timer !== undefined) this.tend()
-    })
+    session.whenLost(() => this.doubtAll())
+  }
+
+  doubtAll(): void {
+    this.#fitness.doubtAll()
+    this.askDoubted()
+  }
+
+  /** Asks all idle connections that are in doubt, at the same time. */
+  askDoubted(): void {
+    if (this.#timer !== undefined) this.tend()
   }
 
   tend(): void {
