@@ -13,7 +13,7 @@ eachDatabase('a database that is away', (context) => {
       const file = path.join(path.sep, 'no', 'such', 'folder', 'x.db')
       const error = await failure(new Database(`sqlite:///${file}`).connect())
       expect(error).toBeInstanceOf(ConnectionError)
-      expect(error).toMatchObject({ code: 'CONNECTION_FAILED', retryable: true })
+      expect(error).toMatchObject({ code: 'CONNECTION_FAILED', retryable: false })
       expect(error.message).toMatch(/no\/such\/folder\/x\.db.*folder must exist/)
     })
     return
