@@ -117,7 +117,7 @@ export abstract class CallbackConnection implements SqliteConnection {
     try {
       while (!steps.isAtEnd) {
         const piece = await steps.read(null)
-        bytes = piece.reduce((sum, row) => sum + sizeOf(row), bytes)
+        bytes += sizeOf(piece)
         for (const row of piece) rows.push(row)
         if (rows.length > bound.rows || bytes > bound.bytes) return null
       }
@@ -147,7 +147,7 @@ export abstract class CallbackConnection implements SqliteConnection {
           isBound = true
         })
         // Large rows come in small pieces, so that a stream takes little memory.
-        const bytes = rows.reduce((sum, row) => sum + sizeOf(row), 1)
+        const bytes = 1 + sizeOf(rows)
         size = Math.min(this.longestPiece, Math.ceil((rows.length * PIECE_BYTES) / bytes))
         return rows
       },

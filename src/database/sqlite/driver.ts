@@ -68,14 +68,15 @@ export interface SqliteDriver {
 
 export const OPEN = { READONLY: 1, READWRITE: 2, CREATE: 4, URI: 64 } as const
 
-/** Roughly the bytes of a row. */
-export function sizeOf(row: Row): number {
+/** Roughly the bytes of rows. */
+export function sizeOf(rows: readonly Row[]): number {
   let size = 0
-  // This loop is the fastest way to the values of an object, and makes no array of them.
-  for (const key in row) {
-    const value = row[key]
-    if (typeof value === 'string') size += value.length
-    else size += ArrayBuffer.isView(value) ? value.byteLength : 8
+  for (const key of Object.keys(rows[0] ?? {})) {
+    for (const row of rows) {
+      const value = row[key]
+      if (typeof value === 'string') size += value.length
+      else size += ArrayBuffer.isView(value) ? value.byteLength : 8
+    }
   }
   return size
 }

@@ -140,11 +140,11 @@ class Sqlite3Connection extends CallbackConnection {
   /** A number beyond 2^53 may have been another integer, unless its column stores real numbers. */
   protected exact(found: Row[], statement: Statement): Row[] | Promise<Row[]> {
     const rows = statement.sql.includes('+CAST(?') ? found.map(withOwnNames) : found
-    return rows.some(hasRounded) ? this.#refuseRounded(rows, statement) : rows
+    const keys = Object.keys(rows[0] ?? {}).filter((key) => rows.some((row) => mayBeRounded(row[key])))
+    return keys.length === 0 ? rows : this.#refuseRounded(rows, keys, statement)
   }
 
-  async #refuseRounded(rows: Row[], statement: Statement): Promise<Row[]> {
-    const keys = Object.keys(rows[0] ?? {}).filter((key) => rows.some((row) => mayBeRounded(row[key])))
+  async #refuseRounded(rows: Row[], keys: readonly string[], statement: Statement): Promise<Row[]> {
     // A compound SELECT has the types of its first part.
     const isCompound = /\b(?:union|except|intersect)\b/i.test(outermost(statement.sql, SQLITE_LEXICON))
     const columns = (isCompound ? null : await this.columns(statement, true)) ?? []
@@ -172,11 +172,6 @@ function withOwnNames(row: Row): Row {
 
 /** Declared as real by SQLite's rules: https://www.sqlite.org/datatype3.html, section 3.1 */
 const REAL = /^(?!.*(?:int|char|clob|text|blob)).*(?:real|floa|doub)/i
-
-function hasRounded(row: Row): boolean {
-  for (const key in row) if (mayBeRounded(row[key])) return true
-  return false
-}
 
 function mayBeRounded(value: unknown): boolean {
   if (typeof value !== 'number' || Number.isSafeInteger(value)) return false
