@@ -12,7 +12,7 @@ import {
 import { eachDatabase } from '../support/each-database'
 import { startProxy, type TcpProxy } from '../support/tcp-proxy'
 import { waitFor } from '../support/wait-for'
-import { failure } from './support'
+import { failure, gate } from './support'
 
 eachDatabase('a transaction', (context) => {
   let database: Database
@@ -191,6 +191,35 @@ eachDatabase('a transaction', (context) => {
       proxy = await startProxy(context.url)
     })
     afterEach(() => proxy.close())
+
+    it('is not counted as used while it waits for another connection', async () => {
+      const opening = gate()
+      let isHeldUp = false
+      const away = await context.open(
+        {
+          pool: { size: 1, maxOverflow: 0, maxWaiters: 1 },
+          afterConnect: async () => {
+            if (isHeldUp) await opening.opened
+          },
+        },
+        proxy.url,
+      )
+      const work = away.transaction(async (tx) => {
+        expect(away.stats()).toMatchObject({ used: 1, waiting: 0 })
+        isHeldUp = true
+        proxy.cut('both')
+        return tx.fetchVal('select 1')
+      })
+      await waitFor(() => away.stats().waiting === 1, { what: 'it to wait' })
+      expect(away.stats()).toMatchObject({ used: 0, waiting: 1 })
+      expect(away.holders()).toEqual([])
+      // Nor does it keep anybody else from waiting.
+      const other = away.fetchVal('select 2')
+      await waitFor(() => away.stats().waiting === 2, { what: 'another one to wait' })
+      opening.open()
+      expect(await Promise.all([work, other])).toEqual([1, 2])
+      expect(away.stats()).toMatchObject({ used: 0, waiting: 0 })
+    })
 
     it('lets nothing run outside of it when BEGIN has failed', async () => {
       const away = await context.open(

@@ -16,6 +16,8 @@ export class Loan {
   readonly watched: Entry<Watched> | null
   /** Settles when it has been taken back, from the moment on in which that begins. */
   ending: Promise<void> | null = null
+  /** Its connection was lost: it has none, until it gets another one. */
+  isMoving = false
   /** Stops the watch over the limits under which it was lent. */
   stopWatching: (() => void) | null = null
 
@@ -30,10 +32,12 @@ export class Loans {
   readonly #out = new Queue<Loan>()
   /** The latest of each connection, be it over or not. */
   readonly #latest = new WeakMap<Session, Entry<Loan>>()
+  #moving = 0
   #whenNone: (() => void) | undefined
 
+  /** How many have a connection. */
   get count(): number {
-    return this.#out.size
+    return this.#out.size - this.#moving
   }
 
   add(loan: Loan): void {
@@ -45,10 +49,23 @@ export class Loans {
     return this.of(lease)?.ending === null
   }
 
+  /** The connection of a lease is gone, which waits for another one. */
+  lost(lease: Lease): void {
+    const loan = this.of(lease)
+    if (loan !== undefined) this.#setMoving(loan, true)
+  }
+
+  #setMoving(loan: Loan, isMoving: boolean): void {
+    if (loan.isMoving === isMoving) return
+    loan.isMoving = isMoving
+    this.#moving += isMoving ? 1 : -1
+  }
+
   /** Gives a lease another connection, unless it has ended meanwhile. */
   exchange(lease: Lease, session: Session): boolean {
     const entry = this.#latest.get(lease.session)
     if (entry === undefined || !this.isOut(lease)) return false
+    this.#setMoving(entry.value, false)
     lease.session = session
     session.hold(true)
     this.#latest.set(session, entry)
@@ -65,9 +82,10 @@ export class Loans {
   remove(loan: Loan): void {
     const entry = this.#latest.get(loan.lease.session)
     if (entry?.value !== loan || !this.#out.remove(entry)) return
+    this.#setMoving(loan, false)
     loan.leaveQueue?.()
     loan.stopWatching?.()
-    if (this.count === 0) this.#whenNone?.()
+    if (this.#out.size === 0) this.#whenNone?.()
   }
 
   all(): readonly Loan[] {
@@ -101,13 +119,14 @@ export class Loans {
   holders(): readonly Holder[] {
     const now = performance.now()
     return this.all()
+      .filter(({ isMoving }) => !isMoving)
       .map(({ lease }) => lease.describe(now))
       .toSorted((a, b) => b.heldMillis - a.heldMillis)
   }
 
   /** Resolves when nothing is out any more. */
   async none(): Promise<void> {
-    if (this.count === 0) return
+    if (this.#out.size === 0) return
     await new Promise<void>((resolve) => {
       this.#whenNone = resolve
     })

@@ -226,6 +226,7 @@ export class Pool {
     this.#retire(lease.session, 'lost')
     const { acquireTimeoutMillis: patienceMillis } = this.#context.settings.pool
     const take = (bounded: Limits): Promise<Session> => this.#take(bounded, false)
+    this.#loans.lost(lease)
     return this.#entrance.admit(limits, { writes: false, isIn: true, patienceMillis }, take, ({ taken }) => {
       if (!this.#loans.exchange(lease, taken)) {
         this.#tarn.giveBack(taken)
