@@ -1,4 +1,5 @@
 /** SQLite: how to write for it, connect to it, and read its errors. Its drivers stand behind the contract in driver.ts. */
+import { types } from 'node:util'
 import type { Knex } from 'knex'
 import { commandLineClient } from '../backend/command-line-client'
 import type { ConnectFailure, Dialect } from '../backend/dialect'
@@ -143,7 +144,7 @@ function isJsonScalar(value: unknown): boolean {
 }
 
 function isDocument(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !(value instanceof Date) && !ArrayBuffer.isView(value)
+  return typeof value === 'object' && value !== null && !types.isDate(value) && !ArrayBuffer.isView(value)
 }
 
 /** The value as every driver binds it; a Date as text, as SQLite's own date functions write it. */
@@ -155,7 +156,7 @@ function toDriver(value: unknown): unknown {
     throw new Error('is NaN, which SQLite stores as NULL.')
   if (typeof value === 'function' || typeof value === 'symbol')
     throw new Error(`is a ${typeof value}, which no database stores.`)
-  if (value instanceof Date) {
+  if (types.isDate(value)) {
     const year = value.getUTCFullYear()
     if (Number.isNaN(year)) throw new Error('is an invalid Date.')
     if (year < 0 || year > 9999)
