@@ -7,7 +7,7 @@ import { TextCache } from '../backend/text-cache'
 import { QueryError } from '../errors'
 import { CallbackConnection, openRaw, type Prepared } from './callback-connection'
 import { columnOf, CONVERTED } from './column-types'
-import { type Column, type Columns, own, type SqliteDriver, type Steps } from './driver'
+import { type Bound, type Column, type Columns, own, sizeOf, type SqliteDriver, type Steps } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 
 export const driver: SqliteDriver = {
@@ -26,6 +26,8 @@ const NEEDS_COLUMNS = `
  * `each` is of no use: now and then it loses the last rows (TryGhost/node-sqlite3#274).
  */
 const AHEAD_MILLIS = 20
+/** The same where all rows are to be in memory anyway. */
+const BOUNDED_MILLIS = 100
 
 class Sqlite3Connection extends CallbackConnection {
   readonly arrays = null
@@ -93,14 +95,25 @@ class Sqlite3Connection extends CallbackConnection {
     })
   }
 
-  override async step(statement: Statement): Promise<Steps> {
+  override async upTo(statement: Statement, bound: Bound): Promise<Row[] | null> {
+    const rows = await this.#allWithin(statement, BOUNDED_MILLIS)
+    if (rows === null) return super.upTo(statement, bound)
+    return rows.length > bound.rows || sizeOf(rows) > bound.bytes ? null : rows
+  }
+
+  /** All rows at once, or null where that takes longer, or fails: it fails again when it is its turn, after the rows before it. */
+  async #allWithin(statement: Statement, millis: number): Promise<Row[] | null> {
     // Again and again: an interrupt that comes before the first step is forgotten.
     const timer = setInterval(() => {
       this.interrupt()
-    }, AHEAD_MILLIS)
-    // What fails here fails again when it is its turn, after the rows before it.
+    }, millis)
     const rows = await this.all(statement).catch(() => null)
     clearInterval(timer)
+    return rows
+  }
+
+  override async step(statement: Statement): Promise<Steps> {
+    const rows = await this.#allWithin(statement, AHEAD_MILLIS)
     if (rows === null) return super.step(statement)
     return {
       get isAtEnd() {
