@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Database as Driver } from 'sqlite3'
 import { Database, DatabaseURL, QueryCanceledError, QueryTimeoutError } from '../../src/database'
-import { all, failure } from '../database/support'
+import { all, failure, undone } from '../database/support'
 import { sqliteScratches } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'
 
@@ -75,31 +75,51 @@ describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $
     })
   })
 
-  it('is waited for when it cannot even be read, by whatever is asked about columns and ids, too', async () => {
-    const url = await scratch.create()
-    writeFileSync(new DatabaseURL(url).database, '')
-    const writer = await scratch.open(url)
-    const run = (sql: string): Promise<void> =>
-      new Promise((resolve, reject) => writer.exec(sql, (error) => (error ? reject(error) : resolve())))
-    // Read by somebody else, it keeps its journal, under which a writer keeps readers out.
-    await run(
-      'create table f (id integer primary key, ok boolean); insert into f values (1, 1); begin; select * from f',
-    )
-    await using waiting = new Database(url)
-    await waiting.connect()
-    await run('commit; begin exclusive')
+  describe('when it cannot even be read', () => {
+    let single: Database
+
+    beforeEach(async () => {
+      await new Promise((resolve) => other.close(resolve))
+      const url = await scratch.create()
+      writeFileSync(new DatabaseURL(url).database, '')
+      other = await scratch.open(url)
+      // Read by somebody else, it keeps its journal, under which a writer keeps readers out.
+      await ask(
+        'create table f (id integer primary key, ok boolean); insert into f values (1, 1); begin; select * from f',
+      )
+      single = new Database(url, { pool: { size: 1, maxOverflow: 0 } })
+      await single.connect()
+      await ask('commit')
+    })
+    afterEach(() => single.disconnect())
+
+    const query = 'select * from f where id = 1'
     const flags = [{ id: 1, ok: true }]
-    const reading = [
-      waiting.fetchAll('select * from f where id = 1'),
-      waiting.transaction((tx) => tx.fetchAll('select * from f where id = 1'), { readOnly: true }),
-      all(waiting.iterate('select * from f where id = 1')),
-    ]
-    const inserting = waiting.execute('insert into f (ok) values (0)')
-    await delay(LIMIT_MILLIS)
-    await run('commit')
-    expect(await Promise.all(reading)).toEqual([flags, flags, flags])
-    expect(await inserting).toEqual({ rowCount: 1, lastInsertId: 2 })
-    await new Promise((resolve) => writer.close(resolve))
+
+    it('is waited for by whatever is asked about columns and ids, too', async () => {
+      await ask('begin exclusive')
+      const reading = [single.fetchAll(query), all(single.iterate(query))]
+      const inserting = single.execute('insert into f (ok) values (0)')
+      await delay(LIMIT_MILLIS)
+      await ask('commit')
+      expect(await Promise.all(reading)).toEqual([flags, flags])
+      expect(await inserting).toEqual({ rowCount: 1, lastInsertId: 2 })
+    })
+
+    it('is waited for by a transaction that only reads, on a connection that has to read the schema again', async () => {
+      await undone(
+        single.transaction(async (tx) => {
+          await tx.execute('create table undone (id integer)')
+          throw new Error('out')
+        }),
+      )
+      await ask('begin exclusive')
+      const reading = single.transaction((tx) => tx.fetchAll(query), { readOnly: true })
+      await delay(LIMIT_MILLIS)
+      await ask('commit')
+      expect(await reading).toEqual(flags)
+      expect((await single.execute('insert into f (ok) values (0)')).rowCount).toBe(1)
+    })
   })
 
   it('is waited for as long as afterConnect has said', async () => {

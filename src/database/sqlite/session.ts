@@ -28,10 +28,9 @@ const WRITE_GRACE_MILLIS = 100
 /** SQLite forgets an interrupt that comes before a statement's first step. */
 const INTERRUPT_EVERY_MILLIS = 5
 
-interface Settings {
-  readonly query_only: number
-  readonly foreign_keys: number
-}
+/** Settings of a connection that its user may change, and that are put back for the next one. */
+const SETTINGS = ['query_only', 'foreign_keys'] as const
+type Settings = Readonly<Record<(typeof SETTINGS)[number], number>>
 
 export class SqliteSession implements Session {
   readonly raw: object
@@ -50,7 +49,7 @@ export class SqliteSession implements Session {
   /** … and runs what its caller asked for, which may be interrupted; our own questions on the way may not. */
   #isInterruptible = false
   #isWritingInTransaction = false
-  /** Its settings that a user may change, and as they are to be for the next one. */
+  /** As they are, and as they are to be for the next user. */
   #settings: Settings = { query_only: 0, foreign_keys: 1 }
   #wanted = this.#settings
   /** `lost`: SQLite has rolled it back by itself, and nobody who works in it knows yet. */
@@ -93,9 +92,14 @@ export class SqliteSession implements Session {
       !this.#isBusy &&
       !this.inTransaction &&
       !this.#schema.isChanged &&
-      this.#settings === this.#wanted &&
+      !this.#isSet &&
       (this.#cursor?.isClosed ?? true)
     )
+  }
+
+  /** Its user has changed a setting, and not put it back. */
+  get #isSet(): boolean {
+    return SETTINGS.some((name) => this.#settings[name] !== this.#wanted[name])
   }
 
   /** Told to refuse to write. */
@@ -166,7 +170,8 @@ export class SqliteSession implements Session {
   async #follow({ sql, facts: { verb } }: Statement, endsAll: boolean): Promise<void> {
     if (SCHEMA_CHANGES.has(verb)) this.#schema.change(verb === 'ATTACH')
     if (verb === 'ROLLBACK' && this.#schema.isChanged) this.#schema.change()
-    if (verb === 'PRAGMA' && /query_only|foreign_keys/i.test(sql)) this.#settings = await this.#readSettings()
+    if (verb === 'PRAGMA')
+      for (const name of SETTINGS) if (sql.toLowerCase().includes(name)) await this.#readSetting(name)
     if (endsAll) {
       this.#transaction = 'none'
     } else if (this.#transaction === 'none' && (verb === 'BEGIN' || verb === 'SAVEPOINT')) {
@@ -250,21 +255,22 @@ export class SqliteSession implements Session {
     this.#transaction = 'none'
     this.#schema.tell()
     if (isNew) {
-      this.#settings = this.#wanted = await this.#readSettings()
+      for (const name of SETTINGS) await this.#readSetting(name)
+      this.#wanted = this.#settings
       this.#patienceMillis = await takePatience(this.#connection)
     }
-    if (this.#settings !== this.#wanted) {
-      for (const [name, value] of Object.entries(this.#wanted))
-        await this.#connection.run(own(`PRAGMA ${name} = ${value}`))
+    if (this.#isSet) {
+      for (const name of SETTINGS) await this.#connection.run(own(`PRAGMA ${name} = ${this.#wanted[name]}`))
       this.#settings = this.#wanted
     }
     this.#stopWriting()
     return wasOpen ? 'an open transaction, which was rolled back' : null
   }
 
-  async #readSettings(): Promise<Settings> {
-    const [row] = await this.#connection.all(own('SELECT * FROM pragma_query_only, pragma_foreign_keys'))
-    return row as unknown as Settings // as the statement says
+  /** Not by a SELECT, which would read the schema, and wait for a file that is locked. */
+  async #readSetting(name: string): Promise<void> {
+    const [row] = await this.#connection.all(own(`PRAGMA ${name}`))
+    this.#settings = { ...this.#settings, ...row }
   }
 
   // There is no way back but to open the file anew; a database in memory would be gone.
