@@ -64,6 +64,9 @@ eachDatabase('a value', (context) => {
         expect(await database.fetchVal('select typeof(:value)', { value })).toBe('integer')
         expect(await database.fetchVal("select :value || ''", { value })).toBe(String(BigInt(value)))
       }
+      for (const value of [2n ** 63n, 2 ** 63, -(2n ** 63n) - 1n])
+        expect(await failure(database.fetchVal('select :value', { value }))).toBeInstanceOf(BindError)
+      expect(await database.fetchVal('select typeof(:value)', { value: 2 ** 64 })).toBe('real')
     })
   }
 

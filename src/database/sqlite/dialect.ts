@@ -150,7 +150,8 @@ function isDocument(value: unknown): boolean {
 /** The value as every driver binds it; a Date as text, as SQLite's own date functions write it. */
 function toDriver(value: unknown): unknown {
   if (value === undefined) throw new Error('is undefined. Give null for NULL.')
-  if (typeof value === 'bigint' && BigInt.asIntN(64, value) !== value)
+  // @appthreat/sqlite3 takes the number 2^63 for the integer below it.
+  if ((typeof value === 'bigint' && BigInt.asIntN(64, value) !== value) || value === 2 ** 63)
     throw new Error('is beyond the 64 bits of an integer. Write it as text.')
   if (typeof value === 'number' && Number.isNaN(value))
     throw new Error('is NaN, which SQLite stores as NULL.')
