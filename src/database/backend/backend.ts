@@ -6,16 +6,15 @@ import { Limits, timedOut } from '../limits'
 import { settle, type Settings } from '../options'
 import type { BackendOptions } from '../options'
 import { DatabaseURL } from '../url'
-import { COUNTED } from './command-line-client'
-import type { Dialect, Exclusion, Outcome, Security, Session, Statement } from './dialect'
+import type { Dialect, Exclusion, Outcome, Security, Session } from './dialect'
 import { leasedClient } from './knex-client'
-import { HOST, type KnexHost, type KnexQuery } from './knex-host'
+import { HOST, type KnexHost } from './knex-host'
 import { runOn } from './knex-runner'
 import type { Ground, Lease } from './lease'
 import { Pool } from './pool'
 import type * as Postgres from './postgres'
 import type * as Sqlite from '../sqlite/dialect'
-import { Compiler, hasAny } from './statement'
+import { Compiler } from './statement'
 
 /** Each loads its driver, so that nobody waits for a driver that is not used. */
 const DIALECTS: Readonly<Record<string, (url: DatabaseURL) => Dialect>> = {
@@ -73,7 +72,7 @@ export function createBackend(
         'The connection was not taken from this Database, or has gone back to it, so nothing can be run on it.',
       )
     },
-    statementOf: (query) => statementOf(query, compiler),
+    statementOf: (query) => compiler.fromKnex(query),
     accessOf: (sql) => compiler.parse(sql),
   }
   const instance = knex(config(url, dialect, settings, host))
@@ -163,17 +162,6 @@ function config(url: DatabaseURL, dialect: Dialect, settings: Settings, host: Kn
     client: leasedClient(dialect.Client),
     [HOST]: host,
   } as Knex.Config
-}
-
-function statementOf(query: KnexQuery, compiler: Compiler): Statement {
-  const { sql, bindings = [], method = '', returning, options } = query
-  return {
-    sql,
-    bindings: compiler.fromBuilder(bindings, sql),
-    facts: compiler.parseForKnex(sql),
-    take: COUNTED.has(method) && !returning ? 'count' : 'all',
-    ...(hasAny(options) && { driverOptions: options }),
-  }
 }
 
 /** What monitors ask Knex's pool for. */

@@ -5,9 +5,6 @@ import type { Dialect, Session } from './dialect'
 import type { KnexQuery } from './knex-host'
 import { Compiler } from './statement'
 
-/** Methods for which Knex's SQLite dialect reads counts and ids instead of rows. */
-export const COUNTED: ReadonlySet<string> = new Set(['insert', 'update', 'del', 'counter'])
-
 /** `setUp`: statements to run on each new connection. */
 export function commandLineClient(
   Base: typeof Knex.Client,
@@ -31,14 +28,7 @@ export function commandLineClient(
 
     async _query(session: Session, query: KnexQuery): Promise<KnexQuery> {
       if (!query.sql) throw new Error('The query is empty')
-      // By `useNullAsDefault`: a row of an insert may lack what others have.
-      const bindings = (query.bindings ?? []).map((value) => (value === undefined ? null : value))
-      const { forKnex } = await session.run({
-        sql: query.sql,
-        bindings: compiler.fromBuilder(bindings, query.sql),
-        facts: compiler.parseForKnex(query.sql),
-        take: COUNTED.has(query.method ?? '') && !query.returning ? 'count' : 'all',
-      })
+      const { forKnex } = await session.run(compiler.fromKnex(query))
       return Object.assign(query, forKnex)
     }
   }

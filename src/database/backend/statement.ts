@@ -5,6 +5,7 @@ import { JsonValue, SqlQuery } from '../sql'
 import { bulkInsertOf, rowsPerInsert, tupleWriter } from './bulk-insert'
 import type { Dialect, Statement } from './dialect'
 import { messageOf } from './driver-error'
+import type { KnexQuery } from './knex-host'
 import { parseSql, type ParsedSql } from './sql-text'
 import { TextCache } from './text-cache'
 import { type Take, Written } from './written'
@@ -42,6 +43,9 @@ export class KnexProgram {
 
 /** How many texts are parsed only once. */
 const CACHE_SIZE = 1000
+
+/** Methods for which Knex's SQLite dialect reads counts and ids instead of rows. */
+const COUNTED: ReadonlySet<string> = new Set(['insert', 'update', 'del', 'counter'])
 
 export class Compiler {
   readonly #dialect: Dialect
@@ -106,12 +110,27 @@ export class Compiler {
   }
 
   /**
+   * What Knex itself has compiled and is about to run.
+   *
+   * @throws BindError when a value cannot be bound
+   */
+  fromKnex({ sql, bindings = [], method = '', returning, options }: KnexQuery): Statement {
+    return {
+      sql,
+      bindings: this.#bindings(bindings, sql),
+      facts: this.#parseForKnex(sql),
+      take: COUNTED.has(method) && !returning ? 'count' : 'all',
+      ...(hasAny(options) && { driverOptions: options }),
+    }
+  }
+
+  /**
    * The bindings of a Knex builder as the driver takes them. Knex refuses what a caller leaves undefined, but writes
    * undefined itself for a column that a row of several has not: NULL, where it is told `useNullAsDefault`.
    *
    * @throws BindError when one cannot be bound
    */
-  fromBuilder(bindings: readonly unknown[], sql: string): readonly unknown[] {
+  #bindings(bindings: readonly unknown[], sql: string): readonly unknown[] {
     return bindings.map((value, index) => {
       try {
         return this.#dialect.toDriverFromBuilder(value instanceof JsonValue ? value.text : (value ?? null))
@@ -139,7 +158,7 @@ export class Compiler {
    * @throws BindError where it does not
    * @throws ConfigurationError when there is none: Knex makes no text of `insert([])`
    */
-  parseForKnex(sql: string): ParsedSql {
+  #parseForKnex(sql: string): ParsedSql {
     const parsed = this.parse(sql)
     refuseEmpty(parsed)
     if (parsed.isSeveral && !this.#dialect.runsSeveral) throw several(sql)
@@ -234,7 +253,7 @@ export class Compiler {
     const sql = this.#numbered.for(compiled.sql, () => compiled.toNative?.().sql ?? compiled.sql)
     const { options, timeout } = compiled
     const { client } = query
-    const written = new Written(sql, this.fromBuilder(compiled.bindings, sql), this.parseForKnex(sql), take)
+    const written = new Written(sql, this.#bindings(compiled.bindings, sql), this.#parseForKnex(sql), take)
     const isProcessed = client !== undefined && Boolean(client.config.postProcessResponse)
     if (!hasAny(options) && !timeout && !isProcessed) return written
     return Object.assign(written, {
@@ -269,7 +288,7 @@ function refuseEmpty({ verb }: ParsedSql): void {
 }
 
 /** Knex gives an empty object where nobody has asked for any. */
-export function hasAny(options: object | undefined): options is object {
+function hasAny(options: object | undefined): options is object {
   return options !== undefined && Object.keys(options).length > 0
 }
 

@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type sqlite3 from 'sqlite3'
 import type { Row, Statement } from '../backend/dialect'
-import { CallbackConnection, openRaw, type Prepared } from './callback-connection'
+import { CallbackConnection, openRaw, type Prepared, type SettleRows } from './callback-connection'
 import { columnOf } from './column-types'
 import type { Column, SqliteDriver } from './driver'
 
@@ -73,7 +73,7 @@ class AppthreatConnection extends CallbackConnection {
     { statement }: Prepared,
     count: number,
     bindings: readonly unknown[] | undefined,
-    settle: (error: Error | null, rows: Row[], isAtEnd: boolean) => void,
+    settle: SettleRows,
   ): void {
     if (bindings === undefined) (statement as AppthreatStatement).fetch(count, settle)
     else (statement as AppthreatStatement).fetch(count, bindings, settle)

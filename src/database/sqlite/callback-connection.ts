@@ -28,6 +28,8 @@ export interface Prepared {
   /** The higher, the later it was used. */
   lastUse: number
 }
+/** Takes the rows of some steps, and whether the last step found none. */
+export type SettleRows = (error: Error | null, rows: Row[], isAtEnd: boolean) => void
 /** @appthreat/sqlite3 makes a promise of each call without a callback. */
 const ignore = (): void => undefined
 type Settle<T> = (error: Error | null, result?: T | Promise<T>) => void
@@ -67,7 +69,7 @@ export abstract class CallbackConnection implements SqliteConnection {
     prepared: Prepared,
     count: number,
     bindings: readonly unknown[] | undefined,
-    settle: (error: Error | null, rows: Row[], isAtEnd: boolean) => void,
+    settle: SettleRows,
   ): void
 
   run(given: Statement): Promise<Changes> {

@@ -47,6 +47,11 @@ export function areDistinct(columns: readonly Column[]): boolean {
   return new Set(names).size === names.length && !names.includes('__proto__')
 }
 
+/** Whether a row has a value that no object holds. */
+export function hasProto(columns: Columns): boolean {
+  return columns?.some(({ names }) => names.includes('__proto__')) === true
+}
+
 /** Makes arrays of rows whose columns have names of their own. */
 export function toArrays(rows: readonly Row[], columns: Columns): unknown[][] {
   const names = columns?.flatMap((column) => column.names) ?? []

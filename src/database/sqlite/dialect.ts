@@ -102,7 +102,7 @@ export function knexConfig(url: DatabaseURL): Knex.Config {
   return { connection: { filename: url.database }, useNullAsDefault: true }
 }
 
-/** What `options.knex` may have changed. */
+/** What a knexfile may have changed. */
 function filenameOf(client: Knex.Client): string {
   return (client as unknown as { connectionSettings: { filename: string } }).connectionSettings.filename
 }
@@ -150,7 +150,7 @@ function isDocument(value: unknown): boolean {
 /** The value as every driver binds it; a Date as text, as SQLite's own date functions write it. */
 function toDriver(value: unknown): unknown {
   if (value === undefined) throw new Error('is undefined. Give null for NULL.')
-  // @appthreat/sqlite3 takes the number 2^63 for the integer below it.
+  // 2^63 is refused as a number too: not every driver binds it as the same value.
   if ((typeof value === 'bigint' && BigInt.asIntN(64, value) !== value) || value === 2 ** 63)
     throw new Error('is beyond the 64 bits of an integer. Write it as text.')
   if (typeof value === 'number' && Number.isNaN(value))

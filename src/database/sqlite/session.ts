@@ -5,12 +5,12 @@ import type { Cursor, Result, Row, Session, Statement } from '../backend/dialect
 import { ConnectionError } from '../errors'
 import type { Unlock } from '../mutex'
 import { type Ask, isBusy, takePatience, Waits } from './busy-retry'
-import { convertObjects } from './column-types'
+import { convertObjects, hasProto } from './column-types'
 import { AheadCursor, readAhead, SteppingCursor } from './cursor'
 import { own, type SqliteConnection } from './driver'
 import { SchemaWatch } from './schema-watch'
 import type { SharedFile } from './shared-file'
-import { hasProto, StatementRunner } from './statement-runner'
+import { StatementRunner } from './statement-runner'
 import {
   answerLost,
   endsTransaction,

@@ -5,7 +5,7 @@ import { messageOf } from '../backend/driver-error'
 import { outermost, replacePlaceholders, returningAsQuery, trimmed } from '../backend/sql-pieces'
 import { TextCache } from '../backend/text-cache'
 import { QueryError } from '../errors'
-import { CallbackConnection, openRaw, type Prepared } from './callback-connection'
+import { CallbackConnection, openRaw, type Prepared, type SettleRows } from './callback-connection'
 import { columnOf, CONVERTED } from './column-types'
 import { type Bound, type Column, type Columns, own, sizeOf, type SqliteDriver, type Steps } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
@@ -47,12 +47,10 @@ class Sqlite3Connection extends CallbackConnection {
 
   async #findColumns(statement: Statement, byPosition: boolean): Promise<Columns> {
     // A virtual table whose module is not there does not tell.
-    const found = this.#needsColumns === null ? this.all(own(NEEDS_COLUMNS)) : null
-    if (found !== null)
-      this.#needsColumns = await found.then(
-        (rows) => rows.length > 0,
-        () => true,
-      )
+    this.#needsColumns ??= await this.all(own(NEEDS_COLUMNS)).then(
+      (rows) => rows.length > 0,
+      () => true,
+    )
     if (!byPosition && !this.#needsColumns && !statement.sql.includes('__proto__')) return null
     let columns = this.#columns.get(statement.sql)
     if (columns === undefined) this.#columns.set(statement.sql, (columns = await this.#describe(statement)))
@@ -128,7 +126,7 @@ class Sqlite3Connection extends CallbackConnection {
     { statement }: Prepared,
     count: number,
     bindings: readonly unknown[] | undefined,
-    settle: (error: Error | null, rows: Row[], isAtEnd: boolean) => void,
+    settle: SettleRows,
   ): void {
     const rows: Row[] = []
     const take = (error: Error | null, row?: Row): void => {

@@ -5,7 +5,15 @@ import { outermost } from '../backend/sql-pieces'
 import { TextCache } from '../backend/text-cache'
 import { Written } from '../backend/written'
 import type { Ask } from './busy-retry'
-import { areDistinct, convertArrays, convertObjects, toArrays, toObjects, unclear } from './column-types'
+import {
+  areDistinct,
+  convertArrays,
+  convertObjects,
+  hasProto,
+  toArrays,
+  toObjects,
+  unclear,
+} from './column-types'
 import type { Columns, SqliteConnection } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 import type { SchemaWatch } from './schema-watch'
@@ -85,15 +93,10 @@ export class StatementRunner {
   }
 
   columns(statement: Statement, byPosition: boolean): Columns | Promise<Columns> {
-    const find = (): Columns | Promise<Columns> => this.#connection.columns(statement, byPosition)
-    const found = find()
-    return found instanceof Promise ? found.catch(() => this.#ask(async () => find())) : found
+    const found = this.#connection.columns(statement, byPosition)
+    if (!(found instanceof Promise)) return found
+    return found.catch(() => this.#ask(async () => this.#connection.columns(statement, byPosition)))
   }
-}
-
-/** Whether a row has a value that no object holds. */
-export function hasProto(columns: Columns): boolean {
-  return columns?.some(({ names }) => names.includes('__proto__')) === true
 }
 
 function resultOfRows({ facts: { verb } }: Statement, rows: readonly unknown[]): Result {
