@@ -2,8 +2,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type sqlite3 from 'sqlite3'
 import type { Row, Statement } from '../backend/dialect'
-import { CallbackConnection, openRaw, type Prepared, type SettleRows } from './callback-connection'
-import { columnOf } from './column-types'
+import { CallbackConnection, openRaw, type SettleRows } from './callback-connection'
 import type { Column, SqliteDriver } from './driver'
 
 const { default: appthreat } = require('@appthreat/sqlite3') as { default: typeof sqlite3 }
@@ -32,28 +31,26 @@ interface AppthreatStatement extends sqlite3.Statement {
 class AppthreatConnection extends CallbackConnection {
   protected readonly longestPiece = 1024
 
-  forgetSchema(): void {
-    this.forgetStatements()
-  }
-
-  columns(statement: Statement): readonly Column[] | Promise<readonly Column[]> {
-    const kept = this.kept(statement.sql)
-    if (kept !== undefined) return columnsOf(kept)
+  columns(statement: Statement): Promise<readonly Column[]> {
     return this.perform(statement, (prepared, settle) => {
-      settle(null, columnsOf(prepared))
+      const { columns } = prepared as AppthreatStatement
+      settle(
+        null,
+        columns.map(({ name, declaredType: declared = '' }) => ({ names: [name], declared })),
+      )
     })
   }
 
   /** Its asynchronous calls give objects only, and the others must not be made within one of its callbacks. */
   readonly arrays = async ({ sql, bindings, take }: Statement): Promise<unknown[][]> => {
-    const statement = (await this.prepare(sql)).statement as AppthreatStatement
+    const prepared = (await this.prepare(sql)) as AppthreatStatement
     await setImmediate()
     try {
-      const first = take === 'first' ? statement.getSync(bindings, AS_ARRAYS) : null
-      const rows = first === null ? statement.allSync(bindings, AS_ARRAYS) : [first ?? []]
+      const first = take === 'first' ? prepared.getSync(bindings, AS_ARRAYS) : null
+      const rows = first === null ? prepared.allSync(bindings, AS_ARRAYS) : [first ?? []]
       return rows.filter((row) => row.length > 0).map((row) => row.map(withoutBigInt))
     } finally {
-      statement.finalize()
+      prepared.finalize()
     }
   }
 
@@ -70,21 +67,14 @@ class AppthreatConnection extends CallbackConnection {
   }
 
   protected next(
-    { statement }: Prepared,
+    prepared: sqlite3.Statement,
     count: number,
     bindings: readonly unknown[] | undefined,
     settle: SettleRows,
   ): void {
-    if (bindings === undefined) (statement as AppthreatStatement).fetch(count, settle)
-    else (statement as AppthreatStatement).fetch(count, bindings, settle)
+    if (bindings === undefined) (prepared as AppthreatStatement).fetch(count, settle)
+    else (prepared as AppthreatStatement).fetch(count, bindings, settle)
   }
-}
-
-function columnsOf(prepared: Prepared): readonly Column[] {
-  const statement = prepared.statement as AppthreatStatement
-  return (prepared.columns ??= statement.columns.map(({ name, declaredType = '' }) =>
-    columnOf([name], declaredType),
-  ))
 }
 
 function withoutBigInt(value: unknown): unknown {

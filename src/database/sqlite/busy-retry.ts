@@ -17,7 +17,7 @@ export function isBusy(error: unknown): boolean {
 export async function takePatience(connection: SqliteConnection): Promise<number> {
   const [row] = await connection.all(own('PRAGMA busy_timeout'))
   const patienceMillis = Number(row?.['timeout'])
-  await connection.run(own(`PRAGMA busy_timeout = ${Math.min(patienceMillis, ATTEMPT_MILLIS)}`))
+  await connection.all(own(`PRAGMA busy_timeout = ${Math.min(patienceMillis, ATTEMPT_MILLIS)}`))
   return patienceMillis
 }
 

@@ -2,11 +2,13 @@
 import { BufferedCursor } from '../backend/buffered-cursor'
 import type { Cursor, Row, Statement } from '../backend/dialect'
 import { QueryError, TransactionClosedError } from '../errors'
-import type { Bound, SqliteConnection, Steps } from './driver'
+import type { SqliteConnection, Steps } from './driver'
+import { sizeOf } from './rows'
 
 const USUAL_PIECE = 256
 /** How much is read ahead; of a database in memory all, since it has no other connection, and holds all rows already. */
-const AHEAD: Bound = { rows: 100_000, bytes: 2 ** 26 }
+const MOST_ROWS = 100_000
+const MOST_BYTES = 2 ** 26
 
 /**
  * Reads a whole result where others use the connection too: a statement that is open there would see what they write, be ended
@@ -14,18 +16,29 @@ const AHEAD: Bound = { rows: 100_000, bytes: 2 ** 26 }
  *
  * @throws QueryError when it is larger than may be held in memory
  */
-export async function readAhead(
-  connection: SqliteConnection,
-  statement: Statement,
-  isMemory: boolean,
-): Promise<Row[]> {
-  const rows = await (isMemory ? connection.all(statement) : connection.upTo(statement, AHEAD))
-  if (rows !== null) return rows
-  throw new QueryError(
-    `iterate() in a transaction, or on a connection that is held, reads its rows into memory: ${AHEAD.rows} of them or ` +
-      `${AHEAD.bytes / 2 ** 20} MB at most, and there are more. Iterate outside of it, or read by pages: ` +
+export async function readAhead(connection: SqliteConnection, statement: Statement): Promise<Row[]> {
+  const steps = await connection.step(statement, true)
+  const rows: Row[] = []
+  let bytes = 0
+  try {
+    do {
+      const piece = await steps.read(null)
+      bytes += sizeOf(piece)
+      for (const row of piece) rows.push(row)
+      if (rows.length > MOST_ROWS || bytes > MOST_BYTES) throw tooLarge(statement)
+    } while (!steps.isAtEnd)
+    return rows
+  } finally {
+    await steps.close()
+  }
+}
+
+function tooLarge({ sql }: Statement): QueryError {
+  return new QueryError(
+    `iterate() in a transaction, or on a connection that is held, reads its rows into memory: ${MOST_ROWS} of them or ` +
+      `${MOST_BYTES / 2 ** 20} MB at most, and there are more. Iterate outside of it, or read by pages: ` +
       'WHERE id > :last ORDER BY id LIMIT :size.',
-    statement.sql,
+    sql,
   )
 }
 
@@ -33,7 +46,7 @@ export async function readAhead(
 export class AheadCursor extends BufferedCursor {
   readonly #isOver: () => boolean
 
-  constructor(rows: readonly Row[], isOver: () => boolean) {
+  constructor(rows: readonly unknown[], isOver: () => boolean) {
     super(rows)
     this.#isOver = isOver
   }
@@ -49,20 +62,16 @@ export class AheadCursor extends BufferedCursor {
 /** Reads from a statement that is open, on a connection that nobody else uses meanwhile. */
 export class SteppingCursor implements Cursor {
   readonly #steps: Steps
-  readonly #read: (count: number | null) => Promise<readonly Row[]>
+  readonly read: (count: number | null) => Promise<readonly Row[]>
   isClosed = false
 
   constructor(steps: Steps, read: (count: number | null) => Promise<readonly Row[]>) {
     this.#steps = steps
-    this.#read = read
+    this.read = read
   }
 
   get isAtEnd(): boolean {
     return this.#steps.isAtEnd
-  }
-
-  read(count: number | null): Promise<readonly Row[]> {
-    return this.#read(count)
   }
 
   async close(): Promise<void> {

@@ -9,11 +9,7 @@ export interface Column {
   readonly names: readonly string[]
   /** Its type in CREATE TABLE, empty for an expression. */
   readonly declared: string
-  /** How its values are given as that type, where they are stored as another one. */
-  readonly convert: ((value: unknown) => unknown) | undefined
 }
-/** Null where nobody can tell, as for PRAGMA. */
-export type Columns = readonly Column[] | null
 
 export interface Changes {
   readonly rowCount: number
@@ -29,12 +25,6 @@ export interface Steps {
   close(): Promise<void>
 }
 
-/** How much of a result may be held in memory: rows, and roughly the bytes of their texts and blobs. */
-export interface Bound {
-  readonly rows: number
-  readonly bytes: number
-}
-
 /**
  * A session sees to it that one call at a time runs. Errors begin with the name of SQLite's result code: `SQLITE_BUSY: …`. An
  * integer that a number cannot hold is bound exactly, and comes back as text or as an error.
@@ -42,19 +32,19 @@ export interface Bound {
 export interface SqliteConnection {
   /** The driver's own object, for `connection.raw`. */
   readonly raw: object
+  /** Runs a statement that gives no rows. */
   run(statement: Statement): Promise<Changes>
   all(statement: Statement): Promise<Row[]>
   /** Resolves to the first row or none, without computing others. */
   first(statement: Statement): Promise<Row[]>
-  /** Resolves to all rows, or to null if they are beyond that bound. */
-  upTo(statement: Statement, bound: Bound): Promise<Row[] | null>
-  step(statement: Statement): Promise<Steps>
-  /** The columns in order. Null also where none has a type to convert to, unless they are needed `byPosition`. */
-  columns(statement: Statement, byPosition: boolean): Columns | Promise<Columns>
+  /** `isHeld`: all its rows are to be in memory, so that they may be read at once. */
+  step(statement: Statement, isHeld: boolean): Promise<Steps>
+  /** The columns in order; null where nobody can tell, as the driver sqlite3 cannot for PRAGMA. */
+  columns(statement: Statement): Promise<readonly Column[] | null>
   /** Rows as arrays, for columns that an object cannot hold side by side; null where the driver cannot. */
   readonly arrays: ((statement: Statement) => Promise<unknown[][]>) | null
-  /** Called when the schema has changed: what is known of columns is out of date. */
-  forgetSchema(): void
+  /** Called when the schema has changed: what is prepared is out of date. */
+  forgetStatements(): void
   /** Stops the statement that runs, if it has taken its first step. */
   interrupt(): void
   close(): Promise<void>
@@ -67,19 +57,6 @@ export interface SqliteDriver {
 }
 
 export const OPEN = { READONLY: 1, READWRITE: 2, CREATE: 4, URI: 64 } as const
-
-/** Roughly the bytes of rows. */
-export function sizeOf(rows: readonly Row[]): number {
-  let size = 0
-  for (const key of Object.keys(rows[0] ?? {})) {
-    for (const row of rows) {
-      const value = row[key]
-      if (typeof value === 'string') size += value.length
-      else size += ArrayBuffer.isView(value) ? value.byteLength : 8
-    }
-  }
-  return size
-}
 
 const texts = new TextCache<Statement>(100)
 

@@ -28,7 +28,7 @@ export async function fileLock(name: string, url: DatabaseURL, driver: SqliteDri
   const file = `${url.database}.${encodeURIComponent(name)}.lock`
   const connection = await driver.open(file, OPEN.READWRITE | OPEN.CREATE)
   // The default makes one of libuv's few threads sleep.
-  await connection.run(own('PRAGMA busy_timeout = 0'))
+  await connection.all(own('PRAGMA busy_timeout = 0'))
   return {
     async tryEnter() {
       try {

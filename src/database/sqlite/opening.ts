@@ -33,7 +33,7 @@ export async function openConnection(
 }
 
 export async function openSession(connection: SqliteConnection, file: SharedFile): Promise<SqliteSession> {
-  const set = (pragma: string): Promise<unknown> => connection.run(own(`PRAGMA ${pragma}`))
+  const set = (pragma: string): Promise<unknown> => connection.all(own(`PRAGMA ${pragma}`))
   try {
     if (!file.isMemory) {
       await set(`busy_timeout = ${file.mayBecomeWal ? SWITCH_TIMEOUT_MILLIS : 0}`)

@@ -2,15 +2,15 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { BufferedCursor } from '../backend/buffered-cursor'
 import type { Cursor, Result, Row, Session, Statement } from '../backend/dialect'
+import { Written } from '../backend/written'
 import { ConnectionError } from '../errors'
 import type { Unlock } from '../mutex'
-import { type Ask, isBusy, takePatience, Waits } from './busy-retry'
-import { convertObjects, hasProto } from './column-types'
+import { isBusy, takePatience, Waits } from './busy-retry'
 import { AheadCursor, readAhead, SteppingCursor } from './cursor'
 import { own, type SqliteConnection } from './driver'
-import { SchemaWatch } from './schema-watch'
+import { unclear } from './rows'
+import { type Description, SchemaCache } from './schema-cache'
 import type { SharedFile } from './shared-file'
-import { StatementRunner } from './statement-runner'
 import {
   answerLost,
   endsTransaction,
@@ -21,8 +21,9 @@ import {
 } from './transaction-state'
 
 const SCHEMA_CHANGES = new Set(['CREATE', 'ALTER', 'DROP', 'ATTACH', 'DETACH'])
+const CHANGES = new Set(['INSERT', 'REPLACE', 'UPDATE', 'DELETE'])
 /** Reads or writes rows, which changes nothing about the session. */
-const ROWS = new Set(['SELECT', 'VALUES', 'INSERT', 'REPLACE', 'UPDATE', 'DELETE'])
+const ROWS = new Set([...CHANGES, 'SELECT', 'VALUES'])
 /** A write that is interrupted takes its whole transaction along, with all that is around a savepoint: most end by themselves. */
 const WRITE_GRACE_MILLIS = 100
 /** SQLite forgets an interrupt that comes before a statement's first step. */
@@ -38,8 +39,7 @@ export class SqliteSession implements Session {
   readonly transactionId = null
   readonly #connection: SqliteConnection
   readonly #file: SharedFile
-  readonly #schema: SchemaWatch
-  readonly #runner: StatementRunner
+  readonly #schema: SchemaCache
   /** The stream that reads here, with nobody beside it. */
   #cursor: SteppingCursor | null = null
   #broken: Error | null = null
@@ -69,13 +69,8 @@ export class SqliteSession implements Session {
     this.raw = connection.raw
     this.#connection = connection
     this.#file = file
-    const ask: Ask = (call) => this.#waits.whileBusy(this.#patienceMillis, call)
-    this.#schema = new SchemaWatch(connection, file, ask)
-    this.#runner = new StatementRunner(
-      connection,
-      this.#schema,
-      (statement, call) => this.#attempt(statement, call),
-      ask,
+    this.#schema = new SchemaCache(connection, file, (call) =>
+      this.#waits.whileBusy(this.#patienceMillis, call),
     )
   }
 
@@ -128,7 +123,9 @@ export class SqliteSession implements Session {
         // The writer's turn lasts as long as its transaction, or else as its statement.
         this.#endWriting ??= this.#file.writer.tryLock() ?? (await this.#waits.forTurn(this.#file.writer))
       }
-      const result = await this.#runner.run(immediate(statement), isOpen)
+      const known = this.#schema.describe(statement, isOpen)
+      const description = known instanceof Promise ? await known : known
+      const result = await this.#execute(immediate(statement), description)
       this.#hasRun = isOpen
       if (!ROWS.has(verb)) await this.#follow(statement, endsAll)
       return result
@@ -138,6 +135,33 @@ export class SqliteSession implements Session {
     } finally {
       this.#rest()
     }
+  }
+
+  async #execute(statement: Statement, { shape, firstRow, givesId }: Description): Promise<Result> {
+    const { facts, take, asArrays = false, bindings } = statement
+    const { verb, isRead } = facts
+    if (take === 'count' && !facts.hasReturning && !isRead && verb !== 'PRAGMA') {
+      const { rowCount: changed, lastId } = await this.#attempt(statement, () =>
+        this.#connection.run(statement),
+      )
+      // SQLite's figures are those of the last statement that changed something, however long ago it was.
+      const rowCount = CHANGES.has(verb) ? changed : 0
+      const id = givesId && rowCount > 0 ? lastId : null
+      return resultOf(verb, [], rowCount, id, { changes: rowCount, lastID: lastId ?? 0 })
+    }
+    if (!shape.fitsObjects(asArrays)) {
+      const { arrays } = this.#connection
+      if (arrays === null) throw unclear(statement)
+      const rows = await this.#attempt(statement, () => arrays(statement))
+      return resultOfRows(verb, shape.fromArrays(rows, asArrays))
+    }
+    const isFirst = take === 'first' && isRead
+    const rows = await this.#attempt(statement, () => {
+      if (!isFirst) return this.#connection.all(statement)
+      if (firstRow === null) return this.#connection.first(statement)
+      return this.#connection.all(new Written(firstRow, bindings, facts, { take }))
+    })
+    return resultOfRows(verb, shape.fromObjects(rows, statement))
   }
 
   /** Runs a call, and sees what it has left behind. */
@@ -213,24 +237,25 @@ export class SqliteSession implements Session {
     return this.#watch(async () => {
       if (this.#transaction === 'lost') answerLost(statement, false)
       const isOpen = this.#transaction === 'open'
-      if (this.#schema.isDue) await this.#schema.check(isOpen)
-      const columns = await this.#runner.columns(statement, false)
-      if (hasProto(columns)) return new BufferedCursor((await this.#runner.run(statement, isOpen)).rows)
+      const description = await this.#schema.describe(statement, isOpen)
+      const { shape } = description
+      if (!shape.fitsObjects(false))
+        return new BufferedCursor((await this.#execute(statement, description)).rows)
       if (alone) {
-        const steps = await this.#attempt(statement, () => this.#connection.step(statement))
+        const steps = await this.#attempt(statement, () => this.#connection.step(statement, false))
         const read = (count: number | null): Promise<readonly Row[]> =>
           this.#watch(async () => {
             const rows = await this.#attempt(statement, () => steps.read(count))
-            return convertObjects(rows, columns, statement)
+            return shape.fromObjects(rows, statement) as Row[]
           })
         return (this.#cursor = new SteppingCursor(steps, read))
       }
       const rows = await this.#attempt(statement, () =>
-        readAhead(this.#connection, statement, this.#file.isMemory),
+        this.#file.isMemory ? this.#connection.all(statement) : readAhead(this.#connection, statement),
       )
       const number = this.#transactions
       const isOver = (): boolean => isOpen && (this.#transaction !== 'open' || this.#transactions !== number)
-      return new AheadCursor(convertObjects(rows, columns, statement), isOver)
+      return new AheadCursor(shape.fromObjects(rows, statement), isOver)
     })
   }
 
@@ -260,7 +285,7 @@ export class SqliteSession implements Session {
       this.#patienceMillis = await takePatience(this.#connection)
     }
     if (this.#isSet) {
-      for (const name of SETTINGS) await this.#connection.run(own(`PRAGMA ${name} = ${this.#wanted[name]}`))
+      for (const name of SETTINGS) await this.#connection.all(own(`PRAGMA ${name} = ${this.#wanted[name]}`))
       this.#settings = this.#wanted
     }
     this.#stopWriting()
@@ -308,4 +333,18 @@ export class SqliteSession implements Session {
     this.#schema.tell()
     this.#stopWriting()
   }
+}
+
+function resultOfRows(verb: string, rows: readonly unknown[]): Result {
+  return resultOf(verb, rows, CHANGES.has(verb) ? rows.length : 0, null, {})
+}
+
+function resultOf(
+  command: string,
+  rows: readonly unknown[],
+  rowCount: number,
+  lastInsertId: number | null,
+  context: object,
+): Result {
+  return { rows, rowCount, lastInsertId, command, forKnex: { response: rows, context } }
 }

@@ -3,11 +3,9 @@ import sqlite3 from 'sqlite3'
 import type { Row, Statement } from '../backend/dialect'
 import { messageOf } from '../backend/driver-error'
 import { outermost, replacePlaceholders, returningAsQuery, trimmed } from '../backend/sql-pieces'
-import { TextCache } from '../backend/text-cache'
 import { QueryError } from '../errors'
-import { CallbackConnection, openRaw, type Prepared, type SettleRows } from './callback-connection'
-import { columnOf, CONVERTED } from './column-types'
-import { type Bound, type Column, type Columns, own, sizeOf, type SqliteDriver, type Steps } from './driver'
+import { CallbackConnection, openRaw, type SettleRows } from './callback-connection'
+import { type Column, own, type SqliteDriver, type Steps } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 
 export const driver: SqliteDriver = {
@@ -15,50 +13,20 @@ export const driver: SqliteDriver = {
   open: async (file, flags) => new Sqlite3Connection(await openRaw(sqlite3, file, flags)),
 }
 
-/** Finds a column with a type to convert to, or with the one name that an object cannot hold. */
-const NEEDS_COLUMNS = `
-  SELECT 1 FROM pragma_table_list AS t, pragma_table_xinfo(t.name, t.schema) AS c
-  WHERE t.type IN ('table', 'virtual')
-    AND (${CONVERTED.map((type) => `c.type LIKE '${type}%'`).join(' OR ')} OR c.name = '__proto__') LIMIT 1`
-
 /**
  * How long a stream may take to read all rows at once before it takes single steps, which are 5 times slower. The driver's
  * `each` is of no use: now and then it loses the last rows (TryGhost/node-sqlite3#274).
  */
 const AHEAD_MILLIS = 20
 /** The same where all rows are to be in memory anyway. */
-const BOUNDED_MILLIS = 100
+const HELD_MILLIS = 200
 
 class Sqlite3Connection extends CallbackConnection {
   readonly arrays = null
   protected readonly longestPiece = 64
-  readonly #columns = new TextCache<Columns>(500)
-  #needsColumns: boolean | null = null
-
-  forgetSchema(): void {
-    this.#columns.clear()
-    this.#needsColumns = null
-  }
-
-  columns(statement: Statement, byPosition: boolean): Columns | Promise<Columns> {
-    const isNeeded = byPosition || this.#needsColumns !== false || statement.sql.includes('__proto__')
-    return isNeeded ? (this.#columns.get(statement.sql) ?? this.#findColumns(statement, byPosition)) : null
-  }
-
-  async #findColumns(statement: Statement, byPosition: boolean): Promise<Columns> {
-    // A virtual table whose module is not there does not tell.
-    this.#needsColumns ??= await this.all(own(NEEDS_COLUMNS)).then(
-      (rows) => rows.length > 0,
-      () => true,
-    )
-    if (!byPosition && !this.#needsColumns && !statement.sql.includes('__proto__')) return null
-    let columns = this.#columns.get(statement.sql)
-    if (columns === undefined) this.#columns.set(statement.sql, (columns = await this.#describe(statement)))
-    return columns
-  }
 
   /** Asks by a temporary view, whose columns SQLite tells without running it. A RETURNING is made a query of its table. */
-  async #describe({ sql, facts }: Statement): Promise<Columns> {
+  async columns({ sql, facts }: Statement): Promise<readonly Column[] | null> {
     const query = facts.isRead ? trimmed(sql, SQLITE_LEXICON, true) : returningAsQuery(sql, SQLITE_LEXICON)
     if (query === null) return null
     const select = replacePlaceholders(query, SQLITE_LEXICON, () => 'NULL')
@@ -93,26 +61,18 @@ class Sqlite3Connection extends CallbackConnection {
     })
   }
 
-  override async upTo(statement: Statement, bound: Bound): Promise<Row[] | null> {
-    const rows = await this.#allWithin(statement, BOUNDED_MILLIS)
-    if (rows === null) return super.upTo(statement, bound)
-    return rows.length > bound.rows || sizeOf(rows) > bound.bytes ? null : rows
-  }
-
-  /** All rows at once, or null where that takes longer, or fails: it fails again when it is its turn, after the rows before it. */
-  async #allWithin(statement: Statement, millis: number): Promise<Row[] | null> {
+  override async step(statement: Statement, isHeld: boolean): Promise<Steps> {
     // Again and again: an interrupt that comes before the first step is forgotten.
-    const timer = setInterval(() => {
-      this.interrupt()
-    }, millis)
+    const timer = setInterval(
+      () => {
+        this.interrupt()
+      },
+      isHeld ? HELD_MILLIS : AHEAD_MILLIS,
+    )
+    // What fails is to fail when it is its turn, after the rows before it.
     const rows = await this.all(statement).catch(() => null)
     clearInterval(timer)
-    return rows
-  }
-
-  override async step(statement: Statement): Promise<Steps> {
-    const rows = await this.#allWithin(statement, AHEAD_MILLIS)
-    if (rows === null) return super.step(statement)
+    if (rows === null) return super.step(statement, isHeld)
     return {
       get isAtEnd() {
         return rows.length === 0
@@ -123,7 +83,7 @@ class Sqlite3Connection extends CallbackConnection {
   }
 
   protected next(
-    { statement }: Prepared,
+    prepared: sqlite3.Statement,
     count: number,
     bindings: readonly unknown[] | undefined,
     settle: SettleRows,
@@ -133,9 +93,9 @@ class Sqlite3Connection extends CallbackConnection {
       if (row !== undefined) rows.push(row)
       // Never once more after the last row: the statement would begin again.
       if (error !== null || row === undefined || rows.length === count) settle(error, rows, row === undefined)
-      else statement.get(take)
+      else prepared.get(take)
     }
-    statement.get(bindings ?? [], take)
+    prepared.get(bindings ?? [], take)
   }
 
   /** Binds integers beyond 32 bits as texts that SQLite casts. The plus takes away the cast's affinity, as a value has none. */
@@ -156,14 +116,14 @@ class Sqlite3Connection extends CallbackConnection {
   }
 
   async #refuseRounded(rows: Row[], keys: readonly string[], statement: Statement): Promise<Row[]> {
+    const { sql, facts } = statement
     // A compound SELECT has the types of its first part.
-    const isCompound = /\b(?:union|except|intersect)\b/i.test(outermost(statement.sql, SQLITE_LEXICON))
-    const columns = (isCompound ? null : await this.columns(statement, true)) ?? []
+    const isCompound = /\b(?:union|except|intersect)\b/i.test(outermost(sql, SQLITE_LEXICON))
+    const columns = (isCompound ? null : await this.columns(statement)) ?? []
     const rounded = keys.find(
       (key) => !columns.some((one) => one.names.includes(key) && REAL.test(one.declared)),
     )
     if (rounded === undefined) return rows
-    const { sql, facts } = statement
     const [what, how] = facts.isRead
       ? ['Column', '']
       : ['The statement has run, but its column', 'RETURNING ']
@@ -198,5 +158,5 @@ function toColumn(row: Row): Column {
   const name = String(row['name'])
   // Of columns with one name the second is told as `name:1`, which may also be a name of its own.
   const base = name.replace(/:\d+$/, '')
-  return columnOf(base === name ? [name] : [name, base], String(row['type']))
+  return { names: base === name ? [name] : [name, base], declared: String(row['type']) }
 }
