@@ -64,9 +64,9 @@ export class Limits {
   }
 
   /** These limits, or an earlier end. */
-  within(millis: number, late: Late): Limits {
+  within(millis: number, late: Late, now = performance.now()): Limits {
     if (millis === Infinity) return this
-    const deadline = performance.now() + millis
+    const deadline = now + millis
     return deadline < this.deadline ? new Limits(this.#signals, deadline, late, this.#sql) : this
   }
 

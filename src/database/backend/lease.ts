@@ -144,9 +144,8 @@ export class Lease extends Holding {
     } finally {
       done()
       this.sql = null
-      if (this.session.broken === null) this.answeredAt = performance.now()
       this.#rest()
-      this.#tell(statement.sql, started, error)
+      this.#ended(statement.sql, started, error)
     }
   }
 
@@ -155,7 +154,7 @@ export class Lease extends Holding {
     this.refuseIfOver()
     limits.check()
     this.session.begin?.(sql)
-    this.#tell(sql, performance.now(), undefined)
+    this.#tell(sql, 0, undefined)
   }
 
   openCursor(statement: Statement, alone: boolean, limits: Limits): Promise<Cursor> {
@@ -188,7 +187,7 @@ export class Lease extends Holding {
     let ended: Why | undefined
     let cancelling: Promise<void> | undefined
     let hasEnded = neverMind
-    const bounded = limitsOf(statement, limits, statementTimeoutMillis)
+    const bounded = limitsOf(statement, limits, statementTimeoutMillis, started)
     const end = (why: Why): void => {
       if (ended !== undefined) return
       ended = why
@@ -225,15 +224,19 @@ export class Lease extends Holding {
       // Of a connection that is gone nobody innocent can be hit.
       if (cancelling !== undefined && this.session.broken === null) await cancelling
       this.sql = null
-      if (this.session.broken === null) this.answeredAt = performance.now()
       this.#interrupt = null
       this.#rest()
-      this.#tell(sql, started, error)
+      this.#ended(sql, started, error)
     }
   }
 
-  #tell(sql: string, started: number, error: DatabaseError | undefined): void {
-    const durationMillis = performance.now() - started
+  #ended(sql: string, started: number, error: DatabaseError | undefined): void {
+    const now = performance.now()
+    if (this.session.broken === null) this.answeredAt = now
+    this.#tell(sql, now - started, error)
+  }
+
+  #tell(sql: string, durationMillis: number, error: DatabaseError | undefined): void {
     countStatement(durationMillis)
     if (!this.#context.events.isHeard('query')) return
     this.#context.events.tell('query', {

@@ -1,17 +1,23 @@
 /** How long one statement may take: as long as its call may, and no longer than statements may at all. */
+import type { QueryTimeoutError } from '../errors'
 import { type Limits, timedOut } from '../limits'
 import { LONGEST_TIMER_MILLIS } from '../when-past'
 import { shownSql, type Statement } from './dialect'
 import type { LeaseContext } from './lease-context'
 import { unlessDoneIn } from './within'
 
-/** The limits of its call, with the statement timeout and that of its builder. */
-export function limitsOf(statement: Statement, limits: Limits, statementTimeoutMillis: number): Limits {
+/** The limits of its call, with the statement timeout and that of its builder, from `now` on. */
+export function limitsOf(
+  statement: Statement,
+  limits: Limits,
+  statementTimeoutMillis: number,
+  now: number,
+): Limits {
   const sql = shownSql(statement)
   const { timeoutMillis } = statement
-  const bounded = limits.within(statementTimeoutMillis, (cause) =>
-    timedOut(sql, `statement timeout of ${statementTimeoutMillis} ms`, cause),
-  )
+  const late = (cause?: unknown): QueryTimeoutError =>
+    timedOut(sql, `statement timeout of ${statementTimeoutMillis} ms`, cause)
+  const bounded = limits.within(statementTimeoutMillis, late, now)
   if (timeoutMillis === undefined) return bounded
   return bounded.within(timeoutMillis, (cause) =>
     timedOut(sql, `timeout(${timeoutMillis}) of its builder`, cause),

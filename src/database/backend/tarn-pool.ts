@@ -161,7 +161,8 @@ export class TarnPool extends knex.KnexPool<Session> {
   giveBack(session: Session): void {
     if (this.hasExtra) this.retire(session)
     else if (this.destroyed) this.release(session)
-    else if (!this.#isFresh(session) || !this.#serve(session)) this.#putBack(session)
+    else if (this.#waiters.size === 0 || !this.#isFresh(session) || !this.#serve(session))
+      this.#putBack(session)
   }
 
   /** What tarn's release() does, for one that nobody takes at once. */
