@@ -150,7 +150,9 @@ export abstract class CallbackConnection implements SqliteConnection {
   }
 
   #perform<T>(sql: string, prepared: sqlite3.Statement, work: Work<T>): Promise<T> {
-    const isKept = this.#kept.has(sql)
+    // At the end of the order, so that what was not used for the longest time is forgotten first.
+    const isKept = this.#kept.delete(sql)
+    if (isKept) this.#kept.set(sql, prepared)
     return new Promise((resolve, reject) => {
       work(prepared, (error, result) => {
         // There and then: a connection that is about to be closed would stay open.
