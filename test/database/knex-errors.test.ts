@@ -276,12 +276,15 @@ eachDatabase('Knex', (context) => {
     })
 
     it("has the figures of the pool, under the names of Knex's", async () => {
-      const client = knex.client as { pool?: Record<string, () => number> }
-      const held = await database.acquire()
-      expect(client.pool?.['numUsed']?.()).toBe(1)
-      expect(client.pool?.['numPendingAcquires']?.()).toBe(0)
-      await held.release()
-      expect(client.pool?.['numFree']?.()).toBe(database.stats().idle)
+      for (const { client } of [knex, knex.withUserParams({ tenant: 'one' })] as {
+        readonly client: { readonly pool?: Record<string, () => number> }
+      }[]) {
+        const held = await database.acquire()
+        expect(client.pool?.['numUsed']?.()).toBe(1)
+        expect(client.pool?.['numPendingAcquires']?.()).toBe(0)
+        await held.release()
+        expect(client.pool?.['numFree']?.()).toBe(database.stats().idle)
+      }
     })
 
     it('has its parameters, and their copies', async () => {
