@@ -247,6 +247,10 @@ function poolOfURL(url: DatabaseURL): PoolOptions {
 }
 
 function refuseUnknown(given: object, known: readonly string[], owner: string, what: string): void {
+  if (typeof given !== 'object' || Array.isArray(given)) {
+    const kind = Array.isArray(given) ? 'an array' : `a ${typeof given}`
+    throw new ConfigurationError(`${owner} has its ${what}s in an object, got ${kind}.`)
+  }
   const unknown = Object.keys(given).find((name) => !known.includes(name))
   if (unknown !== undefined) {
     const ones = known.length === 0 ? 'There are none' : `Known ones are ${known.join(', ')}`

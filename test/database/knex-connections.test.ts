@@ -1,12 +1,13 @@
 /** The connections that Knex's client hands out: the driver's own, lent like any other. */
 import { pipeline } from 'node:stream/promises'
 import { Readable } from 'node:stream'
-import type { Knex } from 'knex'
+import knexOf, { type Knex } from 'knex'
 import type { Client } from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
 import type { Database as SqliteConnection } from 'sqlite3'
 import {
   type Database,
+  knexConfig,
   QueryTimeoutError,
   TransactionClosedError,
   TransactionError,
@@ -52,6 +53,39 @@ eachDatabase('A connection of Knex', (context) => {
     expect(await database.fetchVal('select 2')).toBe(2)
     await release(raw)
     expect(database.stats().used).toBe(0)
+  })
+
+  it("is the driver's own on the command line as well, and takes statements in the order asked", async () => {
+    const seen: unknown[] = []
+    const afterCreate = (raw: Raw, done: (error: unknown, raw: Raw) => void): void => {
+      const sql = 'select 1 as x'
+      const tell = (error: unknown, found: unknown): void => {
+        seen.push(found)
+        done(error, raw)
+      }
+      if ('query' in raw) raw.query(sql, (error, result) => tell(error, result.rows))
+      else raw.all(sql, tell)
+    }
+    const commandLine = knexOf({ ...knexConfig(context.url), pool: { afterCreate } })
+    try {
+      const client = commandLine.client as Knex.Client
+      const raw = (await client.acquireConnection()) as Raw
+      expect(seen).toEqual([[{ x: 1 }]])
+      expect(await byDriver(raw, 'select 2 as x')).toEqual([{ x: 2 }])
+      await client.releaseConnection(raw)
+      await commandLine.transaction(async (trx) => {
+        for (let id = 1; id <= 20; id++) {
+          const [, rows] = await Promise.all([
+            trx.schema.createTable(`made${id}`, (table) => table.increments('id')),
+            trx(`made${id}`),
+            trx.raw(`drop table made${id}`),
+          ])
+          expect(rows).toEqual([])
+        }
+      })
+    } finally {
+      await commandLine.destroy()
+    }
   })
 
   it('is shown among the holders until it comes back, once', async () => {

@@ -130,6 +130,11 @@ describe('an impossible value', () => {
     expect(refused({ pool: { size: 1, maxOverflow: 0 } }, 'sqlite://')).toMatch(/^accepted/)
   })
 
+  it('is what is no object', () => {
+    for (const given of [{ pool: 5 }, { pool: [] }, { knex: () => ({}) }, { knex: { connection: [] } }])
+      expect(refused(given)).toMatch(/has its options in an object, got (a number|an array|a function)/)
+  })
+
   it('is what millpond itself decides on in the configuration of Knex', () => {
     for (const name of ['client', 'dialect', 'pool', 'connectionPool', 'acquireConnectionTimeout']) {
       expect(refused({ knex: { [name]: {} } })).toMatch(`'${name}'`)

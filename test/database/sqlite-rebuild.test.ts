@@ -99,6 +99,23 @@ eachDatabase('a table that is made anew', (context) => {
     expect(await database.transaction((tx) => tx.fetchVal('pragma foreign_keys'))).toBe(1)
   })
 
+  it('has foreign keys on again before its caller goes on', async () => {
+    const database = await context.open()
+    await fill(database, 'cascade')
+    const set: string[] = []
+    database.knex.on('query-response', (_, { sql }: { sql: string }) => {
+      if (/foreign_keys = /.test(sql)) set.push(sql)
+    })
+    await database.knex.schema.alterTable('users', (table) => table.dropColumn('gender'))
+    expect(set.at(-1)).toBe('PRAGMA foreign_keys = ON')
+    await database.knex.transaction(
+      async (trx) => trx.schema.alterTable('users', (table) => table.setNullable('name')),
+      { enforceForeignCheck: false } as Knex.TransactionConfig,
+    )
+    expect(set.at(-1)).toBe('PRAGMA foreign_keys = ON')
+    expect(database.stats().used).toBe(0)
+  })
+
   it('leaves foreign keys on for whoever has the connection next', async () => {
     for (const url of urls()) {
       const database = await context.open({ pool: { size: 1, maxOverflow: 0 } }, url)

@@ -43,7 +43,7 @@ export interface Backend {
 }
 
 /** What the Database offers to Knex: all but the translation of queries. */
-export interface Lender extends Omit<KnexHost, 'groundOf' | 'statementOf' | 'accessOf'> {
+export interface Lender extends Omit<KnexHost, 'figures' | 'groundOf' | 'statementOf' | 'accessOf'> {
   /** Where statements run that name the connection itself, which is held as `ground` says. */
   groundOf(ground: Ground): Ground
 }
@@ -65,6 +65,9 @@ export function createBackend(
   let pool: Pool | undefined
   const host: KnexHost = {
     ...lender,
+    get figures() {
+      return pool && figuresOf(pool)
+    },
     groundOf(raw) {
       const ground = pool?.leaseOf(raw)?.ground
       if (ground) return lender.groundOf(ground)
@@ -79,7 +82,6 @@ export function createBackend(
   const client = instance.client as Knex.Client
   // A name, as Knex itself would have it: plug-ins look at it.
   client.config.client = client.driverName
-  Object.defineProperty(client, 'pool', { get: () => pool && figuresOf(pool) })
   const open = async (signal: AbortSignal): Promise<Session> => {
     const session = await dialect.open(await dialect.dial(client, signal), settings, signal)
     // Knex's name for a connection, which its events and some plug-ins tell.

@@ -1,9 +1,18 @@
 /** Knex's client for its own command line: it runs on sessions of ours, so that values are stored and read as by a Database. */
 import type { Knex } from 'knex'
+import { Limits } from '../limits'
+import { Mutex } from '../mutex'
 import type { Settings } from '../options'
 import type { Dialect, Session } from './dialect'
 import type { KnexQuery } from './knex-host'
 import { Compiler } from './statement'
+
+const HELD = Symbol('millpond')
+
+/** The driver's connection, which is what Knex hands to its users. */
+interface Raw {
+  readonly [HELD]: { readonly session: Session; readonly turns: Mutex }
+}
 
 /** `setUp`: statements to run on each new connection. */
 export function commandLineClient(
@@ -14,22 +23,30 @@ export function commandLineClient(
 ): typeof Knex.Client {
   const compiler = new Compiler(dialect)
   return class CommandLineClient extends Base {
-    override async acquireRawConnection(): Promise<Session> {
+    override async acquireRawConnection(): Promise<Raw> {
       const { signal } = new AbortController()
       const session = await dialect.open(await dialect.dial(this, signal), settings, signal)
       await session.reset(true)
       for (const sql of setUp) await session.run(compiler.plain(sql))
-      return session
+      return Object.assign(session.raw, { [HELD]: { session, turns: new Mutex() } })
     }
 
-    override destroyRawConnection(session: Session): Promise<void> {
-      return session.close()
+    override destroyRawConnection(raw: Raw): Promise<void> {
+      return raw[HELD].session.close()
     }
 
-    async _query(session: Session, query: KnexQuery): Promise<KnexQuery> {
+    async _query(raw: Raw, query: KnexQuery): Promise<KnexQuery> {
       if (!query.sql) throw new Error('The query is empty')
-      const { forKnex } = await session.run(compiler.fromKnex(query))
-      return Object.assign(query, forKnex)
+      const { session, turns } = raw[HELD]
+      const statement = compiler.fromKnex(query)
+      // A migration may ask for several at the same time.
+      const unlock = await turns.lock(Limits.none)
+      try {
+        const { forKnex } = await session.run(statement)
+        return Object.assign(query, forKnex)
+      } finally {
+        unlock()
+      }
     }
   }
 }

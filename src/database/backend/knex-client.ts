@@ -5,7 +5,7 @@ import knex, { type Knex } from 'knex'
 import { ConfigurationError, type QueryTimeoutError } from '../errors'
 import { Limits, timedOut } from '../limits'
 import { asDriverSays, knexTimeout } from './knex-errors'
-import { hostOf, type KnexQuery } from './knex-host'
+import { hostOf, type KnexQuery, type LeasedClient } from './knex-host'
 import { TransactionPlace } from './knex-places'
 import { type Builder, leased, type Runner, untilClosed } from './knex-runner'
 import { type Container, savepointIn, type TransactionConfig, transactionOn } from './knex-transaction'
@@ -26,6 +26,11 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
 
     static {
       Object.defineProperty(this, 'name', { value: knexClassOf(Base).name })
+      Object.defineProperty(this.prototype, 'pool', {
+        get(this: LeasedClient) {
+          return hostOf(this).figures
+        },
+      })
     }
 
     /** Lends are made by our pool; Knex gets none of its own. */

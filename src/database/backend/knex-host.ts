@@ -33,6 +33,8 @@ export interface Hold {
 
 /** `use` and `reading` are those of the scope that they are called in. */
 export interface KnexHost extends Statements {
+  /** What monitors ask Knex's pool for, while there is one. */
+  readonly figures: object | undefined
   /** Lends a connection to somebody who has the driver's object until he gives it back. */
   acquire(): Promise<object>
   release(raw: object): Promise<void>

@@ -1,5 +1,4 @@
 /** Knex's own transactions, which run in one of ours. Tried with Knex 3.3.0. */
-import { setImmediate } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { TransactionError } from '../errors'
 import { type Hold, hostOf, type LeasedClient } from './knex-host'
@@ -23,6 +22,9 @@ interface KnexTransaction {
   begin(raw: object): Promise<unknown>
   savepoint(raw: object): Promise<unknown>
   commit(raw: object, value: unknown): Promise<unknown>
+  acquireConnection<T>(config: object, work: (raw: object) => Promise<T>): Promise<T>
+  /** SQLite's. Knex does not wait for it. */
+  _restoreForeignCheck?(raw: object, isOn: boolean | null | undefined): Promise<unknown>
 }
 
 /** A client that lends a connection to one transaction, and takes it back. */
@@ -50,11 +52,7 @@ export function transactionOn(
       hold = await host.hold()
       return hold.raw
     },
-    async releaseConnection() {
-      // On SQLite foreign keys are switched back a moment after the end.
-      if (typeof config?.enforceForeignCheck === 'boolean') await setImmediate()
-      await hold?.release()
-    },
+    releaseConnection: async () => hold?.release(),
   })
   const inside: Container = (transactor) => {
     const run = (): unknown => work(transactor)
@@ -83,6 +81,7 @@ function begunAt(
   acquireConnection: () => Promise<object>,
 ): Knex.Transaction {
   const transaction = made as KnexTransaction
+  restoreBeforeRelease(transaction)
   for (const how of ['begin', 'savepoint'] as const) {
     const begin = transaction[how].bind(transaction)
     transaction[how] = async (raw) => {
@@ -104,4 +103,22 @@ function begunAt(
     }
   }
   return made as Knex.Transaction
+}
+
+/** On SQLite: foreign keys are as they were before somebody else has the connection, or the caller goes on. */
+function restoreBeforeRelease(transaction: KnexTransaction): void {
+  const restore = transaction._restoreForeignCheck?.bind(transaction)
+  if (restore === undefined) return
+  let restored: Promise<unknown> | undefined
+  transaction._restoreForeignCheck = (...args) => (restored = restore(...args))
+  const acquire = transaction.acquireConnection.bind(transaction)
+  transaction.acquireConnection = (config, work) =>
+    acquire(config, async (raw) => {
+      try {
+        return await work(raw)
+      } finally {
+        // Knex tells of what goes wrong there by itself.
+        await restored?.catch(() => undefined)
+      }
+    })
 }
