@@ -147,6 +147,7 @@ eachDatabase('columns', (context) => {
     "insert into flagged values (1) returning ok, 'returning x' as note",
     "insert into 'flagged' values (1) returning ok",
     'insert into flagged select 1 from (select * from other) /* update other */ returning ok',
+    'with x as (select 7 as n) insert into flagged values (1) returning ok, (select n from x) as n',
   ])('are known of the table that is written: %s', async (insert) => {
     await database.execute('create table if not exists flagged (ok boolean)')
     await database.execute('create table if not exists other (ok integer)')
@@ -171,6 +172,23 @@ eachDatabase('columns', (context) => {
       for (const reading of [own.fetchAll(query), all(own.iterate(query))])
         expect(await valueOrMessage(reading)).toEqual(context.driver === 'sqlite3' ? told : exact)
     }
+  })
+
+  it('of a compound SELECT are of the types of its first part', async () => {
+    await database.execute('create table papers (doc json)')
+    await database.execute("insert into papers values ('[1]')")
+    const query = "select doc from papers union all select '[2]' order by 1"
+    expect(await database.fetchAll(query)).toEqual([{ doc: [1] }, { doc: [2] }])
+    expect(await all(database.iterate(query))).toEqual([{ doc: [1] }, { doc: [2] }])
+  })
+
+  it('are counted as they are written, beside those of values that are bound', async () => {
+    for (const [query, expected] of [
+      ['select :a, :b', ['x', 'y']],
+      ['select 5, :a, 7, :b, 3', [5, 'x', 7, 'y', 3]],
+    ] as const)
+      for (const [column, value] of expected.entries())
+        expect(await database.fetchVal(query, { a: 'x', b: 'y' }, { column })).toBe(value)
   })
 
   it('are known beside a virtual table whose module is not there', async () => {

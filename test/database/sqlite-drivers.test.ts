@@ -132,6 +132,11 @@ eachDatabase('SQLite', (context) => {
     await database.execute('create view feed as select p.id, u.id, u.active, u.active from posts p, users u')
     for (const [sql, values, row] of [
       ['select id, :lang, :page from users', { lang: 'de', page: 2 }, { id: 7, '?1': 'de', '?2': 2 }],
+      [
+        'select 1 +CAST(:n AS INTEGER), :m',
+        { n: 1, m: 2 ** 40 },
+        { '1 +CAST(?1 AS INTEGER)': 2, '?2': 2 ** 40 },
+      ],
       ['select * from feed', {}, { id: 3, 'id:1': 7, active: true, 'active:1': true }],
       [
         'select "id:1" as author, * from feed',

@@ -78,8 +78,11 @@ export function targetOf(sql: string, lexicon: Lexicon): string | null {
 /** What a statement returns, as a query of its table: for asking about columns. Null where it cannot be written. */
 export function returningAsQuery(sql: string, lexicon: Lexicon): string | null {
   const plain = trimmed(sql, lexicon, false)
-  const returning = [...outermost(plain, lexicon).matchAll(/\breturning\b/gi)].at(-1)
+  const found = outermost(plain, lexicon)
+  const verb = /\b(?:insert|replace|update|delete)\b/i.exec(found)
+  const returning = [...found.matchAll(/\breturning\b/gi)].at(-1)
   const [, table, , alias = ''] = findTarget(plain, lexicon) ?? []
   if (returning === undefined || table === undefined) return null
-  return `SELECT ${plain.slice(returning.index + returning[0].length)} FROM ${table}${alias}`
+  const before = plain.slice(0, verb?.index ?? 0)
+  return `${before}SELECT ${plain.slice(returning.index + returning[0].length)} FROM ${table}${alias}`
 }

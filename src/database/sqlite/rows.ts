@@ -102,7 +102,11 @@ export class RowShape {
   #valuesOf(row: Row): unknown[] {
     const keys = Object.keys(row)
     if (this.#columns.length === 0 || !keys.some(isWhole)) return Object.values(row)
-    return this.#columns.map(({ names }) => row[names.find((name) => Object.hasOwn(row, name)) ?? ''])
+    const others = keys.filter((key) => !isWhole(key)).values()
+    return this.#columns.map(
+      ({ names }) =>
+        row[names.find((name) => isWhole(name) && Object.hasOwn(row, name)) ?? String(others.next().value)],
+    )
   }
 
   #byPosition(row: Row, statement: Statement): Iterable<readonly [string, Convert | undefined]> {

@@ -29,7 +29,10 @@ class Sqlite3Connection extends CallbackConnection {
   async columns({ sql, facts }: Statement): Promise<readonly Column[] | null> {
     const query = facts.isRead ? trimmed(sql, SQLITE_LEXICON, true) : returningAsQuery(sql, SQLITE_LEXICON)
     if (query === null) return null
-    const select = replacePlaceholders(query, SQLITE_LEXICON, () => 'NULL')
+    // As SQLite takes them from the first part of a compound SELECT; a view has types of its own.
+    const first = query.slice(0, findCompound(query))
+    // The comment keeps names of different parameters apart.
+    const select = replacePlaceholders(first, SQLITE_LEXICON, (placeholder) => `(/*${placeholder}*/NULL)`)
     const [{ query_only: isReadOnly } = {}] = await this.all(own('PRAGMA query_only'))
     if (isReadOnly === 1) await this.#exec('PRAGMA query_only = OFF')
     try {
@@ -98,28 +101,30 @@ class Sqlite3Connection extends CallbackConnection {
     prepared.get(bindings ?? [], take)
   }
 
-  /** Binds integers beyond 32 bits as texts that SQLite casts. The plus takes away the cast's affinity, as a value has none. */
+  /**
+   * Binds integers beyond 32 bits as texts that SQLite casts. The plus takes away the cast's affinity, as a value has none; the
+   * comment tells it from a cast of the user's.
+   */
   protected bindable(statement: Statement): Statement {
     const { bindings } = statement
     if (!bindings.some(isLarge)) return statement
     const sql = replacePlaceholders(statement.sql, SQLITE_LEXICON, (placeholder, index) =>
-      isLarge(bindings[index]) ? `+CAST(${placeholder} AS INTEGER)` : placeholder,
+      isLarge(bindings[index]) ? `+CAST(${placeholder} AS/**/INTEGER)` : placeholder,
     )
     return { ...statement, sql, bindings: bindings.map((one) => (isLarge(one) ? String(BigInt(one)) : one)) }
   }
 
   /** A number beyond 2^53 may have been another integer, unless its column stores real numbers. */
   protected exact(found: Row[], statement: Statement): Row[] | Promise<Row[]> {
-    const rows = statement.sql.includes('+CAST(?') ? found.map(withOwnNames) : found
+    const rows = statement.sql.includes(' AS/**/INTEGER)') ? found.map(withOwnNames) : found
     const keys = Object.keys(rows[0] ?? {}).filter((key) => rows.some((row) => mayBeRounded(row[key])))
     return keys.length === 0 ? rows : this.#refuseRounded(rows, keys, statement)
   }
 
   async #refuseRounded(rows: Row[], keys: readonly string[], statement: Statement): Promise<Row[]> {
     const { sql, facts } = statement
-    // A compound SELECT has the types of its first part.
-    const isCompound = /\b(?:union|except|intersect)\b/i.test(outermost(sql, SQLITE_LEXICON))
-    const columns = (isCompound ? null : await this.columns(statement)) ?? []
+    // A compound SELECT has the types of its first part only.
+    const columns = (findCompound(sql) === undefined ? await this.columns(statement) : null) ?? []
     const rounded = keys.find(
       (key) => !columns.some((one) => one.names.includes(key) && REAL.test(one.declared)),
     )
@@ -135,9 +140,14 @@ class Sqlite3Connection extends CallbackConnection {
   }
 }
 
+/** Where the second part of a compound SELECT begins, if it is one. */
+function findCompound(sql: string): number | undefined {
+  return /\b(?:union|except|intersect)\b/i.exec(outermost(sql, SQLITE_LEXICON))?.index
+}
+
 /** SQLite names a column by the text of its expression, which is here as its user wrote it. */
 function withOwnNames(row: Row): Row {
-  const name = (key: string): string => key.replaceAll(/\+CAST\((\?\d*) AS INTEGER\)/g, '$1')
+  const name = (key: string): string => key.replaceAll(/\+CAST\((\?\d*) AS\/\*\*\/INTEGER\)/g, '$1')
   return Object.fromEntries(Object.entries(row).map(([key, value]) => [name(key), value]))
 }
 
