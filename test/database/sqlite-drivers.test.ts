@@ -118,6 +118,11 @@ eachDatabase('SQLite', (context) => {
       lastInsertId: null,
     })
     expect((await database.execute('replace into msgs values (9, 2)')).lastInsertId).toBe(9)
+    await database.execute('create table "Ärger" (k text primary key) without rowid')
+    expect(await database.execute('insert into Ärger values (1)')).toEqual({
+      rowCount: 1,
+      lastInsertId: null,
+    })
     expect(
       (await database.execute('with x as (select 3 as n) insert into msgs select n, n from x')).lastInsertId,
     ).toBe(3)

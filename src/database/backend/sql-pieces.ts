@@ -68,11 +68,10 @@ function findTarget(sql: string, lexicon: Lexicon): RegExpExecArray | null {
   return before === null ? null : TARGET.exec(sql.slice(before.index + before[0].length))
 }
 
-/** The table that a statement writes to, without quotes and schema, in lower case; null where it cannot be found. */
+/** The table that a statement writes to, without quotes and schema; null where it cannot be found. */
 export function targetOf(sql: string, lexicon: Lexicon): string | null {
-  const [, , name] = findTarget(trimmed(sql, lexicon, false), lexicon) ?? []
-  if (name === undefined) return null
-  return (/^["'`[]/.test(name) ? name.slice(1, -1).replaceAll('""', '"') : name).toLowerCase()
+  const name = findTarget(trimmed(sql, lexicon, false), lexicon)?.[2] ?? null
+  return name !== null && /^["'`[]/.test(name) ? name.slice(1, -1).replaceAll('""', '"') : name
 }
 
 /** What a statement returns, as a query of its table: for asking about columns. Null where it cannot be written. */

@@ -77,7 +77,7 @@ export class SchemaCache {
   async #insertsRowid(sql: string): Promise<boolean> {
     const target = targetOf(sql, SQLITE_LEXICON)
     if (target === null || /\bdo\s+update\b/i.test(outermost(sql, SQLITE_LEXICON))) return false
-    const isWithoutRowid = own('SELECT 1 FROM pragma_table_list WHERE wr AND lower(name) = ?')
+    const isWithoutRowid = own('SELECT 1 FROM pragma_table_list WHERE wr AND name = ? COLLATE NOCASE')
     const found = await this.#ask(() => this.#connection.all({ ...isWithoutRowid, bindings: [target] }))
     return found.length === 0
   }
