@@ -6,7 +6,7 @@ import { ConnectionError } from '../errors'
 import type { Changes, SqliteConnection, Steps } from './driver'
 import { sizeOf } from './rows'
 
-/** How many statements a connection keeps prepared, and which: all but those that change the schema or the connection. */
+/** How many statements a connection keeps prepared, and which: those that change neither the schema nor the connection. */
 const MOST_KEPT = 200
 const KEPT = /^(?:SELECT|VALUES|INSERT|REPLACE|UPDATE|DELETE|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)$/
 /** Where the reader of a stream does not say: rows of the first piece, and what later pieces come close to. */
@@ -155,9 +155,9 @@ export abstract class CallbackConnection implements SqliteConnection {
     if (isKept) this.#kept.set(sql, prepared)
     return new Promise((resolve, reject) => {
       work(prepared, (error, result) => {
-        // There and then: a connection that is about to be closed would stay open.
+        // At once, since a connection that has statements cannot be closed.
         if (!isKept) prepared.finalize(ignore)
-        // One that found the file locked counts as running, and while it does so an interrupt is not over.
+        // A statement that found the file locked counts as running, and SQLite keeps an interrupt until none does.
         else if (error !== null) this.#forget(sql)
         if (error === null) resolve(result as T | Promise<T>)
         else reject(error)
@@ -167,7 +167,7 @@ export abstract class CallbackConnection implements SqliteConnection {
 
   #forget(sql: string): void {
     const prepared = this.#kept.get(sql)
-    // The driver takes offence at a statement that is finalized twice.
+    // The driver throws where a statement is finalized twice.
     if (this.#kept.delete(sql)) prepared?.finalize(ignore)
   }
 

@@ -99,6 +99,7 @@ export class RowShape {
     return rows
   }
 
+  /** The values in the order of their columns. */
   #valuesOf(row: Row): unknown[] {
     const keys = Object.keys(row)
     if (this.#columns.length === 0 || !keys.some(isWhole)) return Object.values(row)

@@ -57,8 +57,8 @@ export function answerLost({ sql, facts: { verb } }: Statement, endsAll: boolean
 }
 
 /** Begins a transaction that may only read. */
-export function isDeferred({ sql, facts: { verb } }: Statement): boolean {
-  return verb === 'BEGIN' && /^BEGIN\s+DEFERRED/i.test(sql)
+export function isDeferred({ sql }: Statement): boolean {
+  return /^BEGIN\s+DEFERRED/i.test(sql)
 }
 
 /** A bare BEGIN, such as Knex's own, is there to write, or it would not be there. */
