@@ -10,7 +10,7 @@ import {
 } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
-import { failure, idsOf, undone, valueOrMessage } from './support'
+import { all, failure, idsOf, undone, valueOrMessage } from './support'
 
 eachDatabase('a statement at the edge', (context) => {
   let database: Database
@@ -116,6 +116,13 @@ eachDatabase('a statement at the edge', (context) => {
       await database.execute('insert into keywords values (3)')
       expect(await one.fetchVal('select count(*) from keywords')).toBe(3)
       await one.execute('drop table keywords')
+      await one.execute('create table keywords (merge boolean)')
+      await one.execute('insert into keywords values (1)')
+      const query = 'select merge from keywords'
+      const row = { merge: true }
+      expect(await one.fetchAll(query)).toEqual([row])
+      expect(await one.fetchOne(query)).toEqual(row)
+      expect(await all(one.iterate(query))).toEqual([row])
     })
   }
 

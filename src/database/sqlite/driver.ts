@@ -58,6 +58,11 @@ export interface SqliteDriver {
 
 export const OPEN = { READONLY: 1, READWRITE: 2, CREATE: 4, URI: 64 } as const
 
+/** Whether it gives rows, by how it begins: a column may be called by a word that writes. */
+export function isQuery({ facts: { verb } }: Statement): boolean {
+  return /^(?:SELECT|VALUES|EXPLAIN|PRAGMA)$/.test(verb)
+}
+
 const texts = new TextCache<Statement>(100)
 
 /** A statement of this folder's own, without values. */

@@ -3,7 +3,7 @@ import type { Statement } from '../backend/dialect'
 import { outermost, targetOf } from '../backend/sql-pieces'
 import { TextCache } from '../backend/text-cache'
 import type { Ask } from './busy-retry'
-import { own, type SqliteConnection } from './driver'
+import { isQuery, own, type SqliteConnection } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 import { RowShape } from './rows'
 import type { SharedFile } from './shared-file'
@@ -63,7 +63,7 @@ export class SchemaCache {
     const known = this.#known.get(statement.sql)
     if (known !== undefined) return known
     const { sql, facts } = statement
-    const hasRows = facts.isRead || facts.hasReturning
+    const hasRows = isQuery(statement) || facts.hasReturning
     const columns = hasRows ? await this.#ask(() => this.#connection.columns(statement)) : null
     const found = {
       shape: new RowShape(columns),
@@ -119,6 +119,6 @@ export class SchemaCache {
 
 /** VALUES take no LIMIT. */
 function withLimit({ sql, facts }: Statement): string | null {
-  const isPlain = facts.verb === 'SELECT' && facts.isRead && !/;|\/\*/.test(sql)
+  const isPlain = facts.verb === 'SELECT' && !/;|\/\*/.test(sql)
   return isPlain && !/\b(?:limit|values)\b/i.test(outermost(sql, SQLITE_LEXICON)) ? `${sql}\nLIMIT 1` : null
 }

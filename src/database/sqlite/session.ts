@@ -7,7 +7,7 @@ import { ConnectionError } from '../errors'
 import type { Unlock } from '../mutex'
 import { isBusy, takePatience, Waits } from './busy-retry'
 import { AheadCursor, readAhead, SteppingCursor } from './cursor'
-import { own, type SqliteConnection } from './driver'
+import { isQuery, own, type SqliteConnection } from './driver'
 import { unclear } from './rows'
 import { type Description, SchemaCache } from './schema-cache'
 import type { SharedFile } from './shared-file'
@@ -140,7 +140,8 @@ export class SqliteSession implements Session {
   async #execute(statement: Statement, { shape, firstRow, givesId }: Description): Promise<Result> {
     const { facts, take, asArrays = false, bindings } = statement
     const { verb, isRead } = facts
-    if (take === 'count' && !facts.hasReturning && !isRead && verb !== 'PRAGMA') {
+    // One step is only the beginning of a query, which would keep its view of the file.
+    if (take === 'count' && !facts.hasReturning && !isQuery(statement)) {
       const { rowCount: changed, lastId } = await this.#attempt(statement, () =>
         this.#connection.run(statement),
       )

@@ -5,7 +5,7 @@ import { messageOf } from '../backend/driver-error'
 import { outermost, replacePlaceholders, returningAsQuery, trimmed } from '../backend/sql-pieces'
 import { QueryError } from '../errors'
 import { CallbackConnection, openRaw, type SettleRows } from './callback-connection'
-import { type Column, own, type SqliteDriver, type Steps } from './driver'
+import { type Column, isQuery, own, type SqliteDriver, type Steps } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 
 export const driver: SqliteDriver = {
@@ -26,8 +26,11 @@ class Sqlite3Connection extends CallbackConnection {
   protected readonly longestPiece = 64
 
   /** Asks by a temporary view, whose columns SQLite tells without running it. A RETURNING is made a query of its table. */
-  async columns({ sql, facts }: Statement): Promise<readonly Column[] | null> {
-    const query = facts.isRead ? trimmed(sql, SQLITE_LEXICON, true) : returningAsQuery(sql, SQLITE_LEXICON)
+  async columns(statement: Statement): Promise<readonly Column[] | null> {
+    const { sql } = statement
+    const query = isQuery(statement)
+      ? trimmed(sql, SQLITE_LEXICON, true)
+      : returningAsQuery(sql, SQLITE_LEXICON)
     if (query === null) return null
     // As SQLite takes them from the first part of a compound SELECT; a view has types of its own.
     const first = query.slice(0, findCompound(query))
