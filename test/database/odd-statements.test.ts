@@ -87,6 +87,13 @@ eachDatabase('a statement at the edge', (context) => {
   })
 
   if (context.dialect === 'sqlite') {
+    it('gives the first of all rows where another LIMIT would give others', async () => {
+      await database.execute("insert into t values (1, 'x'), (2, 'y'), (3, 'z')")
+      const query = 'select * from (select * from t limit 2) order by id desc'
+      const [first] = await database.fetchAll(query)
+      expect(await database.fetchOne(query)).toEqual(first)
+    })
+
     it('that is a PRAGMA of many steps runs to its end', async () => {
       await database.connection(async (connection) => {
         await connection.execute('pragma auto_vacuum = 2')

@@ -117,8 +117,7 @@ export class SchemaCache {
   }
 }
 
-/** VALUES take no LIMIT. */
+/** VALUES take no LIMIT, and one around another lets SQLite choose other rows. */
 function withLimit({ sql, facts }: Statement): string | null {
-  const isPlain = facts.verb === 'SELECT' && !/;|\/\*/.test(sql)
-  return isPlain && !/\b(?:limit|values)\b/i.test(outermost(sql, SQLITE_LEXICON)) ? `${sql}\nLIMIT 1` : null
+  return facts.verb === 'SELECT' && !/;|\/\*|\b(?:limit|values)\b/i.test(sql) ? `${sql}\nLIMIT 1` : null
 }
