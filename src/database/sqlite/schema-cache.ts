@@ -3,7 +3,7 @@ import type { Statement } from '../backend/dialect'
 import { outermost, targetOf } from '../backend/sql-pieces'
 import { TextCache } from '../backend/text-cache'
 import type { Ask } from './busy-retry'
-import { isQuery, own, type SqliteConnection } from './driver'
+import { type Column, isQuery, own, type SqliteConnection } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 import { RowShape } from './rows'
 import type { SharedFile } from './shared-file'
@@ -62,16 +62,25 @@ export class SchemaCache {
     if (this.#isDue) await this.#check(isInTransaction)
     const known = this.#known.get(statement.sql)
     if (known !== undefined) return known
-    const { sql, facts } = statement
+    const { sql, facts, take } = statement
     const hasRows = isQuery(statement) || facts.hasReturning
-    const columns = hasRows ? await this.#ask(() => this.#connection.columns(statement)) : null
+    const limited = withLimit(statement)
+    const columns = hasRows ? await this.#columns(statement, take === 'first' ? limited : null) : null
     const found = {
       shape: new RowShape(columns),
-      firstRow: columns === null ? null : withLimit(statement),
+      firstRow: columns === null ? null : limited,
       givesId: !hasRows && INSERTS.has(facts.verb) && (await this.#insertsRowid(sql)),
     }
     this.#known.set(sql, found)
     return found
+  }
+
+  /** Asks about the text that is going to run: a driver that prepares it for that keeps it. */
+  async #columns(statement: Statement, limited: string | null): Promise<readonly Column[] | null> {
+    const ask = (asked: Statement): Promise<readonly Column[] | null> =>
+      this.#ask(() => this.#connection.columns(asked))
+    // What is incomplete goes on into our LIMIT; the error is to be that of what the caller wrote.
+    return limited === null ? ask(statement) : ask({ ...statement, sql: limited }).catch(() => ask(statement))
   }
 
   async #insertsRowid(sql: string): Promise<boolean> {
