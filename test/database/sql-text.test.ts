@@ -159,6 +159,7 @@ describe('a text', () => {
     `${TRIGGER};`,
     TRIGGER.replace('create', 'create temporary'),
     'create temp trigger t after insert on s begin insert into a values (1); end; -- that is all',
+    'create trigger t after insert on s begin values (1); select 2; end',
   ])('is one statement: %j', (sql) => {
     for (const lexicon of [POSTGRES, SQLITE])
       expect(parseSql(sql, lexicon)).toMatchObject({ verb: 'CREATE', isSeveral: false, laterVerbs: [] })

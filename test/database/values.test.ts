@@ -1,5 +1,12 @@
 /** Values: what is bound, what is refused, and how lists and many rows of them arrive. */
-import { BindError, ConfigurationError, type Database, json, UniqueViolationError } from '../../src/database'
+import {
+  BindError,
+  ConfigurationError,
+  type Database,
+  json,
+  QueryError,
+  UniqueViolationError,
+} from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { failure, idsOf, undone } from './support'
 
@@ -63,6 +70,48 @@ eachDatabase('values', (context) => {
       expect(await database.fetchVal('select name from t')).toBe(`{"a":["it's"]}`)
     })
   })
+
+  // By pg it would be `{}`, which PostgreSQL reads as an object there.
+  it('that are an empty array are refused as a document, as all other arrays are', async () => {
+    const insert = 'insert into notes (doc) values (:doc)'
+    for (const preparedStatements of [true, false]) {
+      const asked = await context.open({ preparedStatements })
+      await asked.execute('create table notes (doc json, tags text)')
+      for (const doc of [[], ['a']]) {
+        for (const work of [
+          () => asked.execute(insert, { doc }),
+          () => asked.executeMany(insert, [{ doc }]),
+          () =>
+            asked.executeMany(
+              insert,
+              Array.from({ length: 2000 }, () => ({ doc })),
+            ),
+        ])
+          expect(await failure(work())).toBeInstanceOf(QueryError)
+        // SQLite has no arrays that it could be taken for.
+        if (context.dialect === 'sqlite') continue
+        expect(await failure(asked.execute(asked.table('notes').insert({ doc })))).toBeInstanceOf(QueryError)
+        expect(await failure(asked.table('notes').insert({ doc }))).toBeInstanceOf(QueryError)
+      }
+      await asked.execute(insert, { doc: json([]) })
+      await expect(asked.fetchAll('select doc from notes')).resolves.toEqual([{ doc: [] }])
+      await asked.execute('drop table notes')
+    }
+  })
+
+  if (context.dialect === 'postgresql') {
+    it('that are an empty array are an array of any type', async () => {
+      for (const preparedStatements of [true, false]) {
+        const asked = await context.open({ preparedStatements })
+        const none: string[] = []
+        for (const type of ['integer', 'text', 'timestamptz', 'jsonb', 'box', 'int4range'])
+          await expect(asked.fetchVal(`select :none::${type}[]`, { none })).resolves.toEqual([])
+        await expect(asked.knex.raw('select cardinality(?::text[]) as n', [none])).resolves.toMatchObject({
+          rows: [{ n: 0 }],
+        })
+      }
+    })
+  }
 
   it('that occur twice in the text are given once', async () => {
     await database.execute('insert into t (id, name) values (:id, :name)', { id: 5, name: 'x' })

@@ -3,6 +3,7 @@ import pg from 'pg'
 import { QueryError } from '../errors'
 import type { Result, Statement } from './dialect'
 import { AS_IT_IS, TYPES } from './postgres-types'
+import { toParameter } from './postgres-wire'
 
 /** The part of pg's wire protocol that is used here: https://www.postgresql.org/docs/current/protocol-flow.html */
 interface Wire {
@@ -124,7 +125,7 @@ export function ask(
     types: TEXTS,
     ...statement.driverOptions,
     text: statement.sql,
-    values: [...statement.bindings],
+    values: statement.bindings.map(toParameter),
     ...(statement.asArrays === true && { rowMode: 'array' }),
   }
   // The simple protocol, which pg chooses for a statement without values, knows neither limits nor company.

@@ -116,8 +116,14 @@ export const COPY_DONE = message('c')
 export function toParameter(value: unknown): string | Buffer | null {
   if (typeof value === 'string') return value
   if (typeof value === 'number') return String(value)
-  return prepareValue(value)
+  return Array.isArray(value) && value.length === 0 ? EMPTY_ARRAY : prepareValue(value)
 }
+
+/**
+ * What pg writes, `{}`, is also an empty object: a column of JSON would store it without a word, while it refuses all other
+ * arrays. A form feed is a blank to an array, and none to JSON.
+ */
+const EMPTY_ARRAY = '\f{}'
 
 function message(type: string, ...body: readonly Buffer[]): Buffer {
   const head = Buffer.alloc(5)

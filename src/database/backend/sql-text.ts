@@ -54,7 +54,7 @@ const JOINED = /[\p{L}\p{N}_$:\])"'`]/u
  * (PostgreSQL), or of a trigger (SQLite). Columns and triggers may be called `begin`, so that this word alone says nothing.
  */
 const OPENS_BODY =
-  /^CREATE (?:(?:OR REPLACE )?(?:FUNCTION|PROCEDURE) .*BEGIN ATOMIC|(?:TEMP(?:ORARY)? )?TRIGGER .*BEGIN (?:INSERT|REPLACE|UPDATE|DELETE|SELECT|WITH))$/
+  /^CREATE (?:(?:OR REPLACE )?(?:FUNCTION|PROCEDURE) .*BEGIN ATOMIC|(?:TEMP(?:ORARY)? )?TRIGGER .*BEGIN (?:INSERT|REPLACE|UPDATE|DELETE|SELECT|VALUES|WITH))$/
 
 /** SQLite's pragmas that change the file when they are given a value, and those that do in any case. */
 const WRITING_PRAGMA =
