@@ -115,8 +115,21 @@ const URL_POOL: Readonly<Record<string, (value: number) => PoolOptions>> = {
 
 /** The URL parameters that the driver understands, by dialect; the dialect itself gives them their meaning. */
 const URL_DRIVER: Readonly<Record<string, readonly string[]>> = {
-  postgresql: ['sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'application_name', 'host'],
+  postgresql: [
+    'sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'channel_binding', 'application_name', 'host', 'connect_timeout', 'options',
+  ],
   sqlite: ['mode', 'immutable'],
+} // prettier-ignore
+
+/** Parameters of other tools that hosts put into a URL, and what to write instead. */
+const URL_FOREIGN: Readonly<Record<string, string>> = {
+  ssl: 'Write sslmode=verify-full, or sslmode=require, which does not ask who is there.',
+  sslaccept: 'Write sslmode=verify-full, or sslmode=require, which does not ask who is there.',
+  uselibpqcompat: 'Leave it out: sslmode means what it means to libpq.',
+  schema: 'Write options=-c%20search_path%3Dname, or options.knex.searchPath.',
+  pgbouncer: 'Leave it out: a pooler is noticed, and nothing is prepared behind it.',
+  statement_cache_size: 'Set options.preparedStatements.',
+  connection_limit: 'Write max_size.',
 }
 
 /** What Knex may be told. */
@@ -234,9 +247,9 @@ function poolOfURL(url: DatabaseURL): PoolOptions {
     if (driver.includes(name)) continue
     const read = URL_POOL[name]
     if (read === undefined || !Object.hasOwn(URL_POOL, name)) {
-      throw new ConfigurationError(
-        `The database URL has an unknown parameter '${name}'. Known ones are ${[...Object.keys(URL_POOL), ...driver].join(', ')}.`,
-      )
+      const foreign = Object.hasOwn(URL_FOREIGN, name) ? URL_FOREIGN[name] : undefined
+      const known = `Known ones are ${[...Object.keys(URL_POOL), ...driver].join(', ')}.`
+      throw new ConfigurationError(`The database URL has an unknown parameter '${name}'. ${foreign ?? known}`)
     }
     if (!/^\d+(\.\d+)?$/.test(text)) {
       throw new ConfigurationError(`The parameter '${name}' of the database URL is a number, got '${text}'.`)

@@ -4,6 +4,7 @@ import {
   Database,
   type DatabaseOptions,
   DatabaseURL,
+  knexConfig,
   type PoolOptions,
 } from '../../src/database'
 import { type BackendOptions, settle } from '../../src/database/options'
@@ -168,11 +169,37 @@ describe('an impossible value', () => {
     for (const mode of ['disable', 'allow', 'prefer', 'require', 'verify-ca'])
       expect(refused({}, `postgresql://h/d?sslmode=${mode}`)).toMatch(/^accepted/)
     expect(refused({}, 'postgresql://h/d?sslmode=on')).toMatch(/verify-full/)
+    expect(refused({}, 'postgresql://h/d?sslmode=no-verify')).toMatch(/Write require/)
+    expect(refused({}, 'postgresql://h/d?channel_binding=on')).toMatch(/disable, prefer, require, got 'on'/)
     expect(refused({}, 'postgresql://h/d?sslmode=verify-full')).toMatch(/^accepted/)
   })
 })
 
 describe('the parameters of the URL', () => {
+  it.each([
+    ['ssl=true', 'Write sslmode='],
+    ['sslaccept=strict', 'Write sslmode='],
+    ['uselibpqcompat=true', 'Leave it out'],
+    ['schema=public', 'search_path'],
+    ['pgbouncer=true', 'Leave it out'],
+    ['connection_limit=1', 'Write max_size'],
+    ['statement_cache_size=0', 'preparedStatements'],
+    ['constructor=1', 'Known ones are pool_size,'],
+  ])('are refused with what to write instead, where they are of another tool: %s', (parameter, advice) => {
+    const [name] = parameter.split('=')
+    expect(refused({}, `postgresql://h/d?${parameter}`)).toContain(`unknown parameter '${name}'. `)
+    expect(refused({}, `postgresql://h/d?${parameter}`)).toContain(advice)
+  })
+
+  it('tell how long to wait for one server, and what to set on each connection', () => {
+    const connection = (query: string): unknown => knexConfig(`postgresql://h/d?${query}`).connection
+    expect(connection('connect_timeout=3')).toMatchObject({ connectionTimeoutMillis: 3000 })
+    expect(connection('connect_timeout=15')).toMatchObject({ connectionTimeoutMillis: 15_000 })
+    expect(connection('connect_timeout=0&pool_timeout=20')).toMatchObject({ connectionTimeoutMillis: 20_000 })
+    expect(connection('options=-c%20work_mem%3D8MB')).toMatchObject({ options: '-c work_mem=8MB' })
+    expect(refused({}, 'postgresql://h/d?connect_timeout=1s')).toMatch(/whole number of seconds, got '1s'/)
+  })
+
   it('have the names and the seconds of SQLAlchemy', () => {
     const url = 'postgresql://h/d?pool_size=3&max_overflow=4&pool_timeout=2.5&pool_recycle=60'
     expect(pool(url)).toMatchObject({

@@ -115,6 +115,14 @@ eachDatabase('a connection that was used', (context) => {
     }
   })
 
+  it('keeps what the options of its URL set', async () => {
+    const opened = await context.open({ pool: single }, `${context.url}?options=-c%20search_path%3Delsewhere`)
+    for (const sql of ['select 1', 'set search_path to public']) {
+      await opened.execute(sql)
+      await expect(opened.fetchVal('show search_path')).resolves.toBe('elsewhere')
+    }
+  })
+
   describe('and dies as a statement arrives', () => {
     let proxy: TcpProxy
     let away: Database

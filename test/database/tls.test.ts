@@ -1,7 +1,7 @@
 /** TLS to PostgreSQL: each sslmode does what libpq means by it, for the pool, for the lane beside it, and for cancelling. */
 import { once } from 'node:events'
 import { type AddressInfo, connect as connectSocket, createServer, type Server } from 'node:net'
-import { Database, type DatabaseOptions, knexConfig } from '../../src/database'
+import { Database, type DatabaseOptions, DatabaseURL, knexConfig } from '../../src/database'
 import { Certificates, type Identity } from '../support/certificates'
 import { freePort } from '../support/free-port'
 import { standingCheck } from '../support/standing-check'
@@ -175,6 +175,26 @@ describe('TLS to PostgreSQL', () => {
     await server.speakPlain()
     expect(await reached(url)).toMatch(/password authentication failed/)
     expect(await reached(url.replace('wrong', 'right'))).toBe('plain')
+  })
+
+  it('is bound to the login by channel_binding, and no password is sent where it cannot be', async () => {
+    await server.query(
+      "do $$ begin create role ada login password 'right'; exception when duplicate_object then end $$",
+    )
+    const ada = { user: 'ada:right' }
+    await server.speakTls(forAddress, ca)
+    for (const binding of ['disable', 'prefer', 'require'])
+      expect(await reached(urlWith(`sslmode=require&channel_binding=${binding}`, ada))).toBe('TLS')
+    expect(await reached(urlWith('sslmode=require&channel_binding=require'))).toMatch(/channel binding/)
+    await server.speakPlain()
+    expect(await reached(urlWith('sslmode=prefer&channel_binding=prefer', ada))).toBe('plain')
+    expect(await reached(urlWith('sslmode=prefer&channel_binding=require', ada))).toMatch(/channel binding/)
+    await server.admit(TRUST, 'host all ada 127.0.0.1/32 password')
+    expect(await reached(urlWith('', ada))).toBe('plain')
+    await using wire = await Wire.to(server.port)
+    const url = new DatabaseURL(urlWith('channel_binding=require', ada)).replace({ port: wire.port })
+    expect(await reached(url.href)).toMatch(/channel binding/)
+    expect(wire.everything.includes('right')).toBe(false)
   })
 
   it('shows a certificate of its own to a server that wants one', async () => {

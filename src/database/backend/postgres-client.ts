@@ -5,7 +5,7 @@ import type pg from 'pg'
 import { ConnectionError } from '../errors'
 import { isHangUp } from './postgres-errors'
 import { divertRows } from './postgres-incoming'
-import { isRefusal, moreTelling, type Tls } from './postgres-tls'
+import { isRefusal, type Login, moreTelling, requireChannelBinding, type Tls } from './postgres-tls'
 
 // The deep import that this avoids has no types.
 const Base = knex({ client: 'pg' }).client.constructor as typeof Knex.Client
@@ -18,7 +18,7 @@ export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection'> {
   readonly processID: number
   readonly secretKey: number | Buffer
   readonly ssl: boolean | object
-  readonly connection: { readonly stream: Socket; parsedStatements: Record<string, string> }
+  readonly connection: Login & { readonly stream: Socket; parsedStatements: Record<string, string> }
   getTransactionStatus(): 'I' | 'T' | 'E' | null
   ref(): void
   unref(): void
@@ -73,6 +73,8 @@ export class PostgresClient extends Base {
   private async connectBy(settings: object, attempt: Attempt): Promise<RawConnection> {
     const raw = new this.driver.Client(settings)
     divertRows(raw.connection)
+    if ('channelBinding' in settings && settings.channelBinding === 'require')
+      requireChannelBinding(raw.connection)
     attempt.begun = raw
     // The first one says why; what pg makes of the end of the socket comes after it.
     raw.on('error', (error) => {

@@ -1,6 +1,6 @@
 /** TLS to PostgreSQL, as libpq means its sslmode: https://www.postgresql.org/docs/current/libpq-ssl.html */
 import { readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { ConfigurationError } from '../errors'
 import type { DatabaseURL } from '../url'
@@ -58,14 +58,48 @@ function modeOf({ options }: DatabaseURL): Mode | undefined {
     )
   }
   const mode = MODES.find((each) => each === sslmode)
-  if (mode === undefined)
-    throw new ConfigurationError(`sslmode is one of ${MODES.join(', ')}, got '${sslmode}'.`)
+  if (mode === undefined) {
+    const advice = sslmode === 'no-verify' ? ' Write require, which does not ask who is there.' : ''
+    throw new ConfigurationError(`sslmode is one of ${MODES.join(', ')}, got '${sslmode}'.${advice}`)
+  }
   if (sslrootcert === SYSTEM && mode !== 'verify-full') {
     throw new ConfigurationError(
       `sslrootcert=system needs sslmode=verify-full, got '${mode}': anybody can get a certificate of such an authority.`,
     )
   }
   return mode
+}
+
+const BINDINGS = ['disable', 'prefer', 'require']
+
+/** Whether the login is to prove that it is the server itself at the other end of TLS. pg does nothing for it unasked. */
+export function channelBindingOf({ options: { channel_binding: asked } }: DatabaseURL): string | undefined {
+  if (asked === undefined || BINDINGS.includes(asked)) return asked
+  throw new ConfigurationError(`channel_binding is one of ${BINDINGS.join(', ')}, got '${asked}'.`)
+}
+
+/** The part of pg's connection that tells of the login. */
+export interface Login {
+  readonly stream: Socket
+  emit(event: 'error', error: Error): void
+  prependListener(
+    event: string,
+    listener: (message: { readonly mechanisms?: readonly string[] }) => void,
+  ): void
+}
+
+/** Ends a login that does not prove it, before a password is sent: pg prefers one that does, and takes any. */
+export function requireChannelBinding(login: Login): void {
+  let isBound = false
+  for (const step of ['SASL', 'CleartextPassword', 'MD5Password', 'Ok']) {
+    login.prependListener(`authentication${step}`, ({ mechanisms }) => {
+      isBound ||= mechanisms?.includes('SCRAM-SHA-256-PLUS') === true
+      if (isBound) return
+      // The server may have said already that it is ready.
+      login.emit('error', new Error('it lets users in without channel binding, which the URL requires'))
+      login.stream.destroy()
+    })
+  }
 }
 
 function contentOf(file: string): string {

@@ -1,6 +1,7 @@
 /** PostgreSQL, through pg: how to write for it, connect to it, and read its errors. */
 import type { Knex } from 'knex'
 import type { Settings } from '../options'
+import { ConfigurationError } from '../errors'
 import { JsonValue } from '../sql'
 import type { DatabaseURL } from '../url'
 import type { Beginning, ConnectFailure, Dialect, Session, TransactionModes } from './dialect'
@@ -11,7 +12,7 @@ import { advisoryLock } from './postgres-exclusion'
 import { openSession } from './postgres-opening'
 import { security } from './postgres-security'
 import type { PostgresSession } from './postgres-session'
-import { tlsOf } from './postgres-tls'
+import { channelBindingOf, tlsOf } from './postgres-tls'
 import { TYPES } from './postgres-types'
 
 /** What DISCARD ALL is for: https://www.postgresql.org/docs/current/sql-discard.html */
@@ -50,7 +51,8 @@ export function postgres(url: DatabaseURL): Dialect {
     toDriverFromBuilder: (value) => value,
 
     Client: PostgresClient,
-    commandLineClient: tlsOf(url).otherwise === undefined ? 'pg' : PostgresClient,
+    commandLineClient:
+      tlsOf(url).otherwise === undefined && channelBindingOf(url) !== 'require' ? 'pg' : PostgresClient,
     knexConfig: (_, settings) => knexConfig(url, settings),
     dial: (client, signal) => (client as PostgresClient).dial(signal),
     open(raw, settings, signal) {
@@ -117,10 +119,19 @@ function beginText(modes: TransactionModes): string {
 /** What does not answer for so long is asked anew: after a fail-over its name may lead to a server that does. */
 const LONGEST_DIAL_MILLIS = 10_000
 
+/** libpq's connect_timeout is in seconds, and 0 for no limit. */
+function longestDialMillis({ options: { connect_timeout: seconds } }: DatabaseURL): number {
+  if (seconds === undefined) return LONGEST_DIAL_MILLIS
+  if (!/^\d+$/.test(seconds))
+    throw new ConfigurationError(`connect_timeout is a whole number of seconds, got '${seconds}'.`)
+  return Number(seconds) * 1000 || Infinity
+}
+
 /** A configuration for Knex: ours, and the one that the Knex CLI reads. */
 export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
-  const { host, application_name: application } = url.options
+  const { host, application_name: application, options } = url.options
   const { ssl, otherwise } = tlsOf(url)
+  const channelBinding = channelBindingOf(url)
   const connection = {
     host: url.hostname ?? host,
     port: url.port ?? undefined,
@@ -128,11 +139,14 @@ export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
     password: url.password ?? undefined,
     database: url.database === '' ? undefined : url.database,
     application_name: application ?? 'millpond',
+    options,
     ssl,
+    enableChannelBinding: channelBinding === undefined ? undefined : channelBinding !== 'disable',
+    channelBinding,
     // Off in pg by default: a dead peer would be noticed after minutes only.
     keepAlive: true,
     // Never longer than somebody may wait for it; pg takes 0 for no limit.
-    connectionTimeoutMillis: Math.min(Math.ceil(settings.pool.acquireTimeoutMillis), LONGEST_DIAL_MILLIS),
+    connectionTimeoutMillis: Math.min(Math.ceil(settings.pool.acquireTimeoutMillis), longestDialMillis(url)),
     types: TYPES,
   }
   return {
