@@ -59,6 +59,16 @@ export class JsonValue {
   constructor(value: unknown) {
     this.text = JSON.stringify(value)
   }
+
+  /** For pg: in an array it is bound as its text, too. */
+  toPostgres(): string {
+    return this.text
+  }
+
+  /** In another document it is that part of it. */
+  toJSON(): unknown {
+    return JSON.parse(this.text)
+  }
 }
 
 /**

@@ -19,6 +19,31 @@ eachDatabase('a value', (context) => {
     expect(error.message).toBe('The value of :at is an invalid Date.')
   })
 
+  it('that is said to be a document is one in another document, and in an array', async () => {
+    const database = await context.open()
+    await database.execute('create table notes (doc json)')
+    const parts = { list: [1], of: { n: 1 } }
+    const doc = { list: json([1]), of: json({ n: 1 }) }
+    await database.execute('insert into notes values (:doc)', { doc: json(doc) })
+    await database.execute(database.table('notes').insert({ doc }))
+    await database.executeMany(database.table('notes'), [{ doc }])
+    await database.table('notes').insert({ doc })
+    await expect(database.table('notes')).resolves.toEqual(Array(4).fill({ doc: parts }))
+    await database.execute('drop table notes')
+    if (context.dialect === 'sqlite') return
+    await database.execute('create table lists (docs jsonb[])')
+    const docs = [json({ "it's": ['"', '\\'] }), json([]), null]
+    await database.execute('insert into lists values (:docs)', { docs })
+    await database.execute(database.table('lists').insert({ docs }))
+    await database.executeMany(database.table('lists'), [{ docs }])
+    await database.executeMany(database.table('lists'), Array(2000).fill({ docs }))
+    await database.table('lists').insert({ docs })
+    await database.knex.raw('insert into lists values (?)', [docs as unknown as string[]])
+    await expect(database.fetchAll('select distinct docs from lists')).resolves.toEqual([
+      { docs: [{ "it's": ['"', '\\'] }, [], null] },
+    ])
+  })
+
   it('that is a view of memory is bound as the bytes that it shows', async () => {
     const database = await context.open()
     const memory = new Uint8Array([1, 2, 3, 4]).buffer

@@ -2,7 +2,6 @@
 import type { Knex } from 'knex'
 import type { Settings } from '../options'
 import { ConfigurationError } from '../errors'
-import { JsonValue } from '../sql'
 import type { DatabaseURL } from '../url'
 import type { Beginning, ConnectFailure, Dialect, Session, TransactionModes } from './dialect'
 import { ArrayTypes } from './postgres-array-types'
@@ -72,7 +71,6 @@ export function postgres(url: DatabaseURL): Dialect {
 
 /** Of an array, which may have several dimensions. */
 function toElement(value: unknown): unknown {
-  if (value instanceof JsonValue) return value.text
   return Array.isArray(value) ? value.map(toElement) : toScalar(value)
 }
 
@@ -89,7 +87,7 @@ function toScalar(value: unknown): unknown {
   return value
 }
 
-/** As pg's intervals do. It is a method, which nothing has that came out of a request. */
+/** As documents and pg's intervals do. It is a method, which nothing has that came out of a request. */
 function bindsItself(value: object): boolean {
   return 'toPostgres' in value && typeof value.toPostgres === 'function'
 }
