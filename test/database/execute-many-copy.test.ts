@@ -42,6 +42,7 @@ const OF_POSTGRES: typeof COLUMNS = [
   ['texts', 'text[]', '', fc.array(fc.option(text))],
   ['grid', 'integer[]', '', fc.constantFrom([], [1, 2], [[1, 2], [3, 4]])],
   ['span', 'interval', '', fc.constantFrom('1 day', '-3 hours')],
+  ['stay', 'interval day', '', fc.constantFrom('1', '1 day 3 hours')],
   ['sort', 'kind', '', fc.constantFrom('a', 'b\tc')],
   ['few', 'positive', '', fc.integer({ min: 1, max: 9 })],
 ] // prettier-ignore

@@ -8,8 +8,8 @@ import { COPY_DONE, copyData, toParameter } from './postgres-wire'
 const MESSAGE_LENGTH = 64_000
 
 /**
- * COPY knows no rules, refuses tables with row-level security, and writes what an INSERT refuses into a column that is
- * GENERATED ALWAYS AS IDENTITY.
+ * COPY knows no rules, refuses tables with row-level security, writes what an INSERT refuses into a column that is
+ * GENERATED ALWAYS AS IDENTITY, and reads `1` as a day, not as a second, in a column of type `interval day`.
  */
 const TAKES_COPY = `
   SELECT EXISTS (
@@ -17,7 +17,7 @@ const TAKES_COPY = `
     WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT row_security_active(c.oid)
       AND NOT EXISTS (
         SELECT FROM pg_attribute AS a
-        WHERE a.attrelid = c.oid AND a.attidentity = 'a'
+        WHERE a.attrelid = c.oid AND (a.attidentity = 'a' OR a.atttypid = 'interval'::regtype AND a.atttypmod >= 0)
           AND a.attname IN (SELECT (parse_ident(given))[1] FROM unnest($2::text[]) AS given)
       )
   ) AS takes`
