@@ -9,6 +9,7 @@ import {
   ForeignKeyViolationError,
   NotNullViolationError,
   QueryError,
+  QueryTimeoutError,
   SerializationError,
   UniqueViolationError,
 } from '../../src/database'
@@ -49,6 +50,28 @@ eachDatabase('an error', (context) => {
     expect(error.constraint).toBe(isPostgres ? 'one_each' : null)
     expect(error.message).not.toContain(SECRET)
   })
+
+  if (isPostgres) {
+    const raised = (code: string, message: string, detail: string): Promise<Error> =>
+      failure(
+        database.execute(
+          `do $$ begin raise '${message}' using errcode = '${code}', detail = '${detail}'; end $$`,
+        ),
+      )
+
+    it('is the same from a server that speaks another language', async () => {
+      const detail = 'Schlüssel »(lower(email), tenant)=(x)=(y, 7)« existiert bereits.'
+      const unique = await raised('23505', 'doppelter Schlüsselwert', detail)
+      expect(unique).toBeInstanceOf(UniqueViolationError)
+      expect(unique).toMatchObject({ columns: ['lower(email)', 'tenant'] })
+      const french = 'La clé « (author)=(4711) » n’est pas présente dans la table « authors ».'
+      expect(await raised('23503', 'une instruction viole la contrainte', french)).toMatchObject({
+        columns: ['author'],
+      })
+      const late = await raised('57014', 'storniere Anfrage wegen Zeitüberschreitung der Anfrage', '')
+      expect(late).toBeInstanceOf(QueryTimeoutError)
+    })
+  }
 
   it('for a primary key that is taken has its column', async () => {
     const error = await violation('insert into authors values (:id, 8, :email)', { id: 1, email: 'x' })

@@ -120,14 +120,14 @@ export function translate(error: unknown, sql: string): DatabaseError {
         cause,
       )
     case '57014':
-      if (error.message.includes('statement timeout')) {
-        return new QueryTimeoutError(
-          'The statement was cancelled by the statement_timeout of the server.',
-          sql,
-          cause,
-        )
-      }
-      return new QueryCanceledError('The statement was cancelled by the server.', sql, cause)
+      // Only the words tell why, and they are in the language of the server: a timeout is the likelier one.
+      if (error.message.includes('user request'))
+        return new QueryCanceledError('The statement was cancelled by the server.', sql, cause)
+      return new QueryTimeoutError(
+        'The statement was cancelled by the statement_timeout of the server.',
+        sql,
+        cause,
+      )
     case '55P03':
       return new SerializationError(
         'The lock that the statement needs is held by others, and was not waited for any longer (lock_timeout, NOWAIT). ' +
@@ -209,10 +209,10 @@ export function isHangUp(error: unknown): error is ServerError {
   return isServerError(error) && (HANG_UPS.has(error.code) || /^(?:FATAL|PANIC)$/.test(error.severity))
 }
 
-/** The key's columns are only in the detail: `Key (lower(email), tenant)=(…) already exists.` */
+/** The key's columns are only in the detail, in any language: `Key (lower(email), tenant)=(…) already exists.` */
 function columnsOf(error: ServerError): readonly string[] {
   if (error.column !== undefined) return [error.column]
-  const key = /^Key \(((?:[^()]|\([^()]*\))*)\)=/.exec(error.detail ?? '')?.[1]
+  const key = /\(((?:[^()]|\([^()]*\))*)\)=\(/.exec(error.detail ?? '')?.[1]
   return key?.split(/,\s*(?![^(]*\))/).map((column) => column.replaceAll('"', '')) ?? []
 }
 
