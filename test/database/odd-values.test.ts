@@ -28,7 +28,7 @@ eachDatabase('a value', (context) => {
     await database.execute(database.table('notes').insert({ doc }))
     await database.executeMany(database.table('notes'), [{ doc }])
     await database.table('notes').insert({ doc })
-    await expect(database.table('notes')).resolves.toEqual(Array(4).fill({ doc: parts }))
+    await expect(database.table('notes')).resolves.toEqual(Array.from({ length: 4 }, () => ({ doc: parts })))
     await database.execute('drop table notes')
     if (context.dialect === 'sqlite') return
     await database.execute('create table lists (docs jsonb[])')
@@ -36,7 +36,10 @@ eachDatabase('a value', (context) => {
     await database.execute('insert into lists values (:docs)', { docs })
     await database.execute(database.table('lists').insert({ docs }))
     await database.executeMany(database.table('lists'), [{ docs }])
-    await database.executeMany(database.table('lists'), Array(2000).fill({ docs }))
+    await database.executeMany(
+      database.table('lists'),
+      Array.from({ length: 2000 }, () => ({ docs })),
+    )
     await database.table('lists').insert({ docs })
     await database.knex.raw('insert into lists values (?)', [docs as unknown as string[]])
     await expect(database.fetchAll('select distinct docs from lists')).resolves.toEqual([

@@ -10,6 +10,9 @@ export interface TypeRow {
 }
 
 const MOMENT = '2026-03-08T06:30:00.123Z'
+/** From before time zones: local time there was behind UTC, or ahead of it, by no whole minutes. */
+const OLD = '1800-01-01T00:00:00.123Z'
+const OLDEST = '-000100-01-01T00:00:00.000Z'
 const LARGE = 9_007_199_254_740_993n
 
 /** As the table of docs/queries.md, which is for people. Dates and buffers are written as {@link encode} writes them. */
@@ -34,6 +37,15 @@ export const TYPE_TABLE: readonly TypeRow[] = [
     sqlite: '2026-03-08 06:30:00.123',
   },
   { type: 'timestamptz', value: new Date(MOMENT), postgresql: { date: MOMENT } },
+  {
+    type: 'timestamp',
+    value: new Date(OLD),
+    postgresql: { date: OLD },
+    sqlite: '1800-01-01 00:00:00.123',
+  },
+  { type: 'timestamptz', value: new Date(OLD), postgresql: { date: OLD } },
+  { type: 'timestamptz', value: new Date(OLDEST), postgresql: { date: OLDEST } },
+  { type: 'timestamptz[]', value: [new Date(OLD), null], postgresql: [{ date: OLD }, null] },
   { type: 'json', value: json({ a: [1, null] }), postgresql: { a: [1, null] }, sqlite: { a: [1, null] } },
   { type: 'jsonb', value: json(['a', { b: 1 }]), postgresql: ['a', { b: 1 }], sqlite: ['a', { b: 1 }] },
   {

@@ -1,4 +1,5 @@
 /** Messages of PostgreSQL's extended query protocol, as bytes: https://www.postgresql.org/docs/current/protocol-message-formats.html */
+import { types } from 'node:util'
 import pg from 'pg'
 
 /** How pg writes a value as a parameter; its types leave it out. */
@@ -116,7 +117,28 @@ export const COPY_DONE = message('c')
 export function toParameter(value: unknown): string | Buffer | null {
   if (typeof value === 'string') return value
   if (typeof value === 'number') return String(value)
-  return Array.isArray(value) && value.length === 0 ? EMPTY_ARRAY : prepareValue(value)
+  return Array.isArray(value) && value.length === 0 ? EMPTY_ARRAY : prepareValue(exact(value))
+}
+
+/**
+ * A Date whose local time was behind UTC by no whole minutes, as before time zones, with the seconds of that: pg writes local
+ * times, and leaves them out. Other values as they are.
+ */
+function exact(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(exact)
+  if (!types.isDate(value) || pg.defaults.parseInputDatesAsUTC) return value
+  if (Number.isNaN(value.getTime()) || value.getSeconds() === value.getUTCSeconds()) return value
+  const local = new Date(0)
+  local.setUTCFullYear(value.getFullYear(), value.getMonth(), value.getDate())
+  local.setUTCHours(value.getHours(), value.getMinutes(), value.getSeconds(), value.getMilliseconds())
+  const seconds = (local.getTime() - value.getTime()) / 1000
+  const parts = [seconds / 3600, (seconds / 60) % 60, seconds % 60].map((part) =>
+    String(Math.trunc(Math.abs(part))).padStart(2, '0'),
+  )
+  return String(prepareValue(value)).replace(
+    /[+-]\d\d:\d\d(?= BC$|$)/,
+    `${seconds < 0 ? '-' : '+'}${parts.join(':')}`,
+  )
 }
 
 /**
