@@ -71,6 +71,19 @@ eachDatabase('a value', (context) => {
     expect(database.stats()).toMatchObject({ created: 1 })
   })
 
+  it('of an array is NULL when the database reads NULL as a text', async () => {
+    const url = await context.createDatabase()
+    await context.admin(`alter database ${new URL(url).pathname.slice(1)} set array_nulls = off`)
+    const database = await context.open({ pool: ONE }, url)
+    for (const sql of ['set work_mem = 1000', 'select 1']) {
+      await expect(database.fetchVal('select :texts::text[]', { texts: [null, 'a'] })).resolves.toEqual([
+        null,
+        'a',
+      ])
+      await database.execute(sql)
+    }
+  })
+
   it('is the same when the role has set them, behind a pooler and without prepared statements as well', async () => {
     await context.admin('create role stylish login superuser')
     await context.admin("alter role stylish set DateStyle = 'German'")

@@ -2,7 +2,7 @@
 import type { RawConnection } from './postgres-client'
 
 /**
- * The formats in which values can be read, whatever the server, the database or the role has set. Not by startup parameters:
+ * The formats in which values can be read, and are written, whatever the server, the database or the role has set. Not by startup parameters:
  * poolers refuse those.
  */
 const FORMATS: Readonly<Record<string, (current: string) => string>> = {
@@ -12,6 +12,8 @@ const FORMATS: Readonly<Record<string, (current: string) => string>> = {
   IntervalStyle: () => 'postgres',
   // From 1 on PostgreSQL writes all digits, before its version 12 from 3 on.
   extra_float_digits: (current) => (Number(current) >= 1 ? current : '3'),
+  // Off, a NULL in an array that is bound is the text 'NULL'.
+  array_nulls: () => 'on',
 }
 
 /** Set by Knex's `searchPath`, or by a pooler for what a client has told it, when the session was opened. */
