@@ -74,6 +74,7 @@ type Add = (this: EventEmitter, event: Event, listener: Listener) => EventEmitte
 /** The methods of an EventEmitter that are replaced. */
 interface Methods {
   readonly emit: (this: EventEmitter, event: Event, ...args: unknown[]) => boolean
+  readonly end?: (this: EventEmitter, ...args: unknown[]) => unknown
   readonly on: Add
   readonly once: Add
   readonly prependListener: Add
@@ -89,7 +90,7 @@ function keep(emitter: Emitter, home: EventEmitter, kept: Kept): void {
   if (Object.hasOwn(home, HAS_METHODS)) return
   // What tells of a request's end does not come from a handler, whose transaction may be over.
   const emitted = emitter instanceof IncomingMessage ? NONE : ENDINGS
-  const { emit, on, once, prependListener, prependOnceListener } = home as Methods
+  const { emit, end, on, once, prependListener, prependOnceListener } = home as Methods
   const adding = (add: Add) =>
     function (this: Emitter, event: Event, listener: Listener): EventEmitter {
       return add.call(this, event, this[KEPT]?.inScope(event, listener, emitted.has(event)) ?? listener)
@@ -106,6 +107,12 @@ function keep(emitter: Emitter, home: EventEmitter, kept: Kept): void {
     if (scope === undefined) return emit.call(this, event, ...args)
     return scope.run(() => emit.call(this, event, ...args))
   }
+  // Its callback is a listener of `finish`, which from Node 24 on is not added like the others.
+  const ending = function (this: Emitter, ...args: unknown[]): unknown {
+    const at = args.findLastIndex((arg) => typeof arg === 'function')
+    const called = this[KEPT]?.inScope('finish', args[at] as Listener, false)
+    return end?.apply(this, called === undefined ? args : args.with(at, called))
+  }
   Object.assign(home, {
     [HAS_METHODS]: true,
     on: adding(on),
@@ -114,6 +121,7 @@ function keep(emitter: Emitter, home: EventEmitter, kept: Kept): void {
     prependListener: adding(prependListener),
     prependOnceListener: addingOnce('prependListener', prependOnceListener),
     ...(emitted !== NONE && { emit: emitting }),
+    ...(emitter instanceof ServerResponse && { end: ending }),
   })
 }
 

@@ -191,7 +191,7 @@ eachDatabase('Listeners of a request', (context) => {
           database.transaction(async () => {
             await write('kept')
             listen(incoming, response)
-            response.json({})
+            response.end('{}', () => tell('end'))
           }),
       ],
       'is followed by more of its transaction': () => [
@@ -199,7 +199,7 @@ eachDatabase('Listeners of a request', (context) => {
           database.transaction(async () => {
             await write('kept')
             listen(incoming, response)
-            response.json({})
+            response.end('{}', () => tell('end'))
             await waitFor(() => response.writableFinished)
           }),
       ],
@@ -210,7 +210,7 @@ eachDatabase('Listeners of a request', (context) => {
             listen(incoming, response)
             for await (const { what } of database.iterate<{ what: string }>('select what from log'))
               response.write(what)
-            response.end()
+            response.end(() => tell('end'))
           }),
       ],
       'has a transaction around it': () => [
@@ -218,7 +218,7 @@ eachDatabase('Listeners of a request', (context) => {
         async (incoming, response) => {
           await write('kept')
           listen(incoming, response)
-          response.json({})
+          response.end('{}', () => tell('end'))
         },
       ],
       'has a connection around it': () => [
@@ -226,7 +226,7 @@ eachDatabase('Listeners of a request', (context) => {
         async (incoming, response) => {
           await write('kept')
           listen(incoming, response)
-          response.json({})
+          response.end('{}', () => tell('end'))
         },
       ],
     }
@@ -235,11 +235,11 @@ eachDatabase('Listeners of a request', (context) => {
       serving = await serveQuietly(audited().get('/things/:id', ...handlers()))
       const wire = new Wire(serving)
       await wire.ask('GET /things/7 HTTP/1.1\r\nHost: x\r\n\r\n')
-      await waitFor(() => told.length === 4)
-      wire.socket.destroy()
       await waitFor(() => told.length === 5)
-      expect(told.toSorted()).toEqual(['audit', 'close', 'finish', 'request', 'socket'])
-      expect(await written()).toEqual(['audit', 'close', 'finish', 'kept', 'request', 'socket'])
+      wire.socket.destroy()
+      await waitFor(() => told.length === 6)
+      expect(told.toSorted()).toEqual(['audit', 'close', 'end', 'finish', 'request', 'socket'])
+      expect(await written()).toEqual(['audit', 'close', 'end', 'finish', 'kept', 'request', 'socket'])
       expect(new Set(labels)).toEqual(new Set(['GET /things/:id']))
     })
 
