@@ -35,11 +35,11 @@ export class Ambient {
     }
   }
 
-  async endForced(): Promise<void> {
+  async endForced(drains: boolean): Promise<void> {
     const forced = this.#forced
     this.#forced = null
     this.#isForcing = false
-    await forced?.end()
+    await forced?.end(drains)
   }
 
   find(): Held | OnDemand<Held> | null {

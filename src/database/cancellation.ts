@@ -37,10 +37,10 @@ export class Canceller implements Cancellation {
     return this.#reason
   }
 
-  /** Does nothing the second time. */
-  abort(): void {
+  /** Does nothing the second time. `reason`: instead of the usual one. */
+  abort(reason?: Error): void {
     if (this.#reason !== undefined) return
-    this.#reason = this.#why()
+    this.#reason = reason ?? this.#why()
     // What one of them does may have made another one leave.
     for (const entry of this.#listeners?.all() ?? []) if (entry.isIn) entry.value()
   }

@@ -83,7 +83,7 @@ export class Database extends Verbs implements AsyncDisposable {
       opened: async (pool) => {
         if (forceRollback) await this.#ambient.force(() => ForcedRollback.begin(this.backend, this, pool))
       },
-      closing: () => this.#ambient.endForced(),
+      closing: () => this.#ambient.endForced(true),
     })
   }
 
@@ -215,7 +215,7 @@ export class Database extends Verbs implements AsyncDisposable {
     try {
       return await work()
     } finally {
-      await this.#ambient.endForced()
+      await this.#ambient.endForced(false)
     }
   }
 

@@ -90,7 +90,9 @@ export class ForcedRollback {
     })
   }
 
-  async end(): Promise<void> {
+  /** Rolls it back: what still runs in it is waited for if `drains` says so, and else cancelled. */
+  async end(drains: boolean): Promise<void> {
+    if (drains) (await this.#transaction.drain())()
     await this.#transaction.fail(null)
     await this.#connection.release()
   }

@@ -226,7 +226,7 @@ export abstract class Held extends Verbs implements Ground {
   }
 
   /** Resolves when all statements that were accepted so far have ended, and no other can come in between. */
-  protected drain(): Promise<Unlock> {
+  drain(): Promise<Unlock> {
     return this.turns.lock(Limits.none)
   }
 

@@ -135,9 +135,11 @@ export class Limits {
   /** The error for a call that ran out, with the driver's error, if there was one, as its cause. */
   error(expiry: Expiry, cause?: unknown): DatabaseError {
     if (expiry.kind === 'late') return this.#late?.(cause) ?? timedOut(this.#sql, this.#what, cause)
-    return new QueryCanceledError('The query was cancelled: its signal was aborted.', this.#sql, {
-      cause: cause ?? expiry.reason,
-    })
+    const { reason } = expiry
+    // The default reason says nothing that the sentence does not say.
+    const told = reason instanceof Error && reason.name !== 'AbortError' ? ` ${reason.message}` : ''
+    const message = `The query was cancelled: its signal was aborted.${told}`
+    return new QueryCanceledError(message, this.#sql, { cause: cause ?? reason })
   }
 
   get #aborted(): Cancellation | undefined {

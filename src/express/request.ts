@@ -90,8 +90,9 @@ export class OpenScope {
     return performance.now() - this.#since
   }
 
-  abort(): void {
-    this.signal.abort()
+  /** `reason`: where it is another one than that the client has gone. */
+  abort(reason?: Error): void {
+    this.signal.abort(reason)
   }
 
   /** Calls the handlers of the request. */

@@ -111,8 +111,10 @@ export class Traffic {
     return [...this.#clients.values()].flatMap(({ received }) => received)
   }
 
-  /** Cuts every connection. */
+  /** Cuts every connection, and calls off what is still done for it. */
   destroy(): void {
+    for (const { scope } of this.#received())
+      scope.abort(new Error('The server has shut down before the request was answered.'))
     for (const socket of this.#clients.keys()) socket.destroy()
   }
 

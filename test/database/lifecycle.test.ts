@@ -1,8 +1,9 @@
 /** Connecting and disconnecting: once, in order, and without anything left. */
+import { setTimeout as delay } from 'node:timers/promises'
 import { type Connection, ConnectionError, Database, NotConnectedError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
-import { arrived, endless, failure, runScript } from './support'
+import { all, arrived, endless, failure, gate, numbers, runScript } from './support'
 
 eachDatabase('connect and disconnect', (context) => {
   const make = (options = {}): Database => context.track(new Database(context.url, options))
@@ -119,9 +120,20 @@ eachDatabase('connect and disconnect', (context) => {
     const database = make({ pool: { size: 1, maxOverflow: 0 } })
     await database.connect()
     const connection = await database.acquire()
-    const waiting = failure(database.fetchVal('select 1'))
+    const waiting = [
+      () => database.fetchVal('select 1'),
+      () => database.transaction(async () => 1),
+      () => database.begin(),
+      () => database.acquire(),
+      () => all(database.iterate('select 1')),
+      () => database.executeMany('insert into cut_off values (:id)', [{ id: 1 }]),
+      async () => database.knex.raw('select 1'),
+    ].map((way) => failure(way()))
     const ending = database.disconnect()
-    expect(await waiting).toBeInstanceOf(NotConnectedError)
+    for (const error of await Promise.all(waiting)) {
+      expect(error).toBeInstanceOf(NotConnectedError)
+      expect(error.message).toMatch(/is disconnecting and takes no new work/)
+    }
     await connection.release()
     await ending
   })
@@ -145,34 +157,97 @@ eachDatabase('connect and disconnect', (context) => {
     await tx.rollback()
   })
 
-  it('tells those whose statements it cuts off that it was it, and not a signal', async () => {
-    const database = make({ pool: { size: 4, maxOverflow: 0 } })
+  /** A cursor whose reader is slow. */
+  const readSlowly = async (rows: AsyncIterable<unknown>): Promise<void> => {
+    for await (const row of rows) await delay(10, row)
+  }
+  const endlessly = async function* (): AsyncGenerator<{ id: number }> {
+    for (let id = 0; ; id += 1) yield await delay(1, { id })
+  }
+  const cutOff: Record<string, (database: Database, sql: string) => Promise<unknown>> = {
+    'a statement': (database, sql) => database.fetchVal(sql),
+    'a statement with a signal and a deadline': (database, sql) =>
+      database.execute(sql, {}, { signal: new AbortController().signal, timeoutMillis: 60_000 }),
+    'a builder of Knex': async (database, sql) => database.knex.raw(sql),
+    'a stream': (database, sql) => readSlowly(database.iterate(sql)),
+    'a stream that is being read': (database) => readSlowly(database.iterate(numbers(context.dialect, 1e7))),
+    'a stream of Knex': (database) =>
+      readSlowly(database.knex.raw(numbers(context.dialect, 1e7)).stream() as AsyncIterable<unknown>),
+    'executeMany()': (database) => database.executeMany('insert into cut_off values (:id)', endlessly()),
+    'a transaction': (database, sql) => database.transaction((tx) => tx.fetchVal(sql)),
+    'a transaction of Knex': (database, sql) => database.knex.transaction((trx) => trx.raw(sql)),
+    'a statement that waits for its turn': (database, sql) =>
+      database.connection(async (connection) => {
+        void failure(connection.fetchVal(sql))
+        await connection.fetchVal('select 1')
+      }),
+    'a savepoint': (database, sql) =>
+      database.transaction(() => database.transaction((inner) => inner.fetchVal(sql))),
+    'a connection': (database, sql) => database.connection((connection) => connection.fetchVal(sql)),
+    'a transaction that is retried': (database, sql) =>
+      database.transaction((tx) => tx.fetchVal(sql), { retries: 3 }),
+    'a transaction begun by hand': async (database, sql) => (await database.begin()).fetchVal(sql),
+    'a connection taken by hand': async (database, sql) => (await database.acquire()).execute(sql),
+    'work that excludes others': (database, sql) =>
+      database.exclusively('work', () => database.fetchVal(sql)),
+    'what is rolled back by force': (database, sql) => database.forceRollback(() => database.fetchVal(sql)),
+    'a transaction in what is rolled back by force': (database, sql) =>
+      database.forceRollback(() => database.transaction((tx) => tx.fetchVal(sql))),
+  }
+
+  it.each(Object.entries(cutOff))(
+    'tells %s that it was cut off by disconnect(), and by no signal',
+    async (_name, work) => {
+      const database = make({ pool: { size: 1, maxOverflow: 0 } })
+      await database.connect()
+      await context.admin('create table if not exists cut_off (id integer)')
+      const stuck = failure(work(database, endless(context.dialect)))
+      await waitFor(() => database.stats().used === 1 && database.stats().acquired > 1)
+      await database.disconnect({ graceMillis: 0 })
+      const error = await stuck
+      expect(error.message).toMatch(/was disconnected: what had not ended within the grace was cancelled/)
+      expect(error).toBeInstanceOf(NotConnectedError)
+      await context.admin('drop table cut_off')
+    },
+  )
+
+  it('tells handles that were idle and a ping the same', async () => {
+    const database = make()
     await database.connect()
-    await database.execute('create table cut_off (id integer)')
-    const sql = endless(context.dialect)
-    const alone = failure(database.fetchVal(sql))
-    const inTransaction = failure(
-      database.transaction(
-        async (tx) => {
-          await tx.fetchVal(sql)
-        },
-        { readOnly: true },
-      ),
-    )
-    const streamed = failure(
-      (async () => {
-        for await (const row of database.iterate(sql)) expect(row).toBeDefined()
-      })(),
-    )
-    const idle = await database.begin({ readOnly: true })
-    await waitFor(() => database.holders().filter((holder) => holder.sql === sql).length === 3)
+    const tx = await database.begin()
+    const connection = await database.acquire()
+    const pinging = Promise.allSettled([database.ping(), database.ping()])
     await database.disconnect({ graceMillis: 0 })
-    const late = failure(idle.fetchVal('select 1'))
-    const errors = await Promise.all([alone, inTransaction, streamed, late])
-    const told = expect.stringMatching(/was disconnected: what had not ended within the grace was cancelled/)
-    expect(errors.map(({ message }) => message)).toEqual([told, told, told, told])
-    expect(errors.filter((error) => !(error instanceof NotConnectedError))).toEqual([])
-    await context.admin('drop table cut_off')
+    const ways = [
+      () => tx.fetchVal('select 1'),
+      () => tx.commit(),
+      () => tx.transaction(async () => 1),
+      () => connection.begin(),
+      () => all(connection.iterate('select 1')),
+      async () => connection.raw,
+    ]
+    for (const way of ways) expect(await failure(way())).toBeInstanceOf(NotConnectedError)
+    // One that was answered in time is as good.
+    const failures = (await pinging).flatMap((ping) =>
+      ping.status === 'rejected' ? [ping.reason as unknown] : [],
+    )
+    expect(failures.filter((error) => !(error instanceof NotConnectedError))).toEqual([])
+  })
+
+  it('lets what runs in a forced rollback end within the grace', async () => {
+    const database = make({ forceRollback: true })
+    await database.connect()
+    const steps: string[] = []
+    const opened = gate()
+    const work = database.transaction(async (tx) => {
+      await opened.opened
+      steps.push(`read ${String(await tx.fetchVal('select 1'))}`)
+    })
+    const ending = database.disconnect({ graceMillis: 60_000 }).then(() => steps.push('disconnected'))
+    opened.open()
+    await work
+    await ending
+    expect(steps).toEqual(['read 1', 'disconnected'])
   })
 
   it('gives each connection to afterConnect once, before anybody else has it', async () => {

@@ -144,12 +144,14 @@ eachDatabase('A scope whose limits run out', (context) => {
       }
       const failed = failure(database.transaction(work, options))
       await held.opened
-      if ('signal' in options) controller.abort()
+      if ('signal' in options) controller.abort(new Error('The order was withdrawn.'))
       await waitFor(() => database.stats().used === 0, { what: 'the connection to come back' })
       expect(await idsOf(database)).toEqual([1])
       goOn.open()
       expect((await failed).message).toMatch(
-        'signal' in options ? /its signal was aborted/ : /timeoutMillis of 100 ms/,
+        'signal' in options
+          ? /its signal was aborted\. The order was withdrawn\./
+          : /timeoutMillis of 100 ms/,
       )
     }
   })

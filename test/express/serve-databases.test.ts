@@ -8,6 +8,7 @@ import { health } from '../../src/express'
 import { eachDatabase } from '../support/each-database'
 import { freePort } from '../support/free-port'
 import { waitFor } from '../support/wait-for'
+import { arrived, endless } from '../database/support'
 import { deferred, Lines, serveQuietly } from './support'
 
 eachDatabase('serve', (context) => {
@@ -87,6 +88,25 @@ eachDatabase('serve', (context) => {
       onStartup: () => database.acquire(),
     })
     await expect(serving.close()).rejects.toThrow(/database main was held by start-up for 0\.\d s/)
+  })
+
+  it('tells a request that is cancelled at the time limit that the server has shut down', async () => {
+    const database = create('main')
+    const failed = deferred<Error>()
+    const app = express().get('/', async () => {
+      await database.fetchVal(endless(context.dialect)).catch(failed.resolve)
+    })
+    const serving = await serveQuietly(app, { databases: [database], shutdownTimeoutMillis: 100 })
+    const unanswered = request(serving.url)
+      .get('/')
+      .then(() => 'answered')
+      .catch(() => 'cut')
+    await arrived(context, database)
+    await expect(serving.close()).rejects.toThrow(/not answered: GET \//)
+    const error = await failed.promise
+    expect(error).toMatchObject({ code: 'QUERY_CANCELED' })
+    expect(error.message).toMatch(/The server has shut down before the request was answered\.$/)
+    expect(await unanswered).toBe('cut')
   })
 
   it('cancels a start that waits for a database as soon as a signal comes', async () => {

@@ -38,7 +38,13 @@ export class SideLane {
     this.#context.refuseWhenClosing()
     // It is there as long as its one connection is.
     if (this.#context.isSingle) return
-    await this.#ask(limits, (session) => session.ping())
+    try {
+      await this.#ask(limits, (session) => session.ping())
+    } catch (error) {
+      // It may be the disconnection that cut it off.
+      this.#context.refuseWhenClosing()
+      throw error
+    }
   }
 
   /**
@@ -103,6 +109,8 @@ export class SideLane {
   }
 
   async #connect(): Promise<Session> {
+    // One who has waited for his turn meanwhile would open another one.
+    if (this.#isClosed) throw new ConnectionError('The database was disconnected.')
     const giveUp = (this.#giveUp = new AbortController())
     const session = await outsideOfScopes(() => this.#context.open(giveUp.signal))
     if (giveUp.signal.aborted) {
