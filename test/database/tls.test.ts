@@ -25,7 +25,9 @@ class Wire implements AsyncDisposable {
       const far = connectSocket(to, '127.0.0.1')
       near.on('data', (data) => (this.#everything = Buffer.concat([this.#everything, data])))
       near.pipe(far).pipe(near)
-      for (const socket of [near, far]) socket.on('error', () => undefined)
+      // Neither end of a pipe closes when the other one is cut off.
+      near.on('error', () => undefined).on('close', () => far.destroy())
+      far.on('error', () => undefined).on('close', () => near.destroy())
     })
   }
 
