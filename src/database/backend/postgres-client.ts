@@ -1,4 +1,5 @@
 /** Knex's client for PostgreSQL: it tries another way when the server refuses the first, and can be told to give up. */
+import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import knex, { type Knex } from 'knex'
 import type pg from 'pg'
@@ -18,7 +19,8 @@ export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection'> {
   readonly processID: number
   readonly secretKey: number | Buffer
   readonly ssl: boolean | object
-  readonly connection: Login & { readonly stream: Socket; parsedStatements: Record<string, string> }
+  readonly connection: EventEmitter &
+    Login & { readonly stream: Socket; parsedStatements: Record<string, string> }
   getTransactionStatus(): 'I' | 'T' | 'E' | null
   ref(): void
   unref(): void

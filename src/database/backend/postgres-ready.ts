@@ -28,7 +28,7 @@ export async function readyAgain(session: Conversation): Promise<void> {
   await new Promise<void>((resolve) => {
     const end = (): void => {
       clearTimeout(timer)
-      raw.off('drain', end)
+      raw.connection.off('readyForQuery', end)
       raw.off('end', end)
       resolve()
     }
@@ -36,7 +36,7 @@ export async function readyAgain(session: Conversation): Promise<void> {
       session.destroy()
       end()
     }, PATIENCE_MILLIS)
-    raw.on('drain', end)
+    raw.connection.on('readyForQuery', end)
     raw.on('end', end)
   })
 }

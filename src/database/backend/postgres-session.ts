@@ -5,6 +5,7 @@ import type { RawConnection } from './postgres-client'
 import { PostgresConnection } from './postgres-connection'
 import { PostgresCopies } from './postgres-copy'
 import { requestCancel } from './postgres-cancel'
+import { holdQueue, latestIn, runsAnother, type Submitted, withdraw } from './postgres-client-queue'
 import { PostgresCursors } from './postgres-cursors'
 import { plainly } from './postgres-statement'
 import { refusalOf } from './postgres-errors'
@@ -35,6 +36,8 @@ export class PostgresSession extends PostgresConnection implements Session {
   #beginning: Promise<void> | null = null
   /** Its user has had pg's client in his hands, by which he sends what goes past us. */
   isExposed = false
+  /** What pg was given for the statement that runs, where its user may have given it others. */
+  #latest: Submitted | null = null
   /** How often it was told to stop what runs. */
   #cancels = 0
   readonly #cursors = new PostgresCursors(this)
@@ -213,7 +216,7 @@ export class PostgresSession extends PostgresConnection implements Session {
       }
       this.raw.query(query)
     })
-    this.running = running
+    this.#runs(running)
     return running
   }
 
@@ -232,7 +235,7 @@ export class PostgresSession extends PostgresConnection implements Session {
   async #again(error: Error, attempt: Attempt): Promise<Result> {
     const { prepared, query, statement, isWhole, begin, begun } = attempt
     const refusal = prepared.refusalOf(error, query)
-    await readyAgain(this)
+    await this.#readyAgain(error)
     if (refusal === null && begin !== null) this.#hear()
     this.#ended(prepared, statement)
     const reason = this.reasonFor(error)
@@ -252,16 +255,29 @@ export class PostgresSession extends PostgresConnection implements Session {
 
   /** Waits for a statement that was sent, and after an error until the connection is ready for the next one. */
   async #sent<T>(sent: Promise<T>, statement: Statement): Promise<T> {
-    this.running = sent
+    this.#runs(sent)
     try {
       return await sent
     } catch (error) {
-      await readyAgain(this)
+      await this.#readyAgain(error)
       throw this.reasonFor(error)
     } finally {
       this.running = null
       this.#prepared?.follow(statement, this.inTransaction)
     }
+  }
+
+  /** What pg was given just now settles with `running`. */
+  #runs(running: Promise<unknown>): void {
+    this.running = running
+    if (this.isExposed) this.#latest = latestIn(this.raw)
+  }
+
+  /** Of what was never sent the server says nothing; and when another one runs already, it has been ready. */
+  async #readyAgain(error: unknown): Promise<void> {
+    if (error instanceof QueryCanceledError) return
+    if (this.isExposed && runsAnother(this.raw, this.#latest)) return
+    await readyAgain(this)
   }
 
   outcomeOf(transactionId: string): Promise<Outcome> {
@@ -281,12 +297,21 @@ export class PostgresSession extends PostgresConnection implements Session {
     return this.run(plainly(sql))
   }
 
-  /** A request that overtakes its statement is forgotten by the server, so it is repeated until the statement has ended. */
+  /**
+   * A request that overtakes its statement is forgotten by the server, so it is repeated until the statement has ended.
+   * What the user sends by pg's client is spared: ours may wait behind it, and it may follow while a request is on its way.
+   */
   async cancel(): Promise<void> {
     this.#cancels += 1
-    for (let running = this.running; running !== null && this.broken === null; running = this.running) {
-      await requestCancel(this.raw)
-      await within(STRIKE_EVERY_MILLIS, running).catch(() => undefined)
+    const goOn = this.isExposed ? holdQueue(this.raw) : null
+    const unsent = new QueryCanceledError('The query was cancelled before it was sent.', '')
+    try {
+      for (let running = this.running; running !== null && this.broken === null; running = this.running) {
+        if (!withdraw(this.raw, this.#latest, unsent)) await requestCancel(this.raw)
+        await within(STRIKE_EVERY_MILLIS, running).catch(() => undefined)
+      }
+    } finally {
+      goOn?.()
     }
   }
 
