@@ -82,26 +82,49 @@ export async function bringUpToDate(
       const [completed, pending] = (await knex.migrate.list(migrations)) as [unknown[], unknown[]]
       await releaseLock(knex, migrations, tell)
       const told = { ...migrations, ...progress.hooks() }
+      const unseeded = unseededOf(migrations)
+      const isUnseeded = await knex.schema.hasTable(unseeded)
       const work = async (on: Knex): Promise<readonly string[]> => {
         const [, names] = (await on.migrate.latest(told)) as [number, string[]]
-        if (seeds === null || completed.length > 0) return names
+        return names
+      }
+      const fill = async (on: Knex): Promise<void> => {
+        if (seeds === null || (completed.length > 0 && !isUnseeded)) return
         progress.begins('the seeds')
         await on.seed.run(seeds)
+        await on.schema.dropTableIfExists(unseeded)
         progress.ends()
-        return names
       }
       // With the seeds in one transaction, if the migrations can be: a process that is killed leaves nothing half done.
       // On SQLite, to make a table anew would delete the rows that refer to it, unless that is looked at in the end only.
-      return (await areTransactional(migrations, pending))
-        ? knex.transaction(work, { enforceForeignCheck: false } as Knex.TransactionConfig)
-        : work(knex)
+      if (await areTransactional(migrations, pending)) {
+        const whole = async (on: Knex): Promise<readonly string[]> => {
+          const names = await work(on)
+          await fill(on)
+          return names
+        }
+        return knex.transaction(whole, { enforceForeignCheck: false } as Knex.TransactionConfig)
+      }
+      if (seeds !== null && completed.length === 0 && !isUnseeded)
+        await knex.schema.createTable(unseeded, (table) => table.integer('id'))
+      const names = await work(knex)
+      await knex.transaction(fill)
+      return names
     })
   } finally {
     progress.stop()
   }
 }
 
-/** Whether nothing is left to do, not even a lock to release: so it is at nearly every start, and three questions tell. */
+/**
+ * The table whose being there says that a new database waits for its seeds. Migrations that run without a transaction are
+ * known to be done before the seeds are, to other processes, and to the next one when this one is killed.
+ */
+function unseededOf({ tableName = '' }: Knex.MigratorConfig): string {
+  return `${tableName}_unseeded`
+}
+
+/** Whether nothing is left to do, not even a lock to release: so it is at nearly every start, and four questions tell. */
 async function isUpToDate({ knex }: Database, migrations: Knex.MigratorConfig): Promise<boolean> {
   const { tableName = '', migrationSource: source } = migrations
   // The table that Knex makes last.
@@ -109,7 +132,8 @@ async function isUpToDate({ knex }: Database, migrations: Knex.MigratorConfig): 
   const locks = (await knex(`${tableName}_lock`).pluck('is_locked')) as number[]
   const completed = (await knex(tableName).orderBy('id').pluck('name')) as string[]
   const all = (await source.getMigrations([])).map((migration) => source.getMigrationName(migration))
-  return locks.length === 1 && locks[0] === 0 && all.join() === completed.join()
+  if (locks.length !== 1 || locks[0] !== 0 || all.join() !== completed.join()) return false
+  return !(await knex.schema.hasTable(unseededOf(migrations)))
 }
 
 async function areTransactional(

@@ -82,6 +82,32 @@ eachDatabase('a process that is killed while it migrates', (context) => {
       for (const name of expected) expect(await database.fetchAll(`SELECT * FROM ${name}`)).toEqual([])
     },
   )
+
+  it.each<[string, NonNullable<MigratingScript['stopsIn']>]>([
+    ['in the seeds', 'seed'],
+    ['in a migration before them', 'plain'],
+  ])(
+    '%s, that follow one without a transaction: nobody is ready without them, and the next one runs them',
+    async (_what, stopsIn) => {
+      const url = await context.createDatabase()
+      const script = { hasPlain: true, hasSeed: true }
+      await using victim = start({ ...script, stopsIn }, url)
+      await waitFor(() => victim.lines.includes('in the middle'), { timeoutMillis: 60_000 })
+      await using waiting = start(script, url)
+      await waitFor(() => waiting.lines.some((line) => line.startsWith('waiting for another process')), {
+        timeoutMillis: 60_000,
+      })
+      victim.kill()
+      expect([await waiting.ended(), waiting.complaints]).toEqual([0, ''])
+      const database = await context.open(undefined, url)
+      expect(await database.fetchAll('SELECT id FROM first')).toEqual([{ id: 1 }])
+      // Rows that somebody has deleted do not come back.
+      await database.execute('DELETE FROM first')
+      await using late = start(script, url)
+      expect([await late.ended(), late.complaints, late.lines]).toEqual([0, '', ['ran nothing']])
+      expect(await database.fetchAll('SELECT id FROM first')).toEqual([])
+    },
+  )
 })
 
 eachDatabase('exclusively', (context) => {

@@ -5,13 +5,15 @@ import { bringUpToDate } from '../../../src/service/migrations'
 
 export interface MigratingScript {
   readonly url: string
-  /** The migration in the middle of which it waits to be killed. */
-  readonly stopsIn?: 'first' | 'second' | 'plain'
+  /** The migration, or the seed, in the middle of which it waits to be killed. */
+  readonly stopsIn?: 'first' | 'second' | 'plain' | 'seed'
   /** Whether there is one without a transaction. */
   readonly hasPlain: boolean
+  /** Whether a new database is filled. */
+  readonly hasSeed?: boolean
 }
 
-const { url, stopsIn, hasPlain } = JSON.parse(process.argv[2] ?? '{}') as MigratingScript
+const { url, stopsIn, hasPlain, hasSeed } = JSON.parse(process.argv[2] ?? '{}') as MigratingScript
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 
 /** Makes a table, for ever if it is this one's turn to be killed. One without a transaction has to bear a half of itself. */
@@ -42,13 +44,27 @@ const migrations: Knex.MigratorConfig = {
   } as Knex.MigrationSource<string>,
 }
 
+const seeds: Knex.SeederConfig = {
+  seedSource: {
+    getSeeds: () => Promise.resolve(['seed']),
+    getSeed: () => Promise.resolve({ seed: fill }),
+  } as unknown as Knex.SeedSource<string>,
+}
+
+async function fill(knex: Knex): Promise<void> {
+  await knex('first').insert({ id: 1 })
+  if (stopsIn !== 'seed') return
+  say('in the middle')
+  await new Promise((resolve) => setTimeout(resolve, 600_000))
+}
+
 async function migrate(): Promise<void> {
   const database = new Database(url)
   await database.connect()
   const names = await bringUpToDate(database, {
     name: 'test',
     migrations,
-    seeds: null,
+    seeds: hasSeed === true ? seeds : null,
     tell: say,
     tellEveryMillis: 100,
   })
