@@ -10,6 +10,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { crc32 } from 'node:zlib'
 import { decode } from '@jridgewell/sourcemap-codec'
 import { build } from 'esbuild'
 
@@ -29,7 +30,7 @@ const service = path.resolve(process.argv[2] ?? path.join(root, 'dist'), 'src', 
 /** Far longer than it takes, on whatever machine. */
 const LONGEST_START_MILLIS = 60_000
 
-const { BUNDLE, COMPILED, PLACES, SOURCES, read, run, seal } = createRequire(import.meta.url)(
+const { BUNDLE, COMPILED, PLACES, SOURCES, read, run, seal, trailerOf } = createRequire(import.meta.url)(
   path.join(service, 'bundled.js'),
 )
 
@@ -83,7 +84,8 @@ await rm(COMPILED, { force: true })
 // It is read so, and esbuild leaves regular expressions as they are.
 if (code.contents.some((byte) => byte > 127))
   throw new Error('The bundle is not ASCII: write \\u… in regular expressions.')
-await writeFile(BUNDLE, code.contents)
+const sum = crc32(code.contents)
+await writeFile(BUNDLE, [code.contents, trailerOf(sum)])
 const { sources, mappings } = JSON.parse(map.text)
 await writeFile(SOURCES, JSON.stringify(sources))
 await writeFile(PLACES, placesOf(mappings))
@@ -107,7 +109,7 @@ while (!(await answers())) {
   if (Date.now() > deadline) throw new Error(`The service did not answer within ${LONGEST_START_MILLIS} ms.`)
   await sleep(10)
 }
-await writeFile(COMPILED, seal(script.createCachedData()))
+await writeFile(COMPILED, seal(script.createCachedData(), sum))
 process.exit()
 
 /** Where each line of the sources begins. A map of every word would be long to read, and large. */

@@ -18,31 +18,41 @@ export const COMPILED = `${BUNDLE}.compiled`
 export const SOURCES = `${BUNDLE}.sources`
 export const PLACES = `${BUNDLE}.places`
 
-/** Reads it, with what was compiled of it if there is such a thing. */
-export function read(): Script {
+/** Reads it, with what was compiled of it if there is such a thing. Returns null if it is missing or damaged. */
+export function read(): Script | null {
   // It is ASCII, of which this makes a string of one byte for each character.
-  const source = readFileSync(BUNDLE, 'latin1')
-  const cachedData = unsealed(readIfThere(COMPILED), source)
+  const source = readIfThere(BUNDLE)?.toString('latin1') ?? ''
+  const code = source.slice(0, -TRAILER)
+  const sum = crc32(code)
+  if (source.slice(-TRAILER) !== trailerOf(sum)) return null
+  const cachedData = unsealed(readIfThere(COMPILED), sum)
   return new Script(`(function (require, __dirname, __filename) {${source}\n})`, {
     filename: BUNDLE,
     ...(cachedData && { cachedData }),
   })
 }
 
+/** The last line of the bundle: the checksum of all before it. */
+export function trailerOf(sum: number): string {
+  return `\n//${sum.toString(16).padStart(8, '0')}\n`
+}
+
+const TRAILER = trailerOf(0).length
+
 /** Checksums in front of it: its own, and that of the bundle. V8 believes what it finds, and dies of what is damaged. */
 const SEAL = 8
 
-export function seal(compiled: Buffer): Buffer {
+export function seal(compiled: Buffer, sum: number): Buffer {
   const sums = Buffer.alloc(SEAL)
   sums.writeUInt32LE(crc32(compiled))
-  sums.writeUInt32LE(crc32(readFileSync(BUNDLE)), 4)
+  sums.writeUInt32LE(sum, 4)
   return Buffer.concat([sums, compiled])
 }
 
-function unsealed(sealed: Buffer | null, source: string): Buffer | null {
+function unsealed(sealed: Buffer | null, sum: number): Buffer | null {
   if (sealed === null || sealed.length <= SEAL) return null
   const compiled = sealed.subarray(SEAL)
-  const isWhole = sealed.readUInt32LE() === crc32(compiled) && sealed.readUInt32LE(4) === crc32(source)
+  const isWhole = sealed.readUInt32LE() === crc32(compiled) && sealed.readUInt32LE(4) === sum
   return isWhole ? compiled : null
 }
 

@@ -1,4 +1,12 @@
 /** What `npm start` runs: the service out of one file. */
-import { read, run } from './bundled'
+import { BUNDLE, read, run } from './bundled'
 
-run(read())
+const script = read()
+if (script === null) {
+  process.stderr.write(
+    `millpond: ${BUNDLE} is missing or damaged. The service starts from the files that it is made of, which takes longer; ` +
+      '`npm run build` makes it anew.\n',
+  )
+  // oxlint-disable-next-line import/no-unassigned-import -- it starts the service by being loaded
+  require('./main')
+} else run(script)

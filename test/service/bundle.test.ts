@@ -1,11 +1,13 @@
 /** The service in one file, as `npm start` and the image run it. */
 import { execFile } from 'node:child_process'
-import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import { crc32 } from 'node:zlib'
 import request from 'supertest'
 import * as library from '../../src/database'
+import { trailerOf } from '../../src/service/bundled'
 import { compiledFolder } from '../support/compiled'
 import { eachDatabase } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'
@@ -58,7 +60,9 @@ describe('The bundle', () => {
     [
       'of another bundle',
       (compiled, folder) => {
-        appendFileSync(path.join(folder, 'bundle.js'), ';')
+        const file = path.join(folder, 'bundle.js')
+        const code = `${readFileSync(file, 'latin1').slice(0, -trailerOf(0).length)};`
+        writeFileSync(file, code + trailerOf(crc32(code)))
         return compiled
       },
     ],
@@ -169,6 +173,31 @@ eachDatabase('The service out of it', (context) => {
       }
     },
   )
+
+  it.each<[what: string, spoil: (bundle: Buffer) => Buffer | null]>([
+    ['missing', () => null],
+    ['empty', () => Buffer.alloc(0)],
+    ['cut off', (bundle) => bundle.subarray(0, bundle.length / 2)],
+    ['cut off in its last line', (bundle) => bundle.subarray(0, -3)],
+    ['changed in one byte', (bundle) => withOther(bundle, bundle.length / 3)],
+  ])('starts from the single files where it is %s, and says so', async (_what, spoil) => {
+    const file = path.join(service, 'bundle.js')
+    const whole = readFileSync(file)
+    const spoilt = spoil(whole)
+    if (spoilt === null) rmSync(file)
+    else writeFileSync(file, spoilt)
+    try {
+      await using process = start()
+      await request(await process.listening())
+        .get('/users')
+        .expect(200)
+      expect(process.complaints).toEqual([
+        expect.stringMatching(/^millpond: .*bundle\.js is missing or damaged\./),
+      ])
+    } finally {
+      writeFileSync(file, whole)
+    }
+  })
 
   it('says in a line what is wrong with a setting, and exits with 2', async () => {
     await using process = start({ DATABASE_POOL_SIZE: 'many' })

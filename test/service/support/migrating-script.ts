@@ -48,7 +48,7 @@ const seeds: Knex.SeederConfig = {
   seedSource: {
     getSeeds: () => Promise.resolve(['seed']),
     getSeed: () => Promise.resolve({ seed: fill }),
-  } as Knex.SeedSource<string>,
+  },
 }
 
 async function fill(knex: Knex): Promise<void> {
