@@ -224,7 +224,7 @@ export class Database extends Verbs implements AsyncDisposable {
    * A process that is killed locks nobody out. On SQLite an empty file stays beside the database.
    */
   async exclusively<T>(name: string, work: () => Promise<T>, options?: QueryOptions): Promise<T> {
-    return exclusively(this.backend, name, work, options)
+    return exclusively(this.backend, name, work, options, () => this.#life.pool)
   }
 
   /** Runs work outside of the ambient transaction, and free of its scope's signal and deadline: for background jobs. */

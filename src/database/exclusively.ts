@@ -9,13 +9,15 @@ import { runInScope } from './scope'
 
 const LONGEST_PAUSE_MILLIS = 200
 
-/** See `Database.exclusively`. */
+/** See `Database.exclusively`. `refuse` throws while the Database is not connected. */
 export async function exclusively<T>(
   backend: Backend,
   name: string,
   work: () => Promise<T>,
   options: QueryOptions | undefined,
+  refuse: () => unknown,
 ): Promise<T> {
+  refuse()
   const limits = Limits.of(checked(options, QUERY_OPTIONS), `exclusively '${name}'`)
   const lost = new AbortController()
   const exclusion = await prepared(backend, name, limits, () => {
@@ -26,6 +28,7 @@ export async function exclusively<T>(
     // one creates concurrently.
     while (!(await exclusion.tryEnter())) {
       limits.check()
+      refuse()
       await pause(LONGEST_PAUSE_MILLIS * (0.5 + Math.random() / 2))
     }
     limits.check()

@@ -31,6 +31,7 @@ eachDatabase('connect and disconnect', (context) => {
       () => database.connection(async () => 1),
       () => database.acquire(),
       () => database.ping(),
+      () => database.exclusively('work', async () => 1),
       async () => database.iterate('select 1').next(),
       async () => database.knex.raw('select 1'),
     ]
@@ -232,6 +233,16 @@ eachDatabase('connect and disconnect', (context) => {
       ping.status === 'rejected' ? [ping.reason as unknown] : [],
     )
     expect(failures.filter((error) => !(error instanceof NotConnectedError))).toEqual([])
+  })
+
+  it('ends the wait for work that excludes others', async () => {
+    const [holder, waiting] = [make(), make()]
+    await Promise.all([holder.connect(), waiting.connect()])
+    await holder.exclusively('work', async () => {
+      const refused = failure(waiting.exclusively('work', async () => 1))
+      await waiting.disconnect()
+      expect(await refused).toBeInstanceOf(NotConnectedError)
+    })
   })
 
   it('lets what runs in a forced rollback end within the grace', async () => {
