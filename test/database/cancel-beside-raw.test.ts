@@ -1,4 +1,5 @@
 /** Cancelling beside what the user sends by `connection.raw`: pg keeps one queue for both, and only ours may be hit. */
+import { promisify } from 'node:util'
 import type pg from 'pg'
 import {
   type Connection,
@@ -22,6 +23,24 @@ eachDatabase('a statement that the user sends by connection.raw', (context) => {
   afterEach(async () => {
     await context.admin('drop table t')
   })
+
+  /** By pg's client or by sqlite3's database. */
+  const send = (raw: unknown, sql: string): Promise<unknown> =>
+    context.dialect === 'postgresql'
+      ? (raw as pg.Client).query(sql)
+      : promisify((raw as { all(text: string, done: () => void): void }).all.bind(raw))(sql)
+
+  it('runs although one of ours beside it fails', async () => {
+    await using connection = await database.acquire()
+    await connection.execute('insert into t values (1)')
+    const failed = failure(connection.execute('insert into t values (1)'))
+    await send(connection.raw, 'insert into t values (2)')
+    expect(await failed).toBeInstanceOf(UniqueViolationError)
+    expect(await connection.fetchAll('select id from t order by id')).toEqual([{ id: 1 }, { id: 2 }])
+  })
+
+  // There an interrupt is for all that runs on a connection.
+  if (context.dialect === 'sqlite') return
 
   const ways: Record<string, (on: Queryable, options: object) => Promise<unknown>> = {
     'a query': (on, options) => on.fetchAll(endless(context.dialect), {}, options),
@@ -56,7 +75,6 @@ eachDatabase('a statement that the user sends by connection.raw', (context) => {
   for (const [place, within] of Object.entries(places)) {
     for (const [name, way] of Object.entries(ways)) {
       it(`is not hit when ${name} that waits behind it is cancelled, ${place}`, async () => {
-        if (context.dialect === 'sqlite') return
         context.mayHoldLong()
         const controller = new AbortController()
         const other = await context.open()
@@ -77,7 +95,6 @@ eachDatabase('a statement that the user sends by connection.raw', (context) => {
   }
 
   it('is not hit when what runs before it is cancelled at any moment', async () => {
-    if (context.dialect === 'sqlite') return
     context.mayHoldLong()
     await using connection = await database.acquire()
     const client = connection.raw as pg.Client
@@ -97,7 +114,6 @@ eachDatabase('a statement that the user sends by connection.raw', (context) => {
   })
 
   it('is not cut off when one before it has failed, however long it takes itself', async () => {
-    if (context.dialect === 'sqlite') return
     context.mayHoldLong()
     await using connection = await database.acquire()
     const client = connection.raw as pg.Client
