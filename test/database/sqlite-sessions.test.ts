@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Database, DatabaseURL, TransactionClosedError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
-import { all, endless, failure, numbers } from './support'
+import { all, endless, failure, numbers, runScript } from './support'
 
 eachDatabase('sessions', (context) => {
   let database: Database
@@ -115,6 +115,28 @@ eachDatabase('sessions', (context) => {
       await waitFor(() => openFiles(pathOf(url)) === 0, { what: 'the file to be closed' })
       expect(openFiles(pathOf(url))).toBe(0)
     })
+  })
+
+  it('that is cut off before its statement has begun runs nothing, and lets the process end', async () => {
+    const script = `
+      const { Database } = require('./src/database')
+      const { pbkdf2 } = require('node:crypto')
+      const { Statement } = require(${JSON.stringify(require.resolve('sqlite3'))})
+      const { all } = Statement.prototype
+      // All threads are busy for longer than disconnect() waits, so that the statement's first step comes after its end.
+      Statement.prototype.all = function (...given) {
+        if (this.sql.includes('recursive'))
+          for (let n = 0; n < 4; n += 1) pbkdf2('a', 'b', 1e6, 64, 'sha512', () => undefined)
+        return all.apply(this, given)
+      }
+      const database = new Database(${JSON.stringify(context.url)})
+      void database.connect().then(async () => {
+        const stuck = database.fetchVal(${JSON.stringify(endless('sqlite'))}).catch((error) => error.code)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        await database.disconnect({ graceMillis: 0 })
+        process.stdout.write(await stuck)
+      })`
+    expect((await runScript(script)).stdout).toBe('NOT_CONNECTED')
   })
 
   it('let a stream go on when a statement beside it is cancelled in a read-only transaction', async () => {

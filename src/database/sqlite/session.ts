@@ -43,7 +43,7 @@ export class SqliteSession implements Session {
   /** The stream that reads here, with nobody beside it. */
   #cursor: SteppingCursor | null = null
   #broken: Error | null = null
-  #isShut = false
+  #shutting: Promise<void> | null = null
   /** A call is under way. */
   #isBusy = false
   /** … and runs what its caller asked for, which may be interrupted; our own questions on the way may not. */
@@ -314,18 +314,25 @@ export class SqliteSession implements Session {
     if (this.#broken !== null) return
     this.#broken = new ConnectionError('The connection was closed.')
     this.#waits.abort()
-    this.#connection.interrupt()
-    void this.#shut()
+    this.#shutting ??= this.#interruptAndShut()
   }
 
   async close(): Promise<void> {
     this.#broken ??= new ConnectionError('The connection was closed.')
+    await (this.#shutting ??= this.#shut())
+  }
+
+  /** Once is not enough: an interrupt that comes before the first step is forgotten, and the statement would run for ever. */
+  async #interruptAndShut(): Promise<void> {
+    this.#connection.interrupt()
+    while (this.#isBusy) {
+      await pause(INTERRUPT_EVERY_MILLIS)
+      this.#connection.interrupt()
+    }
     await this.#shut()
   }
 
   async #shut(): Promise<void> {
-    if (this.#isShut) return
-    this.#isShut = true
     await this.#cursor?.close()
     // Queued behind whatever still runs; SQLite rolls an open transaction back as it closes.
     await this.#connection.close()
