@@ -19,7 +19,7 @@ function planted(files: Record<string, string>): Map<string, string> {
     Object.entries({
       'src/database/index.ts': `// The door.\nexport { Database } from './database'`,
       'src/database/database.ts': `// A Database.\nimport type { Knex } from 'knex'\nexport class Database { knex?: Knex }`,
-      'src/database/backend/pool.ts': `// The pool.\nimport { Pool } from 'tarn'\nexport const pool = Pool`,
+      'src/database/pool/pool.ts': `// The pool.\nimport { Pool } from 'tarn'\nexport const pool = Pool`,
       'src/express/index.ts': `// The door.\nimport { Database } from '../database'\nexport const serve = Database`,
       'src/testing/index.ts': `// The door.\nimport type { Database } from '../database/index'\nexport type D = Database`,
       'src/service/config.ts': `// The configuration.\nexport const url = process.env['DATABASE_URL']`,
@@ -69,7 +69,9 @@ describe('the checker of the source tree', () => {
     ],
     [
       'a driver as a value outside of the backend',
-      { 'src/database/connection.ts': `// A connection.\nimport { Client } from 'pg'\nnew Client()` },
+      {
+        'src/database/transaction/connection.ts': `// A connection.\nimport { Client } from 'pg'\nnew Client()`,
+      },
       /imports pg as a value/,
     ],
     [
@@ -97,7 +99,7 @@ describe('the checker of the source tree', () => {
     [
       'a web framework in the library',
       {
-        'src/database/scope.ts': `// A scope.\nimport type { Request } from 'express'\nexport type R = Request`,
+        'src/database/context/scope.ts': `// A scope.\nimport type { Request } from 'express'\nexport type R = Request`,
       },
       /imports the web framework express/,
     ],

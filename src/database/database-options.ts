@@ -1,6 +1,6 @@
 /** What a Database is made with, beside its URL. */
 import type { BackendOptions } from './options'
-import type { Connection } from './queryable'
+import type { Connection } from './query/queryable'
 
 export interface DatabaseOptions extends BackendOptions {
   /** Runs once on every new connection, before anybody else uses it: SET, PRAGMA. */

@@ -1,29 +1,31 @@
 /** One logical database: connected at start-up, lent out per query, transaction or request, disconnected at the end. */
 import { inspect } from 'node:util'
 import type { Knex } from 'knex'
-import { Ambient } from './ambient'
-import { type Backend, createBackend } from './backend/backend'
-import { type Access, type Security, STREAM } from './backend/dialect'
-import type { Reading, Work } from './backend/lease'
-import { noStats, type PoolStats } from './backend/pool-stats'
+import { CurrentTransaction } from './transaction/current'
+import type { Backend } from './query/backend'
+import { createBackend } from './create-backend'
+import { type Access, STREAM } from './driver/statement'
+import type { Security } from './driver/dialect'
+import type { StreamSource, Work } from './pool/lease'
+import { noStats, type PoolStats } from './pool/pool-stats'
 import {
-  beginBorrowed,
-  borrow,
-  type BorrowedFrom,
-  transactionBorrowed,
-  withBorrowed,
-  withJoined,
-  withLent,
-} from './borrowed'
-import { HeldConnection, JoinedConnection } from './connection'
+  beginTransaction,
+  acquireConnection,
+  type ConnectionSource,
+  runTransaction,
+  withConnection,
+  withJoinedConnection,
+  withLease,
+} from './transaction/with-connection'
+import { HeldConnection, JoinedConnection } from './transaction/connection'
 import type { DatabaseOptions } from './database-options'
 import type { Holder } from './errors'
 import { type DatabaseEvents, Events } from './events'
-import { exclusively } from './exclusively'
-import { ForcedRollback } from './forced-rollback'
+import { exclusively } from './exclusive-work'
+import { ForcedRollback } from './transaction/force-rollback'
 import { knexLender } from './knex-lender'
 import { Lifecycle } from './lifecycle'
-import { Limits } from './limits'
+import { Limits } from './context/limits'
 import {
   checked,
   checkedTransaction,
@@ -33,12 +35,12 @@ import {
   type QueryOptions,
   type Transaction,
   type TransactionOptions,
-} from './queryable'
-import { onItsOwn, pieceByPiece } from './reading'
-import { runBound, runDetached } from './scope'
+} from './query/queryable'
+import { dedicatedSource, sharedSource } from './pool/stream-source'
+import { runBound, runDetached } from './context/scope'
 import { DatabaseURL } from './url'
-import { Verbs } from './verbs'
-import { connectionWhenAsked, transactionWhenAsked } from './when-asked'
+import { QueryMethods } from './query/query-methods'
+import { lazyConnection, lazyTransaction } from './transaction/lazy-transaction'
 
 const DEFAULT_GRACE_MILLIS = 10_000
 const DEFAULT_PING_MILLIS = 1000
@@ -56,14 +58,14 @@ const DEFAULT_PING_MILLIS = 1000
  * const posts = await database.fetchAll('SELECT * FROM posts WHERE author_id = :author', { author: 1 })
  * await database.disconnect()
  */
-export class Database extends Verbs implements AsyncDisposable {
+export class Database extends QueryMethods implements AsyncDisposable {
   readonly url: DatabaseURL
   /** How long connect() goes on trying. */
   readonly connectTimeoutMillis: number
   protected readonly backend: Backend
   readonly #events = new Events()
   readonly #life: Lifecycle
-  readonly #ambient = new Ambient(this)
+  readonly #current = new CurrentTransaction(this)
 
   constructor(url: string | DatabaseURL, options: DatabaseOptions = {}) {
     super()
@@ -71,7 +73,7 @@ export class Database extends Verbs implements AsyncDisposable {
     const { afterConnect, forceRollback = false, ...backendOptions } = options
     checkedTransaction({ forceRollback })
     if (afterConnect !== undefined) checkedWork('afterConnect', afterConnect)
-    const lender = knexLender(this, this.#ambient, () => this.#lender, {
+    const lender = knexLender(this, this.#current, () => this.#lender, {
       use: async (limits, access, work) => this.use(limits, access, work),
       reading: (limits) => this.reading(limits),
     })
@@ -81,9 +83,9 @@ export class Database extends Verbs implements AsyncDisposable {
       // Under a key of its own: it belongs to no scope of this Database.
       prepare: async (lease) => afterConnect?.(new HeldConnection(this.backend, {}, null, lease)),
       opened: async (pool) => {
-        if (forceRollback) await this.#ambient.force(() => ForcedRollback.begin(this.backend, this, pool))
+        if (forceRollback) await this.#current.force(() => ForcedRollback.begin(this.backend, this, pool))
       },
-      closing: () => this.#ambient.endForced(true),
+      closing: () => this.#current.endForced(true),
     })
   }
 
@@ -131,40 +133,40 @@ export class Database extends Verbs implements AsyncDisposable {
   /** Runs work with one connection, which its queries run on by themselves. Inside a transaction it is that one's. */
   async connection<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     checkedWork('connection', work)
-    const found = this.#ambient.get()
+    const found = this.#current.get()
     const bound = found instanceof Promise ? await found : found
     if (bound instanceof HeldConnection) return work(bound)
     if (bound !== null)
-      return withJoined(new JoinedConnection(bound, this.#ambient.statementsOf(bound)), work)
-    return withBorrowed(this.#lender, Limits.of(undefined, ''), false, (connection) =>
+      return withJoinedConnection(new JoinedConnection(bound, this.#current.statementsOf(bound)), work)
+    return withConnection(this.#lender, Limits.of(undefined, ''), false, (connection) =>
       runBound(this, connection, () => work(connection)),
     )
   }
 
   /** Takes a connection that is yours to release, and that no query uses by itself. `await using` releases it. */
   async acquire(): Promise<Connection> {
-    const { forced } = this.#ambient
+    const { forced } = this.#current
     if (forced !== null) return forced.track(new JoinedConnection(forced.level, forced))
-    return borrow(this.#lender)
+    return acquireConnection(this.#lender)
   }
 
   override async transaction<T>(
     work: (tx: Transaction) => Promise<T>,
     options: TransactionOptions = {},
   ): Promise<T> {
-    const found = this.#ambient.get()
+    const found = this.#current.get()
     const bound = found instanceof Promise ? await found : found
     if (bound !== null) return bound.transaction(work, options)
     checkedTransaction(options, work)
-    return transactionBorrowed(this.#lender, work, options)
+    return runTransaction(this.#lender, work, options)
   }
 
   override async begin(options: TransactionOptions = {}): Promise<Transaction> {
-    const found = this.#ambient.get()
+    const found = this.#current.get()
     const bound = found instanceof Promise ? await found : found
-    if (bound !== null) return this.#ambient.beginIn(bound, options)
+    if (bound !== null) return this.#current.beginIn(bound, options)
     checkedTransaction(options)
-    return beginBorrowed(this.#lender, options)
+    return beginTransaction(this.#lender, options)
   }
 
   /**
@@ -176,13 +178,13 @@ export class Database extends Verbs implements AsyncDisposable {
     options: Omit<TransactionOptions, 'retries' | 'forceRollback'> = {},
   ): Promise<T> {
     checkedTransaction(options, work)
-    return transactionWhenAsked(this, this.#ambient, () => this.#lender, work, options)
+    return lazyTransaction(this, this.#current, () => this.#lender, work, options)
   }
 
   /** The same for a connection. Inside a transaction or a held connection it is that one's. */
   async connectionOnDemand<T>(work: () => Promise<T>): Promise<T> {
     checkedWork('connectionOnDemand', work)
-    return connectionWhenAsked(this, this.#ambient, () => this.#lender, work)
+    return lazyConnection(this, this.#current, () => this.#lender, work)
   }
 
   /**
@@ -211,11 +213,11 @@ export class Database extends Verbs implements AsyncDisposable {
   async forceRollback<T>(work: () => Promise<T>): Promise<T> {
     checkedWork('forceRollback', work)
     const { pool } = this.#life
-    await this.#ambient.force(() => ForcedRollback.begin(this.backend, this, pool))
+    await this.#current.force(() => ForcedRollback.begin(this.backend, this, pool))
     try {
       return await work()
     } finally {
-      await this.#ambient.endForced(false)
+      await this.#current.endForced(false)
     }
   }
 
@@ -240,7 +242,7 @@ export class Database extends Verbs implements AsyncDisposable {
    */
   async ping(options?: QueryOptions): Promise<void> {
     const { signal, timeoutMillis = DEFAULT_PING_MILLIS } = checked(options, QUERY_OPTIONS) ?? {}
-    await this.#life.pool.sideLane.ping(Limits.of({ signal, timeoutMillis }, 'ping'))
+    await this.#life.pool.controlConnection.ping(Limits.of({ signal, timeoutMillis }, 'ping'))
   }
 
   /** What operators should know of its connections: what their user may do, and who could listen in on the way. */
@@ -255,7 +257,7 @@ export class Database extends Verbs implements AsyncDisposable {
 
   /** Who has a connection now, longest first. */
   holders(): readonly Holder[] {
-    return this.#ambient.forced?.holders() ?? this.#life.current?.holders() ?? []
+    return this.#current.forced?.holders() ?? this.#life.current?.holders() ?? []
   }
 
   on<E extends keyof DatabaseEvents>(event: E, listener: (...args: DatabaseEvents[E]) => void): this {
@@ -277,20 +279,20 @@ export class Database extends Verbs implements AsyncDisposable {
   }
 
   protected override use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
-    const bound = this.#ambient.statements()
-    return bound?.use(limits, access, work) ?? withLent(this.#life.pool, limits, access, work)
+    const bound = this.#current.statements()
+    return bound?.use(limits, access, work) ?? withLease(this.#life.pool, limits, access, work)
   }
 
-  protected override reading(limits: Limits): Reading {
-    const bound = this.#ambient.statements()
+  protected override reading(limits: Limits): StreamSource {
+    const bound = this.#current.statements()
     if (bound !== null) return bound.reading(limits)
     const pool = this.#life.pool
-    if (!this.backend.dialect.isSingle) return onItsOwn(pool, limits)
+    if (!this.backend.dialect.isSingle) return dedicatedSource(pool, limits)
     // Not always on the pool: whoever reads it in a transaction that has begun meanwhile holds the one connection.
-    return pieceByPiece(limits, (bounded, work) => this.use(bounded, STREAM, work))
+    return sharedSource(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
-  get #lender(): BorrowedFrom {
+  get #lender(): ConnectionSource {
     return { backend: this.backend, key: this, pool: this.#life.pool }
   }
 }

@@ -1,7 +1,7 @@
 /** What a Database tells those who listen: names and payloads. */
 import { EventEmitter } from 'node:events'
 import type { DatabaseError, Holder } from './errors'
-import { outsideOfScopes } from './scope'
+import { outsideOfScopes } from './context/scope'
 
 export interface QueryEvent {
   /** The statement's text. Never values. */

@@ -10,13 +10,14 @@ export type {
   QueryOptions,
   Transaction,
   TransactionOptions,
-} from './queryable'
-export type { Query, Values } from './backend/statement'
-export type { IsolationLevel, Row, Security } from './backend/dialect'
-export type { PoolStats } from './backend/pool-stats'
-export { json, sql, type JsonValue, type SqlQuery } from './sql'
-export { currentFrame, Frame, runInScope, type Scope, type Tally } from './scope'
-export { type Cancellation, Canceller } from './cancellation'
+} from './query/queryable'
+export type { Query, Values } from './sql/compiler'
+export type { IsolationLevel, Security } from './driver/dialect'
+export type { Row } from './driver/statement'
+export type { PoolStats } from './pool/pool-stats'
+export { json, sql, type JsonValue, type SqlQuery } from './sql/sql-tag'
+export { currentFrame, Frame, runInScope, type Scope, type Tally } from './context/scope'
+export { type Cancellation, Canceller } from './context/canceller'
 export type {
   AcquireEvent,
   CleanupEvent,
@@ -30,7 +31,7 @@ export type {
   TimeoutEvent,
 } from './events'
 export { recordMetrics } from './metrics'
-export { knexConfig } from './backend/backend'
+export { knexConfig } from './create-backend'
 export {
   BindError,
   CheckViolationError,

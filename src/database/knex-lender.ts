@@ -1,15 +1,15 @@
 /** What a Database lends to its Knex instance: connections for its statements, its transactions, and its users. */
-import type { Ambient } from './ambient'
-import type { Lender } from './backend/backend'
-import type { Hold } from './backend/knex-host'
-import type { Ground, Statements } from './backend/lease'
-import type { BorrowedFrom } from './borrowed'
-import { HeldConnection } from './connection'
-import { Held } from './held'
-import { Limits } from './limits'
-import type { Connection } from './queryable'
-import { RowStream } from './row-stream'
-import { runBound } from './scope'
+import type { CurrentTransaction } from './transaction/current'
+import type { Lender } from './create-backend'
+import type { Hold } from './knex/host'
+import type { Ground, Statements } from './pool/lease'
+import type { ConnectionSource } from './transaction/with-connection'
+import { HeldConnection } from './transaction/connection'
+import { TransactionNode } from './transaction/transaction-node'
+import { Limits } from './context/limits'
+import type { Connection } from './query/queryable'
+import { RowStream } from './query/row-stream'
+import { runBound } from './context/scope'
 
 interface Acquirable {
   acquire(): Promise<Connection>
@@ -18,8 +18,8 @@ interface Acquirable {
 /** `statements` are those of the scope that they are called in; `lender` knows the pool while there is one. */
 export function knexLender(
   database: Acquirable,
-  ambient: Ambient,
-  lender: () => BorrowedFrom,
+  ambient: CurrentTransaction,
+  lender: () => ConnectionSource,
   statements: Statements,
 ): Lender {
   /** Those that are out, by the driver's connection. In a forced rollback they are all the same one. */
@@ -27,7 +27,7 @@ export function knexLender(
 
   /** Where statements run in `held`, and transactions begin. */
   function groundOf(held: Ground): Ground {
-    if (!(held instanceof Held)) return held
+    if (!(held instanceof TransactionNode)) return held
     const found = ambient.statementsOf(held)
     return {
       use: (limits, access, work) => found.use(limits, access, work),
@@ -71,7 +71,7 @@ export function knexLender(
         ground: held,
         expose: () => lease.expose(),
         async release() {
-          if (!held.finishNow()) await held.release()
+          if (!held.tryFinish()) await held.release()
         },
       }
     },

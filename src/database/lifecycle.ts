@@ -1,13 +1,13 @@
 /** From connect() to disconnect(): opens the pool, lends it while it is there, closes it. */
 import { inspect } from 'node:util'
-import type { Backend } from './backend/backend'
-import type { Lease } from './backend/lease'
-import type { Pool } from './backend/pool'
-import { within } from './backend/within'
+import type { Backend } from './query/backend'
+import type { Lease } from './pool/lease'
+import type { Pool } from './pool/pool'
+import { within } from './context/watchdog'
 import { ConfigurationError, NotConnectedError } from './errors'
 import type { Events } from './events'
-import { Limits } from './limits'
-import { LONGEST_TIMER_MILLIS } from './when-past'
+import { Limits } from './context/limits'
+import { LONGEST_TIMER_MILLIS } from './context/deadline-timer'
 
 export interface LifecycleHooks {
   /** Runs on each new connection before anybody else has it. */

@@ -1,5 +1,5 @@
 /** What calls things off: every listener once, and none that has left. */
-import { Canceller, whenAborted } from '../../src/database/cancellation'
+import { Canceller, whenAborted } from '../../src/database/context/canceller'
 
 const gone = new Error('gone')
 

@@ -6,9 +6,9 @@
 import fc from 'fast-check'
 import type { Knex } from 'knex'
 import { Database } from '../../src/database'
-import { postgres } from '../../src/database/backend/postgres'
+import { postgres } from '../../src/database/postgres/dialect'
 import { sqlite } from '../../src/database/sqlite/dialect'
-import { Compiler, KnexProgram, type Query, type Values } from '../../src/database/backend/statement'
+import { Compiler, KnexProgram, type Query, type Values } from '../../src/database/sql/compiler'
 import { DatabaseURL } from '../../src/database/url'
 import { standingCheck } from '../support/standing-check'
 

@@ -1,7 +1,7 @@
 /** One at a time, in the order asked. */
 import { QueryCanceledError, QueryTimeoutError } from '../../src/database'
-import { Limits } from '../../src/database/limits'
-import { Mutex } from '../../src/database/mutex'
+import { Limits } from '../../src/database/context/limits'
+import { Mutex } from '../../src/database/context/mutex'
 import { failure } from './support'
 
 describe('a mutex', () => {

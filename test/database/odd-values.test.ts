@@ -1,6 +1,6 @@
 /** Values at the edges: arrays in arrays, documents in arrays, views of memory, moments that are none. */
 import { BindError, ConfigurationError, json, QueryError, runInScope } from '../../src/database'
-import { Limits } from '../../src/database/limits'
+import { Limits } from '../../src/database/context/limits'
 import { eachDatabase } from '../support/each-database'
 import { failure } from './support'
 

@@ -1,14 +1,14 @@
 /** The queue of whoever comes and goes: its order, and leaving from anywhere. */
-import { type Entry, Queue } from '../../src/database/queue'
+import { type Entry, LinkedList } from '../../src/database/context/linked-list'
 
 type Three = [Entry<string>, Entry<string>, Entry<string>]
 
-function three(): [Queue<string>, Three] {
-  const queue = new Queue<string>()
+function three(): [LinkedList<string>, Three] {
+  const queue = new LinkedList<string>()
   return [queue, [queue.add('a'), queue.add('b'), queue.add('c')]]
 }
 
-const namesIn = (queue: Queue<string>): string[] => queue.all().map(({ value }) => value)
+const namesIn = (queue: LinkedList<string>): string[] => queue.all().map(({ value }) => value)
 
 test('keeps the order in which they came, whoever leaves', () => {
   const leaving: [0 | 1 | 2, string, string][] = [
@@ -28,7 +28,7 @@ test('keeps the order in which they came, whoever leaves', () => {
 })
 
 test('nobody leaves twice, not even when others have come meanwhile', () => {
-  const queue = new Queue<string>()
+  const queue = new LinkedList<string>()
   const only = queue.add('a')
   expect(queue.remove(only)).toBe(true)
   expect(queue.remove(only)).toBe(false)

@@ -1,6 +1,12 @@
 /** What an async context carries: label, signal, deadline, and what is bound to a key. */
 import { runInScope } from '../../src/database'
-import { boundTo, currentScope, outsideOfScopes, runBound, runDetached } from '../../src/database/scope'
+import {
+  boundTo,
+  currentScope,
+  outsideOfScopes,
+  runBound,
+  runDetached,
+} from '../../src/database/context/scope'
 
 describe('a scope', () => {
   it('is there for every async descendant, and gone outside', async () => {

@@ -1,5 +1,6 @@
 /** Where the :names of a text are, and where only something that looks like one. */
-import { parseSql, type Lexicon } from '../../src/database/backend/sql-text'
+import { parseSql } from '../../src/database/sql/parser'
+import type { Lexicon } from '../../src/database/driver/parsed-sql'
 import { BindError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 

@@ -1,5 +1,5 @@
 /** What is remembered about texts, and what is not. */
-import { TextCache } from '../../src/database/backend/text-cache'
+import { TextCache } from '../../src/database/sql/text-cache'
 
 describe('a cache of texts', () => {
   it('forgets the oldest when it is full', () => {

@@ -1,6 +1,6 @@
 /** Over TLS a statement can be cancelled as without, by a request that is encrypted and asks who is there as well. */
 import { Database, QueryTimeoutError } from '../../src/database'
-import { requestCancel } from '../../src/database/backend/postgres-cancel'
+import { requestCancel } from '../../src/database/postgres/cancel-request'
 import { Certificates } from '../support/certificates'
 import { standingCheck } from '../support/standing-check'
 import { TlsPostgres } from '../support/tls-postgres'

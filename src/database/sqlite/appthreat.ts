@@ -1,7 +1,7 @@
 /** The driver `@appthreat/sqlite3`: it tells columns, steps many rows at once, and knows integers of 64 bits. */
 import { setImmediate } from 'node:timers/promises'
 import type sqlite3 from 'sqlite3'
-import type { Row, Statement } from '../backend/dialect'
+import type { Row, Statement } from '../driver/statement'
 import { CallbackConnection, openRaw, type SettleRows } from './callback-connection'
 import type { Column, SqliteDriver } from './driver'
 

@@ -1,9 +1,9 @@
 /** Waiting for a SQLite file that somebody else has locked, in this process or in another. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { messageOf } from '../backend/driver-error'
-import { Canceller } from '../cancellation'
-import { Limits } from '../limits'
-import type { Mutex, Unlock } from '../mutex'
+import { messageOf } from '../driver/driver-error'
+import { Canceller } from '../context/canceller'
+import { Limits } from '../context/limits'
+import type { Mutex, Unlock } from '../context/mutex'
 import { own, type SqliteConnection } from './driver'
 
 /** How long SQLite itself waits at each attempt, and how long a pause is at most: random, so that processes do not ask in step. */

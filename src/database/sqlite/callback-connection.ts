@@ -1,7 +1,7 @@
 /** A connection by the callback API of node-sqlite3, which its successor has as well. What differs is in two subclasses. */
 import type sqlite3 from 'sqlite3'
-import type { Row, Statement } from '../backend/dialect'
-import { LONGEST_KEPT } from '../backend/text-cache'
+import type { Row, Statement } from '../driver/statement'
+import { LONGEST_KEPT } from '../sql/text-cache'
 import { ConnectionError } from '../errors'
 import type { Changes, SqliteConnection, Steps } from './driver'
 import { sizeOf } from './rows'

@@ -1,6 +1,6 @@
 /** Results of SQLite that are read in pieces. */
-import { BufferedCursor } from '../backend/buffered-cursor'
-import type { Cursor, Row, Statement } from '../backend/dialect'
+import { BufferedCursor } from '../driver/buffered-cursor'
+import type { Cursor, Row, Statement } from '../driver/statement'
 import { QueryError, TransactionClosedError } from '../errors'
 import type { SqliteConnection, Steps } from './driver'
 import { sizeOf } from './rows'

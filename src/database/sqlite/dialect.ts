@@ -1,18 +1,16 @@
 /** SQLite: how to write for it, connect to it, and read its errors. Its drivers stand behind the contract in driver.ts. */
 import { types } from 'node:util'
 import type { Knex } from 'knex'
-import { commandLineClient } from '../backend/command-line-client'
-import type { ConnectFailure, Dialect } from '../backend/dialect'
-import { messageOf } from '../backend/driver-error'
+import type { ConnectFailure, Dialect } from '../driver/dialect'
+import { messageOf } from '../driver/driver-error'
 import { ConfigurationError, ConnectionError, DatabaseError } from '../errors'
-import { settle } from '../options'
 import type { DatabaseURL } from '../url'
 import { CompilingClient } from './compiling-client'
 import type { SqliteConnection, SqliteDriver } from './driver'
 import { translate } from './errors'
 import { SQLITE_LEXICON } from './lexicon'
 import { fileLock, nameLock } from './lock-file'
-import { openConnection, openSession } from './opening'
+import { openConnection, openSession } from './open-session'
 import { textOfDate } from './rows'
 import type { SqliteSession } from './session'
 import { type SharedFile, sharedFileOf } from './shared-file'
@@ -33,7 +31,7 @@ export function sqlite(url: DatabaseURL): Dialect {
   let shared: SharedFile | undefined
   // Found when it is needed first, since a Database is made without a look at any file.
   const sharedFile = (): SharedFile => (shared ??= sharedFileOf(url))
-  const dialect: Dialect = {
+  return {
     name: 'sqlite',
     isSingle: url.isMemory,
     runsSeveral: false,
@@ -54,10 +52,8 @@ export function sqlite(url: DatabaseURL): Dialect {
     toDriverFromBuilder: (value) => (isDocument(value) ? JSON.stringify(value) : toDriver(value)),
 
     Client: CompilingClient,
-    get commandLineClient() {
-      // As Knex's own: a migration that makes a table anew would delete what refers to its rows.
-      return commandLineClient(CompilingClient, dialect, settle(url, {}), ['PRAGMA foreign_keys = OFF'])
-    },
+    // As Knex's own: a migration that makes a table anew would delete what refers to its rows.
+    commandLine: { setUp: ['PRAGMA foreign_keys = OFF'] },
     knexConfig: () => knexConfig(url),
     // A file is there or is not: there is nothing to wait for.
     dial: (client) => openConnection(url, filenameOf(client), driver, sharedFile()),
@@ -94,7 +90,6 @@ export function sqlite(url: DatabaseURL): Dialect {
       return { error: new ConnectionError(message, { cause: error, retryable: isTransient }), isTransient }
     },
   }
-  return dialect
 }
 
 /** A configuration for Knex: ours, and the one that the Knex CLI reads. */

@@ -1,7 +1,7 @@
 /** The contract of a driver: the few calls that all else in this folder stands on. */
-import type { Row, Statement } from '../backend/dialect'
-import { parseSql } from '../backend/sql-text'
-import { TextCache } from '../backend/text-cache'
+import type { Row, Statement } from '../driver/statement'
+import { parseSql } from '../sql/parser'
+import { TextCache } from '../sql/text-cache'
 import { SQLITE_LEXICON } from './lexicon'
 
 export interface Column {

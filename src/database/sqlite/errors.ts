@@ -1,5 +1,5 @@
 /** SQLite's errors as ours, by what they say: sqlite3 tells the primary result code only. */
-import { messageOf } from '../backend/driver-error'
+import { messageOf } from '../driver/driver-error'
 import {
   CheckViolationError,
   ConnectionError,

@@ -1,5 +1,5 @@
 /** How SQLite writes what may hide a colon or a keyword: https://www.sqlite.org/lang_expr.html#varparam */
-import type { Lexicon } from '../backend/sql-text'
+import type { Lexicon } from '../driver/parsed-sql'
 
 /** Pragmas that belong to the file, that the session itself puts back, or whose value in parentheses is only a question. */
 const LASTING = new RegExp(

@@ -1,5 +1,5 @@
 /** Gives rows as the caller wants them, and values as their columns were declared: SQLite has no booleans, documents or dates. */
-import type { Row, Statement } from '../backend/dialect'
+import type { Row, Statement } from '../driver/statement'
 import { QueryError } from '../errors'
 import type { Column } from './driver'
 

@@ -1,7 +1,7 @@
 /** What is known of statements as long as the schema stays as it is, whoever changes it. */
-import type { Statement } from '../backend/dialect'
-import { outermost, targetOf } from '../backend/sql-pieces'
-import { TextCache } from '../backend/text-cache'
+import type { Statement } from '../driver/statement'
+import { outermost, targetOf } from '../sql/rewrite'
+import { TextCache } from '../sql/text-cache'
 import type { Ask } from './busy-retry'
 import { type Column, isQuery, own, type SqliteConnection } from './driver'
 import { SQLITE_LEXICON } from './lexicon'

@@ -1,10 +1,11 @@
 /** One connection to a SQLite file: the session of its driver's connection, with the transaction state that no driver tells. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { BufferedCursor } from '../backend/buffered-cursor'
-import type { Cursor, Result, Row, Session, Statement } from '../backend/dialect'
-import { Written } from '../backend/written'
+import { BufferedCursor } from '../driver/buffered-cursor'
+import type { Cursor, Result, Row, Statement } from '../driver/statement'
+import type { Session } from '../driver/session'
+import { BoundStatement } from '../sql/bound-statement'
 import { ConnectionError } from '../errors'
-import type { Unlock } from '../mutex'
+import type { Unlock } from '../context/mutex'
 import { isBusy, takePatience, Waits } from './busy-retry'
 import { AheadCursor, readAhead, SteppingCursor } from './cursor'
 import { isQuery, own, type SqliteConnection } from './driver'
@@ -57,7 +58,7 @@ export class SqliteSession implements Session {
   /** Counts them, so that one is told from the next. */
   #transactions = 0
   /** Opened by a SAVEPOINT without a BEGIN, so that its RELEASE is a COMMIT. */
-  #isBare = false
+  #openedBySavepoint = false
   /** A statement has run in the transaction, and may have read. */
   #hasRun = false
   /** How long it waits for another process to end its writing. */
@@ -160,7 +161,7 @@ export class SqliteSession implements Session {
     const rows = await this.#attempt(statement, () => {
       if (!isFirst) return this.#connection.all(statement)
       if (firstRow === null) return this.#connection.first(statement)
-      return this.#connection.all(new Written(firstRow, bindings, facts, { take }))
+      return this.#connection.all(new BoundStatement(firstRow, bindings, facts, { take }))
     })
     return resultOfRows(verb, shape.fromObjects(rows, statement))
   }
@@ -202,8 +203,8 @@ export class SqliteSession implements Session {
     } else if (this.#transaction === 'none' && (verb === 'BEGIN' || verb === 'SAVEPOINT')) {
       this.#transaction = 'open'
       this.#transactions += 1
-      this.#isBare = verb === 'SAVEPOINT'
-    } else if (this.#isBare && verb === 'RELEASE' && !(await isInTransaction(this.#connection))) {
+      this.#openedBySavepoint = verb === 'SAVEPOINT'
+    } else if (this.#openedBySavepoint && verb === 'RELEASE' && !(await isInTransaction(this.#connection))) {
       this.#transaction = 'none'
     }
   }

@@ -2,7 +2,7 @@
 import { realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { ConfigurationError } from '../errors'
-import { Mutex } from '../mutex'
+import { Mutex } from '../context/mutex'
 import type { DatabaseURL } from '../url'
 
 export class SharedFile {

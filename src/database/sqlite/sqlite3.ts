@@ -1,8 +1,8 @@
 /** The driver `sqlite3`: it binds integers of 32 bits, rounds those beyond 2^53, steps row by row, and tells no columns. */
 import sqlite3 from 'sqlite3'
-import type { Row, Statement } from '../backend/dialect'
-import { messageOf } from '../backend/driver-error'
-import { outermost, replacePlaceholders, returningAsQuery, trimmed } from '../backend/sql-pieces'
+import type { Row, Statement } from '../driver/statement'
+import { messageOf } from '../driver/driver-error'
+import { outermost, replacePlaceholders, returningAsQuery, trimmed } from '../sql/rewrite'
 import { QueryError } from '../errors'
 import { CallbackConnection, openRaw, type SettleRows } from './callback-connection'
 import { type Column, isQuery, own, type SqliteDriver, type Steps } from './driver'

@@ -1,6 +1,6 @@
 /** What is different in SQLite's transactions: whether one is open it does not tell, and it ends them by itself. */
-import type { Result, Statement } from '../backend/dialect'
-import { trimmed } from '../backend/sql-pieces'
+import type { Result, Statement } from '../driver/statement'
+import { trimmed } from '../sql/rewrite'
 import { QueryError } from '../errors'
 import { own, type SqliteConnection } from './driver'
 import { SQLITE_LEXICON } from './lexicon'

@@ -1,0 +1,181 @@
+/** How long one call may take, and who may call it off. */
+import { setMaxListeners } from 'node:events'
+import { inspect } from 'node:util'
+import { type Cancellation, checkCancellation, whenAborted } from './canceller'
+import { ConfigurationError, type DatabaseError, QueryCanceledError, QueryTimeoutError } from '../errors'
+import { currentScope } from './scope'
+import { callAtDeadline } from './deadline-timer'
+
+/** Why a call ran out: somebody aborted it, or its time was up. */
+export type Expiry = { readonly kind: 'aborted'; readonly reason: unknown } | { readonly kind: 'late' }
+
+/** Makes the error for a deadline that passed; `cause` is what the driver said, if it said anything. */
+export type TimeoutErrorFactory = (cause?: unknown) => DatabaseError
+
+export interface LimitOptions {
+  /** Aborting it takes a waiting call out of its queue and cancels a running statement on the server. */
+  readonly signal?: AbortSignal | undefined
+  /** For the whole call: waiting for a connection or a turn, and running. */
+  readonly timeoutMillis?: number | undefined
+}
+
+const noop = (): void => undefined
+const NO_SIGNALS: readonly Cancellation[] = []
+
+export class Limits {
+  readonly #signals: readonly Cancellation[]
+  /** On the clock of performance.now(), in milliseconds. */
+  readonly deadline: number
+  /** Null for the usual error. */
+  readonly #late: TimeoutErrorFactory | null
+  /** What the deadline comes from, if it is that of the call and not of its scope. */
+  readonly #timeoutMillis: number | undefined
+  readonly #sql: string
+
+  private constructor(
+    signals: readonly Cancellation[],
+    deadline: number,
+    late: TimeoutErrorFactory | null,
+    sql: string,
+    timeoutMillis?: number,
+  ) {
+    this.#signals = signals
+    this.deadline = deadline
+    this.#late = late
+    this.#sql = sql
+    this.#timeoutMillis = timeoutMillis
+  }
+
+  /** For what must be seen through, such as ROLLBACK. */
+  static readonly none = new Limits(NO_SIGNALS, Infinity, null, '')
+
+  /** The call's own options together with those of the scope it is made in. */
+  static of(options: LimitOptions | undefined, sql: string): Limits {
+    const scope = currentScope()
+    const inherited = scope?.deadline ?? Infinity
+    const around = scope === undefined ? NO_SIGNALS : scope.signals
+    if (options === undefined) return new Limits(around, inherited, null, sql)
+    const { signal, timeoutMillis } = checkedLimits(options)
+    const signals = signal === undefined || around.includes(signal) ? around : [signal, ...around]
+    const own = timeoutMillis === undefined ? Infinity : performance.now() + timeoutMillis
+    return own <= inherited
+      ? new Limits(signals, own, null, sql, timeoutMillis)
+      : new Limits(signals, inherited, null, sql)
+  }
+
+  /** These limits, or an earlier end. */
+  within(millis: number, late: TimeoutErrorFactory, now = performance.now()): Limits {
+    if (millis === Infinity) return this
+    const deadline = now + millis
+    return deadline < this.deadline ? new Limits(this.#signals, deadline, late, this.#sql) : this
+  }
+
+  /** Until a signal is aborted. */
+  static until(signal: Cancellation): Limits {
+    return new Limits([signal], Infinity, null, '')
+  }
+
+  /** These limits and others: whatever ends first. */
+  and(other: Limits): Limits {
+    if (this.covers(other)) return this
+    const signals = [...new Set([...this.#signals, ...other.#signals])]
+    const earlier = this.deadline <= other.deadline ? this : other
+    return new Limits(signals, earlier.deadline, earlier.#late, this.#sql, earlier.#timeoutMillis)
+  }
+
+  /** Whether these run out no later than the others, whatever makes those run out. */
+  covers(other: Limits): boolean {
+    return this.deadline <= other.deadline && other.#signals.every((signal) => this.#signals.includes(signal))
+  }
+
+  /** Calls back once when the limits run out (at the next tick if they already have). Returns how to stop watching. */
+  watch(expired: (expiry: Expiry) => void): () => void {
+    if (this.deadline === Infinity && this.#signals.length === 0) return noop
+    let forget = noop
+    let leaving: readonly (() => void)[] | null = null
+    const stop = (): void => {
+      forget()
+      for (const leave of leaving ?? []) leave()
+    }
+    const end = (expiry: Expiry): void => {
+      stop()
+      expired(expiry)
+    }
+    const onAbort = (): void => {
+      end({ kind: 'aborted', reason: this.#aborted?.reason })
+    }
+    if (this.#aborted !== undefined) {
+      const timer = setTimeout(onAbort, 0)
+      forget = () => {
+        clearTimeout(timer)
+      }
+      return stop
+    }
+    leaving = this.#signals.map((signal) => {
+      allowManyListeners(signal)
+      return whenAborted(signal, onAbort)
+    })
+    if (this.deadline !== Infinity) {
+      forget = callAtDeadline(this.deadline, () => {
+        end({ kind: 'late' })
+      })
+    }
+    return stop
+  }
+
+  /** @throws when the limits have run out already: for the moment before something is started */
+  check(): void {
+    const aborted = this.#aborted
+    if (aborted !== undefined) throw this.error({ kind: 'aborted', reason: aborted.reason })
+    if (this.deadline !== Infinity && performance.now() >= this.deadline) {
+      throw this.error({ kind: 'late' })
+    }
+  }
+
+  /** The error for a call that ran out, with the driver's error, if there was one, as its cause. */
+  error(expiry: Expiry, cause?: unknown): DatabaseError {
+    if (expiry.kind === 'late') return this.#late?.(cause) ?? timedOut(this.#sql, this.#what, cause)
+    const { reason } = expiry
+    // The default reason says nothing that the sentence does not say.
+    const told = reason instanceof Error && reason.name !== 'AbortError' ? ` ${reason.message}` : ''
+    const message = `The query was cancelled: its signal was aborted.${told}`
+    return new QueryCanceledError(message, this.#sql, { cause: cause ?? reason })
+  }
+
+  get #aborted(): Cancellation | undefined {
+    for (const signal of this.#signals) if (signal.aborted) return signal
+    return undefined
+  }
+
+  get #what(): string {
+    const millis = this.#timeoutMillis
+    return millis === undefined ? 'deadline of its scope' : `timeoutMillis of ${millis} ms`
+  }
+}
+
+function checkedLimits(options: LimitOptions): LimitOptions {
+  const { signal, timeoutMillis } = options
+  if (signal !== undefined) checkCancellation(signal)
+  if (timeoutMillis !== undefined && !(typeof timeoutMillis === 'number' && timeoutMillis >= 0)) {
+    throw new ConfigurationError(`timeoutMillis is a number from 0 up, got ${inspect(timeoutMillis)}.`)
+  }
+  return options
+}
+
+const known = new WeakSet<Cancellation>()
+
+/** Any number of queries may wait on one signal: Node warns of a leak from the eleventh listener on. */
+function allowManyListeners(signal: Cancellation): void {
+  if (known.has(signal) || !('dispatchEvent' in signal)) return
+  known.add(signal)
+  setMaxListeners(0, signal as AbortSignal)
+}
+
+/** The usual error for a deadline. `what` completes "within the …". */
+export function timedOut(sql: string, what: string, cause?: unknown): QueryTimeoutError {
+  return new QueryTimeoutError(
+    `The query was cancelled: it did not end within the ${what}.`,
+    sql,
+    cause === undefined ? undefined : { cause },
+  )
+}

@@ -1,0 +1,20 @@
+/** A result that is in memory already, read as if it were not: of statements that a database has no cursors for. */
+import type { Cursor, Row } from './statement'
+
+export class BufferedCursor implements Cursor {
+  readonly #rows: Row[]
+
+  constructor(rows: readonly unknown[]) {
+    this.#rows = [...rows] as Row[]
+  }
+
+  get isAtEnd(): boolean {
+    return this.#rows.length === 0
+  }
+
+  read(count: number | null): Promise<readonly Row[]> {
+    return Promise.resolve(this.#rows.splice(0, count ?? this.#rows.length))
+  }
+
+  async close(): Promise<void> {}
+}

@@ -1,0 +1,119 @@
+/** Watches the connections that are out, reports those that do not come back, and takes them back in the end. */
+import { TransactionClosedError } from '../errors'
+import type { Events } from '../events'
+import type { PoolOptions } from '../options'
+import { type Entry, LinkedList } from '../context/linked-list'
+import type { Why } from './transaction-control'
+import type { Lease } from './lease'
+
+/** Ends a loan whose user has not ended it, who is told why. */
+type Reclaim = (lease: Lease, why: Why) => Promise<void>
+
+export interface Watched {
+  readonly lease: Lease
+  readonly since: number
+  isReported: boolean
+  isReclaimed: boolean
+}
+
+const LONGEST_TICK_MILLIS = 250
+
+export class LeakDetector {
+  /** Reported when out for longer than this; 0: never. */
+  readonly #thresholdMillis: number
+  /** Taken back when out for longer than this; 0: never. */
+  readonly #timeoutMillis: number
+  readonly #events: Events
+  readonly #reclaim: Reclaim
+  readonly #tickMillis: number
+  /** In the order in which they were lent. */
+  readonly #leases = new LinkedList<Watched>()
+  /** Time that this process was awake for: the sum of its ticks, each no longer than it should have been. */
+  #awakeMillis = 0
+  #lastTick = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: Required<PoolOptions>, events: Events, reclaim: Reclaim) {
+    this.#thresholdMillis = options.leakThresholdMillis
+    this.#timeoutMillis = options.leakTimeoutMillis
+    this.#events = events
+    this.#reclaim = reclaim
+    const bounds = [this.#thresholdMillis, this.#timeoutMillis].filter((millis) => millis > 0)
+    this.#tickMillis = Math.max(10, Math.min(LONGEST_TICK_MILLIS, ...bounds.map((millis) => millis / 4)))
+  }
+
+  get isOn(): boolean {
+    return this.#thresholdMillis > 0 || this.#timeoutMillis > 0
+  }
+
+  /** To be called when it is on. Gives what {@link returned} takes. */
+  lent(lease: Lease): Entry<Watched> {
+    if (this.#timer === undefined) this.#start()
+    return this.#leases.add({ lease, since: this.#now(), isReported: false, isReclaimed: false })
+  }
+
+  /** @returns whether it had been reported */
+  returned(watched: Entry<Watched>): boolean {
+    return this.#leases.remove(watched) && watched.value.isReported
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+    for (const watched of this.#leases.all()) this.#leases.remove(watched)
+  }
+
+  #start(): void {
+    this.#lastTick = performance.now()
+    this.#timer = setInterval(() => {
+      this.#tick()
+    }, this.#tickMillis).unref()
+  }
+
+  #tick(): void {
+    const isLate = performance.now() - this.#lastTick > 2 * this.#tickMillis
+    this.#awakeMillis = this.#now()
+    this.#lastTick = performance.now()
+    if (this.#leases.size === 0) {
+      clearInterval(this.#timer)
+      this.#timer = undefined
+      return
+    }
+    // What came back meanwhile has not been read yet.
+    if (isLate) return
+    const thresholdMillis = this.#thresholdMillis
+    const timeoutMillis = this.#timeoutMillis
+    for (const entry of this.#leases.all()) {
+      // A listener that was told of another one may have given it back.
+      if (!entry.isIn) continue
+      const watched = entry.value
+      const { lease } = watched
+      const heldMillis = this.#awakeMillis - watched.since
+      // In the order in which they were lent: those that follow are out for less.
+      if (heldMillis <= Math.min(thresholdMillis || Infinity, timeoutMillis || Infinity)) return
+      if (thresholdMillis > 0 && heldMillis > thresholdMillis && !watched.isReported) {
+        watched.isReported = true
+        this.#events.tell('leak', { state: 'held', ...lease.describe() })
+      }
+      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watched.isReclaimed && entry.isIn) {
+        watched.isReclaimed = true
+        this.#events.tell('leak', { state: 'reclaimed', ...lease.describe() })
+        void this.#reclaim(lease, (_sql, cause) => takenBack(timeoutMillis, cause))
+      }
+    }
+  }
+
+  /** A process that was stopped, or computed for long, must not take it for the borrowers' fault. */
+  #now(): number {
+    return this.#awakeMillis + Math.min(performance.now() - this.#lastTick, this.#tickMillis)
+  }
+}
+
+/** What the user of a connection is told that was taken back. */
+function takenBack(millis: number, cause: unknown): TransactionClosedError {
+  return new TransactionClosedError(
+    `The connection was out for more than ${millis} ms and was taken back (pool.leakTimeoutMillis). What ran on it was ` +
+      'cancelled, and what was open in it was rolled back.',
+    { cause },
+  )
+}

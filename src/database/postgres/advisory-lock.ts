@@ -1,0 +1,31 @@
+/** One at a time, on PostgreSQL: a lock of a session, which goes with its connection. */
+import type { NamedLock, Session } from '../driver/session'
+import type { Facts } from '../driver/statement'
+
+const FACTS: Facts = {
+  verb: 'SELECT',
+  laterVerbs: [],
+  isSeveral: false,
+  isRead: true,
+  hasReturning: false,
+  isRepeatable: false,
+  changesSession: true,
+}
+
+/** https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS */
+export async function advisoryLock(
+  name: string,
+  open: () => Promise<Session>,
+  lost: () => void,
+): Promise<NamedLock> {
+  const session = await open()
+  session.whenLost(lost)
+  return {
+    async tryEnter() {
+      const sql = 'SELECT pg_try_advisory_lock(hashtextextended($1, 0)) AS entered'
+      const { rows } = await session.run({ sql, bindings: [name], facts: FACTS, take: 'all' })
+      return (rows[0] as { entered: boolean } | undefined)?.entered === true
+    },
+    leave: () => session.close(),
+  }
+}

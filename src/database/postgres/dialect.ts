@@ -1,0 +1,155 @@
+/** PostgreSQL, through pg: how to write for it, connect to it, and read its errors. */
+import type { Knex } from 'knex'
+import type { Settings } from '../options'
+import { ConfigurationError } from '../errors'
+import type { DatabaseURL } from '../url'
+import type { Beginning, ConnectFailure, Dialect, TransactionModes } from '../driver/dialect'
+import type { Session } from '../driver/session'
+import { ArrayTypes } from './array-types'
+import { PostgresClient, type RawConnection } from './client'
+import { connectFailure, translate } from './errors'
+import { advisoryLock } from './advisory-lock'
+import { openSession } from './open-session'
+import { security } from './security'
+import type { PostgresSession } from './session'
+import { channelBindingOf, tlsOf } from './tls'
+import { TYPES } from './value-parsers'
+
+/** What DISCARD ALL is for: https://www.postgresql.org/docs/current/sql-discard.html */
+const CHANGES_SESSION =
+  /^(?:SET (?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)|(?:RESET|LISTEN|LOAD|DISCARD|DO|CALL|DECLARE)\b|PREPARE (?!TRANSACTION\b)|CREATE (?:OR REPLACE )?(?:GLOBAL |LOCAL )?TEMP)|\b(?:SET_CONFIG|PG_(?:TRY_)?ADVISORY_LOCK(?:_SHARED)?|INTO (?:GLOBAL |LOCAL )?TEMP(?:ORARY)?|PG_TEMP)\b/
+
+const CHANGES_SESSION_QUOTED = /"(?:set_config|pg_(?:try_)?advisory_lock(?:_shared)?)"\s*\(|"pg_temp"/
+
+function changesSession(words: string, sql: string): boolean {
+  return CHANGES_SESSION.test(words) || CHANGES_SESSION_QUOTED.test(sql)
+}
+
+export function postgres(url: DatabaseURL): Dialect {
+  const arrays = new ArrayTypes()
+  let wasReached = false
+  return {
+    name: 'postgresql',
+    isSingle: false,
+    runsSeveral: true,
+    errorAbortsTransaction: true,
+    // A server that does not end a statement by then is frozen, or out of reach; a busy one takes tens of milliseconds to
+    // start the process that cancels.
+    cancelGraceMillis: 200,
+    lexicon: { dollarQuotes: true, bracketNames: false, foreign: /\$\d+/y, changesSession },
+
+    placeholder: (n) => `$${n}`,
+
+    // One array instead of many placeholders: an empty list works, and the text is the same for every length.
+    writeList(before, isNegated, values, bind) {
+      const operator = isNegated ? '<> ALL (' : '= ANY ('
+      return before.replace(/\b(?:not\s+)?in\s*\(\s*$/i, operator) + bind(values)
+    },
+
+    toDriver: (value) => (Array.isArray(value) ? value.map(toElement) : toScalar(value)),
+    // pg writes objects as JSON and arrays as arrays, which is what users of Knex expect.
+    toDriverFromBuilder: (value) => value,
+
+    Client: PostgresClient,
+    commandLine:
+      tlsOf(url).otherwise === undefined && channelBindingOf(url) !== 'require' ? 'pg' : PostgresClient,
+    knexConfig: (_, settings) => knexConfig(url, settings),
+    dial: (client, signal) => (client as PostgresClient).dial(signal),
+    open(raw, settings, signal) {
+      wasReached = true
+      return openSession(raw as RawConnection, settings, signal, arrays)
+    },
+    security,
+
+    begin: beginning,
+    door: null,
+    exclusion: advisoryLock,
+
+    translate,
+    translateConnect: (error): ConnectFailure => connectFailure(error, url, wasReached),
+  }
+}
+
+/** Of an array, which may have several dimensions. */
+function toElement(value: unknown): unknown {
+  return Array.isArray(value) ? value.map(toElement) : toScalar(value)
+}
+
+function toScalar(value: unknown): unknown {
+  if (value === undefined) throw new Error('is undefined. Give null for NULL.')
+  if (typeof value === 'function' || typeof value === 'symbol')
+    throw new Error(`is a ${typeof value}, which no database stores.`)
+  if (value instanceof Date) {
+    if (Number.isNaN(value.getTime())) throw new Error('is an invalid Date.')
+    return value
+  }
+  if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && !bindsItself(value))
+    throw new Error('is an object where a scalar belongs. Write json(value) if you mean a JSON document.')
+  return value
+}
+
+/** As documents and pg's intervals do. It is a method, which nothing has that came out of a request. */
+function bindsItself(value: object): boolean {
+  return 'toPostgres' in value && typeof value.toPostgres === 'function'
+}
+
+const BEGIN: Beginning = { open: ['BEGIN'], waits: true, close: [] }
+
+function beginning(modes: TransactionModes, session: Session): Beginning {
+  const text = beginText(modes)
+  // What its user sends by himself would not wait for BEGIN.
+  const waits = !mayBeRefused(modes) && !(session as PostgresSession).isExposed
+  return waits && text === 'BEGIN' ? BEGIN : { open: [text], waits, close: [] }
+}
+
+/** By a standby: https://www.postgresql.org/docs/current/hot-standby.html */
+function mayBeRefused({ isolation, readOnly }: TransactionModes): boolean {
+  return isolation === 'serializable' || readOnly === false
+}
+
+function beginText(modes: TransactionModes): string {
+  const parts = ['BEGIN']
+  if (modes.isolation !== undefined) parts.push(`ISOLATION LEVEL ${modes.isolation.toUpperCase()}`)
+  if (modes.readOnly !== undefined) parts.push(modes.readOnly ? 'READ ONLY' : 'READ WRITE')
+  if (modes.deferrable === true) parts.push('DEFERRABLE')
+  return parts.join(' ')
+}
+
+/** What does not answer for so long is asked anew: after a fail-over its name may lead to a server that does. */
+const LONGEST_DIAL_MILLIS = 10_000
+
+/** libpq's connect_timeout is in seconds, and 0 for no limit. */
+function longestDialMillis({ options: { connect_timeout: seconds } }: DatabaseURL): number {
+  if (seconds === undefined) return LONGEST_DIAL_MILLIS
+  if (!/^\d+$/.test(seconds))
+    throw new ConfigurationError(`connect_timeout is a whole number of seconds, got '${seconds}'.`)
+  return Number(seconds) * 1000 || Infinity
+}
+
+/** A configuration for Knex: ours, and the one that the Knex CLI reads. */
+export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
+  const { host, application_name: application, options } = url.options
+  const { ssl, otherwise } = tlsOf(url)
+  const channelBinding = channelBindingOf(url)
+  const connection = {
+    host: url.hostname ?? host,
+    port: url.port ?? undefined,
+    user: url.username ?? undefined,
+    password: url.password ?? undefined,
+    database: url.database === '' ? undefined : url.database,
+    application_name: application ?? 'millpond',
+    options,
+    ssl,
+    enableChannelBinding: channelBinding === undefined ? undefined : channelBinding !== 'disable',
+    channelBinding,
+    // Off in pg by default: a dead peer would be noticed after minutes only.
+    keepAlive: true,
+    // Never longer than somebody may wait for it; pg takes 0 for no limit.
+    connectionTimeoutMillis: Math.min(Math.ceil(settings.pool.acquireTimeoutMillis), longestDialMillis(url)),
+    types: TYPES,
+  }
+  return {
+    connection: Object.fromEntries(Object.entries(connection).filter(([, value]) => value !== undefined)),
+    ...(otherwise !== undefined && { otherwise }),
+  }
+}

@@ -1,0 +1,255 @@
+/** PostgreSQL's errors, by SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html */
+import {
+  BindError,
+  CheckViolationError,
+  ConnectionError,
+  ConstraintViolationError,
+  DatabaseError,
+  ForeignKeyViolationError,
+  NotNullViolationError,
+  QueryCanceledError,
+  QueryError,
+  QueryTimeoutError,
+  SerializationError,
+  UniqueViolationError,
+  type Violation,
+} from '../errors'
+import type { DatabaseURL } from '../url'
+import type { ConnectFailure } from '../driver/dialect'
+import type { Statement } from '../driver/statement'
+import { codeOf, isTooLong, messageOf, textOf } from '../driver/driver-error'
+import { UnreadableError } from './value-parsers'
+
+/** The fields of an ErrorResponse, as pg hands them over. */
+interface ServerError {
+  readonly severity: string
+  readonly code: string
+  readonly message: string
+  readonly constraint?: string
+  readonly table?: string
+  readonly column?: string
+  readonly detail?: string
+}
+
+/** Whether a prepared statement was refused because its columns have changed. Other things that are not supported have the same code. */
+export function isStalePlan(error: object): boolean {
+  return 'routine' in error && codeOf(error) === '0A000' && error.routine === 'RevalidateCachedQuery'
+}
+
+/** Connect errors that go away by themselves; Node's codes and SQLSTATEs. */
+const TRANSIENT = new Set([
+  'ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN',
+  '53300', '57P01', '57P02', '57P03',
+]) // prettier-ignore
+
+/** What a wrong address gives, and a right one while the server behind it, its name or its socket is being replaced. */
+const UNKNOWN_ADDRESS = new Set(['ENOTFOUND', 'EAI_FAIL', 'ENOENT'])
+
+/**
+ * SQLSTATEs by which the server says why it hangs up: a shutdown, an administrator, a crash, a dropped database, and the
+ * timeouts idle_session_timeout, idle_in_transaction_session_timeout and transaction_timeout.
+ */
+const HANG_UPS = new Set(['57P01', '57P02', '57P03', '57P04', '57P05', '25P03', '25P04'])
+
+export function translate(error: unknown, sql: string): DatabaseError {
+  if (error instanceof DatabaseError) return error
+  const cause = { cause: error }
+  if (error instanceof UnreadableError) return new QueryError(error.message, sql, { cause: error.cause })
+  if (isTooLong(error)) {
+    return new QueryError(
+      'A value of the statement, or a row or message of its answer, is longer than a string may be. Write or read it in parts.',
+      sql,
+      cause,
+    )
+  }
+  if (isHangUp(error)) {
+    return new ConnectionError(`The server closed the connection: ${error.message}.`, cause)
+  }
+  if (!isServerError(error)) {
+    const reason = messageOf(error)
+    return mayPass(error)
+      ? new ConnectionError(
+          `The connection to the database was lost while a statement ran: ${reason}.`,
+          cause,
+        )
+      : new QueryError(`The statement could not be sent: ${reason}`, sql, cause)
+  }
+  const violation: Violation = {
+    constraint: error.constraint ?? null,
+    table: error.table ?? null,
+    columns: columnsOf(error),
+  }
+  const where = violation.constraint === null ? '' : ` (${violation.constraint})`
+  switch (error.code) {
+    case '23505':
+      return new UniqueViolationError(
+        `The row exists already: its key is taken${where}.`,
+        sql,
+        violation,
+        cause,
+      )
+    case '23503':
+      return new ForeignKeyViolationError(
+        `A row that is referred to does not exist, or is still referred to${where}.`,
+        sql,
+        violation,
+        cause,
+      )
+    case '23502':
+      return new NotNullViolationError(
+        `Column ${violation.columns.join(', ')} must have a value.`,
+        sql,
+        violation,
+        cause,
+      )
+    case '23514':
+      return new CheckViolationError(`A check of the table refused the row${where}.`, sql, violation, cause)
+    case '40001':
+    case '40P01':
+      return new SerializationError(
+        `The database ended this transaction in favour of another (${error.code === '40P01' ? 'deadlock' : 'serialization failure'}). ` +
+          'Run the whole transaction again: transaction(work, { retries: 3 }) does.',
+        sql,
+        cause,
+      )
+    case '0A000':
+      if (!isStalePlan(error)) break
+      return new SerializationError(
+        'A table has been altered that an earlier statement of this connection was prepared for, and the transaction ' +
+          'with it was spoilt. Run the whole transaction again: transaction(work, { retries: 3 }) does.',
+        sql,
+        cause,
+      )
+    case '57014':
+      // Only the words tell why, and they are in the language of the server: a timeout is the likelier one.
+      if (error.message.includes('user request'))
+        return new QueryCanceledError('The statement was cancelled by the server.', sql, cause)
+      return new QueryTimeoutError(
+        'The statement was cancelled by the statement_timeout of the server.',
+        sql,
+        cause,
+      )
+    case '55P03':
+      return new SerializationError(
+        'The lock that the statement needs is held by others, and was not waited for any longer (lock_timeout, NOWAIT). ' +
+          'Run the whole transaction again a little later: transaction(work, { retries: 3 }) does.',
+        sql,
+        cause,
+      )
+    case '25P02':
+      return new QueryError(
+        'The transaction was aborted by an earlier error, so nothing runs in it any more. Let that error leave the ' +
+          'transaction, or put the statement that may fail into a transaction of its own inside.',
+        sql,
+        cause,
+      )
+    default:
+      if (error.code.startsWith('23')) {
+        return new ConstraintViolationError(`A constraint refused the row${where}.`, sql, violation, cause)
+      }
+  }
+  return new QueryError(`${textOf(error)} (SQLSTATE ${error.code})`, sql, cause)
+}
+
+/** `wasReached`: the address has led to the server before. */
+export function connectFailure(error: unknown, url: DatabaseURL, wasReached: boolean): ConnectFailure {
+  if (error instanceof DatabaseError && !(error instanceof ConnectionError))
+    return { error, isTransient: false }
+  // What afterConnect ran into is translated already; whether it passes, the driver's error tells.
+  const root = error instanceof ConnectionError ? (error.cause ?? error) : error
+  const code = codeOf(root)
+  const reason = messageOf(root) || code
+  const isTransient = mayPass(root) || (wasReached && UNKNOWN_ADDRESS.has(code))
+  return {
+    error: new ConnectionError(`Could not connect to ${url.toString()}: ${reason}.${advice(code)}`, {
+      cause: error,
+      retryable: isTransient,
+    }),
+    isTransient,
+  }
+}
+
+/** Whether a connect error goes away by itself. */
+export function mayPass(error: unknown): boolean {
+  return (
+    /^Connection terminated|timeout expired|not queryable|was closed|socket|read E|write E/i.test(
+      messageOf(error),
+    ) || TRANSIENT.has(codeOf(error))
+  )
+}
+
+function advice(code: string): string {
+  switch (code) {
+    case 'ECONNREFUSED':
+      return ' Nothing listens there: is the server running, and is the port right?'
+    case 'SELF_SIGNED_CERT_IN_CHAIN':
+    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
+    case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
+    case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
+      return ' Its certificate is not of an authority that is trusted: name the right one with sslrootcert.'
+    case 'ENOTFOUND':
+      return ' The host name is unknown.'
+    case '28P01':
+    case '28000':
+      return ' Check the user name and the password.'
+    case '3D000':
+      return ' Create the database first.'
+    case '53300':
+      return ' The server has no connection left: add up the pools of all processes against its max_connections.'
+    default:
+      return ''
+  }
+}
+
+function isServerError(error: unknown): error is ServerError {
+  return typeof error === 'object' && error !== null && 'severity' in error && codeOf(error) !== ''
+}
+
+/** Whether it is the server's own reason for hanging up. Its word for FATAL is in the language of the server. */
+export function isHangUp(error: unknown): error is ServerError {
+  return isServerError(error) && (HANG_UPS.has(error.code) || /^(?:FATAL|PANIC)$/.test(error.severity))
+}
+
+/** The key's columns are only in the detail, in any language: `Key (lower(email), tenant)=(…) already exists.` */
+function columnsOf(error: ServerError): readonly string[] {
+  if (error.column !== undefined) return [error.column]
+  const key = /\(((?:[^()]|\([^()]*\))*)\)=\(/.exec(error.detail ?? '')?.[1]
+  return key?.split(/,\s*(?![^(]*\))/).map((column) => column.replaceAll('"', '')) ?? []
+}
+
+/** Why PostgreSQL would take no such statement, and hang up instead of saying so. */
+export function refusalOf({ bindings, sql }: Pick<Statement, 'bindings' | 'sql'>): BindError | null {
+  const count = bindings.length
+  if (count > MOST_VALUES) {
+    return new BindError(
+      `The statement has ${count} values, and PostgreSQL takes ${MOST_VALUES} at most. A list is one value in SQL text: … IN (:ids).`,
+      sql,
+    )
+  }
+  if (!isTooLarge(sql, bindings, mostBytesOf) || !isTooLarge(sql, bindings, bytesOf)) return null
+  return new BindError(
+    'The statement and its values are larger than 1 GB, which is the most that PostgreSQL takes.',
+    sql,
+  )
+}
+
+/** The protocol counts them in 16 bits: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-BIND */
+const MOST_VALUES = 65_535
+/** Of one message, a little less than PostgreSQL allows: PQ_LARGE_MESSAGE_LIMIT. */
+const MOST_BYTES = 1_073_000_000
+
+function isTooLarge(sql: string, bindings: readonly unknown[], sizeOf: (value: unknown) => number): boolean {
+  let size = sizeOf(sql)
+  for (const value of bindings) size += sizeOf(value)
+  return size > MOST_BYTES
+}
+
+/** Found out at once, and enough for all but the largest. */
+function mostBytesOf(value: unknown): number {
+  if (typeof value === 'string') return 3 * value.length
+  return ArrayBuffer.isView(value) ? value.byteLength : 0
+}
+
+function bytesOf(value: unknown): number {
+  return typeof value === 'string' ? Buffer.byteLength(value) : mostBytesOf(value)
+}

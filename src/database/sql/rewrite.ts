@@ -1,0 +1,88 @@
+/** Statements with something left out: to ask about them, or to look for what stands in them. */
+import type { Lexicon } from '../driver/parsed-sql'
+import { matchAt, skipOpaque } from './parser'
+
+/** The statement with each placeholder of the driver replaced by what `replace` makes of it and of the index of its value. */
+export function replacePlaceholders(
+  sql: string,
+  lexicon: Lexicon,
+  replace: (placeholder: string, index: number) => string,
+): string {
+  let result = ''
+  let at = 0
+  let index = -1
+  while (at < sql.length) {
+    const end = skipOpaque(sql, at, lexicon)
+    const placeholder = end > at ? null : matchAt(lexicon.foreign, sql, at)
+    const next = end > at ? end : at + (placeholder?.length ?? 1)
+    if (placeholder === null) {
+      result += sql.slice(at, next)
+    } else {
+      // A number counts from 1; one without stands for the value behind that of the last.
+      index = /\d/.test(placeholder) ? Number(placeholder.slice(1)) - 1 : index + 1
+      result += replace(placeholder, index)
+    }
+    at = next
+  }
+  return result
+}
+
+/** The statement without what stands behind its semicolon, and without comments where `keepsComments` is false. */
+export function trimmed(sql: string, lexicon: Lexicon, keepsComments: boolean): string {
+  let result = ''
+  let at = 0
+  while (at < sql.length && sql[at] !== ';') {
+    const end = Math.max(skipOpaque(sql, at, lexicon), at + 1)
+    const isComment = /^(?:--|\/\*)/.test(sql.slice(at, at + 2)) && end > at + 1
+    result += isComment && !keepsComments ? ' ' : sql.slice(at, end)
+    at = end
+  }
+  return result
+}
+
+/**
+ * The statement with blanks for literals, names in quotes, comments and whatever stands in parentheses: what is left can be
+ * searched for keywords, and is where it was.
+ */
+export function outermost(sql: string, lexicon: Lexicon): string {
+  let result = ''
+  let depth = 0
+  let at = 0
+  while (at < sql.length) {
+    const end = skipOpaque(sql, at, lexicon)
+    const next = Math.max(end, at + 1)
+    if (sql[at] === '(') depth += 1
+    result += end > at || depth > 0 ? ' '.repeat(next - at) : sql[at]
+    if (sql[at] === ')') depth -= 1
+    at = next
+  }
+  return result
+}
+
+const NAME = '(?:"(?:[^"]|"")+"|\'[^\']+\'|`[^`]+`|\\[[^\\]]+\\]|[\\p{L}_][\\p{L}\\p{N}_$]*)'
+/** What stands in front of the table that a statement writes to. */
+const BEFORE_TARGET = /\b(?:into|update(?:\s+or\s+\w+)?|from)\b/i
+const TARGET = new RegExp(`^\\s*((?:${NAME}\\s*\\.\\s*)?(${NAME}))(\\s+as\\s+${NAME})?`, 'iu')
+
+function findTarget(sql: string, lexicon: Lexicon): RegExpExecArray | null {
+  const before = BEFORE_TARGET.exec(outermost(sql, lexicon))
+  return before === null ? null : TARGET.exec(sql.slice(before.index + before[0].length))
+}
+
+/** The table that a statement writes to, without quotes and schema; null where it cannot be found. */
+export function targetOf(sql: string, lexicon: Lexicon): string | null {
+  const name = findTarget(trimmed(sql, lexicon, false), lexicon)?.[2] ?? null
+  return name !== null && /^["'`[]/.test(name) ? name.slice(1, -1).replaceAll('""', '"') : name
+}
+
+/** What a statement returns, as a query of its table: for asking about columns. Null where it cannot be written. */
+export function returningAsQuery(sql: string, lexicon: Lexicon): string | null {
+  const plain = trimmed(sql, lexicon, false)
+  const found = outermost(plain, lexicon)
+  const verb = /\b(?:insert|replace|update|delete)\b/i.exec(found)
+  const returning = [...found.matchAll(/\breturning\b/gi)].at(-1)
+  const [, table, , alias = ''] = findTarget(plain, lexicon) ?? []
+  if (returning === undefined || table === undefined) return null
+  const before = plain.slice(0, verb?.index ?? 0)
+  return `${before}SELECT ${plain.slice(returning.index + returning[0].length)} FROM ${table}${alias}`
+}
