@@ -1,7 +1,7 @@
 /** Holds the arrows between the folders of src/ and the form of its files, and shows that the checker sees violations. */
 import { readFileSync, readdirSync } from 'node:fs'
 import path from 'node:path'
-import { violations } from './support/architecture'
+import { longestChain, violations } from './support/architecture'
 import { standingCheck } from './support/standing-check'
 
 const root = path.resolve(__dirname, '..')
@@ -37,6 +37,14 @@ describe('the source tree', () => {
     expect(sources.size).toBeGreaterThan(10)
     expect(violations(sources)).toEqual([])
   })
+
+  it('can be followed: no chain of imports in the library is longer than 25 files, and no folder holds more than 27', () => {
+    const sources = sourcesOf('src/database')
+    expect(longestChain(sources, 'src/database/index.ts').length).toBeLessThanOrEqual(25)
+    const folders = [...sources.keys()].map((file) => path.posix.dirname(file))
+    const largest = Math.max(...folders.map((folder) => folders.filter((other) => other === folder).length))
+    expect(largest).toBeLessThanOrEqual(27)
+  })
 })
 
 describe('the checker of the source tree', () => {
@@ -56,6 +64,21 @@ describe('the checker of the source tree', () => {
         'src/express/health.ts': `// Health.\nimport type { App } from '../service/app'\nexport type H = App`,
       },
       /express may not know service/,
+    ],
+    [
+      'an arrow back up between folders of the library, in a type import',
+      {
+        'src/database/context/scope.ts': `// A scope.\nimport type { pool } from '../pool/pool'\nexport type P = typeof pool`,
+      },
+      /context may not know pool/,
+    ],
+    [
+      'a database that is known outside of what puts it together',
+      {
+        'src/database/postgres/dialect.ts': `// A dialect.\nexport const postgres = 1`,
+        'src/database/query/backend.ts': `// What it stands on.\nexport * from '../postgres/dialect'`,
+      },
+      /query may not know postgres/,
     ],
     [
       'an import past the index of a layer',
@@ -144,7 +167,7 @@ describe('the checker of the source tree', () => {
       { 'src/express/serve.ts': `// Serves.\n${'void 0\n'.repeat(400)}` },
       /401 lines/,
     ],
-    ['a file with a name for nothing', { 'src/database/backend/utils.ts': '// Things.' }, /says nothing/],
+    ['a file with a name for nothing', { 'src/database/pool/utils.ts': '// Things.' }, /says nothing/],
     ['an import of nothing', { 'src/service/users.ts': `// Users.\nimport './posts'` }, /which is not there/],
     [
       'an import from outside of the tree',

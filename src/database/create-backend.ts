@@ -1,17 +1,16 @@
 /** A database behind one door: its dialect, its Knex instance and its pool, put together. */
 import { commandLineClient } from './knex/command-line-client'
 import type { Backend } from './query/backend'
-import knex, { type Knex } from 'knex'
+import type { Knex } from 'knex'
 import { ConfigurationError, TransactionError } from './errors'
 import type { Events } from './events'
 import { Limits, timedOut } from './context/limits'
-import { settle, type Settings } from './options'
-import type { BackendOptions } from './options'
+import { type BackendOptions, settle } from './options'
 import { DatabaseURL } from './url'
 import type { Dialect } from './driver/dialect'
 import type { Session } from './driver/session'
-import { leasedClient } from './knex/leased-client'
-import { HOST, type KnexHost } from './knex/host'
+import type { KnexHost } from './knex/host'
+import { createKnex } from './knex/instance'
 import { runOn } from './knex/runner'
 import type { Ground } from './pool/lease'
 import { Pool } from './pool/pool'
@@ -64,7 +63,7 @@ export function createBackend(
     statementOf: (query) => compiler.fromKnex(query),
     accessOf: (sql) => compiler.parse(sql),
   }
-  const instance = knex(config(url, dialect, settings, host))
+  const instance = createKnex(url, dialect, settings, host)
   const client = instance.client as Knex.Client
   // A name, as Knex itself would have it: plug-ins look at it.
   client.config.client = client.driverName
@@ -140,20 +139,6 @@ function dialectOf(url: DatabaseURL): Dialect {
   const dialect = DIALECTS[url.dialect]
   if (dialect === undefined) throw new ConfigurationError(`There is no dialect '${url.dialect}'.`)
   return dialect(url)
-}
-
-function config(url: DatabaseURL, dialect: Dialect, settings: Settings, host: KnexHost): Knex.Config {
-  const ours = dialect.knexConfig(url, settings)
-  const theirs = settings.knex
-  return {
-    // Knex would write bound values into messages.
-    compileSqlOnError: false,
-    ...ours,
-    ...theirs,
-    connection: { ...(ours.connection as object), ...(theirs.connection as object | undefined) },
-    client: leasedClient(dialect.Client),
-    [HOST]: host,
-  } as Knex.Config
 }
 
 /** What monitors ask Knex's pool for. */

@@ -1,0 +1,22 @@
+/** The Knex instance of a Database. */
+import knex, { type Knex } from 'knex'
+import type { Dialect } from '../driver/dialect'
+import type { Settings } from '../options'
+import type { DatabaseURL } from '../url'
+import { HOST, type KnexHost } from './host'
+import { leasedClient } from './leased-client'
+
+/** Makes the one Knex instance of a Database, whose statements run on connections that `host` lends. No I/O. */
+export function createKnex(url: DatabaseURL, dialect: Dialect, settings: Settings, host: KnexHost): Knex {
+  const ours = dialect.knexConfig(url, settings)
+  const theirs = settings.knex
+  return knex({
+    // Knex would write bound values into messages.
+    compileSqlOnError: false,
+    ...ours,
+    ...theirs,
+    connection: { ...(ours.connection as object), ...(theirs.connection as object | undefined) },
+    client: leasedClient(dialect.Client),
+    [HOST]: host,
+  } as Knex.Config)
+}
