@@ -35,8 +35,8 @@ export interface Admission<T> {
 /** Who wants to come in. */
 interface Admitted {
   readonly writes: boolean
-  /** He was in already, and has given up the place that he had. */
-  readonly isIn?: boolean
+  /** The caller had a connection already, which was lost. */
+  readonly isReplacement?: boolean
   /** How long he waits. */
   readonly patienceMillis: number
 }
@@ -62,7 +62,7 @@ export class AcquireQueue {
    */
   async admit<T, R>(
     limits: Limits,
-    { writes, isIn = false, patienceMillis }: Admitted,
+    { writes, isReplacement = false, patienceMillis }: Admitted,
     take: (bounded: Limits) => Promise<T>,
     enter: (admission: Admission<T>) => R,
   ): Promise<R> {
@@ -75,7 +75,7 @@ export class AcquireQueue {
       this.#tell(acquireTimeoutError(this.#state(patienceMillis, turn !== null && leave === null)), scope),
     )
     bounded.check()
-    if (!isIn) this.#refuseWhenCrowded(writes, scope)
+    if (!isReplacement) this.#refuseWhenCrowded(writes, scope)
     turn = writes && dialect.door !== null ? dialect.door.lock(bounded.and(Limits.until(closed))) : null
     this.waiting += 1
     if (turn !== null) this.#writers += 1

@@ -1,27 +1,26 @@
 /** Looks after the idle connections: closes what is past its time, asks the silent ones, opens those that are missing. */
 import type { RetireEvent } from '../events'
-import type { Session } from '../driver/session'
-import type { SessionHealth } from './session-health'
+import type { Liveness, PooledSession } from './pooled-session'
 import type { TarnPool } from './tarn-pool'
 
 const EVERY_MILLIS = 1000
 
 export class Housekeeper {
   readonly #tarn: TarnPool
-  readonly #health: SessionHealth
+  readonly #liveness: Liveness
   readonly #min: number
-  readonly #retire: (session: Session, reason: RetireEvent['reason']) => void
+  readonly #retire: (pooled: PooledSession, reason: RetireEvent['reason']) => void
   #timer: NodeJS.Timeout | undefined
 
   /** `min`: how many are to be there at any time. */
   constructor(
     tarn: TarnPool,
-    fitness: SessionHealth,
+    liveness: Liveness,
     min: number,
-    retire: (session: Session, reason: RetireEvent['reason']) => void,
+    retire: (pooled: PooledSession, reason: RetireEvent['reason']) => void,
   ) {
     this.#tarn = tarn
-    this.#health = fitness
+    this.#liveness = liveness
     this.#min = min
     this.#retire = retire
   }
@@ -40,13 +39,12 @@ export class Housekeeper {
   }
 
   /** When a connection is lost, others may be, too. */
-  opened(session: Session): void {
-    this.#health.isNew(session)
+  opened({ session }: PooledSession): void {
     session.whenLost(() => this.doubtAll())
   }
 
   doubtAll(): void {
-    this.#health.doubtAll()
+    this.#liveness.doubtAll()
     this.askDoubted()
   }
 
@@ -57,14 +55,13 @@ export class Housekeeper {
 
   tend(): void {
     const tarn = this.#tarn
-    const fitness = this.#health
     // Those at the front were not used for the longest time.
-    for (const session of tarn.idle) {
-      if (session.broken !== null) this.#retire(session, 'lost')
-      else if (fitness.isOld(session)) this.#retire(session, 'old')
-      else if (fitness.isSpare(session) && tarn.openCount > this.#min) this.#retire(session, 'idle')
-      else if (tarn.hasExtra) this.#retire(session, 'extra')
-      else if (fitness.isDue(session)) void tarn.probe(session, () => fitness.isAlive(session))
+    for (const pooled of tarn.idle) {
+      if (pooled.session.broken !== null) this.#retire(pooled, 'lost')
+      else if (pooled.isOld) this.#retire(pooled, 'old')
+      else if (pooled.isSpare && tarn.openCount > this.#min) this.#retire(pooled, 'idle')
+      else if (tarn.hasExtra) this.#retire(pooled, 'extra')
+      else if (pooled.isDue) void tarn.probe(pooled)
     }
     // The first one is opened by connect(), which tells why it cannot be.
     if (this.#timer !== undefined) tarn.openUpTo(this.#min)

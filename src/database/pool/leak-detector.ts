@@ -2,19 +2,12 @@
 import { TransactionClosedError } from '../errors'
 import type { Events } from '../events'
 import type { PoolOptions } from '../options'
-import { type Entry, LinkedList } from '../context/linked-list'
+import { LinkedList } from '../context/linked-list'
 import type { Why } from './transaction-control'
 import type { Lease } from './lease'
 
 /** Ends a loan whose user has not ended it, who is told why. */
 type Reclaim = (lease: Lease, why: Why) => Promise<void>
-
-export interface Watched {
-  readonly lease: Lease
-  readonly since: number
-  isReported: boolean
-  isReclaimed: boolean
-}
 
 const LONGEST_TICK_MILLIS = 250
 
@@ -27,7 +20,7 @@ export class LeakDetector {
   readonly #reclaim: Reclaim
   readonly #tickMillis: number
   /** In the order in which they were lent. */
-  readonly #leases = new LinkedList<Watched>()
+  readonly #leases = new LinkedList<Lease>()
   /** Time that this process was awake for: the sum of its ticks, each no longer than it should have been. */
   #awakeMillis = 0
   #lastTick = 0
@@ -46,21 +39,26 @@ export class LeakDetector {
     return this.#thresholdMillis > 0 || this.#timeoutMillis > 0
   }
 
-  /** To be called when it is on. Gives what {@link returned} takes. */
-  lent(lease: Lease): Entry<Watched> {
+  /** To be called when it is on.  */
+  lent(lease: Lease): void {
     if (this.#timer === undefined) this.#start()
-    return this.#leases.add({ lease, since: this.#now(), isReported: false, isReclaimed: false })
+    lease.watch = {
+      place: this.#leases.add(lease),
+      since: this.#now(),
+      isReported: false,
+      isReclaimed: false,
+    }
   }
 
   /** @returns whether it had been reported */
-  returned(watched: Entry<Watched>): boolean {
-    return this.#leases.remove(watched) && watched.value.isReported
+  returned({ watch }: Lease): boolean {
+    return watch !== null && this.#leases.remove(watch.place) && watch.isReported
   }
 
   stop(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
-    for (const watched of this.#leases.all()) this.#leases.remove(watched)
+    for (const place of this.#leases.all()) this.#leases.remove(place)
   }
 
   #start(): void {
@@ -86,17 +84,18 @@ export class LeakDetector {
     for (const entry of this.#leases.all()) {
       // A listener that was told of another one may have given it back.
       if (!entry.isIn) continue
-      const watched = entry.value
-      const { lease } = watched
-      const heldMillis = this.#awakeMillis - watched.since
+      const lease = entry.value
+      const { watch } = lease
+      if (watch === null) continue
+      const heldMillis = this.#awakeMillis - watch.since
       // In the order in which they were lent: those that follow are out for less.
       if (heldMillis <= Math.min(thresholdMillis || Infinity, timeoutMillis || Infinity)) return
-      if (thresholdMillis > 0 && heldMillis > thresholdMillis && !watched.isReported) {
-        watched.isReported = true
+      if (thresholdMillis > 0 && heldMillis > thresholdMillis && !watch.isReported) {
+        watch.isReported = true
         this.#events.tell('leak', { state: 'held', ...lease.describe() })
       }
-      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watched.isReclaimed && entry.isIn) {
-        watched.isReclaimed = true
+      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watch.isReclaimed && entry.isIn) {
+        watch.isReclaimed = true
         this.#events.tell('leak', { state: 'reclaimed', ...lease.describe() })
         void this.#reclaim(lease, (_sql, cause) => takenBack(timeoutMillis, cause))
       }

@@ -2,8 +2,16 @@
 import type { Events } from '../events'
 import type { Limits } from '../context/limits'
 import type { Dialect } from '../driver/dialect'
-import type { Session } from '../driver/session'
-import type { HeldSession } from './held-session'
+import type { PooledSession } from './pooled-session'
+
+/** A lease whose connection can be replaced by another one. */
+export interface Movable {
+  pooled: PooledSession
+  /** It has no connection: its own was lost, and it waits for another one. */
+  isMoving: boolean
+  /** Neither given back nor being taken back. */
+  readonly isOut: boolean
+}
 
 export interface LeaseContext {
   readonly dialect: Dialect
@@ -12,5 +20,5 @@ export interface LeaseContext {
   /** A connection gave no answer, and was cut: others may be silent, too. */
   silent(this: void): void
   /** Finds another connection for one whose own is lost, in the order asked; null when it was given back meanwhile. */
-  exchange(this: void, lease: HeldSession, limits: Limits): Promise<Session | null>
+  exchange(this: void, lease: Movable, limits: Limits): Promise<PooledSession | null>
 }

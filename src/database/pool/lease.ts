@@ -1,6 +1,6 @@
 /** A connection taken out of the pool, and what it runs. Every statement passes here. */
 import { Canceller } from '../context/canceller'
-import { type DatabaseError, QueryCanceledError } from '../errors'
+import { type DatabaseError, type Holder, QueryCanceledError } from '../errors'
 import { Limits } from '../context/limits'
 import { countStatement, type Scope } from '../context/scope'
 import {
@@ -15,7 +15,10 @@ import type { IsolationLevel } from '../driver/dialect'
 import type { Session } from '../driver/session'
 import { refuseControl, tooLate, type Why } from './transaction-control'
 import { withoutValues } from '../driver/driver-error'
-import { HeldSession } from './held-session'
+import { siteOf } from '../context/call-site'
+import type { Entry } from '../context/linked-list'
+import type { Unlock } from '../context/mutex'
+import type { PooledSession } from './pooled-session'
 import type { LeaseContext } from './lease-context'
 import { cutPast, limitsOf } from './statement-timeout'
 import { startWatchdog } from '../context/watchdog'
@@ -53,7 +56,20 @@ export interface Begun extends Statements {
   rollback(): Promise<void>
 }
 
-export class Lease extends HeldSession {
+export class Lease {
+  /** Another one than at first, if that was lost before it was asked anything. */
+  pooled: PooledSession
+  /** Its holder has seen the driver's connection. */
+  isExposed = false
+  /** Something may be set on the connection that the next holder must not find there. */
+  isChanged = false
+  readonly #scope: Scope | undefined
+  readonly #stack: Error | null
+  readonly since = performance.now()
+  /** What it runs now. */
+  #sql: string | null = null
+  /** Why nothing may run through it any more. */
+  #over: Why | null = null
   /** How many transactions of ours are open on it, one inside the other. */
   transactions = 0
   /** The innermost transaction that is open on it, or who holds it; null while it is lent for one statement. */
@@ -73,24 +89,108 @@ export class Lease extends HeldSession {
   #interrupt: ((why: Why) => void) | null = null
   #busy = 0
   #onIdle: (() => void)[] | null = null
+  /** Where the pool's list of leases has it; null for that of afterConnect, which is in none. */
+  place: Entry<Lease> | null = null
+  /** Its connection was lost: it has none, until it gets another one. */
+  isMoving = false
+  /** Settles when it has been taken back, from the moment on in which that begins. */
+  ending: Promise<void> | null = null
+  /** Lets the next writer take a connection, where they queue for that. */
+  leaveQueue: Unlock | null = null
+  /** Stops the watch over its limits. */
+  stopWatching: (() => void) | null = null
+  /** What the leak detector knows of it, if that is on. */
+  watch: { place: Entry<Lease>; since: number; isReported: boolean; isReclaimed: boolean } | null = null
 
-  constructor(session: Session, context: LeaseContext, scope: Scope | undefined, stack: Error | null) {
-    super(session, scope, stack)
+  /** `scope`: whose it is; `stack`: where it was taken. */
+  constructor(pooled: PooledSession, context: LeaseContext, scope: Scope | undefined, stack: Error | null) {
+    this.pooled = pooled
     this.#context = context
+    this.#scope = scope
+    this.#stack = stack
+  }
+
+  get session(): Session {
+    return this.pooled.session
+  }
+
+  /** Whether it is neither given back nor being taken back. */
+  get isOut(): boolean {
+    return this.place?.isIn === true && this.ending === null
+  }
+
+  /** The label of the scope that took it. */
+  get label(): string | null {
+    return this.#scope?.label ?? null
+  }
+
+  /**
+   * Returns the driver's connection, which is cleaned or closed afterwards: nobody sees what is done with it.
+   *
+   * @throws TransactionClosedError when it was given back, and may be somebody else's by now
+   */
+  expose(): object {
+    this.refuseIfOver()
+    this.isChanged = true
+    this.isExposed = true
+    this.session.exposed?.()
+    return this.session.raw
+  }
+
+  /** It was given back, or taken back. */
+  get isOver(): boolean {
+    return this.#over !== null
+  }
+
+  /** True while statements can be run: it was not given back, and the connection is whole. */
+  get isUsable(): boolean {
+    return this.#over === null && this.session.broken === null
+  }
+
+  get inTransaction(): boolean {
+    return this.isUsable && this.session.inTransaction
+  }
+
+  /** Cuts the connection off, unless it is somebody else's by now. */
+  destroy(): void {
+    if (this.#over === null) this.session.destroy()
+  }
+
+  /** Rolls back what is open, unless the connection is somebody else's by now. */
+  async reset(): Promise<void> {
+    if (this.isUsable) await this.session.reset()
+  }
+
+  /** @throws TransactionClosedError when it was given back, or taken back */
+  refuseIfOver(): void {
+    if (this.#over !== null) throw this.#over('')
+  }
+
+  /** Refuses all further statements; `why` makes their errors. */
+  end(why: Why = tooLate): void {
+    this.#over ??= why
+  }
+
+  /** For several, at a moment that is the same for all: to write out a place takes long enough to turn their order around. */
+  describe(now = performance.now()): Holder {
+    return {
+      label: this.label,
+      // Written out for those who ask: that takes far longer than to remember it.
+      site: siteOf(this.#stack),
+      heldMillis: now - this.since,
+      sql: this.#sql,
+      inTransaction: this.session.inTransaction,
+    }
   }
 
   /**
    * Runs work that sends one statement or several, as Knex's schema builder does. From the moment in which `isOver`
    * says so, its further statements are refused: the transaction that they belong to has been rolled back.
    */
-  async section<T>(
-    isOver: (() => boolean) | null,
-    limits: Limits,
-    work: (lease: Lease) => Promise<T>,
-  ): Promise<T> {
+  async section<T>(isOver: (() => boolean) | null, limits: Limits, work: Work<T>): Promise<T> {
     this.enter(isOver, limits)
     try {
-      return await work(this)
+      return await work(this, limits)
     } finally {
       this.leave()
     }
@@ -134,7 +234,7 @@ export class Lease extends HeldSession {
     const done = cutPast(limits, this.#context, () => this.#cut())
     const started = performance.now()
     let error: DatabaseError | undefined
-    this.sql = statement.sql
+    this.#sql = statement.sql
     this.#busy += 1
     try {
       return await this.session.run(statement)
@@ -143,7 +243,7 @@ export class Lease extends HeldSession {
       throw error
     } finally {
       done()
-      this.sql = null
+      this.#sql = null
       this.#rest()
       this.#ended(statement.sql, started, error)
     }
@@ -198,7 +298,7 @@ export class Lease extends HeldSession {
       end((_sql, cause) => bounded.error(expiry, cause))
     })
     this.#interrupt = end
-    this.sql = sql
+    this.#sql = sql
     this.#busy += 1
     const isFirst = this.#isUntouched
     this.#isUntouched = false
@@ -223,7 +323,7 @@ export class Lease extends HeldSession {
       hasEnded()
       // Of a connection that is gone nobody innocent can be hit.
       if (cancelling !== undefined && this.session.broken === null) await cancelling
-      this.sql = null
+      this.#sql = null
       this.#interrupt = null
       this.#rest()
       this.#ended(sql, started, error)
@@ -253,9 +353,9 @@ export class Lease extends HeldSession {
     if (unansweredBegin === null || this.isExposed) return false
     const moving = (this.#moving = new Canceller(tooLate))
     try {
-      const session = await this.#context.exchange(this, limits.and(Limits.until(moving)))
-      session?.begin?.(unansweredBegin)
-      return session !== null
+      const pooled = await this.#context.exchange(this, limits.and(Limits.until(moving)))
+      pooled?.session.begin?.(unansweredBegin)
+      return pooled !== null
     } finally {
       this.#moving = null
     }

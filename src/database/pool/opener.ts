@@ -2,17 +2,20 @@
 import { ConnectionError, type DatabaseError } from '../errors'
 import type { ConnectFailure } from '../driver/dialect'
 import type { Session } from '../driver/session'
+import type { PooledSession } from './pooled-session'
 
 export interface OpenerContext {
   /** How long opening and afterConnect may take. */
   readonly patienceMillis: number
   /** Opens a connection and makes a session of it, unless the signal is aborted first. */
   open(this: void, signal: AbortSignal): Promise<Session>
+  /** Makes the pool's record of it. */
+  toPooled(this: void, session: Session): PooledSession
   /** Runs on each new session before anybody else has it. */
-  prepare(this: void, session: Session): Promise<void>
+  prepare(this: void, pooled: PooledSession): Promise<void>
   translateConnect(this: void, error: unknown): ConnectFailure
   /** Told of each that was opened, and how long it took. */
-  opened(this: void, session: Session, durationMillis: number): void
+  opened(this: void, pooled: PooledSession, durationMillis: number): void
   /** Told of each failure, and how many there were in a row. */
   failed(this: void, failure: ConnectFailure, attempt: number): void
 }
@@ -34,17 +37,17 @@ export class Opener {
     this.#context = context
   }
 
-  async create(): Promise<Session> {
+  async create(): Promise<PooledSession> {
     if (this.#failures > 0) await this.#backOff()
     const started = performance.now()
     try {
-      const session = await this.#open()
+      const pooled = await this.#open()
       this.#failures = 0
       this.lastFailure = undefined
       this.created += 1
-      session.hold(false)
-      this.#context.opened(session, performance.now() - started)
-      return session
+      pooled.session.hold(false)
+      this.#context.opened(pooled, performance.now() - started)
+      return pooled
     } catch (cause) {
       const failure = this.#context.translateConnect(cause)
       this.#failures += 1
@@ -55,8 +58,8 @@ export class Opener {
   }
 
   /** A server may fall silent half-way, and afterConnect may wait for something that never comes. */
-  async #open(): Promise<Session> {
-    const { patienceMillis, open, prepare } = this.#context
+  async #open(): Promise<PooledSession> {
+    const { patienceMillis, open, toPooled, prepare } = this.#context
     if (this.#isAbandoned) throw new ConnectionError('The pool is closed.')
     const giveUp = new AbortController()
     const timer = setTimeout(() => {
@@ -64,12 +67,12 @@ export class Opener {
     }, patienceMillis)
     this.#opening.add(giveUp)
     try {
-      const session = await open(giveUp.signal)
+      const pooled = toPooled(await open(giveUp.signal))
       try {
-        await unlessAborted(giveUp.signal, prepare(session))
-        return session
+        await unlessAborted(giveUp.signal, prepare(pooled))
+        return pooled
       } catch (error) {
-        session.destroy()
+        pooled.session.destroy()
         throw error
       }
     } finally {

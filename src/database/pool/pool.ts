@@ -8,16 +8,14 @@ import { captureCallSite } from '../context/call-site'
 import { Opener } from './opener'
 import type { Why } from './transaction-control'
 import type { ConnectFailure } from '../driver/dialect'
-import type { Session } from '../driver/session'
 import { type Admission, AcquireQueue } from './acquire-queue'
-import { SessionHealth } from './session-health'
+import { Liveness, PooledSession } from './pooled-session'
 import { LeakDetector } from './leak-detector'
 import { Lease } from './lease'
-import type { LeaseContext } from './lease-context'
-import { LeaseRecord, Leases } from './leases'
+import type { LeaseContext, Movable } from './lease-context'
+import { Leases } from './leases'
 import type { LendOptions, PoolContext } from './pool-context'
 import type { PoolStats } from './pool-stats'
-import { Retirement } from './retirement'
 import { ControlConnection } from './control-connection'
 import { TarnPool } from './tarn-pool'
 import { SessionReset } from './reset'
@@ -33,7 +31,7 @@ export class Pool {
   readonly #leaseContext: LeaseContext
   readonly #acquireQueue: AcquireQueue
   readonly #opener: Opener
-  readonly #health: SessionHealth
+  readonly #liveness: Liveness
   readonly #reset: SessionReset
   /** Beside the pool, so that a full one makes nobody wait. */
   readonly controlConnection: ControlConnection
@@ -41,9 +39,7 @@ export class Pool {
   readonly #housekeeper: Housekeeper
   readonly #leaks: LeakDetector
   readonly #leases = new Leases()
-  readonly #byRaw = new WeakMap<object, Lease>()
-  readonly #retirement: Retirement
-  readonly #total = { acquired: 0, waited: 0 }
+  readonly #total = { acquired: 0, waited: 0, retired: 0 }
   readonly #closed = new Canceller(() => this.#closingError())
 
   constructor(context: PoolContext) {
@@ -54,16 +50,15 @@ export class Pool {
     const exchange = this.#exchange.bind(this)
     const silent = (): void => this.#housekeeper.doubtAll()
     this.#leaseContext = { dialect, events, statementTimeoutMillis, silent, exchange }
-    const askDoubted = (): void => this.#housekeeper.askDoubted()
-    this.#health = new SessionHealth(settings.pool, askDoubted)
-    this.#retirement = new Retirement(this.#health, events, this.#closed)
-    const leaseOf = (session: Session): Lease => this.#lease(session, null)
+    this.#liveness = new Liveness(settings.pool, () => this.#housekeeper.askDoubted())
+    const leaseOf = (pooled: PooledSession): Lease => this.#lease(pooled, null)
     this.#reset = new SessionReset({ dialect, events, silent, prepare, leaseOf })
     const longestWaitMillis = Math.max(acquireTimeoutMillis, settings.connectTimeoutMillis)
     this.#opener = new Opener({
       patienceMillis: Math.min(longestWaitMillis, LONGEST_TIMER_MILLIS),
       open,
-      prepare: (session) => this.#reset.prepare(session),
+      toPooled: (session) => new PooledSession(session, this.#liveness),
+      prepare: (pooled) => this.#reset.prepare(pooled),
       translateConnect,
       opened: this.#opened.bind(this),
       failed: this.#connectFailed.bind(this),
@@ -80,19 +75,17 @@ export class Pool {
       longestWaitMillis,
       // Outside of the scope of whoever happens to ask first: its deadline is not that of the connection.
       create: () => outsideOfScopes(() => this.#opener.create()),
-      destroy: (session) => this.#retirement.end(session),
-      isFresh: (session) => this.#health.isFresh(session),
-      validate: (session, silent) => this.#health.canBeLent(session, silent),
+      destroy: this.#destroy.bind(this),
     })
     this.#acquireQueue = new AcquireQueue({
       ...context,
       closed: this.#closed,
       used: () => this.#leases.count,
       holders: () => this.holders(),
-      heardAt: () => Math.max(this.#health.heardAt, this.#leases.heardAt),
+      heardAt: () => Math.max(this.#liveness.heardAt, this.#leases.heardAt),
       lastFailure: () => this.#opener.lastFailure,
     })
-    this.#housekeeper = new Housekeeper(this.#tarn, this.#health, min, this.#retire.bind(this))
+    this.#housekeeper = new Housekeeper(this.#tarn, this.#liveness, min, this.#retire.bind(this))
     this.#leaks = new LeakDetector(settings.pool, events, (lease, why) => this.release(lease, why))
   }
 
@@ -113,7 +106,7 @@ export class Pool {
     const stack = this.#leaks.isOn && !isOurs ? captureCallSite() : null
     const patienceMillis = waitMillis ?? this.#context.settings.pool.acquireTimeoutMillis
     const isBusy = this.#tarn.isBusy
-    const take = (bounded: Limits): Promise<Session> => this.#take(bounded, isBusy)
+    const take = (bounded: Limits): Promise<PooledSession> => this.#take(bounded, isBusy)
     return this.#acquireQueue.admit(limits, { writes, patienceMillis }, take, (admission) =>
       this.#enter(admission, stack, isHeld ? limits : null),
     )
@@ -137,29 +130,32 @@ export class Pool {
     return this.#enter({ taken, leave, waitMillis: 0 }, stack, isHeld ? limits : null)
   }
 
-  #take(limits: Limits, wasBusy: boolean): Promise<Session> {
+  #take(limits: Limits, wasBusy: boolean): Promise<PooledSession> {
     this.#refuseWhenClosing()
     if (wasBusy || this.#tarn.isBusy) this.#total.waited += 1
     return this.#tarn.take(limits)
   }
 
-  #enter({ taken, leave, waitMillis }: Admission<Session>, stack: Error | null, until: Limits | null): Lease {
+  #enter(
+    { taken, leave, waitMillis }: Admission<PooledSession>,
+    stack: Error | null,
+    until: Limits | null,
+  ): Lease {
     const lease = this.#lease(taken, stack)
-    const watched = stack === null ? null : this.#leaks.lent(lease)
-    const record = new LeaseRecord(lease, leave, watched)
-    this.#leases.add(record)
-    if (until !== null) this.#takeBackAfter(until, record)
+    lease.leaveQueue = leave
+    if (stack !== null) this.#leaks.lent(lease)
+    this.#leases.add(lease)
+    if (until !== null) this.#takeBackAfter(until, lease)
     this.#total.acquired += 1
-    taken.hold(true)
+    taken.session.hold(true)
     const { events } = this.#context
     if (events.isHeard('acquire')) events.tell('acquire', { waitMillis, label: lease.label })
     return lease
   }
 
-  #takeBackAfter(until: Limits, record: LeaseRecord): void {
-    const { lease } = record
+  #takeBackAfter(until: Limits, lease: Lease): void {
     lease.until = until
-    record.stopWatching = until.watch((expiry) => {
+    lease.stopWatching = until.watch((expiry) => {
       // A statement that runs is ended by its own limits, which know more about it.
       queueMicrotask(() => void this.release(lease, (_sql, cause) => until.error(expiry, cause)))
     })
@@ -171,85 +167,71 @@ export class Pool {
    */
   async release(lease: Lease, why?: Why): Promise<void> {
     if (why === undefined && this.tryRelease(lease)) return
-    const record = this.#leases.of(lease)
-    if (record !== undefined) await (record.ending ??= this.#takeBack(record, why))
+    if (lease.place?.isIn === true) await (lease.ending ??= this.#takeBack(lease, why))
   }
 
-  async #takeBack(record: LeaseRecord, why: Why | undefined): Promise<void> {
-    const { lease } = record
-    const wasReported = this.#wasReported(record)
-    const { session } = lease
+  async #takeBack(lease: Lease, why: Why | undefined): Promise<void> {
+    const wasReported = this.#leaks.returned(lease)
+    const { pooled } = lease
     const wasTaken = why !== undefined || lease.isOver
     lease.end(why)
     if (why !== undefined) await lease.interrupt(why)
     const isClean = await this.#reset.clean(lease, wasTaken)
     // Cut off by close() meanwhile.
-    if (this.#leases.of(lease) === undefined) return
-    this.#end(record, wasReported && why === undefined)
-    if (!isClean) this.#retire(session, 'changed')
-    else if (session.broken !== null || this.#closed.aborted) this.#retire(session, 'lost')
-    else this.#tarn.giveBack(session)
+    if (lease.place?.isIn !== true) return
+    this.#end(lease, wasReported && why === undefined)
+    if (!isClean) this.#retire(pooled, 'changed')
+    else if (pooled.session.broken !== null || this.#closed.aborted) this.#retire(pooled, 'lost')
+    else this.#tarn.giveBack(pooled)
   }
 
   /** The same for one that has left nothing to be cleaned, which is the common case. Returns whether it is done. */
   tryRelease(lease: Lease): boolean {
-    const { session } = lease
-    const record = this.#leases.of(lease)
+    const { pooled, session } = lease
     const isPlain =
-      record?.ending === null &&
-      !lease.isChanged &&
-      session.isClean &&
-      session.broken === null &&
-      !this.#closed.aborted
+      lease.isOut && !lease.isChanged && session.isClean && session.broken === null && !this.#closed.aborted
     if (!isPlain) return false
-    const wasReported = this.#wasReported(record)
+    const wasReported = this.#leaks.returned(lease)
     lease.end()
-    this.#end(record, wasReported)
-    this.#tarn.giveBack(session)
+    this.#end(lease, wasReported)
+    this.#tarn.giveBack(pooled)
     return true
   }
 
-  #wasReported({ watched }: LeaseRecord): boolean {
-    return watched !== null && this.#leaks.returned(watched)
-  }
-
-  /** From now on the connection is nobody's. `isFound`: it was taken for a leak, which it is not. */
-  #end(record: LeaseRecord, isFound: boolean): void {
-    const { lease } = record
-    this.#leases.remove(record)
+  /** From now on the connection is nobody's. `wasReported`: it was taken for a leak, which it is not. */
+  #end(lease: Lease, wasReported: boolean): void {
+    this.#leases.remove(lease)
     lease.session.hold(false)
-    this.#health.rests(lease.session, lease.answeredAt)
+    lease.pooled.rest(lease.answeredAt)
     const { events } = this.#context
     if (events.isHeard('release'))
-      events.tell('release', { heldMillis: lease.heldMillis, label: lease.label })
-    if (isFound) events.tell('leak', { state: 'returned', ...lease.describe() })
+      events.tell('release', { heldMillis: performance.now() - lease.since, label: lease.label })
+    if (wasReported) events.tell('leak', { state: 'returned', ...lease.describe() })
   }
 
   /** Another connection for one that was lost, unless the lease is taken back while it waits for that. */
-  async #exchange(lease: Lease, limits: Limits): Promise<Session | null> {
-    if (!this.#leases.isOut(lease)) return null
-    this.#retire(lease.session, 'lost')
+  async #exchange(lease: Movable, limits: Limits): Promise<PooledSession | null> {
+    if (!lease.isOut) return null
+    this.#retire(lease.pooled, 'lost')
     const { acquireTimeoutMillis: patienceMillis } = this.#context.settings.pool
-    const take = (bounded: Limits): Promise<Session> => this.#take(bounded, false)
-    this.#leases.lost(lease)
-    return this.#acquireQueue.admit(
-      limits,
-      { writes: false, isIn: true, patienceMillis },
-      take,
-      ({ taken }) => {
-        if (!this.#leases.exchange(lease, taken)) {
-          this.#tarn.giveBack(taken)
-          return null
-        }
-        this.#byRaw.set(taken.raw, lease)
-        return taken
-      },
-    )
+    const take = (bounded: Limits): Promise<PooledSession> => this.#take(bounded, false)
+    lease.isMoving = true
+    const wants = { writes: false, isReplacement: true, patienceMillis }
+    return this.#acquireQueue.admit(limits, wants, take, ({ taken }) => {
+      if (!lease.isOut) {
+        this.#tarn.giveBack(taken)
+        return null
+      }
+      lease.isMoving = false
+      lease.pooled = taken
+      taken.session.hold(true)
+      return taken
+    })
   }
 
   /** The lease under which a raw connection is out now. */
   leaseOf(raw: object): Lease | undefined {
-    return this.#byRaw.get(raw)
+    return this.#leases.of(raw) ?? this.#reset.preparing(raw)
   }
 
   holders(): readonly Holder[] {
@@ -261,9 +243,8 @@ export class Pool {
     const { waiting, timedOut } = this.#acquireQueue
     const { idleCount: idle, creating } = this.#tarn
     const { created } = this.#opener
-    const { count: retired } = this.#retirement
     const { count: used } = this.#leases
-    return { size, maxOverflow, used, idle, creating, waiting, timedOut, created, retired, ...this.#total }
+    return { size, maxOverflow, used, idle, creating, waiting, timedOut, created, ...this.#total }
   }
 
   /** Lends nothing any more, and sends away those who wait. */
@@ -286,8 +267,11 @@ export class Pool {
     const stuck = this.holders()
     const why: Why = (_sql, cause) => this.#cutOffError(cause)
     await this.#leases.cutOff(patienceMillis, why, (lease) => {
-      this.#context.events.tell('release', { heldMillis: lease.heldMillis, label: lease.label })
-      this.#tarn.retire(lease.session)
+      this.#context.events.tell('release', {
+        heldMillis: performance.now() - lease.since,
+        label: lease.label,
+      })
+      this.#tarn.retire(lease.pooled)
     })
     this.#opener.abandon()
     // Bounded, since a connection that is just being opened to a host that does not answer takes its time.
@@ -295,8 +279,8 @@ export class Pool {
     return stuck
   }
 
-  #opened(session: Session, durationMillis: number): void {
-    this.#housekeeper.opened(session)
+  #opened(pooled: PooledSession, durationMillis: number): void {
+    this.#housekeeper.opened(pooled)
     this.#context.events.tell('create', { durationMillis })
   }
 
@@ -306,15 +290,20 @@ export class Pool {
     if (!isTransient) this.#tarn.failWaiters(error)
   }
 
-  #retire(session: Session, reason: RetireEvent['reason']): void {
-    this.#retirement.because(session, reason)
-    this.#tarn.retire(session)
+  #retire(pooled: PooledSession, reason: RetireEvent['reason']): void {
+    pooled.retireReason = reason
+    this.#tarn.retire(pooled)
   }
 
-  #lease(session: Session, stack: Error | null): Lease {
-    const lease = new Lease(session, this.#leaseContext, currentScope(), stack)
-    this.#byRaw.set(session.raw, lease)
-    return lease
+  async #destroy({ session, retireReason, isOld }: PooledSession): Promise<void> {
+    const ownReason = this.#closed.aborted ? 'closed' : session.broken !== null ? 'lost' : retireReason
+    this.#total.retired += 1
+    this.#context.events.tell('retire', { reason: ownReason ?? (isOld ? 'old' : 'extra') })
+    await session.close()
+  }
+
+  #lease(pooled: PooledSession, stack: Error | null): Lease {
+    return new Lease(pooled, this.#leaseContext, currentScope(), stack)
   }
 
   #refuseWhenClosing(): void {

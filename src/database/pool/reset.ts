@@ -2,7 +2,7 @@
 import { ConnectionError } from '../errors'
 import type { Events } from '../events'
 import type { Dialect } from '../driver/dialect'
-import type { Session } from '../driver/session'
+import type { PooledSession } from './pooled-session'
 import type { Lease } from './lease'
 import { startWatchdog } from '../context/watchdog'
 
@@ -14,7 +14,7 @@ export interface SessionResetOptions {
   /** What afterConnect does. */
   prepare(this: void, lease: Lease): Promise<void>
   /** A lease for afterConnect alone. */
-  leaseOf(this: void, session: Session): Lease
+  leaseOf(this: void, pooled: PooledSession): Lease
 }
 
 /** How long it may take to roll back and to put back what was set. */
@@ -24,18 +24,29 @@ export class SessionReset {
   readonly #options: SessionResetOptions
   /** afterConnect has looked at the driver's connection, so that it cannot be run on it again. */
   #preparesRaw = false
+  readonly #preparing = new Set<Lease>()
 
   constructor(options: SessionResetOptions) {
     this.#options = options
   }
 
-  async prepare(session: Session): Promise<void> {
+  /** The lease by which afterConnect has a connection of the driver now. */
+  preparing(raw: object): Lease | undefined {
+    return [...this.#preparing].find((lease) => lease.session.raw === raw)
+  }
+
+  async prepare(pooled: PooledSession): Promise<void> {
     const { prepare, leaseOf, events } = this.#options
-    const lease = leaseOf(session)
-    await prepare(lease)
+    const lease = leaseOf(pooled)
+    this.#preparing.add(lease)
+    try {
+      await prepare(lease)
+    } finally {
+      this.#preparing.delete(lease)
+    }
     this.#preparesRaw ||= lease.isExposed
     lease.end()
-    const what = await session.reset(true)
+    const what = await pooled.session.reset(true)
     if (what !== null) events.tell('cleanup', { what: `${what} (left by afterConnect)`, label: null })
   }
 
@@ -76,7 +87,7 @@ export class SessionReset {
     // Listeners and type parsers on the driver's connection nobody can take back.
     if (!this.#options.dialect.isSingle && (lease.isExposed || this.#preparesRaw)) return false
     const state = await session.renew()
-    if (state === 'new') await this.prepare(session)
+    if (state === 'new') await this.prepare(lease.pooled)
     return state !== 'spent'
   }
 }

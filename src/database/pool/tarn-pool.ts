@@ -4,7 +4,7 @@ import type { PendingOperation } from 'tarn/dist/PendingOperation'
 import type { DatabaseError } from '../errors'
 import type { Limits } from '../context/limits'
 import { LinkedList } from '../context/linked-list'
-import type { Session } from '../driver/session'
+import type { PooledSession } from './pooled-session'
 import { LONGEST_TIMER_MILLIS } from '../context/deadline-timer'
 
 export interface TarnPoolOptions {
@@ -12,12 +12,8 @@ export interface TarnPoolOptions {
   readonly size: number
   readonly max: number
   readonly longestWaitMillis: number
-  create(this: void): Promise<Session>
-  destroy(this: void, session: Session): Promise<void>
-  /** Whether it can be lent without being asked for a sign of life. */
-  isFresh(this: void, session: Session): boolean
-  /** Whether it can be lent, after being asked if need be. `silent` is called when its answer takes long. */
-  validate(this: void, session: Session, silent: () => void): Promise<boolean>
+  create(this: void): Promise<PooledSession>
+  destroy(this: void, pooled: PooledSession): Promise<void>
 }
 
 /** Beyond every timeout that our own code sets: tarn's timers are only there as a backstop. */
@@ -32,14 +28,12 @@ function backstop(millis: number): number {
 
 /** Somebody who waits for a connection. */
 interface Waiter {
-  readonly serve: (session: Session) => void
+  readonly serve: (pooled: PooledSession) => void
   readonly fail: (error: DatabaseError) => void
 }
 
-export class TarnPool extends knex.KnexPool<Session> {
+export class TarnPool extends knex.KnexPool<PooledSession> {
   readonly #size: number
-  readonly #isFresh: (session: Session) => boolean
-  readonly #validate: TarnPoolOptions['validate']
   /**
    * In the order in which they asked. tarn's own queue takes two timers and eight promises for each, serves those first
    * whose connection gave no answer, and loses a connection that comes back while somebody leaves.
@@ -71,8 +65,6 @@ export class TarnPool extends knex.KnexPool<Session> {
       log: () => undefined,
     })
     this.#size = options.size
-    this.#isFresh = options.isFresh
-    this.#validate = options.validate
   }
 
   /** True when whoever asks now has to wait, be it for a connection that is being opened. */
@@ -84,7 +76,7 @@ export class TarnPool extends knex.KnexPool<Session> {
     return this.#waiters.size > 0
   }
 
-  get idle(): readonly Session[] {
+  get idle(): readonly PooledSession[] {
     return this.free.map((resource) => resource.resource)
   }
 
@@ -103,10 +95,10 @@ export class TarnPool extends knex.KnexPool<Session> {
   }
 
   /** Takes the connection that was used last, if nobody waits for one and it need not be asked for a sign of life. */
-  tryTake(): Session | null {
+  tryTake(): PooledSession | null {
     const resource = this.free.at(-1)
     if (resource === undefined || this.isWaitedFor || this.destroyed) return null
-    if (!this.#isFresh(resource.resource)) return null
+    if (!resource.resource.isFresh) return null
     this.free.pop()
     this.used.push(resource)
     return resource.resource
@@ -118,16 +110,16 @@ export class TarnPool extends knex.KnexPool<Session> {
    *
    * @throws what `limits` makes of its end, or what {@link failWaiters} was given
    */
-  take(limits: Limits): Promise<Session> {
+  take(limits: Limits): Promise<PooledSession> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         stopWatching()
         this.#waiters.remove(place)
       }
       const waiter: Waiter = {
-        serve: (session) => {
+        serve: (pooled) => {
           leave()
-          resolve(session)
+          resolve(pooled)
         },
         fail: (error) => {
           leave()
@@ -147,9 +139,9 @@ export class TarnPool extends knex.KnexPool<Session> {
   }
 
   /** Gives the next one who waits a connection, which counts as used already. */
-  #serve(session: Session): boolean {
+  #serve(pooled: PooledSession): boolean {
     const next = this.#waiters.first
-    next?.serve(session)
+    next?.serve(pooled)
     return next !== undefined
   }
 
@@ -158,16 +150,15 @@ export class TarnPool extends knex.KnexPool<Session> {
     return this.used.length + this.free.length > this.#size && !this.isWaitedFor
   }
 
-  giveBack(session: Session): void {
-    if (this.hasExtra) this.retire(session)
-    else if (this.destroyed) this.release(session)
-    else if (this.#waiters.size === 0 || !this.#isFresh(session) || !this.#serve(session))
-      this.#putBack(session)
+  giveBack(pooled: PooledSession): void {
+    if (this.hasExtra) this.retire(pooled)
+    else if (this.destroyed) this.release(pooled)
+    else if (this.#waiters.size === 0 || !pooled.isFresh || !this.#serve(pooled)) this.#putBack(pooled)
   }
 
   /** What tarn's release() does, for one that nobody takes at once. */
-  #putBack(session: Session): void {
-    const at = this.used.findIndex((resource) => resource.resource === session)
+  #putBack(pooled: PooledSession): void {
+    const at = this.used.findIndex((resource) => resource.resource === pooled)
     const [resource] = at < 0 ? [] : this.used.splice(at, 1)
     if (resource === undefined) return
     this.free.push(resource)
@@ -175,29 +166,29 @@ export class TarnPool extends knex.KnexPool<Session> {
   }
 
   /** Closes a connection, be it out or idle. */
-  retire(session: Session): void {
+  retire(pooled: PooledSession): void {
     for (const list of [this.used, this.free]) {
-      const at = list.findIndex((resource) => resource.resource === session)
+      const at = list.findIndex((resource) => resource.resource === pooled)
       const [resource] = at < 0 ? [] : list.splice(at, 1)
       if (resource === undefined) continue
       resource.settle()
-      void this._destroy(session)
+      void this._destroy(pooled)
     }
   }
 
   /** Asks an idle connection something, and closes it when the answer is no. Nobody can take it meanwhile. */
-  async probe(session: Session, ask: () => Promise<boolean>): Promise<void> {
-    const at = this.free.findIndex((resource) => resource.resource === session)
+  async probe(pooled: PooledSession): Promise<void> {
+    const at = this.free.findIndex((resource) => resource.resource === pooled)
     const [resource] = at < 0 ? [] : this.free.splice(at, 1)
     if (resource === undefined) return
     this.used.push(resource)
     this.#probed += 1
-    const isFit = await ask()
+    const isFit = await pooled.isAlive()
     this.#probed -= 1
     const still = this.used.indexOf(resource)
     if (still < 0) return
     if (!isFit) {
-      this.retire(session)
+      this.retire(pooled)
       return
     }
     this.used.splice(still, 1)
@@ -236,10 +227,10 @@ export class TarnPool extends knex.KnexPool<Session> {
   #lendFree(): void {
     const resource = this.free.pop()
     if (resource === undefined) return
-    const session = resource.resource
+    const pooled = resource.resource
     this.used.push(resource)
-    if (this.#isFresh(session)) {
-      this.#serve(session)
+    if (pooled.isFresh) {
+      this.#serve(pooled)
       return
     }
     this.#validating += 1
@@ -253,12 +244,12 @@ export class TarnPool extends knex.KnexPool<Session> {
       giveUp()
       this._tryAcquireOrCreate()
     }
-    void this.#validate(session, silent).then((isFit) => {
+    void pooled.canBeLent(silent).then((isFit) => {
       giveUp()
       if (!this.used.includes(resource)) this._tryAcquireOrCreate()
-      else if (!isFit) this.retire(session)
-      else if (this.destroyed) this.release(session)
-      else if (!this.#serve(session)) this.#putBack(session)
+      else if (!isFit) this.retire(pooled)
+      else if (this.destroyed) this.release(pooled)
+      else if (!this.#serve(pooled)) this.#putBack(pooled)
     })
   }
 
@@ -272,7 +263,7 @@ export class TarnPool extends knex.KnexPool<Session> {
     )
   }
 
-  override _create(): PendingOperation<Session> {
+  override _create(): PendingOperation<PooledSession> {
     const opening = super._create()
     opening.promise.then(
       () => {
@@ -292,8 +283,8 @@ export class TarnPool extends knex.KnexPool<Session> {
   }
 
   // … and since it is counted now, its end is the moment when a waiter may be served.
-  override async _destroy(session: Session): Promise<Session | void> {
-    const destroyed = await super._destroy(session)
+  override async _destroy(pooled: PooledSession): Promise<PooledSession | void> {
+    const destroyed = await super._destroy(pooled)
     this._tryAcquireOrCreate()
     return destroyed
   }
