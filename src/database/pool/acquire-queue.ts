@@ -1,6 +1,6 @@
-/** The queue in front of the pool: how long one may wait, how many may, and what those are told who waited in vain. */
+/** The queue in front of the pool: bounds how long callers wait and how many do, and makes the errors of those who wait in vain. */
 import type { Cancellation } from '../context/canceller'
-import { type DatabaseError, type Holder, QueryTimeoutError } from '../errors'
+import { DatabaseError, type Holder, QueryTimeoutError } from '../errors'
 import type { Events } from '../events'
 import { Limits } from '../context/limits'
 import type { Unlock } from '../context/mutex'
@@ -32,21 +32,21 @@ export interface Admission<T> {
   readonly waitMillis: number
 }
 
-/** Who wants to come in. */
+/** What a caller asks for. */
 interface Admitted {
   readonly writes: boolean
   /** The caller had a connection already, which was lost. */
   readonly isReplacement?: boolean
-  /** How long he waits. */
+  /** How long the caller waits at most. */
   readonly patienceMillis: number
 }
 
 export class AcquireQueue {
   readonly #context: AcquireQueueContext
-  /** Those who wait. */
+  /** How many callers wait. */
   waiting = 0
   timedOut = 0
-  /** Those who write, or wait for that, where one at a time can. */
+  /** How many callers write, or wait to write, where one at a time can. */
   #writers = 0
 
   constructor(context: AcquireQueueContext) {
@@ -54,10 +54,10 @@ export class AcquireQueue {
   }
 
   /**
-   * Waits for the turn to write, where there is such a thing, and for what `take` gives. It is handed to `enter` in the very
-   * moment in which its taker no longer waits, so that whoever counts finds him on one side or on the other.
+   * Waits for the turn to write, where there is such a thing, and for what `take` gives. Calls `enter` with it synchronously, so
+   * that a caller is always counted as `waiting` or as `used`.
    *
-   * @throws PoolTimeoutError when it takes longer than his patience, or too many wait
+   * @throws PoolTimeoutError when it takes longer than `patienceMillis`, or too many wait
    * @throws ConnectionError when it takes longer because the database is out of reach
    */
   async admit<T, R>(
@@ -71,9 +71,11 @@ export class AcquireQueue {
     let leave: Unlock | null = null
     const { dialect, closed } = this.#context
     const scope = currentScope()
-    const bounded = limits.within(patienceMillis, () =>
-      this.#tell(acquireTimeoutError(this.#state(patienceMillis, turn !== null && leave === null)), scope),
-    )
+    let timeout: DatabaseError | undefined
+    const bounded = limits.within(patienceMillis, () => {
+      timeout = acquireTimeoutError(this.#state(patienceMillis, turn !== null && leave === null))
+      return timeout
+    })
     bounded.check()
     if (!isReplacement) this.#refuseWhenCrowded(writes, scope)
     turn = writes && dialect.door !== null ? dialect.door.lock(bounded.and(Limits.until(closed))) : null
@@ -84,8 +86,9 @@ export class AcquireQueue {
       const taken = await take(bounded)
       return enter({ taken, leave, waitMillis: performance.now() - asked })
     } catch (error) {
-      // By a limit of its own, instead of the pool's.
-      if (error instanceof QueryTimeoutError) this.#tell(error, scope)
+      // Whether by the pool's limit or by one of its own.
+      if (error instanceof DatabaseError && (error === timeout || error instanceof QueryTimeoutError))
+        this.#tellTimeout(error, scope)
       if (leave !== null) leave()
       else if (turn !== null) this.#writers -= 1
       throw closed.aborted ? closed.reason : error
@@ -113,14 +116,15 @@ export class AcquireQueue {
     const isQueueFull = writes && this.#writers >= 1 + maxWaiters
     // A database that is away fills the queue as well, and is the reason then.
     const failure = this.#context.lastFailure()
-    if (isFull || isQueueFull)
-      throw this.#tell(failure ?? tooManyWaitersError(this.#state(0, false), maxWaiters), scope)
+    if (!isFull && !isQueueFull) return
+    const error = failure ?? tooManyWaitersError(this.#state(0, false), maxWaiters)
+    this.#tellTimeout(error, scope)
+    throw error
   }
 
-  #tell(error: DatabaseError, scope: Scope | undefined): DatabaseError {
+  #tellTimeout(error: DatabaseError, scope: Scope | undefined): void {
     this.timedOut += 1
     this.#context.events.tell('timeout', { error, label: scope?.label ?? null })
-    return error
   }
 
   #state(waitMillis: number, awaitsTurn: boolean): PoolState {
