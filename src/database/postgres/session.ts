@@ -27,15 +27,15 @@ const WRITES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'CREATE', 'ALTER'
 
 export class PostgresSession extends PostgresConnection implements Session {
   #transactionId: string | null = null
-  /** How its transaction was begun, while nothing else has run in it. */
-  #begun: string | null = null
-  /** How its transaction is to be begun, together with its first statement. */
-  #waiting: string | null = null
-  /** The same while the server's answer is awaited. */
-  #unanswered: string | null = null
-  /** Settles when it is answered, where it was sent by itself. */
+  /**
+   * Where the BEGIN of its transaction is: kept for the first statement, sent and not answered yet, or answered while nothing
+   * else has run, so that the transaction can be begun anew.
+   */
+  #begin: 'none' | 'deferred' | 'sent' | 'fresh' = 'none'
+  #beginSql = ''
+  /** Settles when BEGIN is answered, where it was sent by itself. */
   #beginning: Promise<void> | null = null
-  /** Its user has had pg's client in his hands, by which he sends what goes past us. */
+  /** True once its holder has seen pg's client, and may send statements that bypass this class. */
   isExposed = false
   /** What pg was given for the statement that runs, where its user may have given it others. */
   #latest: Submitted | null = null
@@ -56,14 +56,14 @@ export class PostgresSession extends PostgresConnection implements Session {
     this.#settings = settings
     this.types = new SessionTypes(raw, arrays)
     const heard = (): void => {
-      this.#unanswered = null
+      this.#setBegin('none')
     }
     this.#prepared = mostPrepared === 0 ? null : new PreparedStatements(raw, this.types, mostPrepared, heard)
   }
 
   /** As the server tells it: idle, in a transaction, or in one that has failed. */
   get status(): 'I' | 'T' | 'E' | null {
-    if (this.#waiting !== null || this.#unanswered !== null) return 'T'
+    if (this.#begin === 'deferred' || this.#begin === 'sent') return 'T'
     return this.raw.getTransactionStatus()
   }
 
@@ -82,15 +82,21 @@ export class PostgresSession extends PostgresConnection implements Session {
   /** As pgjdbc does it: a journey less, and no server that waits for a first statement. `now()` is when that comes. */
   begin(sql: string): void {
     this.#transactionId = null
-    this.#waiting = sql
+    this.#setBegin('deferred', sql)
+  }
+
+  #setBegin(state: 'none' | 'deferred' | 'sent' | 'fresh', sql = ''): void {
+    this.#begin = state
+    this.#beginSql = sql
   }
 
   get isEmpty(): boolean {
-    return this.#waiting !== null
+    return this.#begin === 'deferred'
   }
 
   get unansweredBegin(): string | null {
-    return this.broken === null ? null : (this.#waiting ?? this.#unanswered)
+    const isUnanswered = this.#begin === 'deferred' || this.#begin === 'sent'
+    return this.broken !== null && isUnanswered ? this.#beginSql : null
   }
 
   run(statement: Statement): Promise<Result> {
@@ -100,8 +106,8 @@ export class PostgresSession extends PostgresConnection implements Session {
     if (!this.inTransaction) this.#transactionId = null
     const prepared = this.#prepared
     if (prepared?.takes(statement) === true) return this.#runPrepared(prepared, statement)
-    if (this.#waiting !== null) return this.#runAfter(this.#waiting, statement)
-    this.#begun = null
+    if (this.#begin === 'deferred') return this.#runAfter(this.#beginSql, statement)
+    this.#spoilFresh()
     if (isControl(statement)) return this.#runControl(statement)
     const { into } = statement
     return into === undefined ? this.#runUnprepared(statement) : this.#runMany(statement, into)
@@ -110,7 +116,7 @@ export class PostgresSession extends PostgresConnection implements Session {
   /** For a statement that BEGIN cannot go together with. Where nothing has begun, nothing has to be ended. */
   async #runAfter(begin: string, statement: Statement): Promise<Result> {
     if (statement.sql === 'COMMIT' || statement.sql === 'ROLLBACK') {
-      this.#waiting = null
+      this.#setBegin('none')
       return controlled(statement.sql)
     }
     return this.#runBehind(this.#sendBegin(begin), statement)
@@ -127,8 +133,7 @@ export class PostgresSession extends PostgresConnection implements Session {
 
   /** Sends it by itself. What is run meanwhile waits for it. */
   #sendBegin(begin: string): Promise<void> {
-    this.#waiting = null
-    this.#unanswered = begin
+    this.#setBegin('sent', begin)
     const begun = this.#asBegun(begin)
     const send = async (): Promise<void> => {
       try {
@@ -136,10 +141,13 @@ export class PostgresSession extends PostgresConnection implements Session {
           control(this.raw, begin, () => this.#closeIfExposed()),
           plainly(begin),
         )
-        this.#begun = this.isExposed ? null : begun
+        this.#onFirstAnswer()
+        this.#setFresh(begun)
+      } catch (error) {
+        this.#onFirstAnswer()
+        throw error
       } finally {
         this.#beginning = null
-        this.#onFirstAnswer()
       }
     }
     this.#beginning = send()
@@ -151,6 +159,16 @@ export class PostgresSession extends PostgresConnection implements Session {
     return this.raw.getTransactionStatus() === 'I' ? begin : null
   }
 
+  /** Remembers how the transaction was begun, unless its holder may have sent something in it already. */
+  #setFresh(begun: string | null): void {
+    if (begun !== null && !this.isExposed && this.broken === null) this.#setBegin('fresh', begun)
+  }
+
+  /** Something else runs in the transaction, which cannot be begun anew without it. */
+  #spoilFresh(): void {
+    if (this.#begin === 'fresh') this.#setBegin('none')
+  }
+
   /** BEGIN was refused: what the user has had pg send behind it would be committed at once. */
   #closeIfExposed(): void {
     if (this.isExposed) this.destroy()
@@ -159,7 +177,7 @@ export class PostgresSession extends PostgresConnection implements Session {
   /** The first statement of a transaction was answered, or lost. */
   #onFirstAnswer(): void {
     if (this.broken !== null) return
-    this.#unanswered = null
+    this.#setBegin('none')
     // Where nothing has begun, whatever follows would be committed at once.
     if (this.raw.getTransactionStatus() === 'I') this.destroy()
   }
@@ -174,7 +192,7 @@ export class PostgresSession extends PostgresConnection implements Session {
   async #runControl(statement: Statement): Promise<Result> {
     const begun = statement.facts.verb === 'BEGIN' ? this.#asBegun(statement.sql) : null
     const result = await this.#sent(control(this.raw, statement.sql), statement)
-    this.#begun = this.isExposed ? null : begun
+    this.#setFresh(begun)
     return result
   }
 
@@ -197,20 +215,18 @@ export class PostgresSession extends PostgresConnection implements Session {
   #runPrepared(prepared: PreparedStatements, statement: Statement): Promise<Result> {
     const identifies = this.#isToIdentify(statement)
     const wasIdle = this.status === 'I'
-    const begin = this.#waiting
-    const begun = begin === null ? this.#begun : this.#asBegun(begin)
+    const begin = this.#begin === 'deferred' ? this.#beginSql : null
+    const begun = this.#begin === 'fresh' ? this.#beginSql : begin === null ? null : this.#asBegun(begin)
     const query = prepared.queryFor(statement, begin, identifies)
-    this.#waiting = null
-    this.#unanswered = begin
-    this.#begun = null
+    this.#setBegin(begin === null ? 'none' : 'sent', begin ?? '')
     const running = new Promise<Result>((resolve) => {
       query.callback = (...[error, result]) => {
         if (error !== null) {
-          if (begin !== null && this.#unanswered !== null) this.#closeIfExposed()
+          if (this.#begin === 'sent') this.#closeIfExposed()
           resolve(this.#again(error, { prepared, query, statement, isWhole: wasIdle, begin, begun }))
           return
         }
-        this.#unanswered = null
+        this.#setBegin('none')
         if (identifies) this.#transactionId = result.transactionId
         this.#ended(prepared, statement)
         resolve(result.columns.isIncomplete ? this.#completed(result, query) : result)
@@ -245,11 +261,11 @@ export class PostgresSession extends PostgresConnection implements Session {
     if (refusal === 'unknown') this.#prepared = null
     // The server has refused it before it ran, but a transaction is spoilt by that, unless it has only just begun.
     if (this.broken !== null) throw reason
-    this.#unanswered = null
+    this.#setBegin('none')
     if (!isWhole && begun === null) throw reason
     if (begun !== null) {
       if (this.inTransaction) await this.#sent(control(this.raw, 'ROLLBACK'), plainly('ROLLBACK'))
-      this.#waiting = begun
+      this.#setBegin('deferred', begun)
     }
     return this.run(statement)
   }
@@ -286,7 +302,7 @@ export class PostgresSession extends PostgresConnection implements Session {
   }
 
   answered<T>(sent: Promise<T>): Promise<T> {
-    this.#begun = null
+    this.#spoilFresh()
     return this.#sent(sent, plainly(''))
   }
 
@@ -340,8 +356,8 @@ export class PostgresSession extends PostgresConnection implements Session {
   exposed(): void {
     this.#prepared?.forget()
     this.isExposed = true
-    this.#begun = null
-    // What its user sends by himself belongs into the transaction as well.
-    if (this.#waiting !== null) this.#sendBegin(this.#waiting).catch(() => undefined)
+    // What its holder sends by pg's client belongs into the transaction as well.
+    if (this.#begin === 'deferred') this.#sendBegin(this.#beginSql).catch(() => undefined)
+    else this.#spoilFresh()
   }
 }
