@@ -118,7 +118,7 @@ export class Pool {
     limits.check()
     const { dialect, settings } = this.#context
     const door = writes ? dialect.door : null
-    // Where those who wait are counted, the entrance has to see every one.
+    // Where those who wait are counted, the acquire queue has to see every one.
     const leave = settings.pool.maxWaiters === Infinity ? (door?.tryLock() ?? null) : null
     if (door !== null && leave === null) return null
     const taken = this.#tarn.tryTake()

@@ -289,6 +289,6 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
     return destroyed
   }
 
-  // tarn's own look at the idle ones is not needed: see upkeep.ts.
+  // tarn's own look at the idle ones is not needed: see housekeeper.ts.
   override _startReaping(): void {}
 }
