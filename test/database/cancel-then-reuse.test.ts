@@ -4,6 +4,7 @@
  *
  * MILLPOND_ROUNDS=n sets how many rounds there are per database.
  */
+import { rounds } from '../support/rounds'
 import {
   type Database,
   DatabaseError,
@@ -16,7 +17,7 @@ import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
 import { endless, numbers } from './support'
 
-const ROUNDS = Number(process.env['MILLPOND_ROUNDS'] ?? 300)
+const ROUNDS = rounds(80, 300, 'MILLPOND_ROUNDS')
 const LONGEST_MILLIS = 30_000 + ROUNDS * 100
 const STATEMENT_TIMEOUT_MILLIS = 15
 

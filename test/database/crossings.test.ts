@@ -5,11 +5,12 @@
  * MILLPOND_STATEMENTS=n sets how many statements there are.
  */
 import { once } from 'node:events'
+import { rounds } from '../support/rounds'
 import { type Database, DatabaseError, type Queryable } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
 
-const STATEMENTS = Number(process.env['MILLPOND_STATEMENTS'] ?? 100_000)
+const STATEMENTS = rounds(20_000, 100_000, 'MILLPOND_STATEMENTS')
 const REQUESTS_AT_ONCE = 24
 const LONGEST_MILLIS = 60_000 + STATEMENTS * 3
 

@@ -1,12 +1,13 @@
 /** A process that is stopped and continued finds its pool as it was. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { rounds } from '../support/rounds'
 import { scratches } from '../support/each-database'
 import { ScriptProcess } from '../support/faults/script-process'
 import { leftBehind, standingCheck } from '../support/standing-check'
 
-const STOPPED_MILLIS = 30_000
+const STOPPED_MILLIS = rounds(5_000, 30_000)
 
-describe('a process that was stopped for thirty seconds, and continued,', () => {
+describe(`a process that was stopped for ${STOPPED_MILLIS / 1000} seconds, and continued,`, () => {
   standingCheck()
   const all = scratches(process.env['TEST_DATABASE_URLS'] ?? '')
   const urls: string[] = []

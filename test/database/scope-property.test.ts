@@ -4,6 +4,7 @@
  * MILLPOND_TREES=n sets how many trees there are per database; MILLPOND_SEED=n runs those of a seed that failed.
  */
 import fc from 'fast-check'
+import { rounds } from '../support/rounds'
 import { type Database, QueryCanceledError, runInScope } from '../../src/database'
 import { type DatabaseContext, eachDatabase } from '../support/each-database'
 import { Reference } from '../support/model/reference'
@@ -11,7 +12,7 @@ import type { Sent } from '../support/model/inserts'
 import { Runner } from '../support/model/runner'
 import { type Step, tree } from '../support/model/tree'
 
-const TREES = Number(process.env['MILLPOND_TREES'] ?? 1000)
+const TREES = rounds(200, 1000, 'MILLPOND_TREES')
 const SEED = process.env['MILLPOND_SEED']
 /** So many trees run at the same time, on fewer connections than they would like. */
 const AT_ONCE = 8

@@ -5,12 +5,13 @@
  * MILLPOND_SELECTS=n sets how many there are per database; MILLPOND_SEED=n runs those of a seed that failed.
  */
 import fc from 'fast-check'
+import { rounds } from '../support/rounds'
 import type { Database } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { differences, exact, type Outcome, outcomeOf } from '../support/model/readings'
 import { type Output, rows, schema, type Select, select } from '../support/model/selects'
 
-const SELECTS = Number(process.env['MILLPOND_SELECTS'] ?? 150)
+const SELECTS = rounds(50, 600, 'MILLPOND_SELECTS')
 const SEED = Number(process.env['MILLPOND_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
 /** What the databases before have given for statements that mean the same on all. */

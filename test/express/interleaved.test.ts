@@ -2,6 +2,7 @@
 import { Agent, request as httpRequest } from 'node:http'
 import { setImmediate as turn } from 'node:timers/promises'
 import express from 'express'
+import { rounds } from '../support/rounds'
 import type { Database } from '../../src/database'
 import { problems, transactionPerRequest } from '../../src/express'
 import { eachDatabase } from '../support/each-database'
@@ -9,7 +10,7 @@ import { report } from '../support/report'
 import { serveQuietly } from './support'
 
 /** INTERLEAVED_PAIRS=10000 for what a release is held to. */
-const PAIRS = Number(process.env['INTERLEAVED_PAIRS'] ?? 300)
+const PAIRS = rounds(100, 300, 'INTERLEAVED_PAIRS')
 /** So many pairs at the same time. */
 const AT_ONCE = 8
 

@@ -1,5 +1,6 @@
 /** A process that is killed while it writes a SQLite file leaves it whole, with all that it was told is written. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { rounds } from '../support/rounds'
 import { Database } from '../../src/database'
 import { within } from '../support/exact'
 import { ScriptProcess } from '../support/faults/script-process'
@@ -8,7 +9,7 @@ import { randomFrom } from '../support/random-from'
 import { sqliteScratches } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'
 
-const ROUNDS = 20
+const ROUNDS = rounds(6, 20)
 const WRITERS = 4
 /** Twenty processes are started; a machine that does other things meanwhile needs its time. */
 const LONGEST_MILLIS = 90_000

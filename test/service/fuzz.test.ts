@@ -1,4 +1,5 @@
 /** Requests as no client should send them: the service refuses them, shows nothing of its inside, and keeps its data. */
+import { rounds } from '../support/rounds'
 import { randomFrom } from '../support/random-from'
 import { report } from '../support/report'
 import { waitFor } from '../support/wait-for'
@@ -14,7 +15,7 @@ import { type Contents, contentsOf, idsIn, isAnnounced, changesBetween } from '.
 /** MILLPOND_SEED repeats a run. */
 const SEED = process.env['MILLPOND_SEED']
 /** On each database. */
-const REQUESTS = 1_500
+const REQUESTS = rounds(300, 1_500)
 /** None of them is much work: what takes longer has got stuck somewhere. */
 const BOUND_MILLIS = 5_000
 const SPOILERS = Object.entries({ ...BODY_SPOILERS, ...HEAD_SPOILERS })

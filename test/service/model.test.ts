@@ -1,4 +1,5 @@
 /** Random calls, one after the other: the service answers each as a small model in memory does. */
+import { rounds } from '../support/rounds'
 import { randomFrom } from '../support/random-from'
 import { report } from '../support/report'
 import { SpecifiedService } from './support/openapi'
@@ -7,7 +8,7 @@ import { type Reply, ServiceModel } from './support/service-model'
 
 /** MILLPOND_SEED repeats a run. */
 const SEED = process.env['MILLPOND_SEED']
-const CALLS = 500
+const CALLS = rounds(150, 500)
 const UNKNOWN_ID = 1_000_000
 
 interface Answer {

@@ -2,6 +2,7 @@
 import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import request from 'supertest'
+import { rounds } from '../support/rounds'
 import { Balancer } from '../support/balancer'
 import { eachDatabase } from '../support/each-database'
 import { freePort } from '../support/free-port'
@@ -10,7 +11,7 @@ import { waitFor } from '../support/wait-for'
 import { ServiceProcess } from './support/service-process'
 
 /** ROLLING_CYCLES=50 for what a release is held to. */
-const CYCLES = Number(process.env['ROLLING_CYCLES'] ?? 3)
+const CYCLES = rounds(1, 3, 'ROLLING_CYCLES')
 const LEAST_REQUESTS = 400 * CYCLES
 const KEEP_ALIVE_CLIENTS = 32
 const NEW_CONNECTION_CLIENTS = 4

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
+import { rounds } from '../support/rounds'
 import { eachDatabase } from '../support/each-database'
 import { freePort } from '../support/free-port'
 import { randomFrom } from '../support/random-from'
@@ -11,7 +12,7 @@ import { unbalanced } from './support/ledger'
 import { ServiceProcess } from './support/service-process'
 
 /** `npm run test:transfers` runs it for a minute on each database. */
-const SECONDS = Number(process.env['TRANSFER_SECONDS'] ?? 8)
+const SECONDS = rounds(4, 20, 'TRANSFER_SECONDS')
 const LEAST_KILLS = Math.ceil(SECONDS / 8)
 const CLIENTS = 32
 const ACCOUNTS = 10
