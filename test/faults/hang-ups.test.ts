@@ -2,6 +2,7 @@
 import { Database, type DatabaseOptions } from '../../src/database'
 import { failure } from '../database/support'
 import { withAuditor } from '../support/faults/ledger'
+import { report } from '../support/report'
 import { waitFor } from '../support/wait-for'
 import { describeFault } from './support'
 
@@ -101,23 +102,32 @@ describeFault('a server that hangs up', (server) => {
   })
 
   it('because another process has crashed is named, be it busy or idle', async () => {
+    const reason = /crash of another/
     const crashing = await open({ pool: { size: 3, maxOverflow: 0 } })
-    const victim = await crashing.acquire()
-    const idle = await crashing.acquire()
-    const busy = await crashing.acquire()
-    await idle.fetchVal('select 1')
-    const running = failure(busy.fetchVal('select pg_sleep(60)'))
-    process.kill(Number(await victim.fetchVal(PID)), 'SIGKILL')
-    expect(await running).toMatchObject(hungUp('57P02', /crash of another/))
-    // What is sent before the server's last word has come may cost it. It opens connections again once all others are gone.
-    const next = new Database(server().url)
-    await next.connect()
-    await next.disconnect()
-    const lost = await failure(idle.fetchVal('select 1'))
-    // As a text first, which says more when it is another one.
-    expect(String(lost)).toMatch(/crash of another/)
-    expect(lost).toMatchObject(hungUp('57P02', /crash of another/))
-    for (const connection of [victim, idle, busy]) await connection.release()
-    expect(await crashing.fetchVal('select 1')).toBe(1)
+    /** Resolves to what the holder of an idle connection is told. */
+    const crash = async (): Promise<unknown> => {
+      const victim = await crashing.acquire()
+      const idle = await crashing.acquire()
+      const busy = await crashing.acquire()
+      await idle.fetchVal('select 1')
+      const running = failure(busy.fetchVal('select pg_sleep(60)'))
+      process.kill(Number(await victim.fetchVal(PID)), 'SIGKILL')
+      expect(await running).toMatchObject(hungUp('57P02', reason))
+      // What is sent before the server's last word has come may cost it. It opens connections again once all others are gone.
+      const next = new Database(server().url)
+      await next.connect()
+      await next.disconnect()
+      const lost = await failure(idle.fetchVal('select 1'))
+      for (const connection of [victim, idle, busy]) await connection.release()
+      expect(await crashing.fetchVal('select 1')).toBe(1)
+      return lost
+    }
+    let lost = await crash()
+    // PostgreSQL says it in a signal handler, "better to try" (quickdie() in tcop/postgres.c), so that it may stay unsaid.
+    for (let again = 0; again < 2 && !reason.test(String(lost)); again += 1) {
+      report('a crash that an idle connection was not told', { error: String(lost) })
+      lost = await crash()
+    }
+    expect(lost).toMatchObject(hungUp('57P02', reason))
   })
 })
