@@ -338,7 +338,7 @@ export class Lease {
 
   #tell(sql: string, durationMillis: number, error: DatabaseError | undefined): void {
     countStatement(durationMillis)
-    if (!this.#context.events.isHeard('query')) return
+    if (!this.#context.events.hasListeners('query')) return
     this.#context.events.tell('query', {
       sql,
       durationMillis,

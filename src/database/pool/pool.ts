@@ -149,7 +149,7 @@ export class Pool {
     this.#total.acquired += 1
     taken.session.hold(true)
     const { events } = this.#context
-    if (events.isHeard('acquire')) events.tell('acquire', { waitMillis, label: lease.label })
+    if (events.hasListeners('acquire')) events.tell('acquire', { waitMillis, label: lease.label })
     return lease
   }
 
@@ -204,7 +204,7 @@ export class Pool {
     lease.session.hold(false)
     lease.pooled.rest(lease.answeredAt)
     const { events } = this.#context
-    if (events.isHeard('release'))
+    if (events.hasListeners('release'))
       events.tell('release', { heldMillis: performance.now() - lease.since, label: lease.label })
     if (wasReported) events.tell('leak', { state: 'returned', ...lease.describe() })
   }
