@@ -5,7 +5,7 @@ import type { Knex } from 'knex'
 import { ConfigurationError, TransactionError } from './errors'
 import type { Events } from './events'
 import { Limits, timedOut } from './context/limits'
-import { type BackendOptions, settle } from './options'
+import { type BackendOptions, resolveSettings } from './options'
 import { DatabaseURL } from './url'
 import type { Dialect } from './driver/dialect'
 import type { Session } from './driver/session'
@@ -44,7 +44,7 @@ export function createBackend(
   events: Events,
   lender: Lender,
 ): Backend {
-  const settings = settle(url, options)
+  const settings = resolveSettings(url, options)
   const dialect = dialectOf(url)
   const compiler = new Compiler(dialect)
   let pool: Pool | undefined
@@ -101,7 +101,7 @@ export function createBackend(
         return 'unknown'
       }
     },
-    async exclusion(name, signal, lost) {
+    async openNamedLock(name, signal, lost) {
       try {
         return await dialect.exclusion(name, () => open(signal), lost)
       } catch (error) {
@@ -128,7 +128,7 @@ export function createBackend(
 export function knexConfig(url: string | DatabaseURL): Knex.Config {
   const parsed = new DatabaseURL(url)
   const dialect = dialectOf(parsed)
-  const settings = settle(parsed, {})
+  const settings = resolveSettings(parsed, {})
   const { commandLine } = dialect
   const client =
     typeof commandLine === 'object' ? commandLineClient(dialect, settings, commandLine.setUp) : commandLine

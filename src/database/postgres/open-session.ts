@@ -1,5 +1,5 @@
 /** Makes a session of a connection to PostgreSQL that was just opened. */
-import { MOST_PREPARED, type Settings } from '../options'
+import { DEFAULT_PREPARED_STATEMENTS, type Settings } from '../options'
 import type { ArrayTypes } from './array-types'
 import { unlessGivenUp } from './client'
 import type { RawConnection } from './client'
@@ -19,5 +19,10 @@ export async function openSession(
 ): Promise<PostgresSession> {
   const settings = await unlessGivenUp({ begun: raw }, signal, settled(raw))
   const isBehindPooler = settings.pid !== raw.processID
-  return new PostgresSession(raw, settings, arrays, asked ?? (isBehindPooler ? 0 : MOST_PREPARED))
+  return new PostgresSession(
+    raw,
+    settings,
+    arrays,
+    asked ?? (isBehindPooler ? 0 : DEFAULT_PREPARED_STATEMENTS),
+  )
 }
