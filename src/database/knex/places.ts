@@ -1,12 +1,12 @@
-/** Where the statements of a client of Knex run: in a turn that was taken for a builder, or in a transaction of Knex's. */
+/** Executors of Knex's statements: in the turn of one builder, or in a transaction of Knex. */
 import type { Limits } from '../context/limits'
 import { sharedSource } from '../pool/stream-source'
 import { type Access, STREAM } from '../driver/statement'
 import type { KnexHost } from './host'
 import type { Begun, Ground, Lease, StreamSource, Statements, Work } from '../pool/lease'
 
-/** A turn on a connection, taken for a builder: what the builder sends waits for nobody. */
-export class Section implements Ground {
+/** Runs a builder's statements in a turn that the caller has taken, so that they need not wait for one. */
+export class BuilderExecutor implements Ground {
   readonly #lease: Lease
   readonly #host: KnexHost
 
@@ -23,7 +23,7 @@ export class Section implements Ground {
     return sharedSource(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
-  /** Some schema changes on SQLite are a transaction of their own, and a savepoint inside of one of ours. */
+  /** Begins the transaction that some schema changes on SQLite need; inside a transaction, a savepoint. */
   async begin(): Promise<Begun> {
     const [begin, commit, rollback] = this.#lease.transactions > 0 ? SAVEPOINT : TRANSACTION
     await this.#send(begin)
@@ -49,17 +49,17 @@ const SAVEPOINT = [
 
 type Modes = Parameters<Ground['begin']>[0]
 
-/** One of ours, which begins and ends when a transaction of Knex's does. Savepoints of Knex's are statements in it. */
-export class TransactionPlace implements Statements {
-  /** How it is to be begun. */
+/** Runs a transaction of Knex as one of this library. Knex's savepoints are ordinary statements in it. */
+export class KnexTransactionExecutor implements Statements {
+  /** The modes to begin with. */
   modes: Modes = {}
-  /** Why it was not committed, though it should have been. */
+  /** The error of a COMMIT that failed. */
   commitFailure: Error | null = null
-  readonly #ground: () => Ground
+  readonly #parent: () => Ground
   #begun: Begun | null = null
 
-  constructor(ground: () => Ground) {
-    this.#ground = ground
+  constructor(transactionParent: () => Ground) {
+    this.#parent = transactionParent
   }
 
   get begun(): Begun | null {
@@ -67,14 +67,14 @@ export class TransactionPlace implements Statements {
   }
 
   use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
-    return (this.#begun ?? this.#ground()).use(limits, access, work)
+    return (this.#begun ?? this.#parent()).use(limits, access, work)
   }
 
   reading(limits: Limits): StreamSource {
-    return (this.#begun ?? this.#ground()).reading(limits)
+    return (this.#begun ?? this.#parent()).reading(limits)
   }
 
-  /** Does what a text of Knex's own asks for, if that is to begin or to end the transaction; else returns undefined. */
+  /** Begins or ends the transaction if Knex's statement says so; else returns undefined. */
   control(sql: string): Promise<void> | undefined {
     if (/^BEGIN\b/.test(sql)) return this.#begin()
     if (/^COMMIT;?$/.test(sql)) return this.#commit()
@@ -83,7 +83,7 @@ export class TransactionPlace implements Statements {
   }
 
   async #begin(): Promise<void> {
-    this.#begun = await this.#ground().begin(this.modes)
+    this.#begun = await this.#parent().begin(this.modes)
   }
   async #commit(): Promise<void> {
     try {
