@@ -4,7 +4,7 @@ import type { Backend } from './query/backend'
 import type { Knex } from 'knex'
 import { ConfigurationError, TransactionError } from './errors'
 import type { Events } from './events'
-import { Limits, timedOut } from './context/limits'
+import { Limits, queryTimeoutError } from './context/limits'
 import { type BackendOptions, settle } from './options'
 import { DatabaseURL } from './url'
 import type { Dialect } from './driver/dialect'
@@ -12,7 +12,7 @@ import type { Session } from './driver/session'
 import type { KnexHost } from './knex/host'
 import { createKnex } from './knex/instance'
 import { runOn } from './knex/runner'
-import type { Ground } from './pool/lease'
+import type { TransactionParent } from './pool/lease'
 import { Pool } from './pool/pool'
 import type * as Postgres from './postgres/dialect'
 import type * as Sqlite from './sqlite/dialect'
@@ -30,7 +30,7 @@ let opened = 0
 /** What the Database offers to Knex: all but the translation of queries. */
 export interface Lender extends Omit<KnexHost, 'figures' | 'groundOf' | 'statementOf' | 'accessOf'> {
   /** Where statements run that name the connection itself, which is held as `ground` says. */
-  groundOf(ground: Ground): Ground
+  groundOf(ground: TransactionParent): TransactionParent
 }
 
 /**
@@ -54,7 +54,7 @@ export function createBackend(
       return pool && figuresOf(pool)
     },
     groundOf(raw) {
-      const ground = pool?.leaseOf(raw)?.ground
+      const ground = pool?.leaseOf(raw)?.transactionParent
       if (ground) return lender.groundOf(ground)
       throw new TransactionError(
         'The connection was not taken from this Database, or has gone back to it, so nothing can be run on it.',
@@ -93,7 +93,7 @@ export function createBackend(
     async outcomeOf(transactionId, { deadline }) {
       const left = Math.max(0, deadline - performance.now()) + dialect.cancelGraceMillis * 0.25
       const patience = Math.min(left, settings.pool.acquireTimeoutMillis)
-      const limits = Limits.none.within(patience, () => timedOut('', 'time that is left'))
+      const limits = Limits.none.within(patience, () => queryTimeoutError('', 'time that is left'))
       try {
         return (await pool?.controlConnection.outcomeOf(transactionId, limits)) ?? 'unknown'
       } catch {
@@ -101,16 +101,19 @@ export function createBackend(
         return 'unknown'
       }
     },
-    async exclusion(name, signal, lost) {
+    async namedLock(name, signal, lost) {
       try {
-        return await dialect.exclusion(name, () => open(signal), lost)
+        return await dialect.namedLock(name, () => open(signal), lost)
       } catch (error) {
         throw dialect.translateConnect(error).error
       }
     },
     security: (lease, limits) =>
       dialect.security(lease.session.raw, async (sql) => {
-        const { rows } = await lease.runOwn(compiler.plain(sql, { take: 'first', asArrays: true }), limits)
+        const { rows } = await lease.runUnchecked(
+          compiler.plain(sql, { take: 'first', asArrays: true }),
+          limits,
+        )
         return (rows[0] as readonly unknown[] | undefined)?.[0]
       }),
     runProgram: (builder, lease) => runOn(lease, client, builder),

@@ -75,7 +75,7 @@ export class Database extends QueryMethods implements AsyncDisposable {
     if (afterConnect !== undefined) checkedWork('afterConnect', afterConnect)
     const lender = knexLender(this, this.#current, () => this.#lender, {
       use: async (limits, access, work) => this.use(limits, access, work),
-      reading: (limits) => this.reading(limits),
+      streamSource: (limits) => this.streamSource(limits),
     })
     this.backend = createBackend(this.url, backendOptions, this.#events, lender)
     this.connectTimeoutMillis = this.backend.settings.connectTimeoutMillis
@@ -283,9 +283,9 @@ export class Database extends QueryMethods implements AsyncDisposable {
     return bound?.use(limits, access, work) ?? withLease(this.#life.pool, limits, access, work)
   }
 
-  protected override reading(limits: Limits): StreamSource {
+  protected override streamSource(limits: Limits): StreamSource {
     const bound = this.#current.statements()
-    if (bound !== null) return bound.reading(limits)
+    if (bound !== null) return bound.streamSource(limits)
     const pool = this.#life.pool
     if (!this.backend.dialect.isSingle) return dedicatedSource(pool, limits)
     // Not always on the pool: whoever reads it in a transaction that has begun meanwhile holds the one connection.

@@ -26,7 +26,7 @@ export async function exclusively<T>(
   try {
     // Asked for again and again: a statement that waits for its turn would itself keep an index waiting that the other
     // one creates concurrently.
-    while (!(await exclusion.tryEnter())) {
+    while (!(await exclusion.tryLock())) {
       limits.check()
       refuse()
       await pause(LONGEST_PAUSE_MILLIS * (0.5 + Math.random() / 2))
@@ -34,7 +34,7 @@ export async function exclusively<T>(
     limits.check()
     return await runInScope({ signal: lost.signal }, work)
   } finally {
-    await exclusion.leave()
+    await exclusion.unlock()
   }
 }
 
@@ -49,7 +49,7 @@ async function prepared(
     giveUp.abort()
   })
   try {
-    return await backend.exclusion(name, giveUp.signal, lost)
+    return await backend.namedLock(name, giveUp.signal, lost)
   } catch (error) {
     // Whoever gave it up is not told that it was given up.
     limits.check()

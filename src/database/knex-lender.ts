@@ -2,7 +2,7 @@
 import type { CurrentTransaction } from './transaction/current'
 import type { Lender } from './create-backend'
 import type { Hold } from './knex/host'
-import type { Ground, Statements } from './pool/lease'
+import type { TransactionParent, StatementRunner } from './pool/lease'
 import type { ConnectionSource } from './transaction/with-connection'
 import { HeldConnection } from './transaction/connection'
 import { TransactionNode } from './transaction/transaction-node'
@@ -20,18 +20,18 @@ export function knexLender(
   database: Acquirable,
   ambient: CurrentTransaction,
   lender: () => ConnectionSource,
-  statements: Statements,
+  statements: StatementRunner,
 ): Lender {
   /** Those that are out, by the driver's connection. In a forced rollback they are all the same one. */
   const acquired = new WeakMap<object, Connection[]>()
 
   /** Where statements run in `held`, and transactions begin. */
-  function groundOf(held: Ground): Ground {
+  function groundOf(held: TransactionParent): TransactionParent {
     if (!(held instanceof TransactionNode)) return held
     const found = ambient.statementsOf(held)
     return {
       use: (limits, access, work) => found.use(limits, access, work),
-      reading: (limits) => found.reading(limits),
+      streamSource: (limits) => found.streamSource(limits),
       begin: (modes) => ambient.beginIn(held, modes),
     }
   }
@@ -64,7 +64,7 @@ export function knexLender(
         }
       }
       const { backend, key, pool } = lender()
-      const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, isHeld: true })
+      const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, endsWithLimits: true })
       const held = new HeldConnection(backend, key, pool, lease)
       return {
         raw: lease.session.raw,

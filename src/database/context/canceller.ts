@@ -21,12 +21,12 @@ export function checkCancellation(signal: unknown): void {
 export class Canceller implements Cancellation {
   /** Made only if there are any. */
   #listeners: LinkedList<() => void> | null = null
-  readonly #why: () => Error
+  readonly #makeReason: () => Error
   #reason: Error | undefined
 
   /** `why` makes the reason, when there is one. */
-  constructor(why: () => Error) {
-    this.#why = why
+  constructor(makeReason: () => Error) {
+    this.#makeReason = makeReason
   }
 
   get aborted(): boolean {
@@ -40,9 +40,9 @@ export class Canceller implements Cancellation {
   /** Does nothing the second time. `reason`: instead of the usual one. */
   abort(reason?: Error): void {
     if (this.#reason !== undefined) return
-    this.#reason = reason ?? this.#why()
+    this.#reason = reason ?? this.#makeReason()
     // What one of them does may have made another one leave.
-    for (const entry of this.#listeners?.all() ?? []) if (entry.isIn) entry.value()
+    for (const entry of this.#listeners?.all() ?? []) if (entry.isListed) entry.value()
   }
 
   /** Calls `listener` when it is aborted, later than now. Gives how to forget about it, which takes no search. */
@@ -69,7 +69,7 @@ export class Canceller implements Cancellation {
 }
 
 /** Calls `listener` when `signal` is aborted, later than now. Gives how to forget about it. */
-export function whenAborted(signal: Cancellation, listener: () => void): () => void {
+export function addAbortListener(signal: Cancellation, listener: () => void): () => void {
   if (signal instanceof Canceller) return signal.watch(listener)
   signal.addEventListener('abort', listener)
   return () => {

@@ -5,15 +5,15 @@ import { outsideOfScopes } from './scope'
 /** Node fires timers above this at once, instead of late. */
 export const LONGEST_TIMER_MILLIS = 2 ** 31 - 1
 
-interface Watch {
+interface Deadline {
   readonly deadline: number
-  readonly act: () => void
+  readonly onDeadline: () => void
 }
 
-const watches = new LinkedList<Watch>()
+const deadlines = new LinkedList<Deadline>()
 let timer: NodeJS.Timeout | undefined
 /** When the timer fires. It may be for a deadline that is forgotten by now; then it is set anew. */
-let due = Infinity
+let firesAt = Infinity
 
 /**
  * Calls `act` once `deadline` is past, on the clock of performance.now(), and keeps the process alive for that.
@@ -21,19 +21,19 @@ let due = Infinity
  *
  * @returns how to forget about it
  */
-export function callAtDeadline(deadline: number, act: () => void): () => void {
-  const place = watches.add({ deadline, act })
-  if (deadline < due) schedule(deadline)
-  else if (watches.size === 1) timer?.ref()
+export function callAtDeadline(deadline: number, onDeadline: () => void): () => void {
+  const entry = deadlines.add({ deadline, onDeadline })
+  if (deadline < firesAt) schedule(deadline)
+  else if (deadlines.size === 1) timer?.ref()
   return () => {
     // A timer that is set and has nobody to wait for is left to fire: most often somebody comes before it does.
-    if (watches.remove(place) && watches.size === 0) timer?.unref()
+    if (deadlines.remove(entry) && deadlines.size === 0) timer?.unref()
   }
 }
 
 function schedule(deadline: number): void {
   clearTimeout(timer)
-  due = deadline
+  firesAt = deadline
   const millis = Math.min(Math.max(0, Math.ceil(deadline - performance.now())), LONGEST_TIMER_MILLIS)
   // Outside of the scope of whoever happens to be the first: it is called back for others as well.
   timer = outsideOfScopes(() => setTimeout(fire, millis))
@@ -41,11 +41,11 @@ function schedule(deadline: number): void {
 
 function fire(): void {
   timer = undefined
-  due = Infinity
+  firesAt = Infinity
   const now = performance.now()
-  const past: Entry<Watch>[] = []
+  const past: Entry<Deadline>[] = []
   let next = Infinity
-  for (const entry of watches.all()) {
+  for (const entry of deadlines.all()) {
     const { deadline } = entry.value
     if (deadline <= now) past.push(entry)
     else if (deadline < next) next = deadline
@@ -53,6 +53,6 @@ function fire(): void {
   if (next !== Infinity) schedule(next)
   for (const entry of past) {
     // What one does may have made another be forgotten.
-    if (watches.remove(entry)) entry.value.act()
+    if (deadlines.remove(entry)) entry.value.onDeadline()
   }
 }

@@ -6,7 +6,7 @@ export class LazyValue<T extends object> {
   readonly #controller = new AbortController()
   #opening: Promise<T> | null = null
   #opened: T | null = null
-  #isOver = false
+  #isEnded = false
 
   /** Opening it is called off by the signal. */
   constructor(open: (signal: AbortSignal) => Promise<T>) {
@@ -25,7 +25,7 @@ export class LazyValue<T extends object> {
    */
   async get(): Promise<T> {
     if (this.#opened !== null) return this.#opened
-    if (this.#isOver) {
+    if (this.#isEnded) {
       throw new TransactionClosedError(
         'The statement did not run: the scope has ended that it belongs to. Await it there, or wrap it in database.detached().',
       )
@@ -51,7 +51,7 @@ export class LazyValue<T extends object> {
 
   /** From now on nothing is opened. Gives what was, if anything. */
   async end(): Promise<T | null> {
-    this.#isOver = true
+    this.#isEnded = true
     // Why it could not be opened was told to those who asked for it.
     await this.#opening?.catch(() => undefined)
     return this.#opened

@@ -1,7 +1,7 @@
 /** How long one call may take, and who may call it off. */
 import { setMaxListeners } from 'node:events'
 import { inspect } from 'node:util'
-import { type Cancellation, checkCancellation, whenAborted } from './canceller'
+import { type Cancellation, checkCancellation, addAbortListener } from './canceller'
 import { ConfigurationError, type DatabaseError, QueryCanceledError, QueryTimeoutError } from '../errors'
 import { currentScope } from './scope'
 import { callAtDeadline } from './deadline-timer'
@@ -27,7 +27,7 @@ export class Limits {
   /** On the clock of performance.now(), in milliseconds. */
   readonly deadline: number
   /** Null for the usual error. */
-  readonly #late: TimeoutErrorFactory | null
+  readonly #makeTimeoutError: TimeoutErrorFactory | null
   /** What the deadline comes from, if it is that of the call and not of its scope. */
   readonly #timeoutMillis: number | undefined
   readonly #sql: string
@@ -35,13 +35,13 @@ export class Limits {
   private constructor(
     signals: readonly Cancellation[],
     deadline: number,
-    late: TimeoutErrorFactory | null,
+    makeTimeoutError: TimeoutErrorFactory | null,
     sql: string,
     timeoutMillis?: number,
   ) {
     this.#signals = signals
     this.deadline = deadline
-    this.#late = late
+    this.#makeTimeoutError = makeTimeoutError
     this.#sql = sql
     this.#timeoutMillis = timeoutMillis
   }
@@ -53,10 +53,10 @@ export class Limits {
   static of(options: LimitOptions | undefined, sql: string): Limits {
     const scope = currentScope()
     const inherited = scope?.deadline ?? Infinity
-    const around = scope === undefined ? NO_SIGNALS : scope.signals
-    if (options === undefined) return new Limits(around, inherited, null, sql)
+    const outer = scope === undefined ? NO_SIGNALS : scope.signals
+    if (options === undefined) return new Limits(outer, inherited, null, sql)
     const { signal, timeoutMillis } = checkedLimits(options)
-    const signals = signal === undefined || around.includes(signal) ? around : [signal, ...around]
+    const signals = signal === undefined || outer.includes(signal) ? outer : [signal, ...outer]
     const own = timeoutMillis === undefined ? Infinity : performance.now() + timeoutMillis
     return own <= inherited
       ? new Limits(signals, own, null, sql, timeoutMillis)
@@ -64,10 +64,10 @@ export class Limits {
   }
 
   /** These limits, or an earlier end. */
-  within(millis: number, late: TimeoutErrorFactory, now = performance.now()): Limits {
+  within(millis: number, makeError: TimeoutErrorFactory, now = performance.now()): Limits {
     if (millis === Infinity) return this
     const deadline = now + millis
-    return deadline < this.deadline ? new Limits(this.#signals, deadline, late, this.#sql) : this
+    return deadline < this.deadline ? new Limits(this.#signals, deadline, makeError, this.#sql) : this
   }
 
   /** Until a signal is aborted. */
@@ -80,7 +80,7 @@ export class Limits {
     if (this.covers(other)) return this
     const signals = [...new Set([...this.#signals, ...other.#signals])]
     const earlier = this.deadline <= other.deadline ? this : other
-    return new Limits(signals, earlier.deadline, earlier.#late, this.#sql, earlier.#timeoutMillis)
+    return new Limits(signals, earlier.deadline, earlier.#makeTimeoutError, this.#sql, earlier.#timeoutMillis)
   }
 
   /** Whether these run out no later than the others, whatever makes those run out. */
@@ -91,11 +91,11 @@ export class Limits {
   /** Calls back once when the limits run out (at the next tick if they already have). Returns how to stop watching. */
   watch(expired: (expiry: Expiry) => void): () => void {
     if (this.deadline === Infinity && this.#signals.length === 0) return noop
-    let forget = noop
-    let leaving: readonly (() => void)[] | null = null
+    let cancelTimer = noop
+    let removeListeners: readonly (() => void)[] | null = null
     const stop = (): void => {
-      forget()
-      for (const leave of leaving ?? []) leave()
+      cancelTimer()
+      for (const remove of removeListeners ?? []) remove()
     }
     const end = (expiry: Expiry): void => {
       stop()
@@ -106,17 +106,17 @@ export class Limits {
     }
     if (this.#aborted !== undefined) {
       const timer = setTimeout(onAbort, 0)
-      forget = () => {
+      cancelTimer = () => {
         clearTimeout(timer)
       }
       return stop
     }
-    leaving = this.#signals.map((signal) => {
+    removeListeners = this.#signals.map((signal) => {
       allowManyListeners(signal)
-      return whenAborted(signal, onAbort)
+      return addAbortListener(signal, onAbort)
     })
     if (this.deadline !== Infinity) {
-      forget = callAtDeadline(this.deadline, () => {
+      cancelTimer = callAtDeadline(this.deadline, () => {
         end({ kind: 'late' })
       })
     }
@@ -134,11 +134,12 @@ export class Limits {
 
   /** The error for a call that ran out, with the driver's error, if there was one, as its cause. */
   error(expiry: Expiry, cause?: unknown): DatabaseError {
-    if (expiry.kind === 'late') return this.#late?.(cause) ?? timedOut(this.#sql, this.#what, cause)
+    if (expiry.kind === 'late')
+      return this.#makeTimeoutError?.(cause) ?? queryTimeoutError(this.#sql, this.#limitName, cause)
     const { reason } = expiry
     // The default reason says nothing that the sentence does not say.
-    const told = reason instanceof Error && reason.name !== 'AbortError' ? ` ${reason.message}` : ''
-    const message = `The query was cancelled: its signal was aborted.${told}`
+    const detail = reason instanceof Error && reason.name !== 'AbortError' ? ` ${reason.message}` : ''
+    const message = `The query was cancelled: its signal was aborted.${detail}`
     return new QueryCanceledError(message, this.#sql, { cause: cause ?? reason })
   }
 
@@ -147,7 +148,7 @@ export class Limits {
     return undefined
   }
 
-  get #what(): string {
+  get #limitName(): string {
     const millis = this.#timeoutMillis
     return millis === undefined ? 'deadline of its scope' : `timeoutMillis of ${millis} ms`
   }
@@ -162,19 +163,19 @@ function checkedLimits(options: LimitOptions): LimitOptions {
   return options
 }
 
-const known = new WeakSet<Cancellation>()
+const unwarnedSignals = new WeakSet<Cancellation>()
 
 /** Any number of queries may wait on one signal: Node warns of a leak from the eleventh listener on. */
 function allowManyListeners(signal: Cancellation): void {
-  if (known.has(signal) || !('dispatchEvent' in signal)) return
-  known.add(signal)
+  if (unwarnedSignals.has(signal) || !('dispatchEvent' in signal)) return
+  unwarnedSignals.add(signal)
   setMaxListeners(0, signal as AbortSignal)
 }
 
 /** The usual error for a deadline. `what` completes "within the …". */
-export function timedOut(sql: string, what: string, cause?: unknown): QueryTimeoutError {
+export function queryTimeoutError(sql: string, limitName: string, cause?: unknown): QueryTimeoutError {
   return new QueryTimeoutError(
-    `The query was cancelled: it did not end within the ${what}.`,
+    `The query was cancelled: it did not end within the ${limitName}.`,
     sql,
     cause === undefined ? undefined : { cause },
   )

@@ -5,7 +5,7 @@ export class Entry<T> {
   readonly value: T
   before: Entry<T> | null
   after: Entry<T> | null = null
-  isIn = true
+  isListed = true
 
   constructor(value: T, before: Entry<T> | null) {
     this.value = value
@@ -43,7 +43,7 @@ export class LinkedList<T> {
 
   /** @returns false when it had left already */
   remove(entry: Entry<T>): boolean {
-    if (!entry.isIn) return false
+    if (!entry.isListed) return false
     const { before, after } = entry
     if (before === null) this.#first = after
     else before.after = after
@@ -52,7 +52,7 @@ export class LinkedList<T> {
     // Not a chain of those that have left, for the same reason.
     entry.before = null
     entry.after = null
-    entry.isIn = false
+    entry.isListed = false
     this.#size -= 1
     return true
   }

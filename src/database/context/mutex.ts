@@ -27,23 +27,23 @@ export class Mutex {
     const unlock = this.tryLock()
     if (unlock !== null) return Promise.resolve(unlock)
     return new Promise((resolve, reject) => {
-      const place = this.#waiters.add(() => {
-        this.#waiters.remove(place)
+      const entry = this.#waiters.add(() => {
+        this.#waiters.remove(entry)
         stopWatching()
         resolve(this.#unlocker())
       })
       const stopWatching = limits.watch((expiry) => {
-        this.#waiters.remove(place)
+        this.#waiters.remove(entry)
         reject(limits.error(expiry))
       })
     })
   }
 
   #unlocker(): Unlock {
-    let used = false
+    let isUnlocked = false
     return () => {
-      if (used) return
-      used = true
+      if (isUnlocked) return
+      isUnlocked = true
       const grant = this.#waiters.first
       if (grant === undefined) this.#locked = false
       else grant()

@@ -66,26 +66,26 @@ class Binding {
   }
 }
 
-function without(key: object, bound: Binding | null): Binding | null {
+function withoutKey(key: object, bound: Binding | null): Binding | null {
   if (bound === null) return null
-  const others = without(key, bound.others)
+  const others = withoutKey(key, bound.others)
   if (bound.key === key) return others
   return others === bound.others ? bound : new Binding(bound.key, bound.value, others)
 }
 
 /** The label of a scope and nothing else of it, but its tally if that is given. */
-class Label implements Scope {
+class LabelOnly implements Scope {
   readonly tally: Tally | undefined
-  readonly #of: Scope
+  readonly #labelled: Scope
 
   constructor(of: Scope, tally?: Tally) {
     // Not one of these in another: a job that detaches itself again and again would make a chain of them.
-    this.#of = of instanceof Label ? of.#of : of
+    this.#labelled = of instanceof LabelOnly ? of.#labelled : of
     this.tally = tally
   }
 
   get label(): string | undefined {
-    return this.#of.label
+    return this.#labelled.label
   }
 }
 
@@ -120,14 +120,14 @@ export class ActiveScope {
 
   /** A scope with the same label and nothing else, for what goes on by itself. */
   detached(): ActiveScope {
-    return new ActiveScope(this.#labelled === undefined ? {} : new Label(this.#labelled), undefined)
+    return new ActiveScope(this.#labelled === undefined ? {} : new LabelOnly(this.#labelled), undefined)
   }
 
   /** A scope with the same label and tally, for what follows the end of its work. */
   ended(): ActiveScope {
     const { tally } = this
     return new ActiveScope(
-      this.#labelled === undefined ? { tally } : new Label(this.#labelled, tally),
+      this.#labelled === undefined ? { tally } : new LabelOnly(this.#labelled, tally),
       undefined,
     )
   }
@@ -180,15 +180,15 @@ export function runInScope<T>(scope: Scope, work: () => T): T {
   return runIn(new Frame(new ActiveScope(scope, outer?.scope), outer?.bound ?? null), work)
 }
 
-const SCOPE_PARTS = ['label', 'signal', 'deadline', 'tally']
+const SCOPE_KEYS = ['label', 'signal', 'deadline', 'tally']
 
 function checkScope(scope: Scope): void {
   if (typeof scope !== 'object' || scope === null) {
     throw new ConfigurationError(`A scope is an object, got ${inspect(scope)}.`)
   }
-  const unknown = Object.keys(scope).find((name) => !SCOPE_PARTS.includes(name))
+  const unknown = Object.keys(scope).find((name) => !SCOPE_KEYS.includes(name))
   if (unknown !== undefined) {
-    throw new ConfigurationError(`A scope has no '${unknown}'. Known parts are ${SCOPE_PARTS.join(', ')}.`)
+    throw new ConfigurationError(`A scope has no '${unknown}'. Known parts are ${SCOPE_KEYS.join(', ')}.`)
   }
   const { deadline, signal } = scope
   if (signal !== undefined) checkCancellation(signal)
@@ -202,14 +202,14 @@ function checkScope(scope: Scope): void {
 /** Runs work with `key` bound to `bound` for all of its async descendants. */
 export function runBound<T>(key: object, bound: unknown, work: () => T): T {
   const outer = storage.getStore()
-  const others = without(key, outer?.bound ?? null)
+  const others = withoutKey(key, outer?.bound ?? null)
   return runIn(new Frame(outer?.scope, new Binding(key, bound, others)), work)
 }
 
 /** Runs work with `key` bound to nothing, and free of the scope's signal and deadline: only its label stays. */
 export function runDetached<T>(key: object, work: () => T): T {
   const outer = storage.getStore()
-  return runIn(new Frame(outer?.scope?.detached(), without(key, outer?.bound ?? null)), work)
+  return runIn(new Frame(outer?.scope?.detached(), withoutKey(key, outer?.bound ?? null)), work)
 }
 
 /** What `key` is bound to here, or undefined. */

@@ -2,13 +2,13 @@
 import { callAtDeadline } from './deadline-timer'
 
 /** Waits for work to settle, but no longer than that. An error of the work is thrown if it comes in time. */
-export async function within(millis: number, work: Promise<unknown>): Promise<void> {
+export async function waitAtMost(millis: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>((resolve) => {
+  const timeout = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, millis)
   })
   try {
-    await Promise.race([late, work])
+    await Promise.race([timeout, work])
   } finally {
     clearTimeout(timer)
   }
@@ -20,15 +20,15 @@ export async function within(millis: number, work: Promise<unknown>): Promise<vo
  *
  * @returns how to tell it
  */
-export function startWatchdog(millis: number, act: () => void): () => void {
-  let isDone = false
-  const forget = callAtDeadline(performance.now() + millis, () => {
+export function startWatchdog(millis: number, onTimeout: () => void): () => void {
+  let isStopped = false
+  const cancelTimer = callAtDeadline(performance.now() + millis, () => {
     setImmediate(() => {
-      if (!isDone) act()
+      if (!isStopped) onTimeout()
     })
   })
   return () => {
-    isDone = true
-    forget()
+    isStopped = true
+    cancelTimer()
   }
 }

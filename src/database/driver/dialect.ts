@@ -21,11 +21,11 @@ export const ISOLATION_LEVELS = [
 ] as const
 export type IsolationLevel = (typeof ISOLATION_LEVELS)[number]
 
-export interface Beginning {
+export interface TransactionStatements {
   /** Statements that open it. */
   readonly open: readonly string[]
   /** They cannot fail but with the connection, so that they may go together with the first statement. */
-  readonly waits?: boolean
+  readonly canBeDeferred?: boolean
   /** Statements to run once it has ended. */
   readonly close: readonly string[]
 }
@@ -75,7 +75,7 @@ export interface Dialect {
   /** How long a cancelled statement may take to end before its connection is given up. */
   readonly cancelGraceMillis: number
   /** True when the driver runs all statements of a text; otherwise it drops those behind the first, without a word. */
-  readonly runsSeveral: boolean
+  readonly runsMultiStatements: boolean
   /** True when nothing runs in a transaction any more after a statement in it has failed. */
   readonly errorAbortsTransaction: boolean
   /** Has Knex's client open a connection, which is given up as soon as `signal` is aborted, if it can be. */
@@ -86,9 +86,9 @@ export interface Dialect {
   security(raw: object, ask: (sql: string) => Promise<unknown>): Promise<Security>
 
   /** How a transaction of this kind is opened on a session as it is now. */
-  begin(modes: TransactionModes, session: Session): Beginning
+  begin(modes: TransactionModes, session: Session): TransactionStatements
   /** Where those who are going to write wait, outside of the pool, when the database takes one writer at a time; else null. */
-  readonly door: Mutex | null
+  readonly writeMutex: Mutex | null
 
   /**
    * Prepares to have a name for oneself. Whoever has it loses it with its process.
@@ -96,7 +96,7 @@ export interface Dialect {
    * @param open opens a connection beside the pool
    * @param lost is called when the name was lost while it was had
    */
-  exclusion(name: string, open: () => Promise<Session>, lost: () => void): Promise<NamedLock>
+  namedLock(name: string, open: () => Promise<Session>, lost: () => void): Promise<NamedLock>
 
   /** Turns the driver's error into one of ours. */
   translate(error: unknown, sql: string): DatabaseError

@@ -16,18 +16,18 @@ export function codeOf(error: unknown): string {
 }
 
 /** What it says without the values that it says: SQLSTATEs of class 22 are about data: `invalid input syntax for type integer: "abc"`. */
-export function textOf(error: unknown): string {
+export function messageWithoutData(error: unknown): string {
   const message = messageOf(error)
   return codeOf(error).startsWith('22') ? message.replace(/".*"/s, '"…"') : message
 }
 
 /** Whether something was to become a string that is longer than V8 has any: 512 MB of ASCII. */
-export function isTooLong(error: unknown): boolean {
+export function isStringTooLong(error: unknown): boolean {
   return codeOf(error) === 'ERR_STRING_TOO_LONG' || messageOf(error) === 'Invalid string length'
 }
 
 /** Bound texts that the database quotes back. Shorter ones would hide words that are none of them. */
-const SHORTEST_HIDDEN = 3
+const MIN_HIDDEN_LENGTH = 3
 
 /** What a message quotes. Outside of that its words are its own, even if a value is one of them. */
 const QUOTED = /"[^"]*"|'[^']*'|`[^`]*`/g
@@ -36,7 +36,7 @@ const QUOTED = /"[^"]*"|'[^']*'|`[^`]*`/g
 export function withoutValues<E extends DatabaseError>(error: E, bindings: readonly unknown[]): E {
   const texts = bindings
     .flat(Infinity)
-    .filter((value): value is string => typeof value === 'string' && value.length >= SHORTEST_HIDDEN)
+    .filter((value): value is string => typeof value === 'string' && value.length >= MIN_HIDDEN_LENGTH)
   const { message } = error
   const hidden = message.replaceAll(QUOTED, (quoted) => {
     return texts.reduce((text, value) => text.replaceAll(value, () => '…'), quoted)

@@ -7,7 +7,7 @@ export interface Lexicon {
   /** SQLite: `[name]` and `` `name` ``. */
   readonly bracketNames: boolean
   /** The driver's own placeholders, as a sticky pattern: refused, because they would bind something else, or nothing. */
-  readonly foreign: RegExp
+  readonly driverPlaceholder: RegExp
   /** Whether a statement sets something that stays with its connection, by its words in capitals and as it is. */
   changesSession(this: void, words: string, sql: string): boolean
 }
@@ -21,9 +21,9 @@ export interface ParsedSql {
   /** In the order in which they first occur. */
   readonly names: readonly string[]
   /** A placeholder of another style that was found outside of literals, such as `?1` or `$1`. */
-  readonly foreign: string | null
+  readonly foundPlaceholder: string | null
   /** True when a second statement follows the first. Those in the body of a trigger or function do not count. */
-  readonly isSeveral: boolean
+  readonly isMultiStatement: boolean
   /** The keyword that says what the statement does, in capitals: SELECT, INSERT, BEGIN, … */
   readonly verb: string
   /** The same of the statements behind the first. */

@@ -18,14 +18,14 @@ export interface Session {
    */
   begin?(sql: string): void
   /** In a transaction that was begun so, and for which nothing has been sent. */
-  readonly isEmpty?: boolean
+  readonly isBeginDeferred?: boolean
   /** How a transaction was begun so, if the connection was lost before its first statement was answered; else null. */
   readonly unansweredBegin?: string | null
   run(statement: Statement): Promise<Result>
   /** What became of the transaction that another session had under that id. */
   outcomeOf(transactionId: string): Promise<Outcome>
   /** `alone`: nobody else will use the connection until the cursor is closed, so it may hold a transaction. */
-  openCursor(statement: Statement, alone: boolean): Promise<Cursor>
+  openCursor(statement: Statement, isExclusive: boolean): Promise<Cursor>
   /**
    * Stops the statement that runs now. Resolves when the request is over, so that it cannot hit a later statement;
    * the statement itself then fails by its own promise.
@@ -38,16 +38,16 @@ export interface Session {
    */
   reset(isNew?: boolean): Promise<string | null>
   /** Told when its user gets the driver's connection, with which he may do what nobody notices. */
-  exposed?(): void
+  onRawExposed?(): void
   /** Calls back when the connection is lost without anybody having closed it. */
-  whenLost(callback: () => void): void
+  onLost(callback: () => void): void
   /**
    * Puts everything that a user has set on it back. `new`: it is as it was opened, and afterConnect is due again; `kept`: it
    * has to stay as it is, since all data are in it; `spent`: it can only be closed.
    */
-  renew(): Promise<'new' | 'kept' | 'spent'>
+  discardSettings(): Promise<'fresh' | 'unchanged' | 'mustClose'>
   /** Whether it keeps the process alive. */
-  hold(alive: boolean): void
+  keepProcessAlive(alive: boolean): void
   /** Makes it broken at once and cuts off whatever runs. Never throws. */
   destroy(): void
   /** Takes leave properly; resolves when the server has let go, or after a while without it. Never rejects. */
@@ -60,7 +60,7 @@ export type Outcome = 'committed' | 'rolled back' | 'open' | 'unknown'
 /** A name that one at a time may have, among all processes that use a database. */
 export interface NamedLock {
   /** Resolves to false when somebody else has it now. */
-  tryEnter(): Promise<boolean>
+  tryLock(): Promise<boolean>
   /** Gives it back, or up. To be called in any case. */
-  leave(): Promise<void>
+  unlock(): Promise<void>
 }

@@ -3,9 +3,9 @@ import type { ParsedSql } from './parsed-sql'
 
 export type Row = Record<string, unknown>
 
-export type Facts = Pick<
+export type StatementFacts = Pick<
   ParsedSql,
-  'verb' | 'laterVerbs' | 'isSeveral' | 'isRead' | 'hasReturning' | 'isRepeatable' | 'changesSession'
+  'verb' | 'laterVerbs' | 'isMultiStatement' | 'isRead' | 'hasReturning' | 'isRepeatable' | 'changesSession'
 >
 
 /** What decides how a connection is lent for a statement. */
@@ -17,7 +17,7 @@ export const WRITE: Access = { isRead: false, isRepeatable: false }
 export const STREAM: Access = { isRead: true, isRepeatable: false }
 
 /** Names as they are written in SQL. */
-export interface Target {
+export interface InsertTarget {
   readonly table: string
   readonly columns: readonly string[]
 }
@@ -29,10 +29,10 @@ export interface Statement {
   /** What errors and events show instead of a text that repeats itself for hundreds of rows. */
   readonly shownSql?: string
   /** A part of what its caller wants, who asks for no id. */
-  readonly isOneOfMany?: boolean
-  readonly facts: Facts
+  readonly isPartOfBulk?: boolean
+  readonly facts: StatementFacts
   /** Where its bindings go, row by row, if it inserts them and does nothing else. A database may know a faster way. */
-  readonly into?: Target | undefined
+  readonly insertsInto?: InsertTarget | undefined
   /** What the caller is after: it decides how the driver is asked. */
   readonly take: 'all' | 'first' | 'count'
   /** Rows as arrays keep columns of the same name apart. */

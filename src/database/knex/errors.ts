@@ -1,7 +1,7 @@
 /** Errors as programs on Knex look for them: under the driver's own code and fields, and in its words. */
 import knex from 'knex'
 import { DatabaseError, QueryCanceledError, QueryError, QueryTimeoutError } from '../errors'
-import { codeOf, textOf, withoutValues } from '../driver/driver-error'
+import { codeOf, messageWithoutData, withoutValues } from '../driver/driver-error'
 
 interface DriverError extends Error {
   readonly primaryCode?: string
@@ -24,7 +24,7 @@ export function asDriverSays(error: unknown, bindings: readonly unknown[]): unkn
   // One of SQLite's drivers has extended codes, by which nobody who knows Knex's own knows an error.
   if (primaryCode !== code) Object.assign(error, { errno: Number(fields.errno) & 0xff })
   if (!(error instanceof QueryError)) return error
-  error.message = textOf(error.cause).replace(code, primaryCode)
+  error.message = messageWithoutData(error.cause).replace(code, primaryCode)
   return withoutValues(error, bindings)
 }
 

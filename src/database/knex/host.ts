@@ -2,23 +2,23 @@
 import type { KnexQuery } from '../sql/compiler'
 import type { Limits } from '../context/limits'
 import type { Access, Statement } from '../driver/statement'
-import type { Begun, Ground, StreamSource, Statements } from '../pool/lease'
+import type { BegunTransaction, TransactionParent, StreamSource, StatementRunner } from '../pool/lease'
 
 /** A connection for one transaction of Knex. */
 export interface Hold {
   /** The driver's connection, by which Knex knows it. */
   readonly raw: object
-  readonly ground: Ground
+  readonly ground: TransactionParent
   /** The same for somebody who may use it himself. */
   expose(): object
   /** Runs work so that what it asks of the Database joins the transaction; left out where that is not wanted. */
-  inside?<T>(begun: Begun, work: () => T): T
+  inside?<T>(begun: BegunTransaction, work: () => T): T
   /** Gives it back. Never rejects. */
   release(): Promise<void>
 }
 
-/** `use` and `reading` are those of the scope that they are called in. */
-export interface KnexHost extends Statements {
+/** `use` and `streamSource` are those of the scope that they are called in. */
+export interface KnexHost extends StatementRunner {
   /** What monitors ask Knex's pool for, while there is one. */
   readonly figures: object | undefined
   /** Lends a connection to somebody who has the driver's object until he gives it back. */
@@ -27,7 +27,7 @@ export interface KnexHost extends Statements {
   /** Lends one to a transaction of Knex: that of the scope's transaction or connection, if there is one. */
   hold(): Promise<Hold>
   /** @throws TransactionError when nobody holds a connection by that object of the driver */
-  groundOf(raw: object): Ground
+  groundOf(raw: object): TransactionParent
   statementOf(query: KnexQuery): Statement
   accessOf(sql: string): Access
   rows(
@@ -41,7 +41,7 @@ export interface KnexHost extends Statements {
 /** A client of Knex, which may run at one place only: that of a builder, or of a transaction of Knex. */
 export interface LeasedClient {
   readonly config: object
-  readonly place?: Statements
+  readonly place?: StatementRunner
   /** The driver's connection there. */
   readonly driverConnection?: object
 }

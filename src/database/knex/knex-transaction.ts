@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { TransactionError } from '../errors'
 import { type Hold, hostOf, type LeasedClient } from './host'
 import { TransactionPlace } from './places'
-import type { Statements } from '../pool/lease'
+import type { StatementRunner } from '../pool/lease'
 
 export interface TransactionConfig {
   readonly connection?: object
@@ -71,12 +71,12 @@ export function savepointIn(
     acquireConnection: () => Promise.resolve(client.driverConnection as object),
     releaseConnection: () => Promise.resolve(),
   })
-  return begunAt(client.place as Statements, make(own, work), client.acquireConnection)
+  return begunAt(client.place as StatementRunner, make(own, work), client.acquireConnection)
 }
 
 /** Tells the transaction's client where it runs. It is asked for its connection by whoever wants to use that himself. */
 function begunAt(
-  place: Statements,
+  place: StatementRunner,
   made: unknown,
   acquireConnection: () => Promise<object>,
 ): Knex.Transaction {

@@ -3,15 +3,15 @@ import type { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import knex, { type Knex } from 'knex'
 import { ConfigurationError, type QueryTimeoutError } from '../errors'
-import { Limits, timedOut } from '../context/limits'
+import { Limits, queryTimeoutError } from '../context/limits'
 import { asDriverSays, knexTimeout } from './errors'
 import { hostOf, type LeasedClient } from './host'
 import type { KnexQuery } from '../sql/compiler'
 import { TransactionPlace } from './places'
 import { type Builder, leased, type Runner, untilClosed } from './runner'
 import { type Container, savepointIn, type TransactionConfig, transactionOn } from './knex-transaction'
-import type { StreamSource, Statements } from '../pool/lease'
-import { several } from '../sql/compiler'
+import type { StreamSource, StatementRunner } from '../pool/lease'
+import { multiStatementError } from '../sql/compiler'
 
 interface StreamOptions {
   readonly batchSize?: number
@@ -21,7 +21,7 @@ interface StreamOptions {
 /** The same class on both dialects, since what differs is in the sessions. Tried with Knex 3.3.0. */
 export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
   return class extends Base {
-    declare readonly place?: Statements
+    declare readonly place?: StatementRunner
     declare readonly driverConnection?: object
     declare readonly transacting?: boolean
 
@@ -80,7 +80,7 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
       if (query.timeout) query.timeout = false
       let late: QueryTimeoutError | undefined
       const limits = Limits.of(undefined, query.sql).within(millis, (cause) => {
-        late = timedOut(query.sql, `timeout(${millis}) of its builder`, cause)
+        late = queryTimeoutError(query.sql, `timeout(${millis}) of its builder`, cause)
         return late
       })
       try {
@@ -93,7 +93,7 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
         }
         const statement = host.statementOf(query)
         const { forKnex } = await place.use(limits, statement.facts, (lease, bounded) =>
-          isOwn ? lease.runOwn(statement, bounded) : lease.run(statement, bounded),
+          isOwn ? lease.runUnchecked(statement, bounded) : lease.run(statement, bounded),
         )
         return Object.assign(query, forKnex)
       } catch (error) {
@@ -106,9 +106,9 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
     async _stream(raw: object, query: KnexQuery, stream: Transform, options?: StreamOptions): Promise<void> {
       const host = hostOf(this)
       const statement = host.statementOf(query)
-      if (statement.facts.isSeveral) throw several(statement.sql)
+      if (statement.facts.isMultiStatement) throw multiStatementError(statement.sql)
       const limits = untilClosed(stream)
-      const reading = (this.place ?? host.groundOf(raw)).reading(limits)
+      const reading = (this.place ?? host.groundOf(raw)).streamSource(limits)
       const use: StreamSource['use'] = async (work) => {
         try {
           return await reading.use(work)

@@ -3,10 +3,17 @@ import type { Limits } from '../context/limits'
 import { sharedSource } from '../pool/stream-source'
 import { type Access, STREAM } from '../driver/statement'
 import type { KnexHost } from './host'
-import type { Begun, Ground, Lease, StreamSource, Statements, Work } from '../pool/lease'
+import type {
+  BegunTransaction,
+  TransactionParent,
+  Lease,
+  StreamSource,
+  StatementRunner,
+  Work,
+} from '../pool/lease'
 
 /** A turn on a connection, taken for a builder: what the builder sends waits for nobody. */
-export class Section implements Ground {
+export class Section implements TransactionParent {
   readonly #lease: Lease
   readonly #host: KnexHost
 
@@ -19,24 +26,25 @@ export class Section implements Ground {
     return work(this.#lease, limits.and(this.#lease.limits))
   }
 
-  reading(limits: Limits): StreamSource {
+  streamSource(limits: Limits): StreamSource {
     return sharedSource(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
   /** Some schema changes on SQLite are a transaction of their own, and a savepoint inside of one of ours. */
-  async begin(): Promise<Begun> {
+  async begin(): Promise<BegunTransaction> {
     const [begin, commit, rollback] = this.#lease.transactions > 0 ? SAVEPOINT : TRANSACTION
     await this.#send(begin)
     return {
       use: (limits, access, work) => this.use(limits, access, work),
-      reading: (limits) => this.reading(limits),
+      streamSource: (limits) => this.streamSource(limits),
       commit: () => this.#send(commit),
       rollback: () => this.#send(rollback),
     }
   }
 
   async #send(texts: readonly string[]): Promise<void> {
-    for (const sql of texts) await this.#lease.runOwn(this.#host.statementOf({ sql }), this.#lease.limits)
+    for (const sql of texts)
+      await this.#lease.runUnchecked(this.#host.statementOf({ sql }), this.#lease.limits)
   }
 }
 
@@ -47,22 +55,22 @@ const SAVEPOINT = [
   ['ROLLBACK TO SAVEPOINT millpond_knex', 'RELEASE SAVEPOINT millpond_knex'],
 ] as const
 
-type Modes = Parameters<Ground['begin']>[0]
+type Modes = Parameters<TransactionParent['begin']>[0]
 
 /** One of ours, which begins and ends when a transaction of Knex's does. Savepoints of Knex's are statements in it. */
-export class TransactionPlace implements Statements {
+export class TransactionPlace implements StatementRunner {
   /** How it is to be begun. */
   modes: Modes = {}
   /** Why it was not committed, though it should have been. */
   commitFailure: Error | null = null
-  readonly #ground: () => Ground
-  #begun: Begun | null = null
+  readonly #ground: () => TransactionParent
+  #begun: BegunTransaction | null = null
 
-  constructor(ground: () => Ground) {
+  constructor(ground: () => TransactionParent) {
     this.#ground = ground
   }
 
-  get begun(): Begun | null {
+  get begun(): BegunTransaction | null {
     return this.#begun
   }
 
@@ -70,8 +78,8 @@ export class TransactionPlace implements Statements {
     return (this.#begun ?? this.#ground()).use(limits, access, work)
   }
 
-  reading(limits: Limits): StreamSource {
-    return (this.#begun ?? this.#ground()).reading(limits)
+  streamSource(limits: Limits): StreamSource {
+    return (this.#begun ?? this.#ground()).streamSource(limits)
   }
 
   /** Does what a text of Knex's own asks for, if that is to begin or to end the transaction; else returns undefined. */

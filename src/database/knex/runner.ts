@@ -8,7 +8,7 @@ import { type Access, WRITE } from '../driver/statement'
 import { asDriverSays } from './errors'
 import { hostOf, type KnexHost, type LeasedClient } from './host'
 import { Section } from './places'
-import type { Lease, Statements } from '../pool/lease'
+import type { Lease, StatementRunner } from '../pool/lease'
 
 /** What Knex's builders know about themselves, and its types do not say. */
 export interface Builder {
@@ -62,12 +62,12 @@ class Placement {
     this.#put(section, lease.session.raw)
     if (!isSchema(this.#builder)) return run(this.#runner)
     // Changes to a table of SQLite are sent by a client that knows nothing but the connection.
-    const outer = lease.ground
-    lease.ground = section
+    const outer = lease.transactionParent
+    lease.transactionParent = section
     try {
       return await run(this.#runner)
     } finally {
-      lease.ground = outer
+      lease.transactionParent = outer
     }
   }
 
@@ -78,10 +78,10 @@ class Placement {
     this.#builder.toSQL()
     try {
       if (this.#isChosen()) return await run(this.#runner, params)
-      const reading = hostOf(this.#client).reading(untilClosed(stream))
+      const reading = hostOf(this.#client).streamSource(untilClosed(stream))
       try {
         const raw = await reading.use(({ session }) => Promise.resolve(session.raw))
-        this.#put({ use: (_limits, _access, work) => reading.use(work), reading: () => reading }, raw)
+        this.#put({ use: (_limits, _access, work) => reading.use(work), streamSource: () => reading }, raw)
         return await run(this.#runner, params)
       } finally {
         await reading.release()
@@ -109,7 +109,7 @@ class Placement {
     return true
   }
 
-  #put(place: Statements, raw: object): void {
+  #put(place: StatementRunner, raw: object): void {
     this.#runner.client = Object.assign(Object.create(this.#client) as object, {
       place,
       driverConnection: raw,

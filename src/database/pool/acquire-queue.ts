@@ -28,17 +28,17 @@ export interface AcquireQueueContext {
 export interface Admission<T> {
   readonly taken: T
   /** Lets the next writer in, where they queue. */
-  readonly leave: Unlock | null
+  readonly endWriteTurn: Unlock | null
   readonly waitMillis: number
 }
 
 /** What a caller asks for. */
-interface Admitted {
+interface AcquireRequest {
   readonly writes: boolean
   /** The caller had a connection already, which was lost. */
   readonly isReplacement?: boolean
   /** How long the caller waits at most. */
-  readonly patienceMillis: number
+  readonly timeoutMillis: number
 }
 
 export class AcquireQueue {
@@ -60,55 +60,58 @@ export class AcquireQueue {
    * @throws PoolTimeoutError when it takes longer than `patienceMillis`, or too many wait
    * @throws ConnectionError when it takes longer because the database is out of reach
    */
-  async admit<T, R>(
+  async acquire<T, R>(
     limits: Limits,
-    { writes, isReplacement = false, patienceMillis }: Admitted,
+    { writes, isReplacement = false, timeoutMillis }: AcquireRequest,
     take: (bounded: Limits) => Promise<T>,
-    enter: (admission: Admission<T>) => R,
+    lend: (admission: Admission<T>) => R,
   ): Promise<R> {
-    const asked = performance.now()
+    const started = performance.now()
     let turn: Promise<Unlock> | null = null
-    let leave: Unlock | null = null
+    let endWriteTurn: Unlock | null = null
     const { dialect, closed } = this.#context
     const scope = currentScope()
     let timeout: DatabaseError | undefined
-    const bounded = limits.within(patienceMillis, () => {
-      timeout = acquireTimeoutError(this.#state(patienceMillis, turn !== null && leave === null))
+    const bounded = limits.within(timeoutMillis, () => {
+      timeout = acquireTimeoutError(this.#state(timeoutMillis, turn !== null && endWriteTurn === null))
       return timeout
     })
     bounded.check()
-    if (!isReplacement) this.#refuseWhenCrowded(writes, scope)
-    turn = writes && dialect.door !== null ? dialect.door.lock(bounded.and(Limits.until(closed))) : null
+    if (!isReplacement) this.#refuseWhenFull(writes, scope)
+    turn =
+      writes && dialect.writeMutex !== null
+        ? dialect.writeMutex.lock(bounded.and(Limits.until(closed)))
+        : null
     this.waiting += 1
     if (turn !== null) this.#writers += 1
     try {
-      leave = turn === null ? null : this.#leaving(await turn)
+      endWriteTurn = turn === null ? null : this.#countedUnlock(await turn)
       const taken = await take(bounded)
-      return enter({ taken, leave, waitMillis: performance.now() - asked })
+      return lend({ taken, endWriteTurn, waitMillis: performance.now() - started })
     } catch (error) {
       // Whether by the pool's limit or by one of its own.
       if (error instanceof DatabaseError && (error === timeout || error instanceof QueryTimeoutError))
-        this.#tellTimeout(error, scope)
-      if (leave !== null) leave()
+        this.#reportTimeout(error, scope)
+      if (endWriteTurn !== null) endWriteTurn()
       else if (turn !== null) this.#writers -= 1
       throw closed.aborted ? closed.reason : error
     } finally {
       this.waiting -= 1
       const tally = currentScope()?.tally
-      if (tally !== undefined) tally.waitMillis += performance.now() - asked
+      if (tally !== undefined) tally.waitMillis += performance.now() - started
     }
   }
 
-  #leaving(unlock: Unlock): Unlock {
-    let hasLeft = false
+  #countedUnlock(unlock: Unlock): Unlock {
+    let isUnlocked = false
     return () => {
-      if (!hasLeft) this.#writers -= 1
-      hasLeft = true
+      if (!isUnlocked) this.#writers -= 1
+      isUnlocked = true
       unlock()
     }
   }
 
-  #refuseWhenCrowded(writes: boolean, scope: Scope | undefined): void {
+  #refuseWhenFull(writes: boolean, scope: Scope | undefined): void {
     const { used, settings } = this.#context
     const { size, maxOverflow, maxWaiters } = settings.pool
     if (maxWaiters === Infinity) return
@@ -118,24 +121,24 @@ export class AcquireQueue {
     const failure = this.#context.lastFailure()
     if (!isFull && !isQueueFull) return
     const error = failure ?? tooManyWaitersError(this.#state(0, false), maxWaiters)
-    this.#tellTimeout(error, scope)
+    this.#reportTimeout(error, scope)
     throw error
   }
 
-  #tellTimeout(error: DatabaseError, scope: Scope | undefined): void {
+  #reportTimeout(error: DatabaseError, scope: Scope | undefined): void {
     this.timedOut += 1
     this.#context.events.tell('timeout', { error, label: scope?.label ?? null })
   }
 
-  #state(waitMillis: number, awaitsTurn: boolean): PoolState {
+  #state(timeoutMillis: number, waitsToWrite: boolean): PoolState {
     const { name, settings, holders, heardAt, lastFailure } = this.#context
     return {
       name,
-      waitMillis,
-      cap: settings.pool.size + settings.pool.maxOverflow,
+      timeoutMillis,
+      maxConnections: settings.pool.size + settings.pool.maxOverflow,
       holders: holders(),
-      others: Math.max(0, this.waiting - 1),
-      awaitsTurn,
+      otherWaiters: Math.max(0, this.waiting - 1),
+      waitsToWrite,
       silentMillis: performance.now() - heardAt(),
       lastFailure: lastFailure(),
     }

@@ -7,7 +7,7 @@ import type { ConnectFailure } from '../driver/dialect'
 import type { Outcome, Session } from '../driver/session'
 
 /** How often a server is asked that has not noticed a lost connection yet. */
-const ASK_AGAIN_MILLIS = 50
+const OUTCOME_RETRY_MILLIS = 50
 
 export interface ControlConnectionContext {
   open(this: void, signal: AbortSignal): Promise<Session>
@@ -22,8 +22,8 @@ export class ControlConnection {
   readonly #context: ControlConnectionContext
   #session: Session | null = null
   /** Gives up the one that is being opened. */
-  #giveUp: AbortController | null = null
-  readonly #turns = new Mutex()
+  #connectAbort: AbortController | null = null
+  readonly #mutex = new Mutex()
   #isClosed = false
 
   constructor(context: ControlConnectionContext) {
@@ -40,7 +40,7 @@ export class ControlConnection {
     // It is there as long as its one connection is.
     if (this.#context.isSingle) return
     try {
-      await this.#ask(limits, (session) => session.ping())
+      await this.#runOne(limits, (session) => session.ping())
     } catch (error) {
       // It may be the disconnection that cut it off.
       this.#context.refuseWhenClosing()
@@ -53,21 +53,21 @@ export class ControlConnection {
    *
    * @throws ConnectionError with the reason, or what `limits` makes of its end
    */
-  async #ask<T>(limits: Limits, question: (session: Session) => Promise<T>): Promise<T> {
+  async #runOne<T>(limits: Limits, work: (session: Session) => Promise<T>): Promise<T> {
     limits.check()
-    const unlock = await this.#turns.lock(limits)
+    const unlock = await this.#mutex.lock(limits)
     let stopWatching: (() => void) | undefined
-    const late = new Promise<never>((_, reject) => {
+    const expired = new Promise<never>((_, reject) => {
       stopWatching = limits.watch((expiry) => {
         // It does not answer in time, or cannot even be opened: the next one who asks starts afresh.
         this.#session?.destroy()
         this.#session = null
-        this.#giveUp?.abort()
+        this.#connectAbort?.abort()
         reject(limits.error(expiry))
       })
     })
     try {
-      return await Promise.race([this.#askNow(question), late])
+      return await Promise.race([this.#runNow(work), expired])
     } finally {
       stopWatching?.()
       unlock()
@@ -79,15 +79,15 @@ export class ControlConnection {
     this.#context.refuseWhenClosing()
     for (;;) {
       limits.check()
-      const outcome = await this.#askOutcome(transactionId, limits)
+      const outcome = await this.#fetchOutcome(transactionId, limits)
       if (outcome !== 'open' || this.#isClosed) return outcome
-      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLIS))
+      await new Promise((resolve) => setTimeout(resolve, OUTCOME_RETRY_MILLIS))
     }
   }
 
-  async #askOutcome(transactionId: string, limits: Limits): Promise<Outcome> {
+  async #fetchOutcome(transactionId: string, limits: Limits): Promise<Outcome> {
     try {
-      return await this.#ask(limits, (session) => session.outcomeOf(transactionId))
+      return await this.#runOne(limits, (session) => session.outcomeOf(transactionId))
     } catch (error) {
       // What cut that connection has often cut this one, too, and a server that restarts refuses new ones for a while.
       if (error instanceof ConnectionError) return 'open'
@@ -97,13 +97,13 @@ export class ControlConnection {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    this.#giveUp?.abort()
+    this.#connectAbort?.abort()
     await this.#session?.close()
   }
 
-  async #askNow<T>(question: (session: Session) => Promise<T>): Promise<T> {
+  async #runNow<T>(work: (session: Session) => Promise<T>): Promise<T> {
     try {
-      return await question(this.#session?.broken === null ? this.#session : await this.#connect())
+      return await work(this.#session?.broken === null ? this.#session : await this.#connect())
     } catch (cause) {
       throw cause instanceof DatabaseError ? cause : this.#context.translateConnect(cause).error
     }
@@ -112,13 +112,13 @@ export class ControlConnection {
   async #connect(): Promise<Session> {
     // One who has waited for his turn meanwhile would open another one.
     if (this.#isClosed) throw new ConnectionError('The database was disconnected.')
-    const giveUp = (this.#giveUp = new AbortController())
-    const session = await outsideOfScopes(() => this.#context.open(giveUp.signal))
-    if (giveUp.signal.aborted) {
+    const abort = (this.#connectAbort = new AbortController())
+    const session = await outsideOfScopes(() => this.#context.open(abort.signal))
+    if (abort.signal.aborted) {
       await session.close()
       throw new ConnectionError('The answer came too late.')
     }
-    session.hold(false)
+    session.keepProcessAlive(false)
     this.#session = session
     return session
   }

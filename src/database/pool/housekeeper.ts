@@ -3,7 +3,7 @@ import type { RetireEvent } from '../events'
 import type { Liveness, PooledSession } from './pooled-session'
 import type { TarnPool } from './tarn-pool'
 
-const EVERY_MILLIS = 1000
+const INTERVAL_MILLIS = 1000
 
 export class Housekeeper {
   readonly #tarn: TarnPool
@@ -28,9 +28,9 @@ export class Housekeeper {
   start(): void {
     // Idle connections must not keep the process alive.
     this.#timer = setInterval(() => {
-      this.tend()
-    }, EVERY_MILLIS).unref()
-    this.tend()
+      this.sweep()
+    }, INTERVAL_MILLIS).unref()
+    this.sweep()
   }
 
   stop(): void {
@@ -39,29 +39,29 @@ export class Housekeeper {
   }
 
   /** When a connection is lost, others may be, too. */
-  opened({ session }: PooledSession): void {
-    session.whenLost(() => this.doubtAll())
+  onOpened({ session }: PooledSession): void {
+    session.onLost(() => this.suspectAll())
   }
 
-  doubtAll(): void {
-    this.#liveness.doubtAll()
-    this.askDoubted()
+  suspectAll(): void {
+    this.#liveness.suspectAll()
+    this.validateSuspects()
   }
 
   /** Asks all idle connections that are in doubt, at the same time. */
-  askDoubted(): void {
-    if (this.#timer !== undefined) this.tend()
+  validateSuspects(): void {
+    if (this.#timer !== undefined) this.sweep()
   }
 
-  tend(): void {
+  sweep(): void {
     const tarn = this.#tarn
     // Those at the front were not used for the longest time.
     for (const pooled of tarn.idle) {
       if (pooled.session.broken !== null) this.#retire(pooled, 'lost')
-      else if (pooled.isOld) this.#retire(pooled, 'old')
-      else if (pooled.isSpare && tarn.openCount > this.#min) this.#retire(pooled, 'idle')
-      else if (tarn.hasExtra) this.#retire(pooled, 'extra')
-      else if (pooled.isDue) void tarn.probe(pooled)
+      else if (pooled.isExpired) this.#retire(pooled, 'old')
+      else if (pooled.isIdleTooLong && tarn.openCount > this.#min) this.#retire(pooled, 'idle')
+      else if (tarn.hasExcess) this.#retire(pooled, 'extra')
+      else if (pooled.needsPing) void tarn.probe(pooled)
     }
     // The first one is opened by connect(), which tells why it cannot be.
     if (this.#timer !== undefined) tarn.openUpTo(this.#min)

@@ -3,11 +3,11 @@ import { TransactionClosedError } from '../errors'
 import type { Events } from '../events'
 import type { PoolOptions } from '../options'
 import { LinkedList } from '../context/linked-list'
-import type { Why } from './transaction-control'
+import type { StatementErrorFactory } from './transaction-control'
 import type { Lease } from './lease'
 
 /** Ends a loan whose user has not ended it, who is told why. */
-type Reclaim = (lease: Lease, why: Why) => Promise<void>
+type Reclaim = (lease: Lease, makeError: StatementErrorFactory) => Promise<void>
 
 const LONGEST_TICK_MILLIS = 250
 
@@ -40,10 +40,10 @@ export class LeakDetector {
   }
 
   /** To be called when it is on.  */
-  lent(lease: Lease): void {
+  track(lease: Lease): void {
     if (this.#timer === undefined) this.#start()
     lease.watch = {
-      place: this.#leases.add(lease),
+      entry: this.#leases.add(lease),
       since: this.#now(),
       isReported: false,
       isReclaimed: false,
@@ -51,14 +51,14 @@ export class LeakDetector {
   }
 
   /** @returns whether it had been reported */
-  returned({ watch }: Lease): boolean {
-    return watch !== null && this.#leases.remove(watch.place) && watch.isReported
+  untrack({ watch }: Lease): boolean {
+    return watch !== null && this.#leases.remove(watch.entry) && watch.isReported
   }
 
   stop(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
-    for (const place of this.#leases.all()) this.#leases.remove(place)
+    for (const entry of this.#leases.all()) this.#leases.remove(entry)
   }
 
   #start(): void {
@@ -83,7 +83,7 @@ export class LeakDetector {
     const timeoutMillis = this.#timeoutMillis
     for (const entry of this.#leases.all()) {
       // A listener that was told of another one may have given it back.
-      if (!entry.isIn) continue
+      if (!entry.isListed) continue
       const lease = entry.value
       const { watch } = lease
       if (watch === null) continue
@@ -94,10 +94,10 @@ export class LeakDetector {
         watch.isReported = true
         this.#events.tell('leak', { state: 'held', ...lease.describe() })
       }
-      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watch.isReclaimed && entry.isIn) {
+      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watch.isReclaimed && entry.isListed) {
         watch.isReclaimed = true
         this.#events.tell('leak', { state: 'reclaimed', ...lease.describe() })
-        void this.#reclaim(lease, (_sql, cause) => takenBack(timeoutMillis, cause))
+        void this.#reclaim(lease, (_sql, cause) => reclaimedError(timeoutMillis, cause))
       }
     }
   }
@@ -109,7 +109,7 @@ export class LeakDetector {
 }
 
 /** What the user of a connection is told that was taken back. */
-function takenBack(millis: number, cause: unknown): TransactionClosedError {
+function reclaimedError(millis: number, cause: unknown): TransactionClosedError {
   return new TransactionClosedError(
     `The connection was out for more than ${millis} ms and was taken back (pool.leakTimeoutMillis). What ran on it was ` +
       'cancelled, and what was open in it was rolled back.',

@@ -5,10 +5,10 @@ import type { Dialect } from '../driver/dialect'
 import type { PooledSession } from './pooled-session'
 
 /** A lease whose connection can be replaced by another one. */
-export interface Movable {
+export interface ReplaceableLease {
   pooled: PooledSession
   /** It has no connection: its own was lost, and it waits for another one. */
-  isMoving: boolean
+  awaitsReplacement: boolean
   /** Neither given back nor being taken back. */
   readonly isOut: boolean
 }
@@ -18,7 +18,7 @@ export interface LeaseContext {
   readonly events: Events
   readonly statementTimeoutMillis: number
   /** A connection gave no answer, and was cut: others may be silent, too. */
-  silent(this: void): void
+  onSilence(this: void): void
   /** Finds another connection for one whose own is lost, in the order asked; null when it was given back meanwhile. */
-  exchange(this: void, lease: Movable, limits: Limits): Promise<PooledSession | null>
+  replaceConnection(this: void, lease: ReplaceableLease, limits: Limits): Promise<PooledSession | null>
 }

@@ -6,7 +6,7 @@ import type { PooledSession } from './pooled-session'
 
 export interface OpenerContext {
   /** How long opening and afterConnect may take. */
-  readonly patienceMillis: number
+  readonly timeoutMillis: number
   /** Opens a connection and makes a session of it, unless the signal is aborted first. */
   open(this: void, signal: AbortSignal): Promise<Session>
   /** Makes the pool's record of it. */
@@ -15,9 +15,9 @@ export interface OpenerContext {
   prepare(this: void, pooled: PooledSession): Promise<void>
   translateConnect(this: void, error: unknown): ConnectFailure
   /** Told of each that was opened, and how long it took. */
-  opened(this: void, pooled: PooledSession, durationMillis: number): void
+  onOpened(this: void, pooled: PooledSession, durationMillis: number): void
   /** Told of each failure, and how many there were in a row. */
-  failed(this: void, failure: ConnectFailure, attempt: number): void
+  onFailed(this: void, failure: ConnectFailure, attempt: number): void
 }
 
 const FIRST_BACKOFF_MILLIS = 50
@@ -31,7 +31,7 @@ export class Opener {
   lastFailure: DatabaseError | undefined
   created = 0
   readonly #opening = new Set<AbortController>()
-  #isAbandoned = false
+  #isAborted = false
 
   constructor(context: OpenerContext) {
     this.#context = context
@@ -45,31 +45,31 @@ export class Opener {
       this.#failures = 0
       this.lastFailure = undefined
       this.created += 1
-      pooled.session.hold(false)
-      this.#context.opened(pooled, performance.now() - started)
+      pooled.session.keepProcessAlive(false)
+      this.#context.onOpened(pooled, performance.now() - started)
       return pooled
     } catch (cause) {
       const failure = this.#context.translateConnect(cause)
       this.#failures += 1
       this.lastFailure = failure.error
-      this.#context.failed(failure, this.#failures)
+      this.#context.onFailed(failure, this.#failures)
       throw failure.error
     }
   }
 
   /** A server may fall silent half-way, and afterConnect may wait for something that never comes. */
   async #open(): Promise<PooledSession> {
-    const { patienceMillis, open, toPooled, prepare } = this.#context
-    if (this.#isAbandoned) throw new ConnectionError('The pool is closed.')
-    const giveUp = new AbortController()
+    const { timeoutMillis, open, toPooled, prepare } = this.#context
+    if (this.#isAborted) throw new ConnectionError('The pool is closed.')
+    const abort = new AbortController()
     const timer = setTimeout(() => {
-      giveUp.abort()
-    }, patienceMillis)
-    this.#opening.add(giveUp)
+      abort.abort()
+    }, timeoutMillis)
+    this.#opening.add(abort)
     try {
-      const pooled = toPooled(await open(giveUp.signal))
+      const pooled = toPooled(await open(abort.signal))
       try {
-        await unlessAborted(giveUp.signal, prepare(pooled))
+        await unlessAborted(abort.signal, prepare(pooled))
         return pooled
       } catch (error) {
         pooled.session.destroy()
@@ -77,14 +77,14 @@ export class Opener {
       }
     } finally {
       clearTimeout(timer)
-      this.#opening.delete(giveUp)
+      this.#opening.delete(abort)
     }
   }
 
   /** Cuts off connections that are not ready yet, whatever keeps them from it. Afterwards none is opened. */
-  abandon(): void {
-    this.#isAbandoned = true
-    for (const giveUp of this.#opening) giveUp.abort()
+  abortAll(): void {
+    this.#isAborted = true
+    for (const abort of this.#opening) abort.abort()
   }
 
   #backOff(): Promise<void> {
@@ -96,13 +96,13 @@ export class Opener {
 
 /** @throws ConnectionError as soon as the signal is aborted */
 async function unlessAborted(signal: AbortSignal, preparing: Promise<void>): Promise<void> {
-  let refuse = (): void => undefined
-  const late = new Promise<never>((_, reject) => {
-    refuse = () => {
+  let onAbort = (): void => undefined
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => {
       reject(new ConnectionError('afterConnect did not end in time'))
     }
   })
-  if (signal.aborted) refuse()
-  signal.addEventListener('abort', refuse)
-  await Promise.race([preparing, late])
+  if (signal.aborted) onAbort()
+  signal.addEventListener('abort', onAbort)
+  await Promise.race([preparing, aborted])
 }

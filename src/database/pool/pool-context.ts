@@ -23,7 +23,7 @@ export interface LendOptions {
   /** How long it may take. Default: the acquire timeout. */
   readonly waitMillis?: number
   /** Held for more than one statement, whose limits end it: taken back when the limits under which it is lent run out. */
-  readonly isHeld?: boolean
+  readonly endsWithLimits?: boolean
   /** Kept by the library itself for as long as it likes: no leak. */
-  readonly isOurs?: boolean
+  readonly isInternal?: boolean
 }

@@ -11,20 +11,20 @@ const SILENCE_MILLIS = 250
 export class Liveness {
   readonly options: Required<PoolOptions>
   /** Called when a connection that was asked for a sign of life gives none. */
-  readonly whenSilent: () => void
+  readonly onSilence: () => void
   /** Connections that were not heard of since then are in doubt. */
-  doubtedSince = -Infinity
+  suspectSince = -Infinity
   /** When any of them was last heard of. */
   heardAt = -Infinity
 
-  constructor(options: Required<PoolOptions>, whenSilent: () => void) {
+  constructor(options: Required<PoolOptions>, onSilence: () => void) {
     this.options = options
-    this.whenSilent = whenSilent
+    this.onSilence = onSilence
   }
 
   /** Puts all connections in doubt that were not heard of since then. */
-  doubtAll(since = performance.now()): void {
-    this.doubtedSince = Math.max(this.doubtedSince, since)
+  suspectAll(since = performance.now()): void {
+    this.suspectSince = Math.max(this.suspectSince, since)
   }
 }
 
@@ -33,7 +33,7 @@ export class PooledSession {
   /** Why it is closed, where that is not said by its state or its age. */
   retireReason: RetireEvent['reason'] | null = null
   readonly #liveness: Liveness
-  readonly #expires: number
+  readonly #expiresAt: number
   /** When it was given back. */
   #idleSince = performance.now()
   #heardAt = this.#idleSince
@@ -42,65 +42,67 @@ export class PooledSession {
     this.session = session
     this.#liveness = liveness
     // Up to a tenth less, so that connections opened together do not all go at once.
-    this.#expires = this.#idleSince + liveness.options.maxLifetimeMillis * (1 - Math.random() * 0.1)
+    this.#expiresAt = this.#idleSince + liveness.options.maxLifetimeMillis * (1 - Math.random() * 0.1)
     liveness.heardAt = this.#idleSince
   }
 
   /** Idle from now on; it has answered something at `answeredAt`, if it was asked. */
-  rest(answeredAt: number | null): void {
+  markIdle(answeredAt: number | null): void {
     this.#idleSince = performance.now()
     this.#heardAt = answeredAt ?? this.#heardAt
     this.#liveness.heardAt = Math.max(this.#liveness.heardAt, this.#heardAt)
   }
 
-  get isOld(): boolean {
-    return performance.now() > this.#expires
+  get isExpired(): boolean {
+    return performance.now() > this.#expiresAt
   }
 
   /** Idle for so long that it is not needed any more. */
-  get isSpare(): boolean {
+  get isIdleTooLong(): boolean {
     return performance.now() - this.#idleSince >= this.#liveness.options.idleTimeoutMillis
   }
 
   /** Silent for so long, or in doubt, that it should give a sign of life. */
-  get isDue(): boolean {
-    const { doubtedSince, options } = this.#liveness
+  get needsPing(): boolean {
+    const { suspectSince, options } = this.#liveness
     const { keepaliveMillis } = options
     const isSilent = keepaliveMillis > 0 && performance.now() - this.#heardAt >= keepaliveMillis
-    return isSilent || this.#heardAt < doubtedSince
+    return isSilent || this.#heardAt < suspectSince
   }
 
   /** Whether it can be lent without being asked anything. */
   get isFresh(): boolean {
-    const { doubtedSince, options } = this.#liveness
+    const { suspectSince, options } = this.#liveness
     const { validateAfterIdleMillis } = options
     const now = performance.now()
     const isSilent = validateAfterIdleMillis !== false && now - this.#heardAt >= validateAfterIdleMillis
-    return this.session.broken === null && now <= this.#expires && !isSilent && this.#heardAt >= doubtedSince
+    return (
+      this.session.broken === null && now <= this.#expiresAt && !isSilent && this.#heardAt >= suspectSince
+    )
   }
 
   /**
    * Whether it can be lent. One that was idle for a while is asked: it may have been cut off without a word. `silent` is
    * called when the answer takes long.
    */
-  async canBeLent(silent: () => void): Promise<boolean> {
-    if (this.session.broken !== null || this.isOld) return false
-    return this.isFresh || this.isAlive(silent)
+  async canBeLent(onSilence: () => void): Promise<boolean> {
+    if (this.session.broken !== null || this.isExpired) return false
+    return this.isFresh || this.isAlive(onSilence)
   }
 
   /** Asks for a sign of life. */
-  async isAlive(silent?: () => void): Promise<boolean> {
-    const asked = performance.now()
-    const tellSilence = (): void => {
-      this.#liveness.doubtAll(asked)
-      this.#liveness.whenSilent()
-      silent?.()
+  async isAlive(onSilence?: () => void): Promise<boolean> {
+    const started = performance.now()
+    const reportSilence = (): void => {
+      this.#liveness.suspectAll(started)
+      this.#liveness.onSilence()
+      onSilence?.()
     }
-    const stopWatchdog = startWatchdog(SILENCE_MILLIS, tellSilence)
+    const stopWatchdog = startWatchdog(SILENCE_MILLIS, reportSilence)
     try {
       await this.session.ping()
     } catch {
-      tellSilence()
+      reportSilence()
       return false
     } finally {
       stopWatchdog()

@@ -10,20 +10,20 @@ export interface SessionResetOptions {
   readonly dialect: Dialect
   readonly events: Events
   /** A connection gave no answer, and was cut: others may be silent, too. */
-  silent(this: void): void
+  onSilence(this: void): void
   /** What afterConnect does. */
   prepare(this: void, lease: Lease): Promise<void>
   /** A lease for afterConnect alone. */
-  leaseOf(this: void, pooled: PooledSession): Lease
+  newLease(this: void, pooled: PooledSession): Lease
 }
 
 /** How long it may take to roll back and to put back what was set. */
-const PATIENCE_MILLIS = 1000
+const RESET_TIMEOUT_MILLIS = 1000
 
 export class SessionReset {
   readonly #options: SessionResetOptions
   /** afterConnect has looked at the driver's connection, so that it cannot be run on it again. */
-  #preparesRaw = false
+  #afterConnectSawRaw = false
   readonly #preparing = new Set<Lease>()
 
   constructor(options: SessionResetOptions) {
@@ -31,20 +31,20 @@ export class SessionReset {
   }
 
   /** The lease by which afterConnect has a connection of the driver now. */
-  preparing(raw: object): Lease | undefined {
+  leaseInAfterConnect(raw: object): Lease | undefined {
     return [...this.#preparing].find((lease) => lease.session.raw === raw)
   }
 
   async prepare(pooled: PooledSession): Promise<void> {
-    const { prepare, leaseOf, events } = this.#options
-    const lease = leaseOf(pooled)
+    const { prepare, newLease, events } = this.#options
+    const lease = newLease(pooled)
     this.#preparing.add(lease)
     try {
       await prepare(lease)
     } finally {
       this.#preparing.delete(lease)
     }
-    this.#preparesRaw ||= lease.isExposed
+    this.#afterConnectSawRaw ||= lease.isExposed
     lease.end()
     const what = await pooled.session.reset(true)
     if (what !== null) events.tell('cleanup', { what: `${what} (left by afterConnect)`, label: null })
@@ -58,36 +58,36 @@ export class SessionReset {
    */
   async clean(lease: Lease, wasTaken: boolean): Promise<boolean> {
     const { session } = lease
-    let done = (): void => undefined
+    let stopWatchdog = (): void => undefined
     // afterConnect may wait for something else than the connection, which would not notice that it is gone.
     const late = new Promise<never>((_, reject) => {
       if (this.#options.dialect.isSingle) return
-      done = startWatchdog(PATIENCE_MILLIS, () => {
+      stopWatchdog = startWatchdog(RESET_TIMEOUT_MILLIS, () => {
         session.destroy()
-        this.#options.silent()
+        this.#options.onSilence()
         reject(new ConnectionError('The connection could not be cleaned in time.'))
       })
     })
     try {
-      return await Promise.race([this.#clean(lease, wasTaken), late])
+      return await Promise.race([this.#resetSession(lease, wasTaken), late])
     } catch {
       // What state it is in nobody knows, so nobody may have it.
       session.destroy()
       return true
     } finally {
-      done()
+      stopWatchdog()
     }
   }
 
-  async #clean(lease: Lease, wasTaken: boolean): Promise<boolean> {
+  async #resetSession(lease: Lease, wasTaken: boolean): Promise<boolean> {
     const { session } = lease
     const what = session.broken === null ? await session.reset() : null
     if (what !== null && !wasTaken) this.#options.events.tell('cleanup', { what, label: lease.label })
     if (!lease.isChanged || session.broken !== null) return true
     // Listeners and type parsers on the driver's connection nobody can take back.
-    if (!this.#options.dialect.isSingle && (lease.isExposed || this.#preparesRaw)) return false
-    const state = await session.renew()
-    if (state === 'new') await this.prepare(lease.pooled)
-    return state !== 'spent'
+    if (!this.#options.dialect.isSingle && (lease.isExposed || this.#afterConnectSawRaw)) return false
+    const state = await session.discardSettings()
+    if (state === 'fresh') await this.prepare(lease.pooled)
+    return state !== 'mustClose'
   }
 }

@@ -20,7 +20,7 @@ export interface TarnPoolOptions {
 const BACKSTOP_MILLIS = 10_000
 
 /** Connections that are opened at the same time when waiters begin to queue. */
-const FIRST_OPENING = 2
+const INITIAL_PARALLEL_OPENS = 2
 
 function backstop(millis: number): number {
   return Math.min(Math.ceil(millis) + BACKSTOP_MILLIS, LONGEST_TIMER_MILLIS)
@@ -45,11 +45,11 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
    * How many connections may be opened at the same time. By the time the first are there, a short rush of statements is
    * over, and needs no more of them; if it is not, twice as many are opened next.
    */
-  #opening = FIRST_OPENING
+  #maxParallelOpens = INITIAL_PARALLEL_OPENS
   /** How many of those are still to come before more are opened at the same time. */
-  #toCome = FIRST_OPENING
+  #opensBeforeDoubling = INITIAL_PARALLEL_OPENS
   /** Idle ones that are being asked for a sign of life. */
-  #probed = 0
+  #probing = 0
 
   constructor(options: TarnPoolOptions) {
     super({
@@ -69,10 +69,10 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
 
   /** True when whoever asks now has to wait, be it for a connection that is being opened. */
   get isBusy(): boolean {
-    return this.free.length === 0 || this.isWaitedFor
+    return this.free.length === 0 || this.hasWaiters
   }
 
-  get isWaitedFor(): boolean {
+  get hasWaiters(): boolean {
     return this.#waiters.size > 0
   }
 
@@ -82,7 +82,7 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
 
   /** How many are idle, those included that are being asked for a sign of life. */
   get idleCount(): number {
-    return this.free.length + this.#probed
+    return this.free.length + this.#probing
   }
 
   get creating(): number {
@@ -97,7 +97,7 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
   /** Takes the connection that was used last, if nobody waits for one and it need not be asked for a sign of life. */
   tryTake(): PooledSession | null {
     const resource = this.free.at(-1)
-    if (resource === undefined || this.isWaitedFor || this.destroyed) return null
+    if (resource === undefined || this.hasWaiters || this.destroyed) return null
     if (!resource.resource.isFresh) return null
     this.free.pop()
     this.used.push(resource)
@@ -112,24 +112,24 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
    */
   take(limits: Limits): Promise<PooledSession> {
     return new Promise((resolve, reject) => {
-      const leave = (): void => {
+      const leaveQueue = (): void => {
         stopWatching()
-        this.#waiters.remove(place)
+        this.#waiters.remove(entry)
       }
       const waiter: Waiter = {
         serve: (pooled) => {
-          leave()
+          leaveQueue()
           resolve(pooled)
         },
         fail: (error) => {
-          leave()
+          leaveQueue()
           reject(error)
         },
       }
       const stopWatching = limits.watch((expiry) => {
         waiter.fail(limits.error(expiry))
       })
-      const place = this.#waiters.add(waiter)
+      const entry = this.#waiters.add(waiter)
       this._tryAcquireOrCreate()
     })
   }
@@ -146,12 +146,12 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
   }
 
   /** True when a connection that comes back now is one too many, and nobody waits for it. */
-  get hasExtra(): boolean {
-    return this.used.length + this.free.length > this.#size && !this.isWaitedFor
+  get hasExcess(): boolean {
+    return this.used.length + this.free.length > this.#size && !this.hasWaiters
   }
 
   giveBack(pooled: PooledSession): void {
-    if (this.hasExtra) this.retire(pooled)
+    if (this.hasExcess) this.retire(pooled)
     else if (this.destroyed) this.release(pooled)
     else if (this.#waiters.size === 0 || !pooled.isFresh || !this.#serve(pooled)) this.#putBack(pooled)
   }
@@ -182,16 +182,16 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
     const [resource] = at < 0 ? [] : this.free.splice(at, 1)
     if (resource === undefined) return
     this.used.push(resource)
-    this.#probed += 1
+    this.#probing += 1
     const isFit = await pooled.isAlive()
-    this.#probed -= 1
-    const still = this.used.indexOf(resource)
-    if (still < 0) return
+    this.#probing -= 1
+    const usedAt = this.used.indexOf(resource)
+    if (usedAt < 0) return
     if (!isFit) {
       this.retire(pooled)
       return
     }
-    this.used.splice(still, 1)
+    this.used.splice(usedAt, 1)
     // At the far end: it was not used, and the one is lent first that was used last.
     // Settled, since tarn's destroy() may be waiting for it to come back.
     this.free.unshift(resource.resolve())
@@ -203,7 +203,7 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
     while (
       this.openCount < min &&
       this.openCount + this.pendingDestroys.length < this.max &&
-      this.pendingCreates.length < this.#opening &&
+      this.pendingCreates.length < this.#maxParallelOpens &&
       !this.destroyed
     ) {
       this._create().promise.then(
@@ -235,17 +235,17 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
     }
     this.#validating += 1
     let isCounted = true
-    const giveUp = (): void => {
+    const uncount = (): void => {
       if (isCounted) this.#validating -= 1
       isCounted = false
     }
     // Whoever waits for it gets the next one that answers, or that is opened.
-    const silent = (): void => {
-      giveUp()
+    const onSilence = (): void => {
+      uncount()
       this._tryAcquireOrCreate()
     }
-    void pooled.canBeLent(silent).then((isFit) => {
-      giveUp()
+    void pooled.canBeLent(onSilence).then((isFit) => {
+      uncount()
       if (!this.used.includes(resource)) this._tryAcquireOrCreate()
       else if (!isFit) this.retire(pooled)
       else if (this.destroyed) this.release(pooled)
@@ -256,7 +256,7 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
   // tarn counts a connection that is being closed as gone, and so exceeds its cap while closing is slow.
   override _shouldCreateMoreResources(): boolean {
     return (
-      this.pendingCreates.length < this.#opening &&
+      this.pendingCreates.length < this.#maxParallelOpens &&
       this.pendingCreates.length + this.#validating < this.#waiters.size &&
       this.used.length + this.free.length + this.pendingCreates.length + this.pendingDestroys.length <
         this.max
@@ -267,16 +267,16 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
     const opening = super._create()
     opening.promise.then(
       () => {
-        this.#toCome -= 1
-        if (this.#waiters.size <= 1) this.#opening = FIRST_OPENING
-        else if (this.#toCome <= 0) this.#opening *= 2
+        this.#opensBeforeDoubling -= 1
+        if (this.#waiters.size <= 1) this.#maxParallelOpens = INITIAL_PARALLEL_OPENS
+        else if (this.#opensBeforeDoubling <= 0) this.#maxParallelOpens *= 2
         else return
-        this.#toCome = this.#opening
+        this.#opensBeforeDoubling = this.#maxParallelOpens
       },
       () => {
         // A server that is away is asked by one at a time.
-        this.#opening = 1
-        this.#toCome = 1
+        this.#maxParallelOpens = 1
+        this.#opensBeforeDoubling = 1
       },
     )
     return opening

@@ -18,7 +18,7 @@ export interface Backend {
   /** What became of a transaction whose connection was lost; `unknown` if that cannot be found out. */
   outcomeOf(transactionId: string, limits: Limits): Promise<Outcome>
   /** Prepares to have a name for oneself, among all processes that use the database, unless the signal is aborted first. */
-  exclusion(name: string, signal: AbortSignal, lost: () => void): Promise<NamedLock>
+  namedLock(name: string, signal: AbortSignal, lost: () => void): Promise<NamedLock>
   /** What operators should know of a connection. */
   security(lease: Lease, limits: Limits): Promise<Security>
   /** Runs a builder that only Knex can run, such as a schema change in several steps. */

@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { rowsPerInsert } from '../sql/bulk-insert'
 import type { Statement } from '../driver/statement'
 import { type Compiler, isTable, KnexProgram, type Query, type Values } from '../sql/compiler'
-import { within } from '../context/watchdog'
+import { waitAtMost } from '../context/watchdog'
 import { ConfigurationError } from '../errors'
 import type { Limits } from '../context/limits'
 
@@ -18,7 +18,10 @@ export function manyOf(compiler: Compiler, query: Query): Many {
   if (typeof query === 'string') {
     const bulk = compiler.bulk(query)
     if (bulk !== null)
-      return { fits: (chunk, next) => chunk.length < bulk.size && !isHeavy(next), statementOf: bulk.of }
+      return {
+        fits: (chunk, next) => chunk.length < bulk.size && !isHeavy(next),
+        statementOf: bulk.statementFor,
+      }
     return { fits: () => false, statementOf: ([row]) => one(compiler, query, row) }
   }
   if (!isTable(query)) {
@@ -56,7 +59,7 @@ function insert(compiler: Compiler, table: Knex.QueryBuilder, sets: readonly Val
   const [first] = rows
   const single = one(compiler, table.clone().insert(first))
   if (rows.length === 1) return single
-  return { ...one(compiler, table.clone().insert(rows)), shownSql: single.sql, isOneOfMany: true }
+  return { ...one(compiler, table.clone().insert(rows)), shownSql: single.sql, isPartOfBulk: true }
 }
 
 /** Without those that are undefined, which are left out as well. */
@@ -153,7 +156,7 @@ export class Chunks<T> {
       stopWatching()
       const closing = Promise.resolve(source.return?.()).catch(noop)
       // One that is stuck is not closed either, and may be so for ever.
-      await (this.#isGivenUp ? within(PATIENCE_MILLIS, closing) : closing)
+      await (this.#isGivenUp ? waitAtMost(PATIENCE_MILLIS, closing) : closing)
     }
   }
 

@@ -117,7 +117,9 @@ async function* piecesOf(
   let ending: Promise<void> | undefined
   const finish = (): Promise<void> => (ending ??= end(reading, statement, cursor))
   try {
-    const opened = await reading.use((lease, bounded) => lease.openCursor(statement, reading.alone, bounded))
+    const opened = await reading.use((lease, bounded) =>
+      lease.openCursor(statement, reading.isExclusive, bounded),
+    )
     cursor = opened
     const read = (): Promise<readonly Row[]> =>
       reading.use((lease, bounded) => lease.read(opened, batchSize, statement, bounded))
@@ -125,7 +127,7 @@ async function* piecesOf(
     for (let count = 1; ; count += 1) {
       const isLast = opened.isAtEnd
       // The server makes the next piece while this one is worked on. Who leaves early has none made in vain.
-      if (reading.alone && count > 1 && !isLast) {
+      if (reading.isExclusive && count > 1 && !isLast) {
         ahead = read()
         ahead.catch(noop)
       }

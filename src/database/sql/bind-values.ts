@@ -15,7 +15,7 @@ export function refuseValues(values: Values | undefined, what: string): void {
 export function refuseMismatch(names: readonly string[], values: Values, text: string): void {
   if (typeof values !== 'object' || values === null) {
     throw new ConfigurationError(
-      `Values are an object with a property for each :name, got ${describe(values)}.`,
+      `Values are an object with a property for each :name, got ${typeName(values)}.`,
     )
   }
   const given = Object.keys(values)
@@ -35,7 +35,7 @@ function mismatch(missing: readonly string[], extra: readonly string[]): string 
 }
 
 /** A value in an error, without what is in it. */
-export function describe(value: unknown): string {
+export function typeName(value: unknown): string {
   if (value === null) return 'null'
   return Array.isArray(value) ? 'an array' : typeof value
 }

@@ -1,5 +1,5 @@
 /** A statement as nearly every call makes one. */
-import type { Facts, Statement } from '../driver/statement'
+import type { StatementFacts, Statement } from '../driver/statement'
 
 /** What the caller is after, and how he takes rows. */
 export interface Take extends Pick<Statement, 'take'> {
@@ -10,11 +10,11 @@ export interface Take extends Pick<Statement, 'take'> {
 export class BoundStatement implements Statement {
   readonly sql: string
   readonly bindings: readonly unknown[]
-  readonly facts: Facts
+  readonly facts: StatementFacts
   readonly take: Statement['take']
   readonly asArrays: boolean
 
-  constructor(sql: string, bindings: readonly unknown[], facts: Facts, { take, asArrays }: Take) {
+  constructor(sql: string, bindings: readonly unknown[], facts: StatementFacts, { take, asArrays }: Take) {
     this.sql = sql
     this.bindings = bindings
     this.facts = facts

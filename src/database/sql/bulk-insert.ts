@@ -1,6 +1,6 @@
 /** One INSERT of many rows, made of an INSERT of one. */
 import type { Dialect } from '../driver/dialect'
-import type { Target } from '../driver/statement'
+import type { InsertTarget } from '../driver/statement'
 import type { ParsedSql } from '../driver/parsed-sql'
 
 /** `INSERT … VALUES (` names `) …`, taken apart. */
@@ -10,20 +10,20 @@ export interface BulkInsert {
   readonly names: readonly string[]
   readonly tail: string
   /** Where the tuple goes, if that is all that the statement says. */
-  readonly into: Target | undefined
+  readonly insertsInto: InsertTarget | undefined
 }
 
 /** Rows in one INSERT: more gain nothing. */
-const LARGEST_BULK = 500
+const MAX_ROWS = 500
 /** SQLite takes 32 766 values in one statement, PostgreSQL 65 535. */
-const MOST_BINDINGS = 30_000
+const MAX_BINDINGS = 30_000
 
 /** How many rows of so many values go into one INSERT. */
-export function rowsPerInsert(values: number): number {
-  return Math.max(1, Math.min(LARGEST_BULK, Math.floor(MOST_BINDINGS / values)))
+export function rowsPerInsert(valuesPerRow: number): number {
+  return Math.max(1, Math.min(MAX_ROWS, Math.floor(MAX_BINDINGS / valuesPerRow)))
 }
 
-const OWN_TAIL = /^\s*\)\s*(?:on\s+conflict\b[^]*\bdo\s+nothing\s*)?;?\s*$/i
+const BULK_TAIL = /^\s*\)\s*(?:on\s+conflict\b[^]*\bdo\s+nothing\s*)?;?\s*$/i
 
 /** Null when the statement is no INSERT of one tuple that holds placeholders and nothing else. */
 export function bulkInsertOf({ verb, segments, hasReturning }: ParsedSql): BulkInsert | null {
@@ -35,9 +35,9 @@ export function bulkInsertOf({ verb, segments, hasReturning }: ParsedSql): BulkI
   const isTuple = rest.slice(0, -1).every((text) => /^\s*,\s*$/.test(text))
   // VALUES must be the INSERT's own, and nothing may follow that looks at more than its one row: PostgreSQL, for one,
   // updates no row twice in one statement, and two sets of values may have one key.
-  if (/\b(?:select|with)\b/i.test(head) || !OWN_TAIL.test(tail)) return null
+  if (/\b(?:select|with)\b/i.test(head) || !BULK_TAIL.test(tail)) return null
   if (!isTuple || !/\bvalues\s*\(\s*$/i.test(head)) return null
-  return { head, names, tail, into: targetOf(head, names.length, tail) }
+  return { head, names, tail, insertsInto: insertTargetOf(head, names.length, tail) }
 }
 
 /** Writes the INSERT of so many tuples. What it wrote last is mostly what it is asked for next. */
@@ -64,7 +64,7 @@ const PLAIN_HEAD = new RegExp(
 )
 const PLAIN_TAIL = /^\s*\)\s*;?\s*$/
 
-function targetOf(head: string, width: number, tail: string): Target | undefined {
+function insertTargetOf(head: string, width: number, tail: string): InsertTarget | undefined {
   const [, table, list] = PLAIN_HEAD.exec(head) ?? []
   if (table === undefined || list === undefined || !PLAIN_TAIL.test(tail)) return undefined
   const columns = list.match(new RegExp(NAME, 'gi')) ?? []

@@ -10,7 +10,7 @@ import { parseSql } from './parser'
 import type { ParsedSql } from '../driver/parsed-sql'
 import { TextCache } from './text-cache'
 import { type Take, BoundStatement } from './bound-statement'
-import { describe, refuseMismatch, refuseValues, type Values } from './bind-values'
+import { typeName, refuseMismatch, refuseValues, type Values } from './bind-values'
 
 /** SQL text with `:names`, a sql`…` query, or a Knex builder. */
 export type Query = string | SqlQuery | Knex.QueryBuilder | Knex.Raw | Knex.SchemaBuilder
@@ -61,15 +61,15 @@ export class KnexProgram {
 const CACHE_SIZE = 1000
 
 /** Methods for which Knex's SQLite dialect reads counts and ids instead of rows. */
-const COUNTED: ReadonlySet<string> = new Set(['insert', 'update', 'del', 'counter'])
+const COUNTING_METHODS: ReadonlySet<string> = new Set(['insert', 'update', 'del', 'counter'])
 
 export class Compiler {
   readonly #dialect: Dialect
   readonly #parsed = new TextCache<ParsedSql>(CACHE_SIZE)
   /** Texts whose placeholders do not depend on the values, with the driver's placeholders in them. */
-  readonly #fixed = new WeakMap<ParsedSql, string | null>()
+  readonly #constantTexts = new WeakMap<ParsedSql, string | null>()
   /** The same for what Knex has compiled. */
-  readonly #numbered = new TextCache<string>(CACHE_SIZE)
+  readonly #nativeTexts = new TextCache<string>(CACHE_SIZE)
 
   constructor(dialect: Dialect) {
     this.#dialect = dialect
@@ -82,7 +82,7 @@ export class Compiler {
   compile(query: Query, values: Values | undefined, take: Take): Statement | KnexProgram {
     if (values !== undefined && (typeof values !== 'object' || values === null || Array.isArray(values))) {
       throw new ConfigurationError(
-        `Values are an object with a property for each :name, got ${describe(values)}.`,
+        `Values are an object with a property for each :name, got ${typeName(values)}.`,
       )
     }
     if (typeof query === 'string') return this.#fromText(query, values, take)
@@ -92,7 +92,7 @@ export class Compiler {
       return this.#fromText(named.text, named.values, take)
     }
     if (!isCompilable(query)) {
-      throw new ConfigurationError(`A query is SQL text, sql\`…\` or a Knex builder, got ${describe(query)}.`)
+      throw new ConfigurationError(`A query is SQL text, sql\`…\` or a Knex builder, got ${typeName(query)}.`)
     }
     refuseValues(values, 'a Knex builder')
     return this.#fromBuilder(query, take)
@@ -102,22 +102,24 @@ export class Compiler {
    * For many sets of values at once: how many go into one statement, and that statement. Null when the text must be
    * run once for each.
    */
-  bulk(text: string): { readonly size: number; of(this: void, rows: readonly Values[]): Statement } | null {
+  bulk(
+    text: string,
+  ): { readonly size: number; statementFor(this: void, rows: readonly Values[]): Statement } | null {
     const parsed = this.parse(text)
-    const insert = parsed.foreign === null && !parsed.isSeveral ? bulkInsertOf(parsed) : null
+    const insert = parsed.foundPlaceholder === null && !parsed.isMultiStatement ? bulkInsertOf(parsed) : null
     if (insert === null) return null
-    const { names, into } = insert
+    const { names, insertsInto } = insert
     const textFor = tupleWriter(insert, this.#dialect)
-    const of = (rows: readonly Values[]): Statement => {
+    const statementFor = (rows: readonly Values[]): Statement => {
       const bindings: unknown[] = []
       for (const row of rows) {
         refuseMismatch(parsed.names, row, text)
         for (const name of names) bindings.push(this.#toDriver(name, row[name], text))
       }
       const sql = textFor(rows.length)
-      return { sql, shownSql: text, bindings, into, facts: parsed, take: 'count', isOneOfMany: true }
+      return { sql, shownSql: text, bindings, insertsInto, facts: parsed, take: 'count', isPartOfBulk: true }
     }
-    return { size: rowsPerInsert(names.length), of }
+    return { size: rowsPerInsert(names.length), statementFor }
   }
 
   /** A statement of our own, such as COMMIT. */
@@ -133,10 +135,10 @@ export class Compiler {
   fromKnex({ sql, bindings = [], method = '', returning, options }: KnexQuery): Statement {
     return {
       sql,
-      bindings: this.#bindings(bindings, sql),
+      bindings: this.#builderBindings(bindings, sql),
       facts: this.#parseForKnex(sql),
-      take: COUNTED.has(method) && !returning ? 'count' : 'all',
-      ...(hasAny(options) && { driverOptions: options }),
+      take: COUNTING_METHODS.has(method) && !returning ? 'count' : 'all',
+      ...(hasProperties(options) && { driverOptions: options }),
     }
   }
 
@@ -146,7 +148,7 @@ export class Compiler {
    *
    * @throws BindError when one cannot be bound
    */
-  #bindings(bindings: readonly unknown[], sql: string): readonly unknown[] {
+  #builderBindings(bindings: readonly unknown[], sql: string): readonly unknown[] {
     return bindings.map((value, index) => {
       try {
         return this.#dialect.toDriverFromBuilder(value instanceof JsonValue ? value.text : (value ?? null))
@@ -157,7 +159,7 @@ export class Compiler {
   }
 
   parse(sql: string): ParsedSql {
-    return this.#parsed.for(sql, () => {
+    return this.#parsed.getOrMake(sql, () => {
       if (sql.includes('\0')) {
         throw new QueryError(
           'The statement holds a NUL, where databases stop reading. Bind it as a value.',
@@ -177,45 +179,45 @@ export class Compiler {
   #parseForKnex(sql: string): ParsedSql {
     const parsed = this.parse(sql)
     refuseEmpty(parsed)
-    if (parsed.isSeveral && !this.#dialect.runsSeveral) throw several(sql)
+    if (parsed.isMultiStatement && !this.#dialect.runsMultiStatements) throw multiStatementError(sql)
     return parsed
   }
 
   #fromText(text: string, values: Values = {}, take: Take): Statement {
     const parsed = this.parse(text)
     const { names } = parsed
-    if (parsed.foreign !== null) {
+    if (parsed.foundPlaceholder !== null) {
       throw new BindError(
-        `The statement holds the placeholder '${parsed.foreign}'. Write :name and give its value under that name.`,
+        `The statement holds the placeholder '${parsed.foundPlaceholder}'. Write :name and give its value under that name.`,
         text,
       )
     }
     refuseEmpty(parsed)
-    if (parsed.isSeveral) throw several(text)
+    if (parsed.isMultiStatement) throw multiStatementError(text)
     refuseMismatch(names, values, text)
-    const fixed = this.#fixedTextOf(parsed)
-    if (fixed === null) return this.#written(parsed, values, text, take)
+    const constant = this.#constantTextOf(parsed)
+    if (constant === null) return this.#withLists(parsed, values, text, take)
     const bindings = names.map((name) => this.#toDriver(name, values[name], text))
-    return new BoundStatement(fixed, bindings, parsed, take)
+    return new BoundStatement(constant, bindings, parsed, take)
   }
 
   /** The text for the driver where it is the same whatever the values are, so that it is written once. */
-  #fixedTextOf(parsed: ParsedSql): string | null {
-    let fixed = this.#fixed.get(parsed)
-    if (fixed === undefined) {
+  #constantTextOf(parsed: ParsedSql): string | null {
+    let constant = this.#constantTexts.get(parsed)
+    if (constant === undefined) {
       const { segments, names } = parsed
-      const isFixed = segments.every((segment) => 'text' in segment || !segment.isList)
+      const isConstant = segments.every((segment) => 'text' in segment || !segment.isList)
       const numbers = new Map(names.map((name, index) => [name, index + 1]))
       const texts = segments.map((segment) =>
         'text' in segment ? segment.text : this.#dialect.placeholder(numbers.get(segment.name) ?? NaN),
       )
-      fixed = isFixed ? texts.join('') : null
-      this.#fixed.set(parsed, fixed)
+      constant = isConstant ? texts.join('') : null
+      this.#constantTexts.set(parsed, constant)
     }
-    return fixed
+    return constant
   }
 
-  #written(parsed: ParsedSql, values: Values, text: string, take: Take): Statement {
+  #withLists(parsed: ParsedSql, values: Values, text: string, take: Take): Statement {
     const bindings: unknown[] = []
     const placeholders = new Map<string, string>()
     const add = (name: string, value: unknown): string => {
@@ -261,24 +263,24 @@ export class Compiler {
           'and use database.transaction(): its queries join by themselves.',
       )
     }
-    const compiled = compiledBy(query)
+    const compiled = compileBuilder(query)
     if (isProgram(compiled) || compiled.toNative === undefined) {
       return new KnexProgram(query as unknown as Knex.SchemaBuilder) // what toSQL() says, its type cannot
     }
     // A builder of the same shape has the same text, so that its placeholders need be numbered only once.
-    const sql = this.#numbered.for(compiled.sql, () => compiled.toNative?.().sql ?? compiled.sql)
+    const sql = this.#nativeTexts.getOrMake(compiled.sql, () => compiled.toNative?.().sql ?? compiled.sql)
     const { options, timeout } = compiled
     const { client } = query
-    const written = new BoundStatement(
+    const statement = new BoundStatement(
       sql,
-      this.#bindings(compiled.bindings, sql),
+      this.#builderBindings(compiled.bindings, sql),
       this.#parseForKnex(sql),
       take,
     )
     const isProcessed = client !== undefined && Boolean(client.config.postProcessResponse)
-    if (!hasAny(options) && !timeout && !isProcessed) return written
-    return Object.assign(written, {
-      ...(hasAny(options) && { driverOptions: options }),
+    if (!hasProperties(options) && !timeout && !isProcessed) return statement
+    return Object.assign(statement, {
+      ...(hasProperties(options) && { driverOptions: options }),
       ...(timeout && { timeoutMillis: timeout }),
       ...(isProcessed && {
         process: (response: unknown) => client.postProcessResponse(response, query.queryContext?.()),
@@ -288,7 +290,7 @@ export class Compiler {
 }
 
 /** Knex finds out only now that a binding is undefined, or that there are too few of them. */
-function compiledBy(query: Compilable): CompiledByKnex | readonly CompiledByKnex[] {
+function compileBuilder(query: Compilable): CompiledByKnex | readonly CompiledByKnex[] {
   try {
     return query.toSQL()
   } catch (cause) {
@@ -297,7 +299,7 @@ function compiledBy(query: Compilable): CompiledByKnex | readonly CompiledByKnex
 }
 
 /** @throws BindError for a text of several statements, where only one can be meant */
-export function several(text: string): BindError {
+export function multiStatementError(text: string): BindError {
   return new BindError(
     'The text holds more than one statement. Run them one by one, in a transaction if need be.',
     text,
@@ -309,7 +311,7 @@ function refuseEmpty({ verb }: ParsedSql): void {
 }
 
 /** Knex gives an empty object where nobody has asked for any. */
-function hasAny(options: object | undefined): options is object {
+function hasProperties(options: object | undefined): options is object {
   return options !== undefined && Object.keys(options).length > 0
 }
 
@@ -324,7 +326,7 @@ function isCompilable(query: unknown): query is Compilable {
 }
 
 /** What a builder consists of. */
-interface Parts {
+interface BuilderParts {
   readonly _method?: string
   readonly _statements?: readonly unknown[]
   readonly _single?: object
@@ -333,10 +335,10 @@ interface Parts {
 /** Whether a builder is `knex('name')` and nothing more: of anything else an INSERT would keep the table only. */
 export function isTable(query: unknown): query is Knex.QueryBuilder {
   if (!isCompilable(query)) return false
-  const { _method: method, _statements: statements, _single: single = {} } = query as Parts
-  const isBare = statements?.length === 0 && Object.keys(single).every((part) => TABLE.includes(part))
+  const { _method: method, _statements: statements, _single: single = {} } = query as BuilderParts
+  const isBare = statements?.length === 0 && Object.keys(single).every((part) => TABLE_PARTS.includes(part))
   return method === 'select' && isBare
 }
 
 /** The parts of a name. */
-const TABLE = ['table', 'schema', 'only']
+const TABLE_PARTS = ['table', 'schema', 'only']

@@ -3,7 +3,7 @@ import type { Lexicon, ParsedSql, Segment } from '../driver/parsed-sql'
 import { BindError } from '../errors'
 import { IDEMPOTENT_FUNCTIONS } from './idempotent-functions'
 
-const BLANK = /\s+/y
+const BLANKS = /\s+/y
 /** Digits and signs that say nothing here. */
 const SIGNS = /[\d,=<>+*%^&|!~#]+/y
 const WORD = /[\p{L}_][\p{L}\p{N}_$]*/uy
@@ -11,7 +11,7 @@ const NAME = /:\$?[\p{L}\p{M}\p{N}_]+/uy
 const DOLLAR_TAG = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy
 
 /** What may stand in front of a colon that is no placeholder: a slice `a[x:y]`, a path, the second of `::`. */
-const JOINED = /[\p{L}\p{N}_$:\])"'`]/u
+const NOT_BEFORE_PLACEHOLDER = /[\p{L}\p{N}_$:\])"'`]/u
 
 /**
  * A statement up to the first word in its body, which has statements of its own: that of a function in SQL's own form
@@ -25,11 +25,11 @@ const WRITING_PRAGMA =
   /^(?:journal_mode|user_version|application_id|auto_vacuum|encoding|page_size|schema_version)\s*[=(]|^(?:wal_checkpoint|incremental_vacuum|optimize)/i
 
 /** They take some hundred megabytes of memory. */
-const MOST_WORDS = 10_000_000
+const MAX_WORDS = 10_000_000
 
-const READS = new Set(['SELECT', 'VALUES', 'TABLE', 'SHOW', 'EXPLAIN'])
+const READING = new Set(['SELECT', 'VALUES', 'TABLE', 'SHOW', 'EXPLAIN'])
 // Without REPLACE, which is a function as well: the statement has INTO behind it.
-const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'INTO'])
+const CHANGING = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'INTO'])
 
 /**
  * Splits SQL at its `:name` placeholders. String literals, quoted names and comments are skipped whole, and
@@ -40,7 +40,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
   const names = new Set<string>()
   const words: string[] = []
   const calls: string[] = []
-  let foreign: string | null = null
+  let foundPlaceholder: string | null = null
   const nesting = new Nesting()
   let isEnded = false
   let isQualified = false
@@ -48,16 +48,16 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
   let start = 0
   let at = 0
   while (at < sql.length) {
-    const beyond = skipAt(BLANK, sql, at)
-    if (beyond > at) {
-      at = beyond
+    const blanksEnd = skipAt(BLANKS, sql, at)
+    if (blanksEnd > at) {
+      at = blanksEnd
       continue
     }
-    const signs = skipAt(SIGNS, sql, at)
-    if (signs > at) {
+    const signsEnd = skipAt(SIGNS, sql, at)
+    if (signsEnd > at) {
       nesting.token = ''
       isQualified = false
-      at = signs
+      at = signsEnd
       continue
     }
     const end = skipOpaque(sql, at, lexicon)
@@ -75,7 +75,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
       name !== null &&
       sql[at + 1] !== undefined &&
       !/\d/.test(sql[at + 1] ?? '') &&
-      !JOINED.test(sql[at - 1] ?? ' ')
+      !NOT_BEFORE_PLACEHOLDER.test(sql[at - 1] ?? ' ')
     ) {
       const before = sql.slice(start, at)
       const list = isOpenList(sql, at, at + name.length)
@@ -91,44 +91,44 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
     if (word !== null) {
       if (isEnded) starts.push(words.length)
       isEnded = false
-      if (words.length === MOST_WORDS)
+      if (words.length === MAX_WORDS)
         throw new BindError('The text is too long to be read. Bind its values.', '')
       words.push(word.toUpperCase())
       // One of that name in another schema is another function.
       if (isCalled(sql, at + word.length, lexicon)) calls.push((isQualified ? '.' : '') + word.toUpperCase())
       isQualified = false
-      nesting.word(words, starts.at(-1))
+      nesting.addWord(words, starts.at(-1))
       at += word.length
       continue
     }
-    const other = matchAt(lexicon.foreign, sql, at)
-    if (other !== null) {
-      foreign ??= other
+    const driverPlaceholder = matchAt(lexicon.driverPlaceholder, sql, at)
+    if (driverPlaceholder !== null) {
+      foundPlaceholder ??= driverPlaceholder
       nesting.token = ''
-      at += other.length
+      at += driverPlaceholder.length
       continue
     }
     const character = sql[at] ?? ''
     isQualified = character === '.'
-    nesting.sign(character)
+    nesting.addSign(character)
     isEnded ||= character === ';' && words.length > 0 && !nesting.isOpen
     at += 1
   }
   segments.push({ text: sql.slice(start) })
   const facts = classify(words, sql)
-  const isSeveral = starts.length > 1
-  const isRead = facts.isRead && !isSeveral
+  const isMultiStatement = starts.length > 1
+  const isRead = facts.isRead && !isMultiStatement
   return {
     segments,
     names: [...names],
-    foreign,
-    isSeveral,
+    foundPlaceholder,
+    isMultiStatement,
     ...facts,
     laterVerbs: starts.slice(1).map((at) => verbAt(words, at)),
     isRead,
     isRepeatable: isRead && calls.every((call) => IDEMPOTENT_FUNCTIONS.has(call)),
     // What the later ones do is not looked at.
-    changesSession: isSeveral || lexicon.changesSession(words.join(' '), sql),
+    changesSession: isMultiStatement || lexicon.changesSession(words.join(' '), sql),
   }
 }
 
@@ -144,7 +144,7 @@ class Nesting {
   }
 
   /** `words`: those up to here; the statement begins with the one at `start`. */
-  word(words: readonly string[], start: number | undefined): void {
+  addWord(words: readonly string[], start: number | undefined): void {
     const word = words.at(-1) ?? ''
     // Every statement of a body has its semicolon, so that no other END, such as that of a CASE, stands behind one.
     if (this.#isInBody) this.#isInBody = word !== 'END' || (this.token !== ';' && this.token !== 'ATOMIC')
@@ -153,7 +153,7 @@ class Nesting {
     this.token = word
   }
 
-  sign(character: string): void {
+  addSign(character: string): void {
     if (character === '(') this.#parentheses += 1
     if (character === ')') this.#parentheses = Math.max(0, this.#parentheses - 1)
     this.token = character
@@ -176,17 +176,17 @@ function classify(
 ): Pick<ParsedSql, 'verb' | 'isRead' | 'hasReturning'> {
   const first = verbAt(words, 0)
   const main =
-    first === 'WITH' ? (words.find((word) => CHANGES.has(word) && word !== 'INTO') ?? 'SELECT') : first
+    first === 'WITH' ? (words.find((word) => CHANGING.has(word) && word !== 'INTO') ?? 'SELECT') : first
   const isPragmaRead =
     first === 'PRAGMA' && !WRITING_PRAGMA.test(sql.replace(/^[^]*?pragma\s+(?:\w+\.)?/i, ''))
   const isExplained = first === 'EXPLAIN' && words.includes('ANALYZE')
   const locks = words.some(
     (word, index) => word === 'FOR' && /^(UPDATE|NO|SHARE|KEY)$/.test(words[index + 1] ?? ''),
   )
-  const changes = words.some((word) => CHANGES.has(word))
+  const changes = words.some((word) => CHANGING.has(word))
   return {
     verb: main,
-    isRead: isPragmaRead || (READS.has(main) && !changes && !isExplained && !locks),
+    isRead: isPragmaRead || (READING.has(main) && !changes && !isExplained && !locks),
     hasReturning: words.includes('RETURNING'),
   }
 }
@@ -194,7 +194,7 @@ function classify(
 /** A parenthesis follows, be it behind spaces and comments. */
 function isCalled(sql: string, at: number, lexicon: Lexicon): boolean {
   for (;;) {
-    at = skipAt(BLANK, sql, at)
+    at = skipAt(BLANKS, sql, at)
     const end = sql[at] === '-' || sql[at] === '/' ? skipOpaque(sql, at, lexicon) : at
     if (end === at) return sql[at] === '('
     at = end
@@ -213,16 +213,16 @@ export function skipOpaque(sql: string, at: number, lexicon: Lexicon): number {
   switch (sql[at]) {
     case "'":
       return lexicon.dollarQuotes && /(?:^|[^\p{L}\p{N}_$])e$/iu.test(sql.slice(Math.max(0, at - 2), at))
-        ? closing(sql, at, "'", true)
-        : closing(sql, at, "'", false)
+        ? endOfQuoted(sql, at, "'", true)
+        : endOfQuoted(sql, at, "'", false)
     case '"':
-      return closing(sql, at, '"', false)
+      return endOfQuoted(sql, at, '"', false)
     case '`':
-      return lexicon.bracketNames ? closing(sql, at, '`', false) : at
+      return lexicon.bracketNames ? endOfQuoted(sql, at, '`', false) : at
     case '[':
-      return lexicon.bracketNames ? after(sql, sql.indexOf(']', at), 1) : at
+      return lexicon.bracketNames ? endAfter(sql, sql.indexOf(']', at), 1) : at
     case '-':
-      return sql[at + 1] === '-' ? after(sql, sql.indexOf('\n', at), 1) : at
+      return sql[at + 1] === '-' ? endAfter(sql, sql.indexOf('\n', at), 1) : at
     case '/':
       return sql[at + 1] === '*' ? endOfComment(sql, at, lexicon.dollarQuotes) : at
     case '$': {
@@ -230,19 +230,19 @@ export function skipOpaque(sql: string, at: number, lexicon: Lexicon): number {
         lexicon.dollarQuotes && !/[\p{L}\p{N}_$]/u.test(sql[at - 1] ?? ' ')
           ? matchAt(DOLLAR_TAG, sql, at)
           : null
-      return tag === null ? at : after(sql, sql.indexOf(tag, at + tag.length), tag.length)
+      return tag === null ? at : endAfter(sql, sql.indexOf(tag, at + tag.length), tag.length)
     }
     default:
       return at
   }
 }
 
-function closing(sql: string, at: number, quote: string, backslashes: boolean): number {
+function endOfQuoted(sql: string, at: number, quote: string, backslashes: boolean): number {
   if (!backslashes) {
     let end = sql.indexOf(quote, at + 1)
     // Two of them are one in the text.
     while (end >= 0 && sql[end + 1] === quote) end = sql.indexOf(quote, end + 2)
-    return after(sql, end, 1)
+    return endAfter(sql, end, 1)
   }
   for (let i = at + 1; i < sql.length; i += 1) {
     if (sql[i] === '\\') i += 1
@@ -253,7 +253,7 @@ function closing(sql: string, at: number, quote: string, backslashes: boolean): 
 }
 
 function endOfComment(sql: string, at: number, nests: boolean): number {
-  if (!nests) return after(sql, sql.indexOf('*/', at + 2), 2)
+  if (!nests) return endAfter(sql, sql.indexOf('*/', at + 2), 2)
   let depth = 1
   COMMENT_EDGE.lastIndex = at + 2
   for (let edge = COMMENT_EDGE.exec(sql); edge !== null; edge = COMMENT_EDGE.exec(sql)) {
@@ -265,7 +265,7 @@ function endOfComment(sql: string, at: number, nests: boolean): number {
 
 const COMMENT_EDGE = /\/\*|\*\//g
 
-function after(sql: string, found: number, length: number): number {
+function endAfter(sql: string, found: number, length: number): number {
   return found < 0 ? sql.length : found + length
 }
 

@@ -13,7 +13,7 @@ export function replacePlaceholders(
   let index = -1
   while (at < sql.length) {
     const end = skipOpaque(sql, at, lexicon)
-    const placeholder = end > at ? null : matchAt(lexicon.foreign, sql, at)
+    const placeholder = end > at ? null : matchAt(lexicon.driverPlaceholder, sql, at)
     const next = end > at ? end : at + (placeholder?.length ?? 1)
     if (placeholder === null) {
       result += sql.slice(at, next)
@@ -28,7 +28,7 @@ export function replacePlaceholders(
 }
 
 /** The statement without what stands behind its semicolon, and without comments where `keepsComments` is false. */
-export function trimmed(sql: string, lexicon: Lexicon, keepsComments: boolean): string {
+export function firstStatement(sql: string, lexicon: Lexicon, keepsComments: boolean): string {
   let result = ''
   let at = 0
   while (at < sql.length && sql[at] !== ';') {
@@ -44,7 +44,7 @@ export function trimmed(sql: string, lexicon: Lexicon, keepsComments: boolean): 
  * The statement with blanks for literals, names in quotes, comments and whatever stands in parentheses: what is left can be
  * searched for keywords, and is where it was.
  */
-export function outermost(sql: string, lexicon: Lexicon): string {
+export function blankNested(sql: string, lexicon: Lexicon): string {
   let result = ''
   let depth = 0
   let at = 0
@@ -65,20 +65,20 @@ const BEFORE_TARGET = /\b(?:into|update(?:\s+or\s+\w+)?|from)\b/i
 const TARGET = new RegExp(`^\\s*((?:${NAME}\\s*\\.\\s*)?(${NAME}))(\\s+as\\s+${NAME})?`, 'iu')
 
 function findTarget(sql: string, lexicon: Lexicon): RegExpExecArray | null {
-  const before = BEFORE_TARGET.exec(outermost(sql, lexicon))
+  const before = BEFORE_TARGET.exec(blankNested(sql, lexicon))
   return before === null ? null : TARGET.exec(sql.slice(before.index + before[0].length))
 }
 
 /** The table that a statement writes to, without quotes and schema; null where it cannot be found. */
-export function targetOf(sql: string, lexicon: Lexicon): string | null {
-  const name = findTarget(trimmed(sql, lexicon, false), lexicon)?.[2] ?? null
+export function targetTableOf(sql: string, lexicon: Lexicon): string | null {
+  const name = findTarget(firstStatement(sql, lexicon, false), lexicon)?.[2] ?? null
   return name !== null && /^["'`[]/.test(name) ? name.slice(1, -1).replaceAll('""', '"') : name
 }
 
 /** What a statement returns, as a query of its table: for asking about columns. Null where it cannot be written. */
 export function returningAsQuery(sql: string, lexicon: Lexicon): string | null {
-  const plain = trimmed(sql, lexicon, false)
-  const found = outermost(plain, lexicon)
+  const plain = firstStatement(sql, lexicon, false)
+  const found = blankNested(plain, lexicon)
   const verb = /\b(?:insert|replace|update|delete)\b/i.exec(found)
   const returning = [...found.matchAll(/\breturning\b/gi)].at(-1)
   const [, table, , alias = ''] = findTarget(plain, lexicon) ?? []

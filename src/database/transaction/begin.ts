@@ -1,5 +1,5 @@
 /** Sends a BEGIN or SAVEPOINT. */
-import type { Beginning } from '../driver/dialect'
+import type { TransactionStatements } from '../driver/dialect'
 import type { TransactionNode } from './transaction-node'
 import { attachCleanup } from '../errors'
 import type { Limits } from '../context/limits'
@@ -15,12 +15,12 @@ export interface Circumstances {
 /** @throws the reason why it failed, or what `refuse` throws; then nothing is open */
 export async function sendBegin(
   on: TransactionNode,
-  { open, close }: Beginning,
+  { open, close }: TransactionStatements,
   { isOutermost, limits, refuse }: Circumstances,
 ): Promise<void> {
   await on.section(limits, async (lease) => {
     try {
-      for (const text of open) await lease.runOwn(on.backend.compiler.plain(text), limits)
+      for (const text of open) await lease.runUnchecked(on.backend.compiler.plain(text), limits)
       refuse()
     } catch (error) {
       // Part of it may have happened, and is undone here: a SAVEPOINT by the end of its transaction.
@@ -34,7 +34,8 @@ async function undo(on: TransactionNode, close: readonly string[], error: unknow
   const { lease } = on
   try {
     await lease.reset()
-    if (lease.isUsable) for (const text of close) await lease.runThrough(on.backend.compiler.plain(text))
+    if (lease.isUsable)
+      for (const text of close) await lease.runUninterrupted(on.backend.compiler.plain(text))
   } catch (cleanup) {
     lease.destroy()
     attachCleanup(error, cleanup)

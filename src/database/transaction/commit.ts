@@ -26,13 +26,13 @@ export async function sendCommit(
   sql: string,
   { depth, isReadOnly, limits }: Circumstances,
 ): Promise<void> {
-  lease.refuseIfOver()
-  const { broken, transactionId, isEmpty = false } = lease.session
+  lease.refuseIfEnded()
+  const { broken, transactionId, isBeginDeferred = false } = lease.session
   // Lost earlier: what was never sent cannot have happened.
-  if (broken !== null && !isEmpty) throw rolledBack(broken)
+  if (broken !== null && !isBeginDeferred) throw rolledBack(broken)
   let result: Result
   try {
-    result = await lease.runThrough(backend.compiler.plain(sql), limits)
+    result = await lease.runUninterrupted(backend.compiler.plain(sql), limits)
   } catch (cause) {
     // Without its connection a savepoint is surely gone, and one that only reads has nothing to be in doubt about; of a
     // COMMIT the answer may have been lost on its way.

@@ -1,6 +1,6 @@
 /** What the queries of a Database run in here: the transaction or connection of their scope, or that of a forced rollback. */
 import type { Access } from '../driver/statement'
-import type { StreamSource, Statements, Work } from '../pool/lease'
+import type { StreamSource, StatementRunner, Work } from '../pool/lease'
 import { alreadyInside, type ForcedRollback } from './force-rollback'
 import { TransactionNode, type OpenLevel } from './transaction-node'
 import type { Limits } from '../context/limits'
@@ -62,7 +62,7 @@ export class CurrentTransaction {
   }
 
   /** How statements run there; null where each takes a connection of its own. */
-  statements(): Statements | null {
+  statements(): StatementRunner | null {
     const found = this.find()
     if (found === null) return null
     if (found instanceof LazyValue) return onDemand(found)
@@ -70,24 +70,24 @@ export class CurrentTransaction {
   }
 
   /** How statements run in `held`: in a forced rollback, not just in it. */
-  statementsOf(held: TransactionNode): Statements {
+  statementsOf(held: TransactionNode): StatementRunner {
     return this.#forced !== null && held === this.#forced.level ? this.#forced : held
   }
 }
 
-function onDemand(held: LazyValue<TransactionNode>): Statements {
+function onDemand(held: LazyValue<TransactionNode>): StatementRunner {
   return {
     use: async <T>(limits: Limits, access: Access, work: Work<T>): Promise<T> => {
       // Whoever was called off is told that, and not that he is late.
       limits.check()
       return (await held.get()).use(limits, access, work)
     },
-    reading: (limits): StreamSource => {
+    streamSource: (limits): StreamSource => {
       let reading: Promise<StreamSource> | undefined
       const opened = (): Promise<StreamSource> =>
         (reading ??= held.get().then((level) => level.readingInside(limits)))
       return {
-        alone: false,
+        isExclusive: false,
         use: async (work) => (await opened()).use(work),
         close: async (work) => (await opened()).close(work),
         release: () => Promise.resolve(),

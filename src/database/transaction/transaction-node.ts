@@ -1,7 +1,7 @@
 /** What a held connection and a transaction on it have in common: statements take turns, and transactions open on it. */
 import type { Backend } from '../query/backend'
 import { type Access, STREAM } from '../driver/statement'
-import type { Ground, Lease, StreamSource, Statements, Work } from '../pool/lease'
+import type { TransactionParent, Lease, StreamSource, StatementRunner, Work } from '../pool/lease'
 import { ConfigurationError, TransactionClosedError, TransactionError } from '../errors'
 import { Limits } from '../context/limits'
 import { Mutex, type Unlock } from '../context/mutex'
@@ -38,7 +38,7 @@ export type OpenLevel = TransactionNode & Transaction & Endable
  * One level of the tree that grows on a connection: the connection, its transaction, the savepoints in it. Each
  * level runs one thing at a time, and a child that is open is such a thing: while it lasts, its parent waits.
  */
-export abstract class TransactionNode extends QueryMethods implements Ground {
+export abstract class TransactionNode extends QueryMethods implements TransactionParent {
   readonly backend: Backend
   /** The Database, as the key under which scopes know it. */
   readonly key: object
@@ -177,11 +177,11 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
     bounded.check()
     const unlock = this.tryTakeTurn() ?? (await this.waitForTurn(bounded))
     const { lease } = this
-    lease.enter(this.#isOverNow, bounded)
+    lease.beginSection(this.#isOverNow, bounded)
     try {
       return await work(lease, bounded)
     } finally {
-      lease.leave()
+      lease.endSection()
       unlock()
     }
   }
@@ -198,14 +198,14 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
   }
 
   /** `statements` says how they run here, where that is not just in this level. */
-  reading(limits: Limits, statements: Pick<Statements, 'use'> = this): StreamSource {
+  streamSource(limits: Limits, statements: Pick<StatementRunner, 'use'> = this): StreamSource {
     if (this.#innermost() === this) return this.readingInside(limits, statements)
     // Asked of the outer handle inside of the inner one: refused when it begins, as every statement is.
     return sharedSource(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
   /** The same, but whoever reads it inside of a transaction that was opened in this one since, reads it there. */
-  readingInside(limits: Limits, statements: Pick<Statements, 'use'> = this): StreamSource {
+  readingInside(limits: Limits, statements: Pick<StatementRunner, 'use'> = this): StreamSource {
     let opened: TransactionNode | undefined
     return sharedSource(limits, (bounded, work) => {
       opened ??= this.#innermost()
@@ -217,11 +217,11 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
   /** Makes `child` the one that this level waits for. Returns how to let go of it. */
   adopt(child: TransactionNode): () => void {
     this.child = child
-    this.lease.ground = child
+    this.lease.transactionParent = child
     return () => {
       if (this.child !== child) return
       this.child = null
-      this.lease.ground = this
+      this.lease.transactionParent = this
     }
   }
 
@@ -253,12 +253,12 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
 
   /** True when this level has ended, or one around it has. */
   get isOver(): boolean {
-    return this.isGone || this.lease.isOver || this.parent?.isOver === true
+    return this.isGone || this.lease.isEnded || this.parent?.isOver === true
   }
 
   #refuseIfEnded(isEnded: boolean): void {
     if (!isEnded && !this.isOver) return
-    this.lease.refuseIfOver()
+    this.lease.refuseIfEnded()
     throw new TransactionClosedError(
       `The statement did not run: its ${this.title} has ended. Something still runs after the work that it belongs to ` +
         'has settled; await it there, or wrap it in database.detached() to let it run on its own.',

@@ -1,5 +1,5 @@
 /** A transaction: BEGIN … COMMIT on a held connection; inside another one, a savepoint. */
-import { because } from '../pool/transaction-control'
+import { cancelledBecause } from '../pool/transaction-control'
 import type { Result } from '../driver/statement'
 import { attachCleanup, TransactionClosedError, TransactionError } from '../errors'
 import { sendBegin } from './begin'
@@ -80,7 +80,7 @@ export class OpenTransaction extends TransactionNode implements Transaction, End
     let sql: TransactionSql
     try {
       sql = transactionSql(on.backend.dialect, on.lease.session, depthOn(on), options)
-      if (sql.begin.waits === true) {
+      if (sql.begin.canBeDeferred === true) {
         refuse()
         for (const text of sql.begin.open) on.lease.begin(text, bounded)
       } else await sendBegin(on, sql.begin, { isOutermost: depthOn(on) === 1, limits: bounded, refuse })
@@ -207,7 +207,7 @@ export class OpenTransaction extends TransactionNode implements Transaction, End
   async #commit(): Promise<void> {
     const unlock = this.turns.tryLock() ?? (await this.drain())
     try {
-      this.lease.refuseIfOver()
+      this.lease.refuseIfEnded()
       if (this.#parentIsGone()) throw undone()
       const limits = this.bounded(Limits.of(undefined, 'COMMIT'))
       limits.check()
@@ -224,7 +224,7 @@ export class OpenTransaction extends TransactionNode implements Transaction, End
   }
 
   async #interruptAndRollBack(reason: unknown): Promise<void> {
-    await this.lease.interrupt(because('its transaction was rolled back'))
+    await this.lease.interrupt(cancelledBecause('its transaction was rolled back'))
     await this.#rollBack(reason)
   }
 
@@ -272,7 +272,7 @@ export class OpenTransaction extends TransactionNode implements Transaction, End
   }
 
   #run(text: string): Promise<Result> {
-    return this.lease.runThrough(this.backend.compiler.plain(text), this.bounded(Limits.none))
+    return this.lease.runUninterrupted(this.backend.compiler.plain(text), this.bounded(Limits.none))
   }
 
   #parentIsGone(): boolean {
