@@ -1,27 +1,28 @@
-/** Says why somebody waited for a connection in vain: is the pool full, or the database out of reach? */
+/** The errors of callers that got no connection: they tell a full pool from a database that is out of reach. */
 import { ConnectionError, type DatabaseError, type Holder, PoolTimeoutError } from '../errors'
 
 export interface PoolState {
   readonly name: string
   readonly timeoutMillis: number
-  /** How many connections there may be. */
+  /** The most connections that the pool may open. */
   readonly maxConnections: number
   readonly holders: readonly Holder[]
-  /** How many others wait. */
+  /** Callers that wait, besides the one that gets the error. */
   readonly otherWaiters: number
-  /** What was waited for is the turn to write, before a connection is taken. */
+  /** True while the caller waits for its turn to write, which comes before it takes a connection. */
   readonly waitsToWrite: boolean
-  /** How long the database has given no sign of life. */
+  /** Milliseconds since the database last answered anything. */
   readonly silentMillis: number
-  /** Why the last attempt to connect failed, if it did. */
+  /** The error of the last attempt to connect; undefined if it succeeded. */
   readonly lastFailure: DatabaseError | undefined
 }
 
+/** Returns the error for a caller whose acquire timeout has passed. */
 export function acquireTimeoutError(state: PoolState): DatabaseError {
   const { name, timeoutMillis, maxConnections, holders, otherWaiters, waitsToWrite, silentMillis } = state
   if (state.lastFailure !== undefined) return state.lastFailure
   const canOpenMore = !waitsToWrite && holders.length < maxConnections
-  // A rush on a database that answers is the others' doing, even while more connections are being opened.
+  // If the database has answered lately, other callers are the reason, even if more connections could be opened.
   if (canOpenMore && silentMillis >= timeoutMillis / 2) {
     return new ConnectionError(
       `Database '${name}' gave no working connection within ${timeoutMillis} ms. The pool is not full: the server does ` +
@@ -47,7 +48,7 @@ export function acquireTimeoutError(state: PoolState): DatabaseError {
   )
 }
 
-/** For one who does not even wait, because too many do. */
+/** Returns the error for a caller that is refused at once, since `maxWaiters` callers wait already. */
 export function tooManyWaitersError(
   { name, holders, otherWaiters }: PoolState,
   maxWaiters: number,

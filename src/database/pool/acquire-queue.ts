@@ -1,4 +1,4 @@
-/** The queue in front of the pool: bounds how long callers wait and how many do, and makes the errors of those who wait in vain. */
+/** The queue in front of the pool: bounds how long callers wait, and how many of them. */
 import type { Cancellation } from '../context/canceller'
 import { DatabaseError, type Holder, QueryTimeoutError } from '../errors'
 import type { Events } from '../events'
@@ -14,39 +14,39 @@ export interface AcquireQueueContext {
   readonly dialect: Dialect
   readonly settings: Settings
   readonly events: Events
-  /** Ends every wait. */
+  /** Aborted when the pool closes, which ends every wait. */
   readonly closed: Cancellation
-  /** How many are out, and who has them. */
+  /** How many connections are lent. */
   used(this: void): number
   holders(this: void): readonly Holder[]
-  /** When the database has last given a sign of life. */
+  /** When the database last answered, on the clock of performance.now(). */
   heardAt(this: void): number
-  /** Why the last attempt to connect failed, if it did. */
+  /** The error of the last attempt to connect; undefined if it succeeded. */
   lastFailure(this: void): DatabaseError | undefined
 }
 
+/** What a caller has got from the queue. */
 export interface Admission<T> {
   readonly taken: T
-  /** Lets the next writer in, where they queue. */
+  /** Lets the next writer take a connection; null unless the database takes one writer at a time. */
   readonly endWriteTurn: Unlock | null
   readonly waitMillis: number
 }
 
-/** What a caller asks for. */
 interface AcquireRequest {
   readonly writes: boolean
-  /** The caller had a connection already, which was lost. */
+  /** The caller holds a lease whose connection was lost: `maxWaiters` does not count. */
   readonly isReplacement?: boolean
-  /** How long the caller waits at most. */
   readonly timeoutMillis: number
 }
 
 export class AcquireQueue {
   readonly #context: AcquireQueueContext
-  /** How many callers wait. */
+  /** Callers that wait now. */
   waiting = 0
+  /** Callers that got an error instead of a connection, since the pool was made. */
   timedOut = 0
-  /** How many callers write, or wait to write, where one at a time can. */
+  /** Callers that write or wait to write, where the database takes one writer at a time. */
   #writers = 0
 
   constructor(context: AcquireQueueContext) {
@@ -54,10 +54,10 @@ export class AcquireQueue {
   }
 
   /**
-   * Waits for the turn to write, where there is such a thing, and for what `take` gives. Calls `enter` with it synchronously, so
-   * that a caller is always counted as `waiting` or as `used`.
+   * Waits for the turn to write, where the database takes one writer at a time, and then for `take`. Calls `lend` in the
+   * same synchronous step, so that a caller is always counted as `waiting` or as `used`.
    *
-   * @throws PoolTimeoutError when it takes longer than `patienceMillis`, or too many wait
+   * @throws PoolTimeoutError when it takes longer than `timeoutMillis`, or too many callers wait
    * @throws ConnectionError when it takes longer because the database is out of reach
    */
   async acquire<T, R>(
@@ -89,7 +89,7 @@ export class AcquireQueue {
       const taken = await take(bounded)
       return lend({ taken, endWriteTurn, waitMillis: performance.now() - started })
     } catch (error) {
-      // Whether by the pool's limit or by one of its own.
+      // The time of the pool is up, or that of the call.
       if (error instanceof DatabaseError && (error === timeout || error instanceof QueryTimeoutError))
         this.#reportTimeout(error, scope)
       if (endWriteTurn !== null) endWriteTurn()
@@ -102,6 +102,7 @@ export class AcquireQueue {
     }
   }
 
+  /** Returns an unlock that also takes the caller off the count of writers, once. */
   #countedUnlock(unlock: Unlock): Unlock {
     let isUnlocked = false
     return () => {
@@ -117,7 +118,7 @@ export class AcquireQueue {
     if (maxWaiters === Infinity) return
     const isFull = used() + this.waiting >= size + maxOverflow + maxWaiters
     const isQueueFull = writes && this.#writers >= 1 + maxWaiters
-    // A database that is away fills the queue as well, and is the reason then.
+    // If the database is out of reach, that is why the queue is full, and that error says more.
     const failure = this.#context.lastFailure()
     if (!isFull && !isQueueFull) return
     const error = failure ?? tooManyWaitersError(this.#state(0, false), maxWaiters)

@@ -1,4 +1,4 @@
-/** Looks after the idle connections: closes what is past its time, asks the silent ones, opens those that are missing. */
+/** Maintains the idle connections: closes expired ones, pings silent ones, opens those that `pool.min` asks for. */
 import type { RetireEvent } from '../events'
 import type { Liveness, PooledSession } from './pooled-session'
 import type { TarnPool } from './tarn-pool'
@@ -12,7 +12,7 @@ export class Housekeeper {
   readonly #retire: (pooled: PooledSession, reason: RetireEvent['reason']) => void
   #timer: NodeJS.Timeout | undefined
 
-  /** `min`: how many are to be there at any time. */
+  /** `min`: how many connections to keep open at any time. */
   constructor(
     tarn: TarnPool,
     liveness: Liveness,
@@ -38,24 +38,26 @@ export class Housekeeper {
     this.#timer = undefined
   }
 
-  /** When a connection is lost, others may be, too. */
+  /** Watches a new connection: when it is lost, the others may be lost too. */
   onOpened({ session }: PooledSession): void {
     session.onLost(() => this.suspectAll())
   }
 
+  /** Puts all connections in doubt, and pings those that are idle. */
   suspectAll(): void {
     this.#liveness.suspectAll()
     this.validateSuspects()
   }
 
-  /** Asks all idle connections that are in doubt, at the same time. */
+  /** Pings all idle connections that are in doubt, at the same time. */
   validateSuspects(): void {
     if (this.#timer !== undefined) this.sweep()
   }
 
+  /** Looks at each idle connection once. */
   sweep(): void {
     const tarn = this.#tarn
-    // Those at the front were not used for the longest time.
+    // Least recently used first.
     for (const pooled of tarn.idle) {
       if (pooled.session.broken !== null) this.#retire(pooled, 'lost')
       else if (pooled.isExpired) this.#retire(pooled, 'old')
@@ -63,7 +65,7 @@ export class Housekeeper {
       else if (tarn.hasExcess) this.#retire(pooled, 'extra')
       else if (pooled.needsPing) void tarn.probe(pooled)
     }
-    // The first one is opened by connect(), which tells why it cannot be.
+    // connect() opens the first connection itself, since it reports why that failed.
     if (this.#timer !== undefined) tarn.openUpTo(this.#min)
   }
 }

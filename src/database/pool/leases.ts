@@ -1,4 +1,4 @@
-/** The leases that are out: who holds what, since when, and who is waited for at the end. */
+/** The list of leases that are out: who holds what, and when all have come back. */
 import type { Holder } from '../errors'
 import { LinkedList } from '../context/linked-list'
 import { waitAtMost } from '../context/watchdog'
@@ -9,12 +9,12 @@ export class Leases {
   readonly #out = new LinkedList<Lease>()
   #onAllReturned: (() => void) | undefined
 
-  /** How many have a connection. */
+  /** Leases that have a connection. */
   get count(): number {
     return this.#all().filter(({ awaitsReplacement }) => !awaitsReplacement).length
   }
 
-  /** The one by which a connection of the driver is out. */
+  /** Returns the lease that has this driver's connection. */
   byRaw(raw: object): Lease | undefined {
     return this.#all().find(({ session }) => session.raw === raw)
   }
@@ -23,7 +23,7 @@ export class Leases {
     lease.entry = this.#out.add(lease)
   }
 
-  /** Does nothing when it has left already. */
+  /** Takes a lease off the list and stops its watches. Does nothing the second time. */
   remove(lease: Lease): void {
     if (lease.entry === null || !this.#out.remove(lease.entry)) return
     lease.awaitsReplacement = false
@@ -33,15 +33,15 @@ export class Leases {
   }
 
   /**
-   * Takes back by force what is out: cancelled, if that can be done in time, and cut off in any case. `why` makes the
-   * errors of their users; `cut` is told of each.
+   * Takes all leases back by force: cancels what they run, waits for that at most `waitMillis`, and destroys their
+   * sessions. `makeError` makes the errors of their holders; `onCutOff` is called for each.
    */
   async cutOff(
     waitMillis: number,
     makeError: StatementErrorFactory,
     onCutOff: (lease: Lease) => void,
   ): Promise<void> {
-    // A server notices that a connection is gone when it has something to say to it: a long statement is cancelled.
+    // A server notices a closed connection only when it writes to it, so a long statement has to be cancelled.
     const interrupted = this.#all().map((lease) => {
       lease.end(makeError)
       return lease.interrupt(makeError)
@@ -54,12 +54,12 @@ export class Leases {
     }
   }
 
-  /** When the database last answered one of those that are out. */
+  /** When the database last answered a statement of one of them; -Infinity if it has not. */
   get heardAt(): number {
     return Math.max(...this.#all().map(({ answeredAt }) => answeredAt ?? -Infinity))
   }
 
-  /** Longest first. */
+  /** Returns who holds what, longest first. */
   holders(): readonly Holder[] {
     const now = performance.now()
     return this.#all()
@@ -68,7 +68,7 @@ export class Leases {
       .toSorted((a, b) => b.heldMillis - a.heldMillis)
   }
 
-  /** Resolves when nothing is out any more. */
+  /** Resolves when no lease is out. */
   async allReturned(): Promise<void> {
     if (this.#out.size === 0) return
     await new Promise<void>((resolve) => {

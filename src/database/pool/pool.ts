@@ -23,7 +23,7 @@ import { Housekeeper } from './housekeeper'
 import { waitAtMost } from '../context/watchdog'
 import { LONGEST_TIMER_MILLIS } from '../context/deadline-timer'
 
-/** How long closing may take once nobody holds a connection any more. */
+/** How long closing connections may take once no lease is out. */
 const CLOSE_TIMEOUT_MILLIS = 200
 
 export class Pool {
@@ -33,7 +33,6 @@ export class Pool {
   readonly #opener: Opener
   readonly #liveness: Liveness
   readonly #reset: SessionReset
-  /** Beside the pool, so that a full one makes nobody wait. */
   readonly controlConnection: ControlConnection
   readonly #tarn: TarnPool
   readonly #housekeeper: Housekeeper
@@ -73,7 +72,7 @@ export class Pool {
       size,
       max: size + maxOverflow,
       longestWaitMillis,
-      // Outside of the scope of whoever happens to ask first: its deadline is not that of the connection.
+      // Outside of the caller's scope: the connection outlives that scope's deadline.
       create: () => outsideOfScopes(() => this.#opener.create()),
       destroy: this.#destroy.bind(this),
     })
@@ -91,13 +90,13 @@ export class Pool {
     )
   }
 
-  /** Begins to look after idle connections, and opens those of `pool.min`. */
+  /** Starts the housekeeper, which opens the connections of `pool.min`. */
   start(): void {
     this.#housekeeper.start()
   }
 
   /**
-   * Lends a connection, in the order asked. Whoever gets it gives it to {@link release}.
+   * Lends a connection, first come, first served. The caller gives the lease to {@link release}.
    *
    * @throws PoolTimeoutError when all connections are in use for the whole of the acquire timeout, or too many wait
    * @throws ConnectionError when the database cannot be reached within it, or refuses
@@ -117,13 +116,13 @@ export class Pool {
     )
   }
 
-  /** The same for one who would not have to wait for anything, which is the common case; else null. */
+  /** Lends a connection synchronously if the caller need not wait, which is the common case; else returns null. */
   tryLend(limits: Limits, writes: boolean, isHeld = false): Lease | null {
     if (this.#closed.aborted) return null
     limits.check()
     const { dialect, settings } = this.#context
     const mutex = writes ? dialect.writeMutex : null
-    // Where those who wait are counted, the acquire queue has to see every one.
+    // Where `maxWaiters` is set, the acquire queue has to count every writer.
     const endWriteTurn = settings.pool.maxWaiters === Infinity ? (mutex?.tryLock() ?? null) : null
     if (mutex !== null && endWriteTurn === null) return null
     const taken = this.#tarn.tryTake()
@@ -161,14 +160,14 @@ export class Pool {
   #takeBackAtLimits(until: Limits, lease: Lease): void {
     lease.until = until
     lease.stopWatching = until.watch((expiry) => {
-      // A statement that runs is ended by its own limits, which know more about it.
+      // A running statement is stopped first by its own limits, which make the more exact error.
       queueMicrotask(() => void this.release(lease, (_sql, cause) => until.error(expiry, cause)))
     })
   }
 
   /**
-   * Takes a connection back: cleaned of what its user has left, closed if it is broken. With `why` it is taken from a user
-   * who has not given it back, and who is told that. Never throws.
+   * Takes a lease back, resets its session, and closes it if it is broken. With `makeError` the lease is taken from a
+   * holder that has not given it back, and whose further statements fail with that error. Never throws.
    */
   async release(lease: Lease, makeError?: StatementErrorFactory): Promise<void> {
     if (makeError === undefined && this.tryRelease(lease)) return
@@ -182,7 +181,7 @@ export class Pool {
     lease.end(makeError)
     if (makeError !== undefined) await lease.interrupt(makeError)
     const isClean = await this.#reset.clean(lease, wasTaken)
-    // Cut off by close() meanwhile.
+    // close() may have cut it off meanwhile.
     if (lease.entry?.isListed !== true) return
     this.#endLease(lease, wasReported && makeError === undefined)
     if (!isClean) this.#retire(pooled, 'changed')
@@ -190,7 +189,7 @@ export class Pool {
     else this.#tarn.giveBack(pooled)
   }
 
-  /** The same for one that has left nothing to be cleaned, which is the common case. Returns whether it is done. */
+  /** Takes a lease back synchronously if its session needs no reset, which is the common case. Returns whether it did. */
   tryRelease(lease: Lease): boolean {
     const { pooled, session } = lease
     const needsNoReset =
@@ -203,7 +202,7 @@ export class Pool {
     return true
   }
 
-  /** From now on the connection is nobody's. `wasReported`: it was taken for a leak, which it is not. */
+  /** Ends a lease. `wasReported`: it was reported as a leak, and its holder has given it back after all. */
   #endLease(lease: Lease, wasReported: boolean): void {
     this.#leases.remove(lease)
     lease.session.keepProcessAlive(false)
@@ -214,7 +213,7 @@ export class Pool {
     if (wasReported) events.tell('leak', { state: 'returned', ...lease.describe() })
   }
 
-  /** Another connection for one that was lost, unless the lease is taken back while it waits for that. */
+  /** Gives a lease another connection for the one that it lost; null if the lease was released meanwhile. */
   async #replaceConnection(lease: ReplaceableLease, limits: Limits): Promise<PooledSession | null> {
     if (!lease.isOut) return null
     this.#retire(lease.pooled, 'lost')
@@ -234,7 +233,7 @@ export class Pool {
     })
   }
 
-  /** The lease under which a raw connection is out now. */
+  /** Returns the lease that has this driver's connection now, that of afterConnect included. */
   leaseOf(raw: object): Lease | undefined {
     return this.#leases.byRaw(raw) ?? this.#reset.leaseInAfterConnect(raw)
   }
@@ -252,17 +251,17 @@ export class Pool {
     return { size, maxOverflow, used, idle, creating, waiting, timedOut, created, ...this.#totals }
   }
 
-  /** Lends nothing any more, and sends away those who wait. */
+  /** Refuses new callers and rejects the waiting ones with `NotConnectedError`. */
   refuseCallers(): void {
     this.#closed.abort()
     this.#tarn.failWaiters(this.#closingError())
   }
 
   /**
-   * Closes every connection: the idle ones now, the others as they come back, and what is still out after the
-   * grace by force. Always resolves, and waits no longer than `patienceMillis` for connections to be closed.
+   * Closes every connection: the idle ones now, the others as their leases come back, and after the grace the rest by
+   * force. Always resolves, and waits at most `closeMillis` for connections to be closed.
    *
-   * @returns who had to be cut off
+   * @returns the holders that had to be cut off
    */
   async close(graceMillis: number, closeMillis = CLOSE_TIMEOUT_MILLIS): Promise<readonly Holder[]> {
     this.refuseCallers()
@@ -279,7 +278,7 @@ export class Pool {
       this.#tarn.retire(lease.pooled)
     })
     this.#opener.abortAll()
-    // Bounded, since a connection that is just being opened to a host that does not answer takes its time.
+    // Bounded, since a connection that is being opened to a silent host takes long to close.
     await waitAtMost(closeMillis, Promise.all([this.#tarn.destroy(), this.controlConnection.close()]))
     return stuck
   }
@@ -289,7 +288,7 @@ export class Pool {
     this.#context.events.tell('create', { durationMillis })
   }
 
-  /** A failure that may pass leaves the waiters where they are, until their time is up; any other ends their wait. */
+  /** A transient failure leaves the waiting callers in the queue until their time is up; any other rejects them. */
   #connectFailed({ error, isTransient }: ConnectFailure, attempt: number): void {
     if (isTransient || !this.#tarn.hasWaiters) this.#context.events.tell('connectRetry', { attempt, error })
     if (!isTransient) this.#tarn.failWaiters(error)

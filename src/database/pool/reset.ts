@@ -1,4 +1,4 @@
-/** Makes a connection fit for its next user: a new one by afterConnect, a used one by undoing what its user has left. */
+/** Prepares a connection for its next holder: runs afterConnect on a new one, undoes what the last holder has left. */
 import { ConnectionError } from '../errors'
 import type { Events } from '../events'
 import type { Dialect } from '../driver/dialect'
@@ -9,20 +9,20 @@ import { startWatchdog } from '../context/watchdog'
 export interface SessionResetOptions {
   readonly dialect: Dialect
   readonly events: Events
-  /** A connection gave no answer, and was cut: others may be silent, too. */
+  /** Tells the pool that a connection gave no answer and was destroyed: others may be silent too. */
   onSilence(this: void): void
-  /** What afterConnect does. */
+  /** Runs afterConnect. */
   prepare(this: void, lease: Lease): Promise<void>
-  /** A lease for afterConnect alone. */
+  /** Makes a lease for afterConnect, which is in no list. */
   newLease(this: void, pooled: PooledSession): Lease
 }
 
-/** How long it may take to roll back and to put back what was set. */
+/** How long a rollback and a reset of settings may take together. */
 const RESET_TIMEOUT_MILLIS = 1000
 
 export class SessionReset {
   readonly #options: SessionResetOptions
-  /** afterConnect has looked at the driver's connection, so that it cannot be run on it again. */
+  /** True once afterConnect has used the driver's connection: then it cannot run a second time on a session. */
   #afterConnectSawRaw = false
   readonly #preparing = new Set<Lease>()
 
@@ -30,11 +30,12 @@ export class SessionReset {
     this.#options = options
   }
 
-  /** The lease by which afterConnect has a connection of the driver now. */
+  /** Returns the lease of afterConnect, if it runs on this driver's connection now. */
   leaseInAfterConnect(raw: object): Lease | undefined {
     return [...this.#preparing].find((lease) => lease.session.raw === raw)
   }
 
+  /** Runs afterConnect on a connection. What it sets is kept; a transaction that it leaves open is rolled back. */
   async prepare(pooled: PooledSession): Promise<void> {
     const { prepare, newLease, events } = this.#options
     const lease = newLease(pooled)
@@ -51,15 +52,15 @@ export class SessionReset {
   }
 
   /**
-   * Rolls back what is open, and puts back what was set. What cannot be cleaned in time is destroyed. `wasTaken`: by
-   * somebody else than its user, who has not left it so.
+   * Rolls back what is open, and undoes settings. Destroys a session for which that takes too long. `wasTaken`: the lease
+   * was taken from its holder, so that no 'cleanup' event blames the holder.
    *
-   * @returns false when it is clean, but cannot be put back to how it was
+   * @returns false when the session works, but its settings cannot be undone: it has to be closed
    */
   async clean(lease: Lease, wasTaken: boolean): Promise<boolean> {
     const { session } = lease
     let stopWatchdog = (): void => undefined
-    // afterConnect may wait for something else than the connection, which would not notice that it is gone.
+    // Destroying the session is not enough: afterConnect may wait for something else, and never notice.
     const late = new Promise<never>((_, reject) => {
       if (this.#options.dialect.isSingle) return
       stopWatchdog = startWatchdog(RESET_TIMEOUT_MILLIS, () => {
@@ -71,7 +72,7 @@ export class SessionReset {
     try {
       return await Promise.race([this.#resetSession(lease, wasTaken), late])
     } catch {
-      // What state it is in nobody knows, so nobody may have it.
+      // The state of the session is unknown, so it must not be lent.
       session.destroy()
       return true
     } finally {
@@ -84,7 +85,7 @@ export class SessionReset {
     const what = session.broken === null ? await session.reset() : null
     if (what !== null && !wasTaken) this.#options.events.tell('cleanup', { what, label: lease.label })
     if (!lease.isChanged || session.broken !== null) return true
-    // Listeners and type parsers on the driver's connection nobody can take back.
+    // Listeners and type parsers that were set on the driver's connection cannot be undone.
     if (!this.#options.dialect.isSingle && (lease.isExposed || this.#afterConnectSawRaw)) return false
     const state = await session.discardSettings()
     if (state === 'fresh') await this.prepare(lease.pooled)

@@ -1,14 +1,14 @@
-/** Where a stream is read: on a connection of its own, or piece by piece on one that others use as well. */
+/** Where a stream is read: on a connection of its own, or batch by batch on one that other statements share. */
 import { cancelledBecause } from './transaction-control'
 import type { Lease, StreamSource, Work } from './lease'
 import type { Pool } from './pool'
 import { waitAtMost } from '../context/watchdog'
 import { Limits } from '../context/limits'
 
-/** How long a piece that nobody waits for may take before it is called off: most are there in a moment. */
+/** How long a read that is under way may still take when the stream is closed; then it is cancelled. */
 const LAST_READ_MILLIS = 50
 
-/** One connection from the first piece to the last, with nobody else on it. */
+/** Reads on one connection from the first batch to the last, with no other statement on it. */
 export function dedicatedSource(pool: Pool, limits: Limits): StreamSource {
   let lease: Lease | undefined
   let lastRead: Promise<unknown> = Promise.resolve()
@@ -35,7 +35,7 @@ export function dedicatedSource(pool: Pool, limits: Limits): StreamSource {
   }
 }
 
-/** Each piece takes its turn anew, so that others have theirs in between. */
+/** Waits for a turn before each batch, so that other statements run in between. */
 export function sharedSource(
   limits: Limits,
   use: <T>(limits: Limits, work: Work<T>) => Promise<T>,
