@@ -1,16 +1,16 @@
-/** One at a time, in the order asked. */
+/** A mutex: one caller at a time, first come, first served. */
 import type { Limits } from './limits'
 import { LinkedList } from './linked-list'
 
-/** Gives the turn to the next in the queue. Calling it twice does no harm. */
+/** Gives the lock to the next caller in the queue. A second call does nothing. */
 export type Unlock = () => void
 
 export class Mutex {
   #locked = false
-  /** What tells them that it is their turn. */
+  /** Functions that give the lock to a waiting caller. */
   readonly #waiters = new LinkedList<() => void>()
 
-  /** Takes the turn if nobody has it; else null. */
+  /** Takes the lock if it is free; else returns null. */
   tryLock(): Unlock | null {
     if (this.#locked) return null
     this.#locked = true
@@ -18,10 +18,10 @@ export class Mutex {
   }
 
   /**
-   * Resolves when it is this caller's turn. A caller whose limits run out while it waits leaves the queue, and
-   * the others keep their places.
+   * Resolves when the caller has the lock. A caller whose limits run out while it waits leaves the queue, and the others
+   * keep their places.
    *
-   * @throws what `limits` makes of its reason: see {@link Limits.error}
+   * @throws the error of `limits`: see {@link Limits.error}
    */
   lock(limits: Limits): Promise<Unlock> {
     const unlock = this.tryLock()

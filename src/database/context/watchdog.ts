@@ -1,7 +1,7 @@
-/** Waiting, but not for ever. */
+/** Bounded waiting: waitAtMost() and a watchdog. */
 import { callAtDeadline } from './deadline-timer'
 
-/** Waits for work to settle, but no longer than that. An error of the work is thrown if it comes in time. */
+/** Waits for work to settle, at most `millis`. Throws the error of the work if it fails in time. */
 export async function waitAtMost(millis: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<void>((resolve) => {
@@ -15,10 +15,10 @@ export async function waitAtMost(millis: number, work: Promise<unknown>): Promis
 }
 
 /**
- * Acts unless told in time that it is done. What has arrived meanwhile gets its chance first: after a long pause of the
- * program Node runs timers before it reads what came in.
+ * Starts a watchdog: calls `onTimeout` after `millis`, unless stopped. Input that has arrived is read first: after a long
+ * pause of the process Node runs timers before it reads input.
  *
- * @returns how to tell it
+ * @returns a function that stops it
  */
 export function startWatchdog(millis: number, onTimeout: () => void): () => void {
   let isStopped = false
