@@ -16,7 +16,7 @@ import { typeName, refuseMismatch, refuseValues, type Values } from './bind-valu
 export type Query = string | SqlQuery | Knex.QueryBuilder | Knex.Raw | Knex.SchemaBuilder
 export type { Values } from './bind-values'
 
-/** Where the text can be asked for without running anything. */
+/** The part of a Knex builder by which its SQL is read without running it. */
 interface Compilable {
   readonly client?: {
     readonly transacting?: boolean
@@ -37,15 +37,15 @@ interface CompiledByKnex {
 
 export type { Take } from './bound-statement'
 
-/** A compiled query as it goes through Knex; `response` and `context` are what its dialects read back. */
+/** A query that Knex has compiled; Knex's dialects read `response` and `context` after it has run. */
 export interface KnexQuery {
   sql: string
   bindings?: readonly unknown[]
-  /** Left out where Knex itself has written the text: BEGIN, SAVEPOINT, COMMIT and the like. */
+  /** Undefined for SQL that Knex writes itself: BEGIN, SAVEPOINT, COMMIT and the like. */
   method?: string
   returning?: unknown
   options?: object
-  /** What `.timeout(ms)` asks for. */
+  /** The milliseconds of `.timeout(ms)`. */
   timeout?: number | false
   cancelOnTimeout?: boolean
   response?: unknown
@@ -57,7 +57,7 @@ export class KnexProgram {
   constructor(readonly builder: Knex.SchemaBuilder) {}
 }
 
-/** How many texts are parsed only once. */
+/** How many parsed texts are kept. */
 const CACHE_SIZE = 1000
 
 /** Methods for which Knex's SQLite dialect reads counts and ids instead of rows. */
@@ -66,9 +66,9 @@ const COUNTING_METHODS: ReadonlySet<string> = new Set(['insert', 'update', 'del'
 export class Compiler {
   readonly #dialect: Dialect
   readonly #parsed = new TextCache<ParsedSql>(CACHE_SIZE)
-  /** Texts whose placeholders do not depend on the values, with the driver's placeholders in them. */
+  /** The text for the driver, where it does not depend on the values; null where it does. */
   readonly #constantTexts = new WeakMap<ParsedSql, string | null>()
-  /** The same for what Knex has compiled. */
+  /** SQL that Knex has compiled, with the driver's placeholders. */
   readonly #nativeTexts = new TextCache<string>(CACHE_SIZE)
 
   constructor(dialect: Dialect) {
@@ -76,8 +76,10 @@ export class Compiler {
   }
 
   /**
+   * Turns a query and its values into a statement, or into a program that only Knex can run.
+   *
    * @throws BindError when values and placeholders do not match, or a value cannot be bound
-   * @throws ConfigurationError when the query is none, or is bound to a transaction of Knex's own
+   * @throws ConfigurationError when `query` is no query, or is bound to a transaction of Knex's own
    */
   compile(query: Query, values: Values | undefined, take: Take): Statement | KnexProgram {
     if (values !== undefined && (typeof values !== 'object' || values === null || Array.isArray(values))) {
@@ -99,8 +101,8 @@ export class Compiler {
   }
 
   /**
-   * For many sets of values at once: how many go into one statement, and that statement. Null when the text must be
-   * run once for each.
+   * Returns how many sets of values go into one INSERT, and a function that makes it. Null when the text must be run once
+   * for each set.
    */
   bulk(
     text: string,
@@ -122,13 +124,13 @@ export class Compiler {
     return { size: rowsPerInsert(names.length), statementFor }
   }
 
-  /** A statement of our own, such as COMMIT. */
+  /** Returns a statement of the library itself, such as COMMIT. */
   plain(sql: string, take: Take = { take: 'count' }): Statement {
     return new BoundStatement(sql, [], this.parse(sql), take)
   }
 
   /**
-   * What Knex itself has compiled and is about to run.
+   * Returns the statement for SQL that Knex has compiled and is about to run.
    *
    * @throws BindError when a value cannot be bound
    */
@@ -143,8 +145,8 @@ export class Compiler {
   }
 
   /**
-   * The bindings of a Knex builder as the driver takes them. Knex refuses what a caller leaves undefined, but writes
-   * undefined itself for a column that a row of several has not: NULL, where it is told `useNullAsDefault`.
+   * Returns the bindings of a Knex builder in the driver's form. Knex refuses undefined values of a caller, but sets
+   * undefined itself for a column that only some of several rows have: with `useNullAsDefault` it means NULL.
    *
    * @throws BindError when one cannot be bound
    */
@@ -158,6 +160,7 @@ export class Compiler {
     })
   }
 
+  /** Parses SQL text, or returns the result of an earlier parse. */
   parse(sql: string): ParsedSql {
     return this.#parsed.getOrMake(sql, () => {
       if (sql.includes('\0')) {
@@ -171,10 +174,10 @@ export class Compiler {
   }
 
   /**
-   * The same for a text that Knex hands over, which may be several statements where the driver runs them all.
+   * Parses SQL that Knex hands over, which may be several statements where the driver runs them all.
    *
-   * @throws BindError where it does not
-   * @throws ConfigurationError when there is none: Knex makes no text of `insert([])`
+   * @throws BindError for several statements where the driver does not run them all
+   * @throws ConfigurationError for an empty text, which Knex makes of `insert([])`
    */
   #parseForKnex(sql: string): ParsedSql {
     const parsed = this.parse(sql)
@@ -201,7 +204,7 @@ export class Compiler {
     return new BoundStatement(constant, bindings, parsed, take)
   }
 
-  /** The text for the driver where it is the same whatever the values are, so that it is written once. */
+  /** Returns the text for the driver, if it is the same for all values, so that it is made once; else null. */
   #constantTextOf(parsed: ParsedSql): string | null {
     let constant = this.#constantTexts.get(parsed)
     if (constant === undefined) {
@@ -217,6 +220,7 @@ export class Compiler {
     return constant
   }
 
+  /** Makes a statement whose text depends on the values: a list takes one placeholder per element. */
   #withLists(parsed: ParsedSql, values: Values, text: string, take: Take): Statement {
     const bindings: unknown[] = []
     const placeholders = new Map<string, string>()
@@ -265,9 +269,9 @@ export class Compiler {
     }
     const compiled = compileBuilder(query)
     if (isProgram(compiled) || compiled.toNative === undefined) {
-      return new KnexProgram(query as unknown as Knex.SchemaBuilder) // what toSQL() says, its type cannot
+      return new KnexProgram(query as unknown as Knex.SchemaBuilder) // a schema builder, as toSQL() shows
     }
-    // A builder of the same shape has the same text, so that its placeholders need be numbered only once.
+    // Builders of the same shape have the same text, so its placeholders are numbered only once.
     const sql = this.#nativeTexts.getOrMake(compiled.sql, () => compiled.toNative?.().sql ?? compiled.sql)
     const { options, timeout } = compiled
     const { client } = query
@@ -289,7 +293,7 @@ export class Compiler {
   }
 }
 
-/** Knex finds out only now that a binding is undefined, or that there are too few of them. */
+/** Has Knex compile a builder, which fails if a binding is undefined or missing. */
 function compileBuilder(query: Compilable): CompiledByKnex | readonly CompiledByKnex[] {
   try {
     return query.toSQL()
@@ -298,7 +302,7 @@ function compileBuilder(query: Compilable): CompiledByKnex | readonly CompiledBy
   }
 }
 
-/** @throws BindError for a text of several statements, where only one can be meant */
+/** Returns the error for a text of several statements. */
 export function multiStatementError(text: string): BindError {
   return new BindError(
     'The text holds more than one statement. Run them one by one, in a transaction if need be.',
@@ -310,7 +314,7 @@ function refuseEmpty({ verb }: ParsedSql): void {
   if (verb === '') throw new ConfigurationError('The query is empty: it holds no statement.')
 }
 
-/** Knex gives an empty object where nobody has asked for any. */
+/** Knex sets `options` to an empty object where the builder has none. */
 function hasProperties(options: object | undefined): options is object {
   return options !== undefined && Object.keys(options).length > 0
 }
@@ -325,14 +329,14 @@ function isCompilable(query: unknown): query is Compilable {
   return typeof query === 'object' && query !== null && 'toSQL' in query && typeof query.toSQL === 'function'
 }
 
-/** What a builder consists of. */
+/** Private parts of Knex's query builder. */
 interface BuilderParts {
   readonly _method?: string
   readonly _statements?: readonly unknown[]
   readonly _single?: object
 }
 
-/** Whether a builder is `knex('name')` and nothing more: of anything else an INSERT would keep the table only. */
+/** True for `knex('name')` and nothing more: an INSERT made of a longer builder would keep the table only. */
 export function isTable(query: unknown): query is Knex.QueryBuilder {
   if (!isCompilable(query)) return false
   const { _method: method, _statements: statements, _single: single = {} } = query as BuilderParts
@@ -340,5 +344,5 @@ export function isTable(query: unknown): query is Knex.QueryBuilder {
   return method === 'select' && isBare
 }
 
-/** The parts of a name. */
+/** The properties of `_single` that name a table. */
 const TABLE_PARTS = ['table', 'schema', 'only']

@@ -1,6 +1,6 @@
-/** What was found out about texts of SQL. Bounded in number and in size, since a program may make texts without end. */
+/** A cache by SQL text, bounded in number and in length, since a program may generate texts without end. */
 
-/** A text as long as this was made by a program, as a bulk import is, and seldom comes twice. */
+/** A longer text is generated, as for a bulk import, and seldom comes twice. */
 export const MAX_TEXT_LENGTH = 10_000
 
 export class TextCache<T> {
@@ -26,7 +26,7 @@ export class TextCache<T> {
     this.#entries.set(text, value)
   }
 
-  /** What is known about a text, found out if need be. */
+  /** Returns the value for a text, made by `make` and kept if there is none yet. */
   getOrMake(text: string, make: () => T): T {
     const cached = this.#entries.get(text)
     if (cached !== undefined) return cached
