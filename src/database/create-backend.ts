@@ -4,7 +4,7 @@ import type { Backend } from './query/backend'
 import type { Knex } from 'knex'
 import { ConfigurationError, TransactionError } from './errors'
 import type { Events } from './events'
-import { Limits, timedOut } from './context/limits'
+import { Limits, queryTimeoutError } from './context/limits'
 import { type BackendOptions, resolveSettings } from './options'
 import { DatabaseURL } from './url'
 import type { Dialect } from './driver/dialect'
@@ -12,7 +12,7 @@ import type { Session } from './driver/session'
 import type { KnexHost } from './knex/host'
 import { createKnex } from './knex/instance'
 import { runBuilderOn } from './knex/runner'
-import type { Ground } from './pool/lease'
+import type { TransactionParent } from './pool/lease'
 import { Pool } from './pool/pool'
 import type * as Postgres from './postgres/dialect'
 import type * as Sqlite from './sqlite/dialect'
@@ -33,7 +33,7 @@ export interface KnexLender extends Omit<
   'poolCounters' | 'transactionParentOf' | 'statementOf' | 'accessOf'
 > {
   /** Returns what runs the statements that Knex sends on a lease whose innermost transaction is `transactionParent`. */
-  transactionParentOf(transactionParent: Ground): Ground
+  transactionParentOf(transactionParent: TransactionParent): TransactionParent
 }
 
 /**
@@ -57,7 +57,7 @@ export function createBackend(
       return pool && poolCountersOf(pool)
     },
     transactionParentOf(raw) {
-      const transactionParent = pool?.leaseOf(raw)?.ground
+      const transactionParent = pool?.leaseOf(raw)?.transactionParent
       if (transactionParent) return lender.transactionParentOf(transactionParent)
       throw new TransactionError(
         'The connection was not taken from this Database, or has gone back to it, so nothing can be run on it.',
@@ -96,7 +96,7 @@ export function createBackend(
     async outcomeOf(transactionId, { deadline }) {
       const remainingMillis = Math.max(0, deadline - performance.now()) + dialect.cancelGraceMillis * 0.25
       const timeoutMillis = Math.min(remainingMillis, settings.pool.acquireTimeoutMillis)
-      const limits = Limits.none.within(timeoutMillis, () => timedOut('', 'time that is left'))
+      const limits = Limits.none.within(timeoutMillis, () => queryTimeoutError('', 'time that is left'))
       try {
         return (await pool?.controlConnection.outcomeOf(transactionId, limits)) ?? 'unknown'
       } catch {
@@ -106,14 +106,17 @@ export function createBackend(
     },
     async openNamedLock(name, signal, lost) {
       try {
-        return await dialect.exclusion(name, () => open(signal), lost)
+        return await dialect.namedLock(name, () => open(signal), lost)
       } catch (error) {
         throw dialect.translateConnect(error).error
       }
     },
     security: (lease, limits) =>
       dialect.security(lease.session.raw, async (sql) => {
-        const { rows } = await lease.runOwn(compiler.plain(sql, { take: 'first', asArrays: true }), limits)
+        const { rows } = await lease.runUnchecked(
+          compiler.plain(sql, { take: 'first', asArrays: true }),
+          limits,
+        )
         return (rows[0] as readonly unknown[] | undefined)?.[0]
       }),
     runProgram: (builder, lease) => runBuilderOn(lease, client, builder),

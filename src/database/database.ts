@@ -75,7 +75,7 @@ export class Database extends QueryMethods implements AsyncDisposable {
     if (afterConnect !== undefined) checkWork('afterConnect', afterConnect)
     const lender = knexLender(this, this.#current, () => this.#source, {
       use: async (limits, access, work) => this.use(limits, access, work),
-      reading: (limits) => this.reading(limits),
+      streamSource: (limits) => this.streamSource(limits),
     })
     this.backend = createBackend(this.url, backendOptions, this.#events, lender)
     this.connectTimeoutMillis = this.backend.settings.connectTimeoutMillis
@@ -282,9 +282,9 @@ export class Database extends QueryMethods implements AsyncDisposable {
     return statements?.use(limits, access, work) ?? withLease(this.#lifecycle.pool, limits, access, work)
   }
 
-  protected override reading(limits: Limits): StreamSource {
+  protected override streamSource(limits: Limits): StreamSource {
     const statements = this.#current.statements()
-    if (statements !== null) return statements.reading(limits)
+    if (statements !== null) return statements.streamSource(limits)
     const pool = this.#lifecycle.pool
     if (!this.backend.dialect.isSingle) return dedicatedSource(pool, limits)
     // Not on the pool: if the caller reads it inside a transaction, that transaction holds the only connection.

@@ -25,7 +25,7 @@ export async function exclusively<T>(
   })
   try {
     // Polls: a statement that waits for the lock would block CREATE INDEX CONCURRENTLY in the process that holds it.
-    while (!(await lock.tryEnter())) {
+    while (!(await lock.tryLock())) {
       limits.check()
       refuseIfDisconnected()
       await pause(MAX_PAUSE_MILLIS * (0.5 + Math.random() / 2))
@@ -33,7 +33,7 @@ export async function exclusively<T>(
     limits.check()
     return await runInScope({ signal: lost.signal }, work)
   } finally {
-    await lock.leave()
+    await lock.unlock()
   }
 }
 

@@ -2,7 +2,7 @@
 import type { CurrentTransaction } from './transaction/current'
 import type { KnexLender } from './create-backend'
 import type { TransactionLease } from './knex/host'
-import type { Ground, Statements } from './pool/lease'
+import type { TransactionParent, StatementRunner } from './pool/lease'
 import type { ConnectionSource } from './transaction/with-connection'
 import { HeldConnection } from './transaction/connection'
 import { TransactionNode } from './transaction/transaction-node'
@@ -20,18 +20,18 @@ export function knexLender(
   database: Acquirable,
   current: CurrentTransaction,
   getSource: () => ConnectionSource,
-  statements: Statements,
+  statements: StatementRunner,
 ): KnexLender {
   /** Lent connections by the driver's object. In a forced rollback all of them share one object. */
   const lentByRaw = new WeakMap<object, Connection[]>()
 
   /** Returns what runs statements and begins transactions in `node`. */
-  function transactionParentOf(node: Ground): Ground {
+  function transactionParentOf(node: TransactionParent): TransactionParent {
     if (!(node instanceof TransactionNode)) return node
     const statements = current.statementsOf(node)
     return {
       use: (limits, access, work) => statements.use(limits, access, work),
-      reading: (limits) => statements.reading(limits),
+      streamSource: (limits) => statements.streamSource(limits),
       begin: (modes) => current.beginIn(node, modes),
     }
   }
@@ -64,7 +64,7 @@ export function knexLender(
         }
       }
       const { backend, key, pool } = getSource()
-      const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, isHeld: true })
+      const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, endsWithLimits: true })
       const connection = new HeldConnection(backend, key, pool, lease)
       return {
         raw: lease.session.raw,

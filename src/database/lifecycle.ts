@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import type { Backend } from './query/backend'
 import type { Lease } from './pool/lease'
 import type { Pool } from './pool/pool'
-import { within } from './context/watchdog'
+import { waitAtMost } from './context/watchdog'
 import { ConfigurationError, NotConnectedError } from './errors'
 import type { Events } from './events'
 import { Limits } from './context/limits'
@@ -98,14 +98,14 @@ export class Lifecycle {
     const started = performance.now()
     const remainingMillis = (): number =>
       Math.max(0, Math.min(graceMillis - (performance.now() - started), LONGEST_TIMER_MILLIS))
-    await within(Math.max(remainingMillis(), MIN_GRACE_MILLIS), Promise.allSettled([this.#connecting]))
-    this.#opening?.refuse()
+    await waitAtMost(Math.max(remainingMillis(), MIN_GRACE_MILLIS), Promise.allSettled([this.#connecting]))
+    this.#opening?.refuseCallers()
     await Promise.allSettled([this.#connecting])
     const pool = this.#pool
     if (pool !== null) {
       // Work that starts after this point would not be part of the forced rollback.
-      pool.refuse()
-      await within(
+      pool.refuseCallers()
+      await waitAtMost(
         Math.max(remainingMillis(), MIN_GRACE_MILLIS),
         this.#hooks.closing().catch(() => undefined),
       )

@@ -1,7 +1,7 @@
 /** Makes errors look as programs on Knex expect them: with the driver's code, fields and message. */
 import knex from 'knex'
 import { DatabaseError, QueryCanceledError, QueryError, QueryTimeoutError } from '../errors'
-import { codeOf, textOf, withoutValues } from '../driver/driver-error'
+import { codeOf, messageWithoutData, withoutValues } from '../driver/driver-error'
 
 interface DriverError extends Error {
   readonly primaryCode?: string
@@ -24,7 +24,7 @@ export function restoreDriverFields(error: unknown, bindings: readonly unknown[]
   // One of SQLite's drivers reports extended codes; programs on Knex expect the primary ones.
   if (primaryCode !== code) Object.assign(error, { errno: Number(fields.errno) & 0xff })
   if (!(error instanceof QueryError)) return error
-  error.message = textOf(error.cause).replace(code, primaryCode)
+  error.message = messageWithoutData(error.cause).replace(code, primaryCode)
   return withoutValues(error, bindings)
 }
 

@@ -2,23 +2,23 @@
 import type { KnexQuery } from '../sql/compiler'
 import type { Limits } from '../context/limits'
 import type { Access, Statement } from '../driver/statement'
-import type { Begun, Ground, StreamSource, Statements } from '../pool/lease'
+import type { BegunTransaction, TransactionParent, StreamSource, StatementRunner } from '../pool/lease'
 
 /** A connection lent to one transaction of Knex. */
 export interface TransactionLease {
   /** The driver's connection: Knex's name for it. */
   readonly raw: object
-  readonly transactionParent: Ground
+  readonly transactionParent: TransactionParent
   /** Returns the driver's connection to a caller that may use it directly; it is cleaned or closed afterwards. */
   expose(): object
   /** Runs work so that its queries on the Database join the transaction. Left out where they must not. */
-  runInside?<T>(begun: Begun, work: () => T): T
+  runInside?<T>(begun: BegunTransaction, work: () => T): T
   /** Gives the connection back. Never rejects. */
   release(): Promise<void>
 }
 
-/** What a Database does for its Knex instance. `use` and `reading` follow the scope that they are called in. */
-export interface KnexHost extends Statements {
+/** What a Database does for its Knex instance. `use` and `streamSource` follow the scope that they are called in. */
+export interface KnexHost extends StatementRunner {
   /** The counters that monitors read from Knex's pool; undefined before the first connect(). */
   readonly poolCounters: object | undefined
   /** Lends a connection. The caller uses the driver's object and gives it back by `release`. */
@@ -31,7 +31,7 @@ export interface KnexHost extends Statements {
    *
    * @throws TransactionError when it is not lent
    */
-  transactionParentOf(raw: object): Ground
+  transactionParentOf(raw: object): TransactionParent
   statementOf(query: KnexQuery): Statement
   accessOf(sql: string): Access
   rows(
@@ -46,7 +46,7 @@ export interface KnexHost extends Statements {
 export interface LeasedClient {
   readonly config: object
   /** Runs the client's statements; left out: the scope decides. */
-  readonly executor?: Statements
+  readonly executor?: StatementRunner
   /** The driver's connection of the executor. */
   readonly driverConnection?: object
 }

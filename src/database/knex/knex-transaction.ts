@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { TransactionError } from '../errors'
 import { type TransactionLease, hostOf, type LeasedClient } from './host'
 import { KnexTransactionExecutor } from './places'
-import type { Statements } from '../pool/lease'
+import type { StatementRunner } from '../pool/lease'
 
 export interface TransactionConfig {
   readonly connection?: object
@@ -78,7 +78,7 @@ export function savepointIn(
     releaseConnection: () => Promise.resolve(),
   })
   return bindTransaction(
-    client.executor as Statements,
+    client.executor as StatementRunner,
     create(transactionClient, work),
     client.acquireConnection,
   )
@@ -86,7 +86,7 @@ export function savepointIn(
 
 /** Gives the transaction's client its executor. `acquireConnection` serves callers that use the connection directly. */
 function bindTransaction(
-  executor: Statements,
+  executor: StatementRunner,
   created: unknown,
   acquireConnection: () => Promise<object>,
 ): Knex.Transaction {

@@ -3,15 +3,15 @@ import type { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import knex, { type Knex } from 'knex'
 import { ConfigurationError, type QueryTimeoutError } from '../errors'
-import { Limits, timedOut } from '../context/limits'
+import { Limits, queryTimeoutError } from '../context/limits'
 import { restoreDriverFields, knexTimeout } from './errors'
 import { hostOf, type LeasedClient } from './host'
 import type { KnexQuery } from '../sql/compiler'
 import { KnexTransactionExecutor } from './places'
 import { type Builder, leaseRunner, type Runner, limitsUntilClosed } from './runner'
 import { type Container, savepointIn, type TransactionConfig, transactionOn } from './knex-transaction'
-import type { StreamSource, Statements } from '../pool/lease'
-import { several } from '../sql/compiler'
+import type { StreamSource, StatementRunner } from '../pool/lease'
+import { multiStatementError } from '../sql/compiler'
 
 interface StreamOptions {
   readonly batchSize?: number
@@ -21,7 +21,7 @@ interface StreamOptions {
 /** Returns a subclass of a dialect's client that takes its connections from the Database. Tried with Knex 3.3.0. */
 export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
   return class extends Base {
-    declare readonly executor?: Statements
+    declare readonly executor?: StatementRunner
     declare readonly driverConnection?: object
     declare readonly transacting?: boolean
 
@@ -80,7 +80,7 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
       if (query.timeout) query.timeout = false
       let timeoutError: QueryTimeoutError | undefined
       const limits = Limits.of(undefined, query.sql).within(timeoutMillis, (cause) => {
-        timeoutError = timedOut(query.sql, `timeout(${timeoutMillis}) of its builder`, cause)
+        timeoutError = queryTimeoutError(query.sql, `timeout(${timeoutMillis}) of its builder`, cause)
         return timeoutError
       })
       try {
@@ -93,7 +93,7 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
         }
         const statement = host.statementOf(query)
         const { forKnex } = await executor.use(limits, statement.facts, (lease, bounded) =>
-          isKnexOwn ? lease.runOwn(statement, bounded) : lease.run(statement, bounded),
+          isKnexOwn ? lease.runUnchecked(statement, bounded) : lease.run(statement, bounded),
         )
         return Object.assign(query, forKnex)
       } catch (error) {
@@ -107,9 +107,9 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
     async _stream(raw: object, query: KnexQuery, stream: Transform, options?: StreamOptions): Promise<void> {
       const host = hostOf(this)
       const statement = host.statementOf(query)
-      if (statement.facts.isSeveral) throw several(statement.sql)
+      if (statement.facts.isMultiStatement) throw multiStatementError(statement.sql)
       const limits = limitsUntilClosed(stream)
-      const source = (this.executor ?? host.transactionParentOf(raw)).reading(limits)
+      const source = (this.executor ?? host.transactionParentOf(raw)).streamSource(limits)
       const use: StreamSource['use'] = async (work) => {
         try {
           return await source.use(work)

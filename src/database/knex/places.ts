@@ -3,10 +3,17 @@ import type { Limits } from '../context/limits'
 import { sharedSource } from '../pool/stream-source'
 import { type Access, STREAM } from '../driver/statement'
 import type { KnexHost } from './host'
-import type { Begun, Ground, Lease, StreamSource, Statements, Work } from '../pool/lease'
+import type {
+  BegunTransaction,
+  TransactionParent,
+  Lease,
+  StreamSource,
+  StatementRunner,
+  Work,
+} from '../pool/lease'
 
 /** Runs a builder's statements in a turn that the caller has taken, so that they need not wait for one. */
-export class BuilderExecutor implements Ground {
+export class BuilderExecutor implements TransactionParent {
   readonly #lease: Lease
   readonly #host: KnexHost
 
@@ -19,24 +26,25 @@ export class BuilderExecutor implements Ground {
     return work(this.#lease, limits.and(this.#lease.limits))
   }
 
-  reading(limits: Limits): StreamSource {
+  streamSource(limits: Limits): StreamSource {
     return sharedSource(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
   /** Begins the transaction that some schema changes on SQLite need; inside a transaction, a savepoint. */
-  async begin(): Promise<Begun> {
+  async begin(): Promise<BegunTransaction> {
     const [begin, commit, rollback] = this.#lease.transactions > 0 ? SAVEPOINT : TRANSACTION
     await this.#send(begin)
     return {
       use: (limits, access, work) => this.use(limits, access, work),
-      reading: (limits) => this.reading(limits),
+      streamSource: (limits) => this.streamSource(limits),
       commit: () => this.#send(commit),
       rollback: () => this.#send(rollback),
     }
   }
 
   async #send(texts: readonly string[]): Promise<void> {
-    for (const sql of texts) await this.#lease.runOwn(this.#host.statementOf({ sql }), this.#lease.limits)
+    for (const sql of texts)
+      await this.#lease.runUnchecked(this.#host.statementOf({ sql }), this.#lease.limits)
   }
 }
 
@@ -47,22 +55,22 @@ const SAVEPOINT = [
   ['ROLLBACK TO SAVEPOINT millpond_knex', 'RELEASE SAVEPOINT millpond_knex'],
 ] as const
 
-type Modes = Parameters<Ground['begin']>[0]
+type Modes = Parameters<TransactionParent['begin']>[0]
 
 /** Runs a transaction of Knex as one of this library. Knex's savepoints are ordinary statements in it. */
-export class KnexTransactionExecutor implements Statements {
+export class KnexTransactionExecutor implements StatementRunner {
   /** The modes to begin with. */
   modes: Modes = {}
   /** The error of a COMMIT that failed. */
   commitFailure: Error | null = null
-  readonly #parent: () => Ground
-  #begun: Begun | null = null
+  readonly #parent: () => TransactionParent
+  #begun: BegunTransaction | null = null
 
-  constructor(transactionParent: () => Ground) {
+  constructor(transactionParent: () => TransactionParent) {
     this.#parent = transactionParent
   }
 
-  get begun(): Begun | null {
+  get begun(): BegunTransaction | null {
     return this.#begun
   }
 
@@ -70,8 +78,8 @@ export class KnexTransactionExecutor implements Statements {
     return (this.#begun ?? this.#parent()).use(limits, access, work)
   }
 
-  reading(limits: Limits): StreamSource {
-    return (this.#begun ?? this.#parent()).reading(limits)
+  streamSource(limits: Limits): StreamSource {
+    return (this.#begun ?? this.#parent()).streamSource(limits)
   }
 
   /** Begins or ends the transaction if Knex's statement says so; else returns undefined. */

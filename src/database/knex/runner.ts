@@ -8,7 +8,7 @@ import { type Access, WRITE } from '../driver/statement'
 import { restoreDriverFields } from './errors'
 import { hostOf, type KnexHost, type LeasedClient } from './host'
 import { BuilderExecutor } from './places'
-import type { Lease, Statements } from '../pool/lease'
+import type { Lease, StatementRunner } from '../pool/lease'
 
 /** Members of Knex's builders that its types leave out. */
 export interface Builder {
@@ -62,12 +62,12 @@ class RunnerBinding {
     this.#bind(executor, lease.session.raw)
     if (!isSchema(this.#builder)) return run(this.#runner)
     // Knex changes SQLite tables through a client that has only the connection, and finds the executor by it here.
-    const outer = lease.ground
-    lease.ground = executor
+    const outer = lease.transactionParent
+    lease.transactionParent = executor
     try {
       return await run(this.#runner)
     } finally {
-      lease.ground = outer
+      lease.transactionParent = outer
     }
   }
 
@@ -78,10 +78,10 @@ class RunnerBinding {
     this.#builder.toSQL()
     try {
       if (this.#bindGivenConnection()) return await run(this.#runner, params)
-      const source = hostOf(this.#client).reading(limitsUntilClosed(stream))
+      const source = hostOf(this.#client).streamSource(limitsUntilClosed(stream))
       try {
         const raw = await source.use(({ session }) => Promise.resolve(session.raw))
-        this.#bind({ use: (_limits, _access, work) => source.use(work), reading: () => source }, raw)
+        this.#bind({ use: (_limits, _access, work) => source.use(work), streamSource: () => source }, raw)
         return await run(this.#runner, params)
       } finally {
         await source.release()
@@ -109,7 +109,7 @@ class RunnerBinding {
     return true
   }
 
-  #bind(executor: Statements, raw: object): void {
+  #bind(executor: StatementRunner, raw: object): void {
     this.#runner.client = Object.assign(Object.create(this.#client) as object, {
       executor,
       driverConnection: raw,

@@ -1,11 +1,11 @@
 /** One at a time, on PostgreSQL: a lock of a session, which goes with its connection. */
 import type { NamedLock, Session } from '../driver/session'
-import type { Facts } from '../driver/statement'
+import type { StatementFacts } from '../driver/statement'
 
-const FACTS: Facts = {
+const FACTS: StatementFacts = {
   verb: 'SELECT',
   laterVerbs: [],
-  isSeveral: false,
+  isMultiStatement: false,
   isRead: true,
   hasReturning: false,
   isRepeatable: false,
@@ -19,13 +19,13 @@ export async function advisoryLock(
   lost: () => void,
 ): Promise<NamedLock> {
   const session = await open()
-  session.whenLost(lost)
+  session.onLost(lost)
   return {
-    async tryEnter() {
+    async tryLock() {
       const sql = 'SELECT pg_try_advisory_lock(hashtextextended($1, 0)) AS entered'
       const { rows } = await session.run({ sql, bindings: [name], facts: FACTS, take: 'all' })
       return (rows[0] as { entered: boolean } | undefined)?.entered === true
     },
-    leave: () => session.close(),
+    unlock: () => session.close(),
   }
 }

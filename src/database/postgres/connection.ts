@@ -30,13 +30,13 @@ export abstract class PostgresConnection {
     return isHangUp(reason) && !isHangUp(error) ? reason : error
   }
 
-  whenLost(callback: () => void): void {
+  onLost(callback: () => void): void {
     this.raw.once('end', () => {
       if (this.#destroyed === null) callback()
     })
   }
 
-  hold(alive: boolean): void {
+  keepProcessAlive(alive: boolean): void {
     if (alive) this.raw.ref()
     else this.raw.unref()
   }

@@ -1,6 +1,6 @@
 /** Many rows for PostgreSQL by COPY, in a part of the time of an INSERT, where it does nothing else than one would. */
 import { rowsPerInsert } from '../sql/bulk-insert'
-import type { Result, Statement, Target } from '../driver/statement'
+import type { Result, Statement, InsertTarget } from '../driver/statement'
 import type { Session } from '../driver/session'
 import { plainly } from './own-statement'
 import { COPY_DONE, copyData, toParameter } from './protocol'
@@ -44,16 +44,16 @@ export interface Copied {
 export class PostgresCopies {
   readonly #session: Conversation
   /** By the call that they belong to. It is one transaction, in which nobody else alters a table that it has written to. */
-  readonly #known = new WeakMap<Target, boolean>()
+  readonly #known = new WeakMap<InsertTarget, boolean>()
   /** Those that the server has taken a COPY into. */
-  readonly #proven = new WeakSet<Target>()
+  readonly #proven = new WeakSet<InsertTarget>()
 
   constructor(session: Conversation) {
     this.#session = session
   }
 
   /** Null when the rows must be inserted. `identifies`: whether it is to ask for the id of its transaction. */
-  async run({ bindings, facts }: Statement, into: Target, identifies: boolean): Promise<Copied | null> {
+  async run({ bindings, facts }: Statement, into: InsertTarget, identifies: boolean): Promise<Copied | null> {
     const width = into.columns.length
     const isFull = bindings.length >= rowsPerInsert(width) * width
     // For fewer rows the question whether their table takes a COPY would cost more than it gains.
@@ -72,7 +72,7 @@ export class PostgresCopies {
     return { result, transactionId }
   }
 
-  async #takesCopy(into: Target): Promise<boolean> {
+  async #takesCopy(into: InsertTarget): Promise<boolean> {
     const known = this.#known.get(into)
     if (known !== undefined) return known
     const { rows } = await this.#session.run({ ...plainly(TAKES_COPY), bindings: [into.table, into.columns] })

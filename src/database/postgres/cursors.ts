@@ -36,14 +36,14 @@ export class PostgresCursors {
 
   // A cursor of SQL, not of the protocol: the connection can run other statements between two reads, and its
   // savepoints come and go. Outside of a transaction it must be held, or it would end with its own statement.
-  async open(statement: Statement, alone: boolean): Promise<Cursor> {
+  async open(statement: Statement, isExclusive: boolean): Promise<Cursor> {
     const session = this.#session
     // EXPLAIN and SHOW, and what writes, cannot be declared as a cursor.
     if (!statement.facts.isRead || !DECLARABLE.has(statement.facts.verb)) {
       return new BufferedCursor((await session.run({ ...statement, take: 'all' })).rows)
     }
     const name = `millpond_${(count += 1)}`
-    const owns = alone && !session.inTransaction
+    const owns = isExclusive && !session.inTransaction
     const isHeld = !owns && !session.inTransaction
     if (owns) await session.run(plainly('BEGIN'))
     try {

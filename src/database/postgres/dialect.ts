@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import type { Settings } from '../options'
 import { ConfigurationError } from '../errors'
 import type { DatabaseURL } from '../url'
-import type { Beginning, ConnectFailure, Dialect, TransactionModes } from '../driver/dialect'
+import type { TransactionStatements, ConnectFailure, Dialect, TransactionModes } from '../driver/dialect'
 import type { Session } from '../driver/session'
 import { ArrayTypes } from './array-types'
 import { PostgresClient, type RawConnection } from './client'
@@ -31,12 +31,12 @@ export function postgres(url: DatabaseURL): Dialect {
   return {
     name: 'postgresql',
     isSingle: false,
-    runsSeveral: true,
+    runsMultiStatements: true,
     errorAbortsTransaction: true,
     // A server that does not end a statement by then is frozen, or out of reach; a busy one takes tens of milliseconds to
     // start the process that cancels.
     cancelGraceMillis: 200,
-    lexicon: { dollarQuotes: true, bracketNames: false, foreign: /\$\d+/y, changesSession },
+    lexicon: { dollarQuotes: true, bracketNames: false, driverPlaceholder: /\$\d+/y, changesSession },
 
     placeholder: (n) => `$${n}`,
 
@@ -62,8 +62,8 @@ export function postgres(url: DatabaseURL): Dialect {
     security,
 
     begin: beginning,
-    door: null,
-    exclusion: advisoryLock,
+    writeMutex: null,
+    namedLock: advisoryLock,
 
     translate,
     translateConnect: (error): ConnectFailure => connectFailure(error, url, wasReached),
@@ -93,13 +93,13 @@ function bindsItself(value: object): boolean {
   return 'toPostgres' in value && typeof value.toPostgres === 'function'
 }
 
-const BEGIN: Beginning = { open: ['BEGIN'], waits: true, close: [] }
+const BEGIN: TransactionStatements = { open: ['BEGIN'], canBeDeferred: true, close: [] }
 
-function beginning(modes: TransactionModes, session: Session): Beginning {
+function beginning(modes: TransactionModes, session: Session): TransactionStatements {
   const text = beginText(modes)
   // What its user sends by himself would not wait for BEGIN.
-  const waits = !mayBeRefused(modes) && !(session as PostgresSession).isExposed
-  return waits && text === 'BEGIN' ? BEGIN : { open: [text], waits, close: [] }
+  const canBeDeferred = !mayBeRefused(modes) && !(session as PostgresSession).isExposed
+  return canBeDeferred && text === 'BEGIN' ? BEGIN : { open: [text], canBeDeferred, close: [] }
 }
 
 /** By a standby: https://www.postgresql.org/docs/current/hot-standby.html */

@@ -17,7 +17,7 @@ import {
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure } from '../driver/dialect'
 import type { Statement } from '../driver/statement'
-import { codeOf, isTooLong, messageOf, textOf } from '../driver/driver-error'
+import { codeOf, isStringTooLong, messageOf, messageWithoutData } from '../driver/driver-error'
 import { UnreadableError } from './value-parsers'
 
 /** The fields of an ErrorResponse, as pg hands them over. */
@@ -55,7 +55,7 @@ export function translate(error: unknown, sql: string): DatabaseError {
   if (error instanceof DatabaseError) return error
   const cause = { cause: error }
   if (error instanceof UnreadableError) return new QueryError(error.message, sql, { cause: error.cause })
-  if (isTooLong(error)) {
+  if (isStringTooLong(error)) {
     return new QueryError(
       'A value of the statement, or a row or message of its answer, is longer than a string may be. Write or read it in parts.',
       sql,
@@ -148,7 +148,7 @@ export function translate(error: unknown, sql: string): DatabaseError {
         return new ConstraintViolationError(`A constraint refused the row${where}.`, sql, violation, cause)
       }
   }
-  return new QueryError(`${textOf(error)} (SQLSTATE ${error.code})`, sql, cause)
+  return new QueryError(`${messageWithoutData(error)} (SQLSTATE ${error.code})`, sql, cause)
 }
 
 /** `wasReached`: the address has led to the server before. */

@@ -1,10 +1,10 @@
 /** Statements of our own, about which nothing need be known. */
-import type { Facts, Statement } from '../driver/statement'
+import type { StatementFacts, Statement } from '../driver/statement'
 
-const PLAIN: Facts = {
+const PLAIN: StatementFacts = {
   verb: '',
   laterVerbs: [],
-  isSeveral: false,
+  isMultiStatement: false,
   isRead: false,
   hasReturning: false,
   isRepeatable: false,

@@ -2,7 +2,7 @@
 import pg from 'pg'
 import type { Result, Row } from '../driver/statement'
 import type { Session } from '../driver/session'
-import { isTooLong } from '../driver/driver-error'
+import { isStringTooLong } from '../driver/driver-error'
 import type { SessionTypes } from './array-types'
 import { AS_IT_IS, type Parser, typeName, UnreadableError } from './value-parsers'
 
@@ -126,7 +126,7 @@ function unreadable(
   cause: unknown,
 ): UnreadableError {
   const what = `Column '${name}', of type ${typeName(dataTypeID)}, holds a value that cannot be read`
-  if (isTooLong(cause)) {
+  if (isStringTooLong(cause)) {
     return new UnreadableError(
       `${what}: as a text it is longer than a string may be. Read it in parts, by substring().`,
       {

@@ -1,6 +1,6 @@
 /** What comes from PostgreSQL, in whole messages: rows go to who asked for their bytes, and everything else to pg. */
 import { EventEmitter } from 'node:events'
-import { isTooLong } from '../driver/driver-error'
+import { isStringTooLong } from '../driver/driver-error'
 
 /** pg makes an object of every row, and a text of every value, before anybody is asked what he makes of it. */
 export interface RowTaker {
@@ -94,7 +94,7 @@ export function divertRows(connection: object): void {
         own.receive(chunk)
       } catch (error) {
         // Nobody else would catch it. pg's parser reads the same message anew with all that comes, and gets no further.
-        if (!isTooLong(error)) throw error
+        if (!isStringTooLong(error)) throw error
         stream.destroy?.(error)
       }
     })

@@ -1,6 +1,6 @@
 /** What runs on one connection to PostgreSQL, watched so that it is never lent out in an unknown state. */
 import { QueryCanceledError } from '../errors'
-import type { Cursor, Result, Statement, Target } from '../driver/statement'
+import type { Cursor, Result, Statement, InsertTarget } from '../driver/statement'
 import type { Outcome, Session } from '../driver/session'
 import type { RawConnection } from './client'
 import { PostgresConnection } from './connection'
@@ -18,7 +18,7 @@ import { answered, ask, control, controlled, hasTypes, isControl, refuseStream }
 import { patiently, readyAgain } from './ready-for-query'
 import { parseTexts, type PreparedResult } from './row-decoder'
 import { APPLY, type SessionSettings } from './session-settings'
-import { within } from '../context/watchdog'
+import { waitAtMost } from '../context/watchdog'
 
 const STRIKE_EVERY_MILLIS = 50
 
@@ -90,7 +90,7 @@ export class PostgresSession extends PostgresConnection implements Session {
     this.#beginSql = sql
   }
 
-  get isEmpty(): boolean {
+  get isBeginDeferred(): boolean {
     return this.#begin === 'deferred'
   }
 
@@ -109,8 +109,8 @@ export class PostgresSession extends PostgresConnection implements Session {
     if (this.#begin === 'deferred') return this.#runAfter(this.#beginSql, statement)
     this.#spoilFresh()
     if (isControl(statement)) return this.#runControl(statement)
-    const { into } = statement
-    return into === undefined ? this.#runUnprepared(statement) : this.#runMany(statement, into)
+    const { insertsInto } = statement
+    return insertsInto === undefined ? this.#runUnprepared(statement) : this.#runMany(statement, insertsInto)
   }
 
   /** For a statement that BEGIN cannot go together with. Where nothing has begun, nothing has to be ended. */
@@ -182,7 +182,7 @@ export class PostgresSession extends PostgresConnection implements Session {
     if (this.raw.getTransactionStatus() === 'I') this.destroy()
   }
 
-  async #runMany(statement: Statement, into: Target): Promise<Result> {
+  async #runMany(statement: Statement, into: InsertTarget): Promise<Result> {
     const copied = await this.#copies.run(statement, into, this.#isToIdentify(statement))
     if (copied === null) return this.#runUnprepared(statement)
     this.#transactionId ??= copied.transactionId
@@ -208,7 +208,9 @@ export class PostgresSession extends PostgresConnection implements Session {
 
   /** Whether it is to ask for the id of its transaction, which the first statement that writes makes the server give. */
   #isToIdentify({ facts }: Statement): boolean {
-    return this.#transactionId === null && this.status === 'T' && !facts.isSeveral && WRITES.has(facts.verb)
+    return (
+      this.#transactionId === null && this.status === 'T' && !facts.isMultiStatement && WRITES.has(facts.verb)
+    )
   }
 
   /** Written without more promises than one, since every query of a program goes through it. */
@@ -306,8 +308,8 @@ export class PostgresSession extends PostgresConnection implements Session {
     return this.#sent(sent, plainly(''))
   }
 
-  openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
-    return this.#cursors.open(statement, alone)
+  openCursor(statement: Statement, isExclusive: boolean): Promise<Cursor> {
+    return this.#cursors.open(statement, isExclusive)
   }
 
   #plain(sql: string): Promise<Result> {
@@ -325,7 +327,7 @@ export class PostgresSession extends PostgresConnection implements Session {
     try {
       for (let running = this.running; running !== null && this.broken === null; running = this.running) {
         if (!withdraw(this.raw, this.#latest, unsent)) await requestCancel(this.raw)
-        await within(STRIKE_EVERY_MILLIS, running).catch(() => undefined)
+        await waitAtMost(STRIKE_EVERY_MILLIS, running).catch(() => undefined)
       }
     } finally {
       goOn?.()
@@ -343,17 +345,17 @@ export class PostgresSession extends PostgresConnection implements Session {
     return wasOpen ? 'an open transaction, which was rolled back' : null
   }
 
-  async renew(): Promise<'new'> {
+  async discardSettings(): Promise<'fresh'> {
     await this.#plain('DISCARD ALL')
     // Prepared statements are gone as well, which neither pg nor we notice.
     this.raw.connection.parsedStatements = {}
     this.#prepared?.forget()
     await this.run({ ...plainly(APPLY), bindings: this.#settings.bindings })
-    return 'new'
+    return 'fresh'
   }
 
   /** A type parser that is set for the connection is for the statements that were prepared before as well. */
-  exposed(): void {
+  onRawExposed(): void {
     this.#prepared?.forget()
     this.isExposed = true
     // What its holder sends by pg's client belongs into the transaction as well.

@@ -45,7 +45,7 @@ class IdentifiedQuery extends pg.Query {
 const CONTROL = new Set(['BEGIN', 'COMMIT', 'ROLLBACK', 'SAVEPOINT', 'RELEASE'])
 
 export function isControl({ facts, bindings }: Statement): boolean {
-  return CONTROL.has(facts.verb) && !facts.isSeveral && bindings.length === 0
+  return CONTROL.has(facts.verb) && !facts.isMultiStatement && bindings.length === 0
 }
 
 /** Runs such a statement. `failed` is called before anything is sent that waits behind it. */
@@ -130,8 +130,8 @@ export function ask(
   }
   // The simple protocol, which pg chooses for a statement without values, knows neither limits nor company.
   const extended = { ...config, queryMode: 'extended' }
-  const { isRead, isSeveral } = statement.facts
-  const takesFirst = statement.take === 'first' && isRead && !isSeveral
+  const { isRead, isMultiStatement } = statement.facts
+  const takesFirst = statement.take === 'first' && isRead && !isMultiStatement
   return new Promise((resolve, reject) => {
     const callback = (error: Error | null, result: pg.QueryResult): void => {
       if (error) reject(error)

@@ -7,7 +7,7 @@ import { isStalePlan } from './errors'
 import { type Connected, type Prepared, PreparedQuery, type Wire } from './prepared-query'
 import { invalidatesPlans, mayUndo } from './plan-invalidation'
 import { close, describe, nameBytes, parse, run } from './protocol'
-import { LONGEST_KEPT } from '../sql/text-cache'
+import { MAX_TEXT_LENGTH } from '../sql/text-cache'
 
 /** What PostgreSQL plans, and so is worth keeping the plan of. */
 const PLANNED = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE', 'VALUES', 'TABLE'])
@@ -27,10 +27,10 @@ const TRANSACTION_ID = 'SELECT txid_current()::text'
 function isPreparable({ sql, shownSql, facts, driverOptions }: Statement): boolean {
   return (
     PLANNED.has(facts.verb) &&
-    !facts.isSeveral &&
+    !facts.isMultiStatement &&
     driverOptions === undefined &&
     shownSql === undefined &&
-    sql.length <= LONGEST_KEPT
+    sql.length <= MAX_TEXT_LENGTH
   )
 }
 

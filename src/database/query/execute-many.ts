@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { rowsPerInsert } from '../sql/bulk-insert'
 import type { Statement } from '../driver/statement'
 import { type Compiler, isTable, KnexProgram, type Query, type Values } from '../sql/compiler'
-import { within } from '../context/watchdog'
+import { waitAtMost } from '../context/watchdog'
 import { ConfigurationError } from '../errors'
 import type { Limits } from '../context/limits'
 
@@ -18,7 +18,10 @@ export function chunkPlanOf(compiler: Compiler, query: Query): ChunkPlan {
   if (typeof query === 'string') {
     const bulk = compiler.bulk(query)
     if (bulk !== null)
-      return { fits: (chunk, next) => chunk.length < bulk.size && !isLarge(next), statementOf: bulk.of }
+      return {
+        fits: (chunk, next) => chunk.length < bulk.size && !isLarge(next),
+        statementOf: bulk.statementFor,
+      }
     return { fits: () => false, statementOf: ([row]) => compileOne(compiler, query, row) }
   }
   if (!isTable(query)) {
@@ -57,7 +60,7 @@ function insert(compiler: Compiler, table: Knex.QueryBuilder, sets: readonly Val
   const [first] = rows
   const single = compileOne(compiler, table.clone().insert(first))
   if (rows.length === 1) return single
-  return { ...compileOne(compiler, table.clone().insert(rows)), shownSql: single.sql, isOneOfMany: true }
+  return { ...compileOne(compiler, table.clone().insert(rows)), shownSql: single.sql, isPartOfBulk: true }
 }
 
 /** Returns the names of the columns. An undefined value counts as left out. */
@@ -154,7 +157,7 @@ export class Chunks<T> {
       stopWatching()
       const closing = Promise.resolve(source.return?.()).catch(noop)
       // A stuck source may never close.
-      await (this.#isAborted ? within(SOURCE_CLOSE_MILLIS, closing) : closing)
+      await (this.#isAborted ? waitAtMost(SOURCE_CLOSE_MILLIS, closing) : closing)
     }
   }
 

@@ -2,7 +2,7 @@
 import type { Backend } from './backend'
 import { type Access, type Result, type Row, shownSql, type Statement, WRITE } from '../driver/statement'
 import type { StreamSource, Work } from '../pool/lease'
-import { KnexProgram, type Query, several, type Take, type Values } from '../sql/compiler'
+import { KnexProgram, type Query, multiStatementError, type Take, type Values } from '../sql/compiler'
 import { ConfigurationError } from '../errors'
 import { Limits } from '../context/limits'
 import { Chunks, chunkPlanOf } from './execute-many'
@@ -27,7 +27,7 @@ export abstract class QueryMethods implements Queryable {
   /** Lends the connection to `work` when it is its turn. */
   protected abstract use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T>
   /** Returns where a stream reads its rows, decided now, in the caller's scope. */
-  protected abstract reading(limits: Limits): StreamSource
+  protected abstract streamSource(limits: Limits): StreamSource
   abstract transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>
   abstract begin(options?: TransactionOptions): Promise<Transaction>
 
@@ -136,7 +136,7 @@ export abstract class QueryMethods implements Queryable {
     options?: QueryOptions & { readonly batchSize?: number },
   ): AsyncIterableIterator<R> {
     const statement = this.#compile(query, values, ALL)
-    if (statement.facts.isSeveral) throw several(statement.sql)
+    if (statement.facts.isMultiStatement) throw multiStatementError(statement.sql)
     checkOptions(options, [...QUERY_OPTIONS, 'batchSize'])
     const batchSize = options?.batchSize ?? null
     if (batchSize !== null && (!Number.isInteger(batchSize) || batchSize < 1)) {
@@ -144,7 +144,7 @@ export abstract class QueryMethods implements Queryable {
     }
     const limits = Limits.of(options, statement.sql)
     return new RowStream(
-      this.reading(limits),
+      this.streamSource(limits),
       statement,
       limits,
       batchSize,

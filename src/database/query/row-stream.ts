@@ -118,7 +118,9 @@ async function* readBatches(
   let ending: Promise<void> | undefined
   const finish = (): Promise<void> => (ending ??= closeSource(source, statement, cursor))
   try {
-    const opened = await source.use((lease, bounded) => lease.openCursor(statement, source.alone, bounded))
+    const opened = await source.use((lease, bounded) =>
+      lease.openCursor(statement, source.isExclusive, bounded),
+    )
     cursor = opened
     const read = (): Promise<readonly Row[]> =>
       source.use((lease, bounded) => lease.read(opened, batchSize, statement, bounded))
@@ -126,7 +128,7 @@ async function* readBatches(
     for (let count = 1; ; count += 1) {
       const isLast = opened.isAtEnd
       // Reads the next batch while the caller works on this one. Not after the first: the caller may leave early.
-      if (source.alone && count > 1 && !isLast) {
+      if (source.isExclusive && count > 1 && !isLast) {
         prefetched = read()
         prefetched.catch(noop)
       }

@@ -1,7 +1,7 @@
 /** A connection by the callback API of node-sqlite3, which its successor has as well. What differs is in two subclasses. */
 import type sqlite3 from 'sqlite3'
 import type { Row, Statement } from '../driver/statement'
-import { LONGEST_KEPT } from '../sql/text-cache'
+import { MAX_TEXT_LENGTH } from '../sql/text-cache'
 import { ConnectionError } from '../errors'
 import type { Changes, SqliteConnection, Steps } from './driver'
 import { sizeOf } from './rows'
@@ -142,7 +142,7 @@ export abstract class CallbackConnection implements SqliteConnection {
 
   async #prepareAndPerform<T>({ sql, facts }: Statement, work: Work<T>): Promise<T> {
     const prepared = await this.prepare(sql)
-    if (KEPT.test(facts.verb) && !facts.isSeveral && sql.length <= LONGEST_KEPT) {
+    if (KEPT.test(facts.verb) && !facts.isMultiStatement && sql.length <= MAX_TEXT_LENGTH) {
       if (this.#kept.size >= MOST_KEPT) this.#forget(this.#kept.keys().next().value ?? '')
       this.#kept.set(sql, prepared)
     }

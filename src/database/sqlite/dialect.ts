@@ -34,7 +34,7 @@ export function sqlite(url: DatabaseURL): Dialect {
   return {
     name: 'sqlite',
     isSingle: url.isMemory,
-    runsSeveral: false,
+    runsMultiStatements: false,
     errorAbortsTransaction: false,
     // It may wait for another process before it looks whether it was interrupted.
     cancelGraceMillis: 6000,
@@ -71,11 +71,11 @@ export function sqlite(url: DatabaseURL): Dialect {
         : { open: ['BEGIN IMMEDIATE'], close: [] }
     },
     // One at a time takes a connection in order to write; the others wait without holding one.
-    get door() {
-      return sharedFile().door
+    get writeMutex() {
+      return sharedFile().writeMutex
     },
 
-    exclusion: (name) =>
+    namedLock: (name) =>
       url.isMemory ? Promise.resolve(nameLock(name, taken)) : fileLock(name, url, driver),
 
     translate,

@@ -67,5 +67,10 @@ const texts = new TextCache<Statement>(100)
 
 /** A statement of this folder's own, without values. */
 export function own(sql: string): Statement {
-  return texts.for(sql, () => ({ sql, bindings: [], facts: parseSql(sql, SQLITE_LEXICON), take: 'all' }))
+  return texts.getOrMake(sql, () => ({
+    sql,
+    bindings: [],
+    facts: parseSql(sql, SQLITE_LEXICON),
+    take: 'all',
+  }))
 }

@@ -14,7 +14,7 @@ const TEMPORARY = /(?:\btemp|"temp"|\[temp\]|`temp`|'temp')\s*\./i
 export const SQLITE_LEXICON: Lexicon = {
   dollarQuotes: false,
   bracketNames: true,
-  foreign: /\?\d*|[$@:][\p{L}\p{N}_]+/uy,
+  driverPlaceholder: /\?\d*|[$@:][\p{L}\p{N}_]+/uy,
   changesSession: (words, sql) =>
     /^(?:ATTACH|DETACH|CREATE TEMP)/.test(words) ||
     (words.startsWith('CREATE ') && TEMPORARY.test(sql)) ||

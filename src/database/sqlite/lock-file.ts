@@ -8,12 +8,12 @@ import { OPEN, own, type SqliteDriver } from './driver'
 export function nameLock(name: string, taken: Set<string>): NamedLock {
   let hasEntered = false
   return {
-    tryEnter() {
+    tryLock() {
       hasEntered ||= !taken.has(name)
       taken.add(name)
       return Promise.resolve(hasEntered)
     },
-    leave() {
+    unlock() {
       if (hasEntered) taken.delete(name)
       return Promise.resolve()
     },
@@ -30,7 +30,7 @@ export async function fileLock(name: string, url: DatabaseURL, driver: SqliteDri
   // The default makes one of libuv's few threads sleep.
   await connection.all(own('PRAGMA busy_timeout = 0'))
   return {
-    async tryEnter() {
+    async tryLock() {
       try {
         await connection.run(own('BEGIN EXCLUSIVE'))
         return true
@@ -39,6 +39,6 @@ export async function fileLock(name: string, url: DatabaseURL, driver: SqliteDri
         throw error
       }
     },
-    leave: () => connection.close(),
+    unlock: () => connection.close(),
   }
 }

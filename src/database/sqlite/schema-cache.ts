@@ -1,6 +1,6 @@
 /** What is known of statements as long as the schema stays as it is, whoever changes it. */
 import type { Statement } from '../driver/statement'
-import { outermost, targetOf } from '../sql/rewrite'
+import { blankNested, targetTableOf } from '../sql/rewrite'
 import { TextCache } from '../sql/text-cache'
 import type { Ask } from './busy-retry'
 import { type Column, isQuery, own, type SqliteConnection } from './driver'
@@ -44,9 +44,9 @@ export class SchemaCache {
 
   /** Asked before it runs: an error would not be told from one of a statement that has written. */
   describe(statement: Statement, isInTransaction: boolean): Description | Promise<Description> {
-    const { facts, take, isOneOfMany } = statement
+    const { facts, take, isPartOfBulk } = statement
     const isCounted = take === 'count' && !facts.hasReturning
-    if (isCounted && (isOneOfMany === true || !INSERTS.has(facts.verb))) return NOTHING
+    if (isCounted && (isPartOfBulk === true || !INSERTS.has(facts.verb))) return NOTHING
     return (
       (this.#isDue ? undefined : this.#known.get(statement.sql)) ?? this.#find(statement, isInTransaction)
     )
@@ -84,8 +84,8 @@ export class SchemaCache {
   }
 
   async #insertsRowid(sql: string): Promise<boolean> {
-    const target = targetOf(sql, SQLITE_LEXICON)
-    if (target === null || /\bdo\s+update\b/i.test(outermost(sql, SQLITE_LEXICON))) return false
+    const target = targetTableOf(sql, SQLITE_LEXICON)
+    if (target === null || /\bdo\s+update\b/i.test(blankNested(sql, SQLITE_LEXICON))) return false
     const isWithoutRowid = own('SELECT 1 FROM pragma_table_list WHERE wr AND name = ? COLLATE NOCASE')
     const found = await this.#ask(() => this.#connection.all({ ...isWithoutRowid, bindings: [target] }))
     return found.length === 0

@@ -231,7 +231,7 @@ export class SqliteSession implements Session {
     this.#endWriting = null
   }
 
-  async openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
+  async openCursor(statement: Statement, isExclusive: boolean): Promise<Cursor> {
     const { facts } = statement
     if (!facts.isRead || (facts.verb !== 'SELECT' && facts.verb !== 'VALUES')) {
       return new BufferedCursor((await this.run({ ...statement, take: 'all' })).rows)
@@ -243,7 +243,7 @@ export class SqliteSession implements Session {
       const { shape } = description
       if (!shape.fitsObjects(false))
         return new BufferedCursor((await this.#execute(statement, description)).rows)
-      if (alone) {
+      if (isExclusive) {
         const steps = await this.#attempt(statement, () => this.#connection.step(statement, false))
         const read = (count: number | null): Promise<readonly Row[]> =>
           this.#watch(async () => {
@@ -301,15 +301,15 @@ export class SqliteSession implements Session {
   }
 
   // There is no way back but to open the file anew; a database in memory would be gone.
-  renew(): Promise<'kept' | 'spent'> {
-    return Promise.resolve(this.#file.isMemory ? 'kept' : 'spent')
+  discardSettings(): Promise<'unchanged' | 'mustClose'> {
+    return Promise.resolve(this.#file.isMemory ? 'unchanged' : 'mustClose')
   }
 
   // A file is not lost while it is open.
-  whenLost(): void {}
+  onLost(): void {}
 
   // A file that is open does not keep Node running.
-  hold(): void {}
+  keepProcessAlive(): void {}
 
   destroy(): void {
     if (this.#broken !== null) return

@@ -8,7 +8,7 @@ import type { DatabaseURL } from '../url'
 export class SharedFile {
   readonly isMemory: boolean
   /** One at a time takes a connection in order to write, … */
-  readonly door = new Mutex()
+  readonly writeMutex = new Mutex()
   /**
    * … and one at a time writes. SQLite's own way of waiting, a busy handler, sleeps in one of libuv's four threads: a few
    * waiters there, and the writer that they wait for cannot run its next statement.

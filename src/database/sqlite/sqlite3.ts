@@ -2,7 +2,7 @@
 import sqlite3 from 'sqlite3'
 import type { Row, Statement } from '../driver/statement'
 import { messageOf } from '../driver/driver-error'
-import { outermost, replacePlaceholders, returningAsQuery, trimmed } from '../sql/rewrite'
+import { blankNested, replacePlaceholders, returningAsQuery, firstStatement } from '../sql/rewrite'
 import { QueryError } from '../errors'
 import { CallbackConnection, openRaw, type SettleRows } from './callback-connection'
 import { type Column, isQuery, own, type SqliteDriver, type Steps } from './driver'
@@ -29,7 +29,7 @@ class Sqlite3Connection extends CallbackConnection {
   async columns(statement: Statement): Promise<readonly Column[] | null> {
     const { sql } = statement
     const query = isQuery(statement)
-      ? trimmed(sql, SQLITE_LEXICON, true)
+      ? firstStatement(sql, SQLITE_LEXICON, true)
       : returningAsQuery(sql, SQLITE_LEXICON)
     if (query === null) return null
     // As SQLite takes them from the first part of a compound SELECT; a view has types of its own.
@@ -145,7 +145,7 @@ class Sqlite3Connection extends CallbackConnection {
 
 /** Where the second part of a compound SELECT begins, if it is one. */
 function findCompound(sql: string): number | undefined {
-  return /\b(?:union|except|intersect)\b/i.exec(outermost(sql, SQLITE_LEXICON))?.index
+  return /\b(?:union|except|intersect)\b/i.exec(blankNested(sql, SQLITE_LEXICON))?.index
 }
 
 /** SQLite names a column by the text of its expression, which is here as its user wrote it. */

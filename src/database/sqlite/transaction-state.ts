@@ -1,6 +1,6 @@
 /** What is different in SQLite's transactions: whether one is open it does not tell, and it ends them by itself. */
 import type { Result, Statement } from '../driver/statement'
-import { trimmed } from '../sql/rewrite'
+import { firstStatement } from '../sql/rewrite'
 import { QueryError } from '../errors'
 import { own, type SqliteConnection } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
@@ -12,7 +12,7 @@ export function endsTransaction({ sql, facts: { verb } }: Statement): boolean {
   if (!ENDS.has(verb)) return false
   // To take comments out takes long, and hardly any has one.
   const isTo = /\bTO\b/i
-  return !isTo.test(sql) || !isTo.test(trimmed(sql, SQLITE_LEXICON, false))
+  return !isTo.test(sql) || !isTo.test(firstStatement(sql, SQLITE_LEXICON, false))
 }
 
 /** There is no call that says whether a transaction is open, but BEGIN fails if one is. */
@@ -64,6 +64,6 @@ export function isDeferred({ sql }: Statement): boolean {
 /** A bare BEGIN, such as Knex's own, is there to write, or it would not be there. */
 export function immediate(statement: Statement): Statement {
   if (statement.facts.verb !== 'BEGIN' || statement.sql === 'BEGIN IMMEDIATE') return statement
-  const isBare = /^\s*BEGIN(\s+TRANSACTION)?\s*$/i.test(trimmed(statement.sql, SQLITE_LEXICON, false))
+  const isBare = /^\s*BEGIN(\s+TRANSACTION)?\s*$/i.test(firstStatement(statement.sql, SQLITE_LEXICON, false))
   return isBare ? { ...statement, sql: 'BEGIN IMMEDIATE' } : statement
 }

@@ -1,5 +1,5 @@
 /** Sends a BEGIN or SAVEPOINT. */
-import type { Beginning } from '../driver/dialect'
+import type { TransactionStatements } from '../driver/dialect'
 import type { TransactionNode } from './transaction-node'
 import { attachCleanup } from '../errors'
 import type { Limits } from '../context/limits'
@@ -19,12 +19,12 @@ export interface BeginOptions {
  */
 export async function sendBegin(
   parent: TransactionNode,
-  { open, close }: Beginning,
+  { open, close }: TransactionStatements,
   { isOutermost, limits, refuseIfEnded }: BeginOptions,
 ): Promise<void> {
   await parent.section(limits, async (lease) => {
     try {
-      for (const text of open) await lease.runOwn(parent.backend.compiler.plain(text), limits)
+      for (const text of open) await lease.runUnchecked(parent.backend.compiler.plain(text), limits)
       refuseIfEnded()
     } catch (error) {
       // Some statements may have run. BEGIN is undone here; a SAVEPOINT is undone when its transaction ends.
@@ -38,7 +38,8 @@ async function undo(parent: TransactionNode, close: readonly string[], error: un
   const { lease } = parent
   try {
     await lease.reset()
-    if (lease.isUsable) for (const text of close) await lease.runThrough(parent.backend.compiler.plain(text))
+    if (lease.isUsable)
+      for (const text of close) await lease.runUninterrupted(parent.backend.compiler.plain(text))
   } catch (cleanup) {
     lease.destroy()
     attachCleanup(error, cleanup)

@@ -27,13 +27,13 @@ export async function sendCommit(
   sql: string,
   { depth, isReadOnly, limits }: CommitOptions,
 ): Promise<void> {
-  lease.refuseIfOver()
-  const { broken, transactionId, isEmpty = false } = lease.session
+  lease.refuseIfEnded()
+  const { broken, transactionId, isBeginDeferred = false } = lease.session
   // The connection was lost earlier, so COMMIT was never sent and nothing was committed.
-  if (broken !== null && !isEmpty) throw rolledBackError(broken)
+  if (broken !== null && !isBeginDeferred) throw rolledBackError(broken)
   let result: Result
   try {
-    result = await lease.runThrough(backend.compiler.plain(sql), limits)
+    result = await lease.runUninterrupted(backend.compiler.plain(sql), limits)
   } catch (cause) {
     // A savepoint is certainly gone with its connection, and a read-only transaction has no outcome to doubt. The answer
     // to a COMMIT may have been lost on its way.

@@ -1,8 +1,8 @@
 /** A held connection: its caller's statements run on it, one after the other. */
 import type { Backend } from '../query/backend'
-import { because } from '../pool/transaction-control'
+import { cancelledBecause } from '../pool/transaction-control'
 import type { Access } from '../driver/statement'
-import type { Lease, StreamSource, Statements, Work } from '../pool/lease'
+import type { Lease, StreamSource, StatementRunner, Work } from '../pool/lease'
 import type { Pool } from '../pool/pool'
 import { TransactionClosedError, TransactionError } from '../errors'
 import { TransactionNode } from './transaction-node'
@@ -21,7 +21,7 @@ export class HeldConnection extends TransactionNode implements Connection {
 
   constructor(backend: Backend, key: object, pool: Pool | null, lease: Lease) {
     super({ backend, key, parent: null, lease }, false, null)
-    lease.ground = this
+    lease.transactionParent = this
     this.#pool = pool
   }
 
@@ -46,7 +46,7 @@ export class HeldConnection extends TransactionNode implements Connection {
   async release(): Promise<void> {
     if (this.#state === 'released') return
     this.#state = 'released'
-    if (this.lease.isBusy) await this.lease.interrupt(because('its connection was given back'))
+    if (this.lease.isBusy) await this.lease.interrupt(cancelledBecause('its connection was given back'))
     await this.#pool?.release(this.lease)
   }
 
@@ -58,10 +58,10 @@ export class HeldConnection extends TransactionNode implements Connection {
   async finish(): Promise<void> {
     this.#state = 'ending'
     if (this.child?.isHandle === true) {
-      const { isOver } = this.lease
+      const { isEnded } = this.lease
       await this.release()
       // The pool took the lease back at its limits: that is the reason to report.
-      if (isOver) this.lease.refuseIfOver()
+      if (isEnded) this.lease.refuseIfEnded()
       throw new TransactionError(
         'The work has ended, but a transaction that it began is still open, and was rolled back. ' +
           'End it with commit() or rollback(), or declare it with `await using`.',
@@ -92,7 +92,7 @@ export class HeldConnection extends TransactionNode implements Connection {
 export class JoinedConnection extends QueryMethods implements Connection {
   protected readonly backend: Backend
   readonly #node: TransactionNode
-  readonly #statements: Statements
+  readonly #statements: StatementRunner
   #isReleased = false
   readonly #transactions: Transaction[] = []
 
@@ -101,7 +101,7 @@ export class JoinedConnection extends QueryMethods implements Connection {
   }
 
   /** `statements`, if given, runs the statements instead of `node`. */
-  constructor(node: TransactionNode, statements: Statements = node) {
+  constructor(node: TransactionNode, statements: StatementRunner = node) {
     super()
     this.backend = node.backend
     this.#node = node
@@ -118,9 +118,9 @@ export class JoinedConnection extends QueryMethods implements Connection {
     return this.#statements.use(limits, access, work)
   }
 
-  protected reading(limits: Limits): StreamSource {
+  protected streamSource(limits: Limits): StreamSource {
     this.#refuseIfReleased()
-    return this.#statements.reading(limits)
+    return this.#statements.streamSource(limits)
   }
 
   override async transaction<T>(

@@ -1,6 +1,6 @@
 /** The transaction or connection that queries of this scope run in: the scope's own, or that of a forced rollback. */
 import type { Access } from '../driver/statement'
-import type { StreamSource, Statements, Work } from '../pool/lease'
+import type { StreamSource, StatementRunner, Work } from '../pool/lease'
 import { nestedForceRollback, type ForcedRollback } from './force-rollback'
 import { TransactionNode, type ChildTransaction } from './transaction-node'
 import type { Limits } from '../context/limits'
@@ -63,7 +63,7 @@ export class CurrentTransaction {
   }
 
   /** Returns what runs statements in this scope; null where each statement takes a connection of its own. */
-  statements(): Statements | null {
+  statements(): StatementRunner | null {
     const found = this.find()
     if (found === null) return null
     if (found instanceof LazyValue) return lazyStatements(found)
@@ -71,24 +71,24 @@ export class CurrentTransaction {
   }
 
   /** Returns what runs statements in `node`: the forced rollback, if `node` is its transaction. */
-  statementsOf(node: TransactionNode): Statements {
+  statementsOf(node: TransactionNode): StatementRunner {
     return this.#forced !== null && node === this.#forced.node ? this.#forced : node
   }
 }
 
-function lazyStatements(node: LazyValue<TransactionNode>): Statements {
+function lazyStatements(node: LazyValue<TransactionNode>): StatementRunner {
   return {
     use: async <T>(limits: Limits, access: Access, work: Work<T>): Promise<T> => {
       // A cancelled caller gets its own error, not the one about the ended scope.
       limits.check()
       return (await node.get()).use(limits, access, work)
     },
-    reading: (limits): StreamSource => {
+    streamSource: (limits): StreamSource => {
       let reading: Promise<StreamSource> | undefined
       const opened = (): Promise<StreamSource> =>
         (reading ??= node.get().then((opened) => opened.streamSourceInDescendant(limits)))
       return {
-        alone: false,
+        isExclusive: false,
         use: async (work) => (await opened()).use(work),
         close: async (work) => (await opened()).close(work),
         release: () => Promise.resolve(),

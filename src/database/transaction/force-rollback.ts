@@ -34,7 +34,7 @@ export class ForcedRollback {
   }
 
   static async begin(backend: Backend, key: object, pool: Pool): Promise<ForcedRollback> {
-    const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, isOurs: true })
+    const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, isInternal: true })
     const connection = new HeldConnection(backend, key, pool, lease)
     try {
       return new ForcedRollback(connection, await OpenTransaction.openForced(connection))
@@ -68,8 +68,8 @@ export class ForcedRollback {
     return result
   }
 
-  reading(limits: Limits): StreamSource {
-    return this.#transaction.reading(limits, this)
+  streamSource(limits: Limits): StreamSource {
+    return this.#transaction.streamSource(limits, this)
   }
 
   /** Records a handle, for `holders()`. */

@@ -1,7 +1,7 @@
 /** A node of the tree of transactions: a held connection, or a transaction or savepoint on it. */
 import type { Backend } from '../query/backend'
 import { type Access, STREAM } from '../driver/statement'
-import type { Ground, Lease, StreamSource, Statements, Work } from '../pool/lease'
+import type { TransactionParent, Lease, StreamSource, StatementRunner, Work } from '../pool/lease'
 import { ConfigurationError, TransactionClosedError, TransactionError } from '../errors'
 import { Limits } from '../context/limits'
 import { Mutex, type Unlock } from '../context/mutex'
@@ -43,7 +43,7 @@ export type ChildTransaction = TransactionNode & Transaction & TransactionBlock
  * A node of the tree of one connection: the connection is the root, its transaction the child, savepoints lie below.
  * Each node runs one statement or one child transaction at a time: while a child is open, its parent waits.
  */
-export abstract class TransactionNode extends QueryMethods implements Ground {
+export abstract class TransactionNode extends QueryMethods implements TransactionParent {
   readonly backend: Backend
   /** The Database, as the key under which scopes know it. */
   readonly key: object
@@ -184,11 +184,11 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
     bounded.check()
     const unlock = this.tryTakeTurn() ?? (await this.waitForTurn(bounded))
     const { lease } = this
-    lease.enter(this.#isOverGuard, bounded)
+    lease.beginSection(this.#isOverGuard, bounded)
     try {
       return await work(lease, bounded)
     } finally {
-      lease.leave()
+      lease.endSection()
       unlock()
     }
   }
@@ -205,14 +205,14 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
   }
 
   /** Returns where a stream reads its rows. `statements`, if given, runs its statements instead of this node. */
-  reading(limits: Limits, statements: Pick<Statements, 'use'> = this): StreamSource {
+  streamSource(limits: Limits, statements: Pick<StatementRunner, 'use'> = this): StreamSource {
     if (this.#currentDescendant() === this) return this.streamSourceInDescendant(limits, statements)
     // The outer transaction is used inside the inner one: `use` refuses that when the stream begins.
     return sharedSource(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
   /** Returns where a stream reads its rows: in the descendant that is current at the first read, if there is one. */
-  streamSourceInDescendant(limits: Limits, statements: Pick<Statements, 'use'> = this): StreamSource {
+  streamSourceInDescendant(limits: Limits, statements: Pick<StatementRunner, 'use'> = this): StreamSource {
     let reader: TransactionNode | undefined
     return sharedSource(limits, (bounded, work) => {
       reader ??= this.#currentDescendant()
@@ -224,11 +224,11 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
   /** Makes `child` the open child of this node. Returns the function that removes it. */
   adopt(child: TransactionNode): () => void {
     this.child = child
-    this.lease.ground = child
+    this.lease.transactionParent = child
     return () => {
       if (this.child !== child) return
       this.child = null
-      this.lease.ground = this
+      this.lease.transactionParent = this
     }
   }
 
@@ -260,12 +260,12 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
 
   /** True when this node, an ancestor or the lease has ended. */
   get isOver(): boolean {
-    return this.hasEnded || this.lease.isOver || this.parent?.isOver === true
+    return this.hasEnded || this.lease.isEnded || this.parent?.isOver === true
   }
 
   #refuseIfEnded(isEnded: boolean): void {
     if (!isEnded && !this.isOver) return
-    this.lease.refuseIfOver()
+    this.lease.refuseIfEnded()
     throw new TransactionClosedError(
       `The statement did not run: its ${this.title} has ended. Something still runs after the work that it belongs to ` +
         'has settled; await it there, or wrap it in database.detached() to let it run on its own.',

@@ -1,16 +1,16 @@
 /** The statements that open and end a transaction, or a savepoint in one. */
-import type { Beginning, Dialect } from '../driver/dialect'
+import type { TransactionStatements, Dialect } from '../driver/dialect'
 import type { Session } from '../driver/session'
 import { TransactionError } from '../errors'
 import type { TransactionOptions } from '../query/queryable'
 
 export class TransactionSql {
   /** The statements that open the transaction, and those that run after its end. */
-  readonly begin: Beginning
+  readonly begin: TransactionStatements
   readonly commit: string
   readonly rollback: readonly string[]
 
-  constructor(begin: Beginning, commit: string, rollback: readonly string[]) {
+  constructor(begin: TransactionStatements, commit: string, rollback: readonly string[]) {
     this.begin = begin
     this.commit = commit
     this.rollback = rollback

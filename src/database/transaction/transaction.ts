@@ -1,5 +1,5 @@
 /** A transaction: BEGIN … COMMIT on a held connection; inside another one, a savepoint. */
-import { because } from '../pool/transaction-control'
+import { cancelledBecause } from '../pool/transaction-control'
 import type { Result } from '../driver/statement'
 import { attachCleanup, TransactionClosedError, TransactionError } from '../errors'
 import { sendBegin } from './begin'
@@ -88,7 +88,7 @@ export class OpenTransaction extends TransactionNode implements Transaction, Tra
     let sql: TransactionSql
     try {
       sql = transactionSql(parent.backend.dialect, parent.lease.session, depthIn(parent), options)
-      if (sql.begin.waits === true) {
+      if (sql.begin.canBeDeferred === true) {
         refuseIfEnded()
         for (const text of sql.begin.open) parent.lease.begin(text, bounded)
       } else
@@ -220,7 +220,7 @@ export class OpenTransaction extends TransactionNode implements Transaction, Tra
   async #commit(): Promise<void> {
     const unlock = this.turns.tryLock() ?? (await this.drain())
     try {
-      this.lease.refuseIfOver()
+      this.lease.refuseIfEnded()
       if (this.#parentIsGone()) throw rolledBackWithParent()
       const limits = this.bounded(Limits.of(undefined, 'COMMIT'))
       limits.check()
@@ -237,7 +237,7 @@ export class OpenTransaction extends TransactionNode implements Transaction, Tra
   }
 
   async #interruptAndRollBack(reason: unknown): Promise<void> {
-    await this.lease.interrupt(because('its transaction was rolled back'))
+    await this.lease.interrupt(cancelledBecause('its transaction was rolled back'))
     await this.#rollBack(reason)
   }
 
@@ -287,7 +287,7 @@ export class OpenTransaction extends TransactionNode implements Transaction, Tra
   }
 
   #runThrough(text: string): Promise<Result> {
-    return this.lease.runThrough(this.backend.compiler.plain(text), this.bounded(Limits.none))
+    return this.lease.runUninterrupted(this.backend.compiler.plain(text), this.bounded(Limits.none))
   }
 
   #parentIsGone(): boolean {

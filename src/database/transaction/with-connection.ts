@@ -29,7 +29,7 @@ export async function acquireConnection(
 ): Promise<HeldConnection> {
   const limits = Limits.of({ signal }, '')
   const lease =
-    pool.tryLend(limits, false, true) ?? (await pool.lend(limits, { writes: false, isHeld: true }))
+    pool.tryLend(limits, false, true) ?? (await pool.lend(limits, { writes: false, endsWithLimits: true }))
   return new HeldConnection(backend, key, pool, lease)
 }
 
@@ -40,7 +40,8 @@ export async function withConnection<T>(
   writes: boolean,
   work: (connection: HeldConnection) => Promise<T>,
 ): Promise<T> {
-  const lease = pool.tryLend(limits, writes, true) ?? (await pool.lend(limits, { writes, isHeld: true }))
+  const lease =
+    pool.tryLend(limits, writes, true) ?? (await pool.lend(limits, { writes, endsWithLimits: true }))
   const connection = new HeldConnection(backend, key, pool, lease)
   let result: T
   try {
@@ -71,13 +72,13 @@ export async function withJoinedConnection<T>(
  */
 export async function withLease<T>(pool: Pool, limits: Limits, access: Access, work: Work<T>): Promise<T> {
   const lease = pool.tryLend(limits, !access.isRead) ?? (await pool.lend(limits, { writes: !access.isRead }))
-  lease.enter(null, limits)
+  lease.beginSection(null, limits)
   try {
     return await work(lease, limits)
   } catch (error) {
     if (!lostConnection(error, lease) || !access.isRepeatable) throw error
   } finally {
-    lease.leave()
+    lease.endSection()
     if (!pool.tryRelease(lease)) await pool.release(lease)
   }
   const newLease = await pool.lend(limits, { writes: false })
@@ -124,7 +125,8 @@ export function beginTransaction(
   const limits = transactionLimits(options)
   return retryBeginOnce(async (progress) => {
     const writes = options.readOnly !== true
-    const lease = pool.tryLend(limits, writes, true) ?? (await pool.lend(limits, { writes, isHeld: true }))
+    const lease =
+      pool.tryLend(limits, writes, true) ?? (await pool.lend(limits, { writes, endsWithLimits: true }))
     progress.lease = lease
     const connection = new HeldConnection(backend, key, pool, lease)
     try {
