@@ -3,13 +3,13 @@ import type { Server } from 'node:http'
 import { isIP } from 'node:net'
 import express, { type Express, type RequestHandler } from 'express'
 import { type Database, ConfigurationError } from '../database'
-import { settles } from './ending'
+import { settles } from './shutdown-step'
 import { health, setShuttingDown } from './health'
 import { createServerFor } from './http-server'
 import { listen, urlOf } from './listen'
 import { type Monitor, monitor } from './monitor/monitor'
 import { notFound, problems } from './problems'
-import { type ServedDatabase, served } from './served-database'
+import { type ServedDatabase, served } from './database-entry'
 
 export interface AdminOptions {
   /** 0 takes any free one. */

@@ -1,7 +1,7 @@
 /** Whether the process lives, and whether it should be sent requests: two questions with two answers. */
 import express, { type Application, type Request, type RequestHandler, type Response } from 'express'
 import { type Database, DatabaseError } from '../database'
-import { type ServedDatabase, served } from './served-database'
+import { type ServedDatabase, served } from './database-entry'
 
 const PROBES = /^\/(?:livez|readyz)\/?$/i
 

@@ -18,7 +18,7 @@ import {
   TransactionClosedError,
   UniqueViolationError,
 } from '../database'
-import { startAgain } from './held-response'
+import { startAgain } from './buffered-response'
 import { type FieldError, HttpProblem } from './http-problem'
 
 export interface ProblemsOptions {

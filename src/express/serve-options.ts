@@ -1,7 +1,7 @@
 /** Every option of `serve`: its default and its check. */
 import { ConfigurationError, type Database } from '../database'
 import { type AdminOptions, checkAdmin } from './admin'
-import { type ServedDatabase, served } from './served-database'
+import { type ServedDatabase, served } from './database-entry'
 
 /** Where `serve` says what it does. The console and a pino logger both fit. */
 export interface Logger {

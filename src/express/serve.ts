@@ -6,14 +6,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Express, Request, Response } from 'express'
 import { runInScope } from '../database'
 import { Admin } from './admin'
-import { connect, LateDatabase } from './connecting'
-import { type Begun, disconnectionOf, end, messageOf, settles } from './ending'
+import { connect, LateDatabase } from './connect-databases'
+import { type Begun, disconnectionOf, end, messageOf, settles } from './shutdown-step'
 import { setShuttingDown } from './health'
 import { createServerFor } from './http-server'
 import { listen, urlOf } from './listen'
-import { openScope } from './request'
+import { openScope } from './request-scope'
 import { type ServeOptions, type ServeSettings, settle } from './serve-options'
-import { Traffic } from './traffic'
+import { Traffic } from './open-requests'
 
 /**
  * Serves an application until it is told to end.

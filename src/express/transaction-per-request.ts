@@ -1,7 +1,7 @@
 /** One transaction around all that a request does, ended before its answer leaves. */
 import type { RequestHandler } from 'express'
 import type { Database, TransactionOptions } from '../database'
-import { HeldResponse } from './held-response'
+import { HeldResponse } from './buffered-response'
 import { keepScope } from './listeners'
 
 /** The handler ran and its answer says no: roll back, and send that answer. */

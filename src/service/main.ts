@@ -6,7 +6,7 @@ import { type Config, type DatabaseConfig, EnvironmentError, readConfig, VARIABL
 import { forgetHourly } from './idempotency'
 import { createLogger, type Logger } from './logging'
 import { type Folder, makeDataFolder, migrate, pendingMigrations } from './migrations'
-import { dangersOf, misspeltIn } from './warnings'
+import { dangersOf, misspeltIn } from './startup-warnings'
 
 async function start(): Promise<void> {
   const config = readConfig()

@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
 import { type Database, DatabaseURL } from '../database'
-import { Progress } from './progress'
+import { Progress } from './progress-log'
 
 /** A database of the service, by its folder under `migrations/` and `seeds/`. */
 export type Folder = 'main' | 'products'

@@ -3,7 +3,7 @@ import { finished } from 'node:stream/promises'
 import express, { type Express, type Request, type RequestHandler } from 'express'
 import * as z from 'zod'
 import { type FieldError, HttpProblem, methodNotAllowed } from '../express'
-import { reply } from './reply'
+import { reply } from './send-json'
 
 /** The largest body, in bytes. */
 export const BODY_LIMIT = 102_400

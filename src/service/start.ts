@@ -1,5 +1,5 @@
 /** What `npm start` runs: the service out of one file. */
-import { BUNDLE, read, run } from './bundled'
+import { BUNDLE, read, run } from './bundle-loader'
 
 const script = read()
 if (script === null) {

@@ -1,6 +1,6 @@
 /** What an operator is warned of at the start: dangerous ways to a database, and settings that were misspelt. */
 import { VARIABLES } from '../../src/service/config'
-import { dangersOf, misspeltIn } from '../../src/service/warnings'
+import { dangersOf, misspeltIn } from '../../src/service/startup-warnings'
 import { eachDatabase } from '../support/each-database'
 import { freePort } from '../support/free-port'
 import { ServiceProcess } from './support/service-process'

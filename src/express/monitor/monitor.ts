@@ -2,8 +2,8 @@
 import path from 'node:path'
 import express, { type Request, type RequestHandler, type Router } from 'express'
 import { ConfigurationError, type Database } from '../../database'
-import { Live } from './live'
-import { type DatabaseReport, Observation, type Sample } from './observation'
+import { Live } from './event-stream'
+import { type DatabaseReport, Observation, type Sample } from './database-stats'
 import type * as PrometheusModule from './prometheus'
 
 /** What `GET pool.json` answers. */

@@ -2,7 +2,7 @@
 import { Counter, Gauge, type Metric, Registry } from 'prom-client'
 import type { Database, DatabaseEvents } from '../../database'
 import { operationOf } from './fingerprint'
-import { type Series, Times } from './times'
+import { type Series, Times } from './fast-histogram'
 
 const POOL = 'db_client_connection_pool_name'
 const STATE = 'db_client_connection_state'

@@ -1,7 +1,7 @@
 /** The accounts in the database, and their balances. */
 import { type Queryable, sql } from '../../database'
-import { afterPlace, allOf, inOrder } from '../keyset'
-import type { Page } from '../page'
+import { afterPlace, allOf, inOrder } from '../keyset-sql'
+import type { Page } from '../pagination'
 
 export interface Account {
   id: number

@@ -2,8 +2,8 @@
 import * as z from 'zod'
 import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
-import { id, line, money } from '../fields'
-import { pages } from '../page'
+import { id, line, money } from '../field-schemas'
+import { pages } from '../pagination'
 import { type Route, route } from '../route'
 import { createAccount, findAccount, listAccounts } from './queries'
 

@@ -1,7 +1,7 @@
 /** The posts in the database, each read together with its author in one statement. */
 import { type Queryable, sql } from '../../database'
-import { afterPlace, allOf, inOrder } from '../keyset'
-import type { Page } from '../page'
+import { afterPlace, allOf, inOrder } from '../keyset-sql'
+import type { Page } from '../pagination'
 
 export interface Post {
   id: number

@@ -2,8 +2,8 @@
 import * as z from 'zod'
 import { type Database, ForeignKeyViolationError } from '../../database'
 import { HttpProblem } from '../../express'
-import { atLeastOne, id, line, text } from '../fields'
-import { pages } from '../page'
+import { atLeastOne, id, line, text } from '../field-schemas'
+import { pages } from '../pagination'
 import { type Route, route } from '../route'
 import { changePost, createPost, deletePost, findPost, listPosts, listPostsOf, type Post } from './queries'
 

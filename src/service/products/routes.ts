@@ -2,8 +2,8 @@
 import * as z from 'zod'
 import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
-import { atLeastOne, id, line, money, text } from '../fields'
-import { pages } from '../page'
+import { atLeastOne, id, line, money, text } from '../field-schemas'
+import { pages } from '../pagination'
 import { type Route, route } from '../route'
 import { changeProduct, createProduct, deleteProduct, findProduct, listProducts } from './queries'
 

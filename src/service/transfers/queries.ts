@@ -1,7 +1,7 @@
 /** The history of transfers in the database. It is only ever added to. */
 import { type Queryable, sql, type SqlQuery } from '../../database'
-import { afterPlace, inOrder } from '../keyset'
-import type { Page } from '../page'
+import { afterPlace, inOrder } from '../keyset-sql'
+import type { Page } from '../pagination'
 
 export interface Transfer {
   id: number

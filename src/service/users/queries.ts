@@ -1,7 +1,7 @@
 /** The users in the database. */
 import { type Queryable, sql } from '../../database'
-import { afterPlace, allOf, inOrder } from '../keyset'
-import type { Page } from '../page'
+import { afterPlace, allOf, inOrder } from '../keyset-sql'
+import type { Page } from '../pagination'
 
 export interface User {
   id: number

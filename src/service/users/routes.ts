@@ -2,8 +2,8 @@
 import * as z from 'zod'
 import { type Database, UniqueViolationError } from '../../database'
 import { HttpProblem } from '../../express'
-import { atLeastOne, email, id, line } from '../fields'
-import { pages } from '../page'
+import { atLeastOne, email, id, line } from '../field-schemas'
+import { pages } from '../pagination'
 import { type Route, route } from '../route'
 import { changeUser, createUser, deleteUser, findUser, listUsers } from './queries'
 

@@ -1,6 +1,6 @@
 /** Whether a pool is well, and if not, who is to blame. */
 import type { Holder, PoolStats } from '../../database'
-import type { Percentiles } from './recent-times'
+import type { Percentiles } from './latency-window'
 
 export interface Verdict {
   readonly level: 'healthy' | 'warning' | 'critical' | 'offline'

@@ -2,9 +2,9 @@
 import type { Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
-import { settles } from './ending'
-import type { OpenScope } from './request'
-import { giveUp, StallWatch } from './stalled'
+import { settles } from './shutdown-step'
+import type { OpenScope } from './request-scope'
+import { giveUp, StallWatch } from './stalled-requests'
 
 /** How often a shutdown looks for connections that it may close. */
 const LOOK_MILLIS = 20

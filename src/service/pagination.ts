@@ -1,7 +1,7 @@
 /** Lists in pages: each is told where the next one begins, so that no page is ever slower than the first. */
 import * as z from 'zod'
 import { HttpProblem } from '../express'
-import { id } from './fields'
+import { id } from './field-schemas'
 
 /** Which rows a query is to fetch: those after a place in an order, one more than are shown. */
 export interface Page<F extends string = never> {

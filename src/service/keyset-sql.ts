@@ -1,6 +1,6 @@
 /** Pages in SQL: the rows after a place in an order, found by an index and not by counting. */
 import { sql, type SqlQuery } from '../database'
-import type { Page } from './page'
+import type { Page } from './pagination'
 
 /** The columns that a list can be sorted by, as SQL. */
 export type Columns<F extends string> = Readonly<Record<F | 'id', SqlQuery>>

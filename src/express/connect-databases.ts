@@ -1,7 +1,7 @@
 /** Connects the databases of an application, says which one is waited for, and goes on trying for one that may be late. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ConnectRetryEvent, type Database, runInScope } from '../database'
-import { type Begun, disconnectionOf, messageOf, settles } from './ending'
+import { type Begun, disconnectionOf, messageOf, settles } from './shutdown-step'
 import type { Logger } from './serve-options'
 
 /** How long nothing is said of a server that gives no sign of life. */

@@ -1,10 +1,10 @@
 /** What is known about one Database: its events as figures, and a sample of its pool each second. */
 import type { Database, DatabaseEvents, Holder, PoolStats } from '../../database'
 import { fingerprintOf } from './fingerprint'
-import { type ErrorReport, Errors, type LeakReport, Leaks } from './mishaps'
-import { type Percentiles, RecentTimes } from './recent-times'
-import { type StatementReport, Statements } from './statements'
-import { isIdle, isSlow, judge, type Verdict } from './verdict'
+import { type ErrorReport, Errors, type LeakReport, Leaks } from './recent-errors'
+import { type Percentiles, RecentTimes } from './latency-window'
+import { type StatementReport, Statements } from './slow-statements'
+import { isIdle, isSlow, judge, type Verdict } from './pool-health'
 
 /** One second of a pool. */
 export interface Sample {

@@ -1,8 +1,8 @@
 /** Tells browsers what happens, by server-sent events: to few of them, and to nobody faster than he can read. */
 import type { Request, Response } from 'express'
 import { isShuttingDown } from '../health'
-import type { Observation, Sample } from './observation'
-import type { DatabaseReport } from './observation'
+import type { Observation, Sample } from './database-stats'
+import type { DatabaseReport } from './database-stats'
 
 const TELL_MILLIS = 1000
 const MOST_LISTENERS = 20
