@@ -1,44 +1,44 @@
-/** Connects the databases of an application, says which one is waited for, and goes on trying for one that may be late. */
+/** Connects the databases of an application, logs which one it waits for, and keeps trying for one that is not required. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ConnectRetryEvent, type Database, runInScope } from '../database'
-import { type Begun, disconnectionOf, messageOf, settles } from './shutdown-step'
+import { type ShutdownStep, disconnectStep, messageOf, settlesWithin } from './shutdown-step'
 import type { Logger } from './serve-options'
 
-/** How long nothing is said of a server that gives no sign of life. */
-const SILENT_MILLIS = 1000
-/** One line in that time while it is waited for. */
-const REPEAT_MILLIS = 5000
-/** An application that can do without a database does not wait for it longer than this. */
-const FIRST_TRY_MILLIS = 1000
-/** Between the tries for a database that the application does without; each goes on for its connectTimeoutMillis. */
-const PAUSE_MILLIS = 1000
-/** One line in that time while the application does without it. */
-const REPEAT_LATE_MILLIS = 60_000
+/** How long to wait for a silent server before the first log line. */
+const FIRST_LOG_MILLIS = 1000
+/** The interval of log lines while the start waits for a database. */
+const LOG_EVERY_MILLIS = 5000
+/** The longest time that the start waits for a database that is not required. */
+const MAX_START_WAIT_MILLIS = 1000
+/** The pause between calls of `connect()` for a database that is not required; each lasts up to its connectTimeoutMillis. */
+const RETRY_PAUSE_MILLIS = 1000
+/** The interval of log lines while the application runs without a database. */
+const LOG_OPTIONAL_EVERY_MILLIS = 60_000
 
 /**
- * Connects a database that has to be there.
+ * Connects a required database.
  *
  * @throws what its `connect()` throws
  */
-export async function connect(database: Database, logger: Logger): Promise<void> {
-  const where = whereabouts(database)
+export async function connectRequired(database: Database, logger: Logger): Promise<void> {
+  const where = describe(database)
   const since = performance.now()
   let reason = 'it gives no sign of life'
-  const tell = (): void => {
+  const logWaiting = (): void => {
     const passed = performance.now() - since
     const left = Math.max(database.connectTimeoutMillis - passed, 0)
-    const waited = passed < REPEAT_MILLIS ? '' : ` for ${seconds(passed)}`
+    const waited = passed < LOG_EVERY_MILLIS ? '' : ` for ${seconds(passed)}`
     logger.warn(`${where}: cannot be reached${waited} (${reason}). Trying for another ${seconds(left)}.`)
-    timer = setTimeout(tell, REPEAT_MILLIS)
+    timer = setTimeout(logWaiting, LOG_EVERY_MILLIS)
   }
-  let timer = setTimeout(tell, SILENT_MILLIS)
+  let timer = setTimeout(logWaiting, FIRST_LOG_MILLIS)
   let isFirst = true
   const onRetry = ({ error }: ConnectRetryEvent): void => {
     reason = withoutPeriod(error.message)
     if (!isFirst) return
     isFirst = false
     clearTimeout(timer)
-    tell()
+    logWaiting()
   }
   database.on('connectRetry', onRetry)
   try {
@@ -50,13 +50,13 @@ export async function connect(database: Database, logger: Logger): Promise<void>
   logger.info(`${where}: connected`)
 }
 
-/** A database that the application does without while it is not there. */
-export class LateDatabase {
+/** A database that is not required, so that the application runs without it until it is connected. */
+export class OptionalDatabase {
   readonly #database: Database
   readonly #logger: Logger
-  readonly #end = new AbortController()
+  readonly #stopped = new AbortController()
   #connecting: Promise<void> = Promise.resolve()
-  #saidAt = -Infinity
+  #lastLogAt = -Infinity
 
   constructor(database: Database, logger: Logger) {
     this.#database = database
@@ -64,62 +64,62 @@ export class LateDatabase {
   }
 
   /**
-   * Begins to connect it, and goes on until it is there or `begun` is ended. Resolves when it is connected, when the
-   * first try has failed, or when it takes too long to be waited for.
+   * Starts connecting, and goes on in the background until the database is connected or `shutdownStep` is ended. Resolves when it is
+   * connected, when the first attempt has failed, or after a second.
    */
   async start(): Promise<void> {
-    const firstTry = new Promise<void>((resolve) => {
-      // On its own from here on: whatever ends the start ends it by `begun`.
-      this.#connecting = runInScope({ label: 'start-up', signal: this.#end.signal }, () =>
+    const firstAttempt = new Promise<void>((resolve) => {
+      // Outlives the start: a shutdown stops it through `shutdownStep`.
+      this.#connecting = runInScope({ label: 'start-up', signal: this.#stopped.signal }, () =>
         this.#connect(resolve),
       )
     })
-    await settles(firstTry, FIRST_TRY_MILLIS)
+    await settlesWithin(firstAttempt, MAX_START_WAIT_MILLIS)
   }
 
-  get begun(): Begun {
-    const disconnection = disconnectionOf(this.#database)
+  get shutdownStep(): ShutdownStep {
+    const disconnection = disconnectStep(this.#database)
     return {
       ...disconnection,
       end: async (millisLeft) => {
-        this.#end.abort(new Error('The application is shutting down.'))
+        this.#stopped.abort(new Error('The application is shutting down.'))
         await Promise.all([this.#connecting, disconnection.end(millisLeft)])
       },
     }
   }
 
-  async #connect(tried: () => void): Promise<void> {
+  async #connect(onFirstAttempt: () => void): Promise<void> {
     const onFailure = (error: unknown): void => {
-      this.#tell(error)
-      tried()
+      this.#logFailure(error)
+      onFirstAttempt()
     }
     const onRetry = ({ error }: ConnectRetryEvent): void => onFailure(error)
-    const { signal } = this.#end
+    const { signal } = this.#stopped
     this.#database.on('connectRetry', onRetry)
     while (!signal.aborted && !this.#database.isConnected) {
       try {
         await this.#database.connect()
-        this.#logger.info(`${whereabouts(this.#database)}: connected`)
+        this.#logger.info(`${describe(this.#database)}: connected`)
       } catch (error) {
         if (!signal.aborted) onFailure(error)
-        await sleep(PAUSE_MILLIS, undefined, { signal }).catch(() => {})
+        await sleep(RETRY_PAUSE_MILLIS, undefined, { signal }).catch(() => {})
       }
     }
     this.#database.off('connectRetry', onRetry)
-    tried()
+    onFirstAttempt()
   }
 
-  #tell(error: unknown): void {
-    if (performance.now() - this.#saidAt < REPEAT_LATE_MILLIS) return
-    this.#saidAt = performance.now()
+  #logFailure(error: unknown): void {
+    if (performance.now() - this.#lastLogAt < LOG_OPTIONAL_EVERY_MILLIS) return
+    this.#lastLogAt = performance.now()
     this.#logger.warn(
-      `${whereabouts(this.#database)}: cannot be reached (${withoutPeriod(messageOf(error))}). ` +
+      `${describe(this.#database)}: cannot be reached (${withoutPeriod(messageOf(error))}). ` +
         'It is not required: only requests that use it fail, until it is there.',
     )
   }
 }
 
-function whereabouts(database: Database): string {
+function describe(database: Database): string {
   return `database ${database.name} (${String(database.url)})`
 }
 

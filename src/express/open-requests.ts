@@ -1,125 +1,125 @@
-/** The connections and requests of one HTTP server, known so that it can end without cutting an answer off. */
+/** Tracks the open connections and requests of one HTTP server, so that it can close without cutting an answer off. */
 import type { Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
-import { settles } from './shutdown-step'
-import type { OpenScope } from './request-scope'
-import { giveUp, StallWatch } from './stalled-requests'
+import { settlesWithin } from './shutdown-step'
+import type { RequestScope } from './request-scope'
+import { answerTimeout, StallDetector } from './stalled-requests'
 
-/** How often a shutdown looks for connections that it may close. */
-const LOOK_MILLIS = 20
+/** How often a shutdown looks for connections to close. */
+const POLL_MILLIS = 20
 
-export interface TrafficEnd {
-  /** How long a connection is quiet before it is closed. */
+export interface CloseOptions {
+  /** How long a connection has to be quiet before it is closed. */
   readonly keepAliveGraceMillis: number
-  /** Told of each request that was given up because the rest of its body did not come. */
+  /** Called for each request that was given up because the rest of its body did not come. */
   readonly onGivenUp: (label: string) => void
 }
 
-/** A request that waits for the end of its answer. */
-interface Received {
+/** A request whose answer is not complete. */
+interface OpenRequest {
   readonly response: ServerResponse
-  readonly scope: OpenScope
+  readonly scope: RequestScope
 }
 
-export class Traffic {
+export class OpenRequests {
   readonly #server: Server
-  readonly #clients = new Map<Socket, Client>()
-  /** Answers to pipelined requests that wait behind an earlier answer on their connection. */
-  readonly #queued = new Set<ServerResponse>()
+  readonly #connections = new Map<Socket, ClientConnection>()
+  /** Responses to pipelined requests that wait for an earlier answer on their connection. */
+  readonly #pipelined = new Set<ServerResponse>()
   #drainingSince: number | null = null
   #onEmpty: () => void = () => {}
 
   constructor(server: Server) {
     this.#server = server
     server.on('connection', (socket: Socket) => {
-      this.#clients.set(socket, new Client(socket))
+      this.#connections.set(socket, new ClientConnection(socket))
       socket.once('close', () => {
-        this.#clients.delete(socket)
-        // Node tells only the answer at the head of the queue that its connection is gone.
-        for (const response of this.#queued) if (response.req.socket === socket) response.emit('close')
-        if (this.#clients.size === 0) this.#onEmpty()
+        this.#connections.delete(socket)
+        // Node emits `close` only on the first response of the queue.
+        for (const response of this.#pipelined) if (response.req.socket === socket) response.emit('close')
+        if (this.#connections.size === 0) this.#onEmpty()
       })
     })
   }
 
-  /** How many requests wait for the end of their answer. */
+  /** How many requests have no complete answer yet. */
   get requests(): number {
     let count = 0
-    for (const { received } of this.#clients.values()) count += received.length
+    for (const { requests } of this.#connections.values()) count += requests.length
     return count
   }
 
-  /** False for a request that must not be begun: an answer before it has told its client that no other will follow. */
-  enter(scope: OpenScope, response: ServerResponse): boolean {
+  /** Adds a request. Returns false if it must not be handled: an earlier answer has announced the connection's end. */
+  add(scope: RequestScope, response: ServerResponse): boolean {
     const { socket } = response.req
-    // Each connection is known before its first request; one made by hand has nobody to wait for it.
-    const client = this.#clients.get(socket) ?? new Client(socket)
-    if (this.#drainingSince !== null && !client.endWith(response)) return false
-    const received = { response, scope }
-    client.begin(received)
-    if (response.socket === null) this.#queued.add(response)
+    // Only a request made by hand, in a test, has a connection that is not known.
+    const connection = this.#connections.get(socket) ?? new ClientConnection(socket)
+    if (this.#drainingSince !== null && !connection.announceEndWith(response)) return false
+    const request = { response, scope }
+    connection.begin(request)
+    if (response.socket === null) this.#pipelined.add(response)
     response.once('close', () => {
-      this.#queued.delete(response)
-      client.finish(received)
+      this.#pipelined.delete(response)
+      connection.finish(request)
     })
     return true
   }
 
-  /** From now on the last answer ends its connection, so that clients go elsewhere with their next request. */
+  /** Has the last answer of each connection end it from now on, so that clients send their next request elsewhere. */
   drain(): void {
     this.#drainingSince ??= performance.now()
-    for (const client of this.#clients.values()) client.end()
+    for (const connection of this.#connections.values()) connection.announceEnd()
   }
 
   /**
    * Stops accepting connections, and resolves when every request has got its answer and every connection is closed.
    *
-   * A connection that is kept alive may have a request on its way to us. It is closed by the answer to that, which
-   * says so, or else when nothing has come for a while.
+   * A request may be on its way on a connection that is kept alive. Such a connection ends with the answer to that request,
+   * or when nothing has come for `keepAliveGraceMillis`.
    */
-  async close({ keepAliveGraceMillis, onGivenUp }: TrafficEnd): Promise<void> {
+  async close({ keepAliveGraceMillis, onGivenUp }: CloseOptions): Promise<void> {
     this.drain()
-    // Whoever has connected by now is let in, and what has arrived by now is read.
+    // Lets Node accept clients that have connected by now, and read data that has arrived by now.
     await setImmediate()
     this.#stopListening()
     await setImmediate()
-    const stalls = new StallWatch()
+    const stalls = new StallDetector()
     const empty = new Promise<void>((resolve) => (this.#onEmpty = resolve))
-    while (this.#clients.size > 0) {
-      for (const client of this.#clients.values()) {
-        if (client.quietMillis(this.#drainingSince ?? 0) >= keepAliveGraceMillis) client.close()
+    while (this.#connections.size > 0) {
+      for (const connection of this.#connections.values()) {
+        if (connection.quietMillis(this.#drainingSince ?? 0) >= keepAliveGraceMillis) connection.close()
       }
-      for (const { response, scope } of this.#received()) {
+      for (const { response, scope } of this.#allOpenRequests()) {
         if (!stalls.isStalled(response)) continue
         onGivenUp(scope.label)
-        giveUp(response)
+        answerTimeout(response)
       }
-      await settles(empty, LOOK_MILLIS)
+      await settlesWithin(empty, POLL_MILLIS)
     }
   }
 
-  /** What still waits for its answer, longest first, such as `POST /transfer for 30.1 s`. */
+  /** Describes requests without a complete answer, oldest first, such as `POST /transfer for 30.1 s`. */
   unanswered(): string[] {
-    return this.#received()
+    return this.#allOpenRequests()
       .map(({ scope }) => scope)
       .toSorted((a, b) => b.ageMillis - a.ageMillis)
       .map((scope) => `${scope.label} for ${(scope.ageMillis / 1000).toFixed(1)} s`)
   }
 
-  #received(): Received[] {
-    return [...this.#clients.values()].flatMap(({ received }) => received)
+  #allOpenRequests(): OpenRequest[] {
+    return [...this.#connections.values()].flatMap(({ requests }) => requests)
   }
 
-  /** Cuts every connection, and calls off what is still done for it. */
+  /** Destroys every connection, and aborts the scopes of its requests. */
   destroy(): void {
-    for (const { scope } of this.#received())
+    for (const { scope } of this.#allOpenRequests())
       scope.abort(new Error('The server has shut down before the request was answered.'))
-    for (const socket of this.#clients.keys()) socket.destroy()
+    for (const socket of this.#connections.keys()) socket.destroy()
   }
 
   #stopListening(): void {
-    // close() would cut idle connections at once, and with them the requests that are on their way.
+    // close() would close idle connections at once, and lose requests that are on their way.
     this.#server.closeIdleConnections = () => {}
     try {
       this.#server.close()
@@ -129,13 +129,13 @@ export class Traffic {
   }
 }
 
-/** One connection, and since when nothing has come on it. */
-class Client {
-  /** Here, and not in one Map of all connections' requests: what was in one that changes that often V8 keeps for long. */
-  readonly received: Received[] = []
+/** One connection, its open requests, and since when nothing has come on it. */
+class ClientConnection {
+  /** Per connection, because V8 keeps entries of one large, often changed Map in memory for long. */
+  readonly requests: OpenRequest[] = []
   readonly #socket: Socket
-  /** The answer to what was asked for last, until it is sent; for good if it says that the connection ends. */
-  #last: ServerResponse | null = null
+  /** The response to the latest request, until it is sent; kept for good if it announces the end of the connection. */
+  #latestResponse: ServerResponse | null = null
   #quietSince = performance.now()
   #bytesSeen = 0
 
@@ -143,37 +143,38 @@ class Client {
     this.#socket = socket
   }
 
-  begin(received: Received): void {
-    this.#last = received.response
-    this.received.push(received)
+  begin(request: OpenRequest): void {
+    this.#latestResponse = request.response
+    this.requests.push(request)
   }
 
-  finish(received: Received): void {
-    const { response } = received
-    if (this.#last === response && response.shouldKeepAlive) this.#last = null
-    this.received.splice(this.received.indexOf(received), 1)
-    this.#heard()
+  finish(request: OpenRequest): void {
+    const { response } = request
+    if (this.#latestResponse === response && response.shouldKeepAlive) this.#latestResponse = null
+    this.requests.splice(this.requests.indexOf(request), 1)
+    this.#noteActivity()
   }
 
-  /** Has the last answer say that the connection ends, if it can still say so. */
-  end(): void {
-    if (this.#last !== null && !this.#last.headersSent) this.#last.shouldKeepAlive = false
+  /** Has the latest response announce the end of the connection, if its headers are not sent yet. */
+  announceEnd(): void {
+    if (this.#latestResponse !== null && !this.#latestResponse.headersSent)
+      this.#latestResponse.shouldKeepAlive = false
   }
 
-  /** Has this answer say so instead of the one before it; false if that has said it. */
-  endWith(response: ServerResponse): boolean {
-    if (this.#last?.shouldKeepAlive === false) {
-      if (this.#last.headersSent) return false
-      this.#last.shouldKeepAlive = true
+  /** Has this response announce the end instead of the one before; returns false if that one has sent it already. */
+  announceEndWith(response: ServerResponse): boolean {
+    if (this.#latestResponse?.shouldKeepAlive === false) {
+      if (this.#latestResponse.headersSent) return false
+      this.#latestResponse.shouldKeepAlive = true
     }
     response.shouldKeepAlive = false
     return true
   }
 
-  /** How long nothing has come since `start`; negative while an answer is due. A head may come in pieces. */
+  /** Returns for how long since `start` nothing has come; -1 while an answer is due. Counts bytes, since a head may come in pieces. */
   quietMillis(start: number): number {
-    if (this.received.length > 0) return -1
-    if (this.#socket.bytesRead !== this.#bytesSeen) this.#heard()
+    if (this.requests.length > 0) return -1
+    if (this.#socket.bytesRead !== this.#bytesSeen) this.#noteActivity()
     return performance.now() - Math.max(this.#quietSince, start)
   }
 
@@ -181,7 +182,7 @@ class Client {
     this.#socket.destroySoon()
   }
 
-  #heard(): void {
+  #noteActivity(): void {
     this.#bytesSeen = this.#socket.bytesRead
     this.#quietSince = performance.now()
   }

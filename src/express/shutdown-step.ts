@@ -1,21 +1,22 @@
-/** Ends what was begun: by a limit, or soon after it, and never in silence. */
+/** The steps of a shutdown: each ends one started part by a time limit, and reports what went wrong. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Database } from '../database'
 
-/** How long what overstays the shutdown's time limit may still take to be cancelled and destroyed. */
-const LAST_MOMENTS_MILLIS = 1000
+/** How long a part that exceeds the shutdown's time limit may take to be cancelled and destroyed. */
+const DESTROY_MILLIS = 1000
 
-/** A database gives up this much later than we do, so that we can still ask it who holds it. */
+/** A database's grace ends this much after the limit, so that its holders can still be listed at the limit. */
 const GRACE_MARGIN_MILLIS = 100
 
-export interface Begun {
+/** A part of the application that was started, and has to be ended. */
+export interface ShutdownStep {
   readonly name: string
   readonly end: (millisLeft: number) => Promise<void>
-  /** What keeps it from ending. */
+  /** Describes what keeps it from ending. */
   readonly holders?: () => string[]
 }
 
-export function disconnectionOf(database: Database): Begun {
+export function disconnectStep(database: Database): ShutdownStep {
   return {
     name: `database ${database.name}`,
     end: (millisLeft) => database.disconnect({ graceMillis: millisLeft + GRACE_MARGIN_MILLIS }),
@@ -26,23 +27,23 @@ export function disconnectionOf(database: Database): Begun {
   }
 }
 
-/** Ends one thing by the limit, or soon after it, and says what went wrong. */
-export async function end(begun: Begun, limit: number): Promise<string[]> {
+/** Ends one part by the limit, or soon after it, and returns what went wrong. */
+export async function runStep(step: ShutdownStep, limit: number): Promise<string[]> {
   const millisLeft = Math.max(limit - performance.now(), 0)
   const complaints: string[] = []
-  const ended = begun.end(millisLeft).catch((error: unknown) => {
-    complaints.push(`${begun.name}: ${messageOf(error)}`)
+  const ended = step.end(millisLeft).catch((error: unknown) => {
+    complaints.push(`${step.name}: ${messageOf(error)}`)
   })
-  if (await settles(ended, millisLeft)) return complaints
-  const holders = begun.holders?.() ?? []
-  const isEnded = await settles(ended, LAST_MOMENTS_MILLIS)
-  if (holders.length > 0) complaints.push(`${begun.name} was held by ${holders.join(', ')}`)
-  else if (!isEnded || millisLeft > 0) complaints.push(`${begun.name} did not end in time`)
+  if (await settlesWithin(ended, millisLeft)) return complaints
+  const holders = step.holders?.() ?? []
+  const isEnded = await settlesWithin(ended, DESTROY_MILLIS)
+  if (holders.length > 0) complaints.push(`${step.name} was held by ${holders.join(', ')}`)
+  else if (!isEnded || millisLeft > 0) complaints.push(`${step.name} did not end in time`)
   return complaints
 }
 
-/** Whether work settles within a time. */
-export async function settles(work: Promise<void>, millis: number): Promise<boolean> {
+/** Resolves to whether `work` settles within `millis`. */
+export async function settlesWithin(work: Promise<void>, millis: number): Promise<boolean> {
   const timer = new AbortController()
   const isLate = sleep(Math.max(millis, 0), true, { signal: timer.signal }).catch(() => true)
   try {

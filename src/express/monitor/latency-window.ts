@@ -1,4 +1,4 @@
-/** How long something took of late, as percentiles. */
+/** Percentiles of the durations of the last five minutes. */
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
 
 export interface Percentiles {
@@ -9,25 +9,25 @@ export interface Percentiles {
   readonly maxMillis: number
 }
 
-/** Two figures: 1 % off at most, in a hundredth of the memory of three. */
-const PRECISION = { lowest: 1, highest: 3_600_000_000, figures: 2 } as const
+/** In microseconds. Two significant figures: an error of 1 % at most, in a hundredth of the memory of three. */
+const HISTOGRAM_OPTIONS = { lowest: 1, highest: 3_600_000_000, figures: 2 } as const
 
-const PART_MILLIS = 60_000
-const PARTS = 5
+const SLICE_MILLIS = 60_000
+const SLICES = 5
 
-/** Forgets what is older than five minutes, a minute at a time. It is asked for the time, so that it needs no timer. */
-export class RecentTimes {
-  #parts: { readonly since: number; readonly histogram: RecordableHistogram }[] = []
+/** Keeps a histogram per minute, and drops old ones when it is used, so that it needs no timer. */
+export class LatencyWindow {
+  #slices: { readonly since: number; readonly histogram: RecordableHistogram }[] = []
 
   record(millis: number): void {
-    const micros = Math.min(Math.max(1, Math.round(millis * 1000)), PRECISION.highest)
+    const micros = Math.min(Math.max(1, Math.round(millis * 1000)), HISTOGRAM_OPTIONS.highest)
     this.#current().record(micros)
   }
 
   percentiles(): Percentiles {
-    this.#forget()
-    const all = createHistogram(PRECISION)
-    for (const { histogram } of this.#parts) all.add(histogram)
+    this.#dropOld()
+    const all = createHistogram(HISTOGRAM_OPTIONS)
+    for (const { histogram } of this.#slices) all.add(histogram)
     if (all.count === 0) return { count: 0, p50Millis: 0, p95Millis: 0, p99Millis: 0, maxMillis: 0 }
     return {
       count: all.count,
@@ -39,16 +39,16 @@ export class RecentTimes {
   }
 
   #current(): RecordableHistogram {
-    const last = this.#parts.at(-1)
-    if (last !== undefined && performance.now() - last.since < PART_MILLIS) return last.histogram
-    this.#forget()
-    const histogram = createHistogram(PRECISION)
-    this.#parts.push({ since: performance.now(), histogram })
+    const last = this.#slices.at(-1)
+    if (last !== undefined && performance.now() - last.since < SLICE_MILLIS) return last.histogram
+    this.#dropOld()
+    const histogram = createHistogram(HISTOGRAM_OPTIONS)
+    this.#slices.push({ since: performance.now(), histogram })
     return histogram
   }
 
-  #forget(): void {
-    const oldest = performance.now() - PARTS * PART_MILLIS
-    this.#parts = this.#parts.filter(({ since }) => since > oldest)
+  #dropOld(): void {
+    const oldest = performance.now() - SLICES * SLICE_MILLIS
+    this.#slices = this.#slices.filter(({ since }) => since > oldest)
   }
 }
