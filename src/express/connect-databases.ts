@@ -64,8 +64,8 @@ export class OptionalDatabase {
   }
 
   /**
-   * Starts connecting, and goes on in the background until the database is connected or `shutdownStep` is ended. Resolves when it is
-   * connected, when the first attempt has failed, or after a second.
+   * Starts connecting, and goes on in the background until the database is connected or `shutdownStep` is ended. Resolves when
+   * it is connected, when the first attempt has failed, or after a second.
    */
   async start(): Promise<void> {
     const firstAttempt = new Promise<void>((resolve) => {

@@ -1,11 +1,11 @@
-/** Lists in pages: each is told where the next one begins, so that no page is ever slower than the first. */
+/** Keyset pagination: each page has the place where the next one begins, so that no page is slower than the first. */
 import * as z from 'zod'
 import { HttpProblem } from '../express'
 import { id } from './field-schemas'
 
-/** Which rows a query is to fetch: those after a place in an order, one more than are shown. */
+/** Which rows a query has to fetch: those after a place in an order, one more than the client is shown. */
 export interface Page<F extends string = never> {
-  /** What they are sorted by. Those that are equal in it are sorted by their ids. */
+  /** The field that rows are sorted by. Rows with equal values are sorted by id. */
   readonly by: F | 'id'
   readonly descending: boolean
   readonly after: Place | null
@@ -18,12 +18,12 @@ export interface Place {
   readonly id: number
 }
 
-/** What a list can be sorted by apart from the id, with the kind of its values. */
-type Sorts<F extends string> = Readonly<Record<F, 'text' | 'number'>>
+/** The fields that a list can be sorted by, apart from the id, with the type of their values. */
+type SortFields<F extends string> = Readonly<Record<F, 'text' | 'number'>>
 
 type Filters = Readonly<Record<string, z.ZodOptional>>
 
-type Listed<F extends string> = { readonly id: number } & Readonly<Record<F, string | number>>
+type ListedRow<F extends string> = { readonly id: number } & Readonly<Record<F, string | number>>
 
 interface Answer<R> {
   readonly status: 200
@@ -31,19 +31,19 @@ interface Answer<R> {
   readonly headers: Record<string, string>
 }
 
-interface Asked {
+interface PageQuery {
   readonly limit: number
   readonly sort: string
   readonly after?: string | undefined
 }
 
-/** A list that can be sorted by what is named here, filtered by what is named here, and by nothing else. */
-export function pages<const F extends string, const S extends Filters>({
+/** Defines a list by the fields that it can be sorted and filtered by. Returns its query schema and its handler. */
+export function paginatedList<const F extends string, const S extends Filters>({
   sorts,
   filters,
   ids = id,
 }: {
-  readonly sorts: Sorts<F>
+  readonly sorts: SortFields<F>
   readonly filters: S
   /** Default: the ids of a 32-bit column. */
   readonly ids?: z.ZodInt
@@ -67,68 +67,71 @@ export function pages<const F extends string, const S extends Filters>({
   return {
     query,
     /**
-     * Answers with one page of what `fetch` finds, and in the `Link` header with the address of the next one if there
-     * is any. One row more than is shown tells that, without counting.
+     * Answers with one page of what `fetch` returns, and with the address of the next page in the `Link` header, if there is
+     * one. The extra row that is fetched tells whether there is.
      */
-    async answer<R extends Listed<F>>(
+    async answer<R extends ListedRow<F>>(
       path: string,
-      asked: Asked,
+      pageQuery: PageQuery,
       fetch: (page: Page<F>) => Promise<readonly R[]>,
     ): Promise<Answer<R>> {
-      const descending = asked.sort.startsWith('-')
-      const by = (descending ? asked.sort.slice(1) : asked.sort) as F | 'id'
+      const descending = pageQuery.sort.startsWith('-')
+      const by = (descending ? pageQuery.sort.slice(1) : pageQuery.sort) as F | 'id'
       const after =
-        asked.after === undefined
+        pageQuery.after === undefined
           ? null
-          : placeIn(asked.after, asked.sort, by === 'id' ? null : KINDS[sorts[by]], ids)
-      const rows = await fetch({ by, descending, after, limit: asked.limit + 1 })
-      const body = rows.slice(0, asked.limit)
+          : decodeCursor(pageQuery.after, pageQuery.sort, by === 'id' ? null : VALUE_SCHEMAS[sorts[by]], ids)
+      const rows = await fetch({ by, descending, after, limit: pageQuery.limit + 1 })
+      const body = rows.slice(0, pageQuery.limit)
       const last = body.at(-1)
-      if (rows.length <= asked.limit || last === undefined) return { status: 200, body, headers: {} }
-      const next = nextOf(asked, by === 'id' ? String(last.id) : cursorOf(asked.sort, last[by], last.id))
+      if (rows.length <= pageQuery.limit || last === undefined) return { status: 200, body, headers: {} }
+      const next = nextPageQuery(
+        pageQuery,
+        by === 'id' ? String(last.id) : encodeCursor(pageQuery.sort, last[by], last.id),
+      )
       return { status: 200, body, headers: { Link: `<${path}?${next}>; rel="next"` } }
     },
   }
 }
 
-/** The same list from there on: what was asked for, with the next place. The order by id goes without saying. */
-function nextOf(asked: Asked, cursor: string): string {
+/** Returns the query of the next page: that of the present one with the next place. The default order is left out. */
+function nextPageQuery(pageQuery: PageQuery, cursor: string): string {
   const next = new URLSearchParams()
-  for (const [name, value] of Object.entries(asked)) {
-    const goesWithoutSaying = name === 'after' || (name === 'sort' && value === 'id')
-    if (value !== undefined && !goesWithoutSaying) next.set(name, String(value))
+  for (const [name, value] of Object.entries(pageQuery)) {
+    const isOmitted = name === 'after' || (name === 'sort' && value === 'id')
+    if (value !== undefined && !isOmitted) next.set(name, String(value))
   }
   next.set('after', cursor)
   return next.toString()
 }
 
-/** By id the cursor is the id. In any other order it holds the order, the value and the id, for nobody to read. */
-function cursorOf(sort: string, value: string | number, lastId: number): string {
+/** Makes the opaque cursor of any order but that by id, whose cursor is the id: it holds the order, the value and the id. */
+function encodeCursor(sort: string, value: string | number, lastId: number): string {
   return Buffer.from(JSON.stringify([sort, value, lastId])).toString('base64url')
 }
 
-const KINDS = {
-  // What no database can store cannot be the place of a row, and PostgreSQL would not even take it as a question.
+const VALUE_SCHEMAS = {
+  // PostgreSQL fails on NUL and lone surrogates even in a query, and no stored row can contain them.
   text: z.string().regex(/^[^\0\p{Cs}]*$/u),
   number: z.int(),
 }
 
-type Kind = (typeof KINDS)[keyof typeof KINDS]
+type ValueSchema = (typeof VALUE_SCHEMAS)[keyof typeof VALUE_SCHEMAS]
 
-/** @throws HttpProblem 422 when the cursor is of another list or another order, or none at all */
-function placeIn(cursor: string, sort: string, kind: Kind | null, ids: z.ZodInt): Place {
-  if (kind === null) {
+/** @throws HttpProblem 422 when the cursor belongs to another list or order, or is not a cursor */
+function decodeCursor(cursor: string, sort: string, valueSchema: ValueSchema | null, ids: z.ZodInt): Place {
+  if (valueSchema === null) {
     const own = /^\d+$/.test(cursor) ? ids.safeParse(Number(cursor)) : undefined
-    if (own?.success !== true) throw noPlace()
+    if (own?.success !== true) throw invalidCursor()
     return { value: own.data, id: own.data }
   }
-  const place = z.tuple([z.literal(sort), kind, ids]).safeParse(parsed(cursor))
-  if (!place.success) throw noPlace()
+  const place = z.tuple([z.literal(sort), valueSchema, ids]).safeParse(parseCursor(cursor))
+  if (!place.success) throw invalidCursor()
   const [, value, lastId] = place.data
   return { value, id: lastId }
 }
 
-function parsed(cursor: string): unknown {
+function parseCursor(cursor: string): unknown {
   try {
     return JSON.parse(Buffer.from(cursor, 'base64url').toString())
   } catch {
@@ -136,7 +139,7 @@ function parsed(cursor: string): unknown {
   }
 }
 
-function noPlace(): HttpProblem {
+function invalidCursor(): HttpProblem {
   const msg = 'Not a place in this list and order: take it from the Link header of the page before'
   return new HttpProblem(422, 'The query is not valid.', { errors: [{ loc: ['query', 'after'], msg }] })
 }

@@ -1,27 +1,27 @@
-/** What a start that takes long is busy with, told every few seconds. */
+/** Logs every few seconds which step a slow start is in. */
 import type { Knex } from 'knex'
 
-const TELL_EVERY_MILLIS = 5000
+const LOG_EVERY_MILLIS = 5000
 
-export class Progress {
-  readonly #tell: (message: string) => void
+export class ProgressLog {
+  readonly #log: (message: string) => void
   readonly #timer: NodeJS.Timeout
   #step: { readonly what: string; readonly since: number } | null = null
 
-  constructor(tell: (message: string) => void, everyMillis = TELL_EVERY_MILLIS) {
-    this.#tell = tell
+  constructor(log: (message: string) => void, everyMillis = LOG_EVERY_MILLIS) {
+    this.#log = log
     this.#timer = setInterval(() => {
-      if (this.#step !== null) this.#tell(`${this.#step.what}, for ${this.#seconds(this.#step.since)} s now`)
+      if (this.#step !== null) this.#log(`${this.#step.what}, for ${this.#seconds(this.#step.since)} s now`)
     }, everyMillis)
   }
 
-  begins(what: string): void {
+  start(what: string): void {
     this.#step = { what, since: performance.now() }
   }
 
-  /** Tells how long the step took. */
-  ends(): void {
-    if (this.#step !== null) this.#tell(`${this.#step.what}, done in ${this.#seconds(this.#step.since)} s`)
+  /** Logs how long the step took. */
+  finish(): void {
+    if (this.#step !== null) this.#log(`${this.#step.what}, done in ${this.#seconds(this.#step.since)} s`)
     this.#step = null
   }
 
@@ -29,15 +29,15 @@ export class Progress {
     clearInterval(this.#timer)
   }
 
-  /** For Knex, which calls them around each migration. */
+  /** Returns hooks that Knex calls before and after each migration. */
   hooks(): { beforeEach: Knex.LifecycleHook; afterEach: Knex.LifecycleHook } {
     return {
       beforeEach: (_knex, [migration]) => {
-        this.begins(`migration ${(migration as { file?: string } | undefined)?.file ?? String(migration)}`)
+        this.start(`migration ${(migration as { file?: string } | undefined)?.file ?? String(migration)}`)
         return Promise.resolve()
       },
       afterEach: () => {
-        this.ends()
+        this.finish()
         return Promise.resolve()
       },
     }
