@@ -1,4 +1,4 @@
-/** One at a time, on PostgreSQL: a lock of a session, which goes with its connection. */
+/** A named lock on PostgreSQL: a session-level advisory lock, which the server releases when its connection ends. */
 import type { NamedLock, Session } from '../driver/session'
 import type { StatementFacts } from '../driver/statement'
 
@@ -12,7 +12,10 @@ const FACTS: StatementFacts = {
   changesSession: true,
 }
 
-/** https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS */
+/**
+ * Opens a connection for the lock and returns the lock, not yet taken.
+ * https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+ */
 export async function advisoryLock(
   name: string,
   open: () => Promise<Session>,

@@ -1,7 +1,7 @@
-/** Statements of our own, about which nothing need be known. */
+/** Statements that this folder sends by itself. */
 import type { StatementFacts, Statement } from '../driver/statement'
 
-const PLAIN: StatementFacts = {
+const FACTS: StatementFacts = {
   verb: '',
   laterVerbs: [],
   isMultiStatement: false,
@@ -11,6 +11,7 @@ const PLAIN: StatementFacts = {
   changesSession: false,
 }
 
-export function plainly(sql: string): Statement {
-  return { sql, bindings: [], facts: PLAIN, take: 'all' }
+/** Makes a statement without values, none of whose facts matter. */
+export function ownStatement(sql: string): Statement {
+  return { sql, bindings: [], facts: FACTS, take: 'all' }
 }
