@@ -31,7 +31,7 @@ const service = path.resolve(process.argv[2] ?? path.join(root, 'dist'), 'src', 
 const LONGEST_START_MILLIS = 60_000
 
 const { BUNDLE, COMPILED, PLACES, SOURCES, read, run, seal, trailerOf } = createRequire(import.meta.url)(
-  path.join(service, 'bundled.js'),
+  path.join(service, 'bundle-loader.js'),
 )
 
 /** What lies beside a file is beside where tsc puts that file. */

@@ -1,61 +1,64 @@
-/** A database behind one door: its dialect, its Knex instance and its pool, put together. */
+/** Wires the dialect, the Knex instance and the pool of a Database together. */
 import { commandLineClient } from './knex/command-line-client'
 import type { Backend } from './query/backend'
 import type { Knex } from 'knex'
 import { ConfigurationError, TransactionError } from './errors'
 import type { Events } from './events'
-import { Limits, timedOut } from './context/limits'
-import { type BackendOptions, settle } from './options'
+import { Limits, queryTimeoutError } from './context/limits'
+import { type BackendOptions, resolveSettings } from './options'
 import { DatabaseURL } from './url'
 import type { Dialect } from './driver/dialect'
 import type { Session } from './driver/session'
 import type { KnexHost } from './knex/host'
 import { createKnex } from './knex/instance'
-import { runOn } from './knex/runner'
-import type { Ground } from './pool/lease'
+import { runBuilderOn } from './knex/runner'
+import type { TransactionParent } from './pool/lease'
 import { Pool } from './pool/pool'
 import type * as Postgres from './postgres/dialect'
 import type * as Sqlite from './sqlite/dialect'
 import { Compiler } from './sql/compiler'
 
-/** Each loads its driver, so that nobody waits for a driver that is not used. */
+/** Loads a driver only when a URL needs it: loading takes time. */
 const DIALECTS: Readonly<Record<string, (url: DatabaseURL) => Dialect>> = {
   postgresql: (url) => (require('./postgres/dialect') as typeof Postgres).postgres(url),
   sqlite: (url) => (require('./sqlite/dialect') as typeof Sqlite).sqlite(url),
 }
 
 /** How many connections this process has opened. */
-let opened = 0
+let connectionCount = 0
 
-/** What the Database offers to Knex: all but the translation of queries. */
-export interface Lender extends Omit<KnexHost, 'figures' | 'groundOf' | 'statementOf' | 'accessOf'> {
-  /** Where statements run that name the connection itself, which is held as `ground` says. */
-  groundOf(ground: Ground): Ground
+/** The part of KnexHost that the Database provides; this file adds the rest. */
+export interface KnexLender extends Omit<
+  KnexHost,
+  'poolCounters' | 'transactionParentOf' | 'statementOf' | 'accessOf'
+> {
+  /** Returns what runs the statements that Knex sends on a lease whose innermost transaction is `transactionParent`. */
+  transactionParentOf(transactionParent: TransactionParent): TransactionParent
 }
 
 /**
- * Puts a backend together. No I/O.
+ * Creates the backend of a Database. No I/O.
  *
- * @throws ConfigurationError for an URL, option or parameter that is wrong
+ * @throws ConfigurationError for a wrong URL, option or parameter
  */
 export function createBackend(
   url: DatabaseURL,
   options: BackendOptions,
   events: Events,
-  lender: Lender,
+  lender: KnexLender,
 ): Backend {
-  const settings = settle(url, options)
+  const settings = resolveSettings(url, options)
   const dialect = dialectOf(url)
   const compiler = new Compiler(dialect)
   let pool: Pool | undefined
   const host: KnexHost = {
     ...lender,
-    get figures() {
-      return pool && figuresOf(pool)
+    get poolCounters() {
+      return pool && poolCountersOf(pool)
     },
-    groundOf(raw) {
-      const ground = pool?.leaseOf(raw)?.ground
-      if (ground) return lender.groundOf(ground)
+    transactionParentOf(raw) {
+      const transactionParent = pool?.leaseOf(raw)?.transactionParent
+      if (transactionParent) return lender.transactionParentOf(transactionParent)
       throw new TransactionError(
         'The connection was not taken from this Database, or has gone back to it, so nothing can be run on it.',
       )
@@ -65,12 +68,12 @@ export function createBackend(
   }
   const instance = createKnex(url, dialect, settings, host)
   const client = instance.client as Knex.Client
-  // A name, as Knex itself would have it: plug-ins look at it.
+  // Plug-ins of Knex read the name here.
   client.config.client = client.driverName
   const open = async (signal: AbortSignal): Promise<Session> => {
     const session = await dialect.open(await dialect.dial(client, signal), settings, signal)
-    // Knex's name for a connection, which its events and some plug-ins tell.
-    Object.assign(session.raw, { __knexUid: `__knexUid${++opened}` })
+    // Knex's id for a connection, which its events and some plug-ins show.
+    Object.assign(session.raw, { __knexUid: `__knexUid${++connectionCount}` })
     return session
   }
   return {
@@ -91,34 +94,37 @@ export function createBackend(
       return pool
     },
     async outcomeOf(transactionId, { deadline }) {
-      const left = Math.max(0, deadline - performance.now()) + dialect.cancelGraceMillis * 0.25
-      const patience = Math.min(left, settings.pool.acquireTimeoutMillis)
-      const limits = Limits.none.within(patience, () => timedOut('', 'time that is left'))
+      const remainingMillis = Math.max(0, deadline - performance.now()) + dialect.cancelGraceMillis * 0.25
+      const timeoutMillis = Math.min(remainingMillis, settings.pool.acquireTimeoutMillis)
+      const limits = Limits.none.within(timeoutMillis, () => queryTimeoutError('', 'time that is left'))
       try {
         return (await pool?.controlConnection.outcomeOf(transactionId, limits)) ?? 'unknown'
       } catch {
-        // Whatever the reason, it leaves the question where it was.
+        // The outcome stays unknown, whatever the reason.
         return 'unknown'
       }
     },
-    async exclusion(name, signal, lost) {
+    async openNamedLock(name, signal, lost) {
       try {
-        return await dialect.exclusion(name, () => open(signal), lost)
+        return await dialect.namedLock(name, () => open(signal), lost)
       } catch (error) {
         throw dialect.translateConnect(error).error
       }
     },
     security: (lease, limits) =>
       dialect.security(lease.session.raw, async (sql) => {
-        const { rows } = await lease.runOwn(compiler.plain(sql, { take: 'first', asArrays: true }), limits)
+        const { rows } = await lease.runUnchecked(
+          compiler.plain(sql, { take: 'first', asArrays: true }),
+          limits,
+        )
         return (rows[0] as readonly unknown[] | undefined)?.[0]
       }),
-    runProgram: (builder, lease) => runOn(lease, client, builder),
+    runProgram: (builder, lease) => runBuilderOn(lease, client, builder),
   }
 }
 
 /**
- * The configuration for the Knex command line, with the URL meaning what it means to a Database. Put it into a
+ * Returns the configuration for the Knex command line, where the URL means what it means to a Database. Put it into a
  * `knexfile.ts`, beside `migrations` and `seeds`.
  *
  * @throws ConfigurationError when the URL is wrong
@@ -128,7 +134,7 @@ export function createBackend(
 export function knexConfig(url: string | DatabaseURL): Knex.Config {
   const parsed = new DatabaseURL(url)
   const dialect = dialectOf(parsed)
-  const settings = settle(parsed, {})
+  const settings = resolveSettings(parsed, {})
   const { commandLine } = dialect
   const client =
     typeof commandLine === 'object' ? commandLineClient(dialect, settings, commandLine.setUp) : commandLine
@@ -141,8 +147,8 @@ function dialectOf(url: DatabaseURL): Dialect {
   return dialect(url)
 }
 
-/** What monitors ask Knex's pool for. */
-function figuresOf(pool: Pool): object {
+/** Returns the counters that monitors read from Knex's pool, under tarn's names. */
+function poolCountersOf(pool: Pool): object {
   const { size, maxOverflow } = pool.stats()
   return {
     min: 0,

@@ -1,4 +1,4 @@
-/** One logical database: connected at start-up, lent out per query, transaction or request, disconnected at the end. */
+/** One logical database: connected at start-up, lent per query, transaction or request, disconnected at the end. */
 import { inspect } from 'node:util'
 import type { Knex } from 'knex'
 import { CurrentTransaction } from './transaction/current'
@@ -27,9 +27,9 @@ import { knexLender } from './knex-lender'
 import { Lifecycle } from './lifecycle'
 import { Limits } from './context/limits'
 import {
-  checked,
-  checkedTransaction,
-  checkedWork,
+  checkOptions,
+  checkTransactionOptions,
+  checkWork,
   type Connection,
   QUERY_OPTIONS,
   type QueryOptions,
@@ -45,11 +45,11 @@ import { lazyConnection, lazyTransaction } from './transaction/lazy-transaction'
 const DEFAULT_GRACE_MILLIS = 10_000
 const DEFAULT_PING_MILLIS = 1000
 /**
- * A database. Making one does no I/O; `connect()` opens its pool, `disconnect()` closes it.
+ * A database. The constructor does no I/O; `connect()` opens the pool, `disconnect()` closes it.
  *
- * Every query takes a connection of its own from the pool and gives it back, but inside `transaction(work)` and
- * `connection(work)`: there every query of the work runs on the one connection, and so in the one transaction,
- * without having it passed along.
+ * Every query takes a connection of its own from the pool and gives it back, except inside `transaction(work)` and
+ * `connection(work)`: there all queries of the work run on one connection, and so in one transaction, without a handle
+ * being passed along.
  *
  * @throws ConfigurationError for a URL or an option that is wrong
  * @example
@@ -60,27 +60,27 @@ const DEFAULT_PING_MILLIS = 1000
  */
 export class Database extends QueryMethods implements AsyncDisposable {
   readonly url: DatabaseURL
-  /** How long connect() goes on trying. */
+  /** How long connect() retries before it fails. */
   readonly connectTimeoutMillis: number
   protected readonly backend: Backend
   readonly #events = new Events()
-  readonly #life: Lifecycle
+  readonly #lifecycle: Lifecycle
   readonly #current = new CurrentTransaction(this)
 
   constructor(url: string | DatabaseURL, options: DatabaseOptions = {}) {
     super()
     this.url = new DatabaseURL(url)
     const { afterConnect, forceRollback = false, ...backendOptions } = options
-    checkedTransaction({ forceRollback })
-    if (afterConnect !== undefined) checkedWork('afterConnect', afterConnect)
-    const lender = knexLender(this, this.#current, () => this.#lender, {
+    checkTransactionOptions({ forceRollback })
+    if (afterConnect !== undefined) checkWork('afterConnect', afterConnect)
+    const lender = knexLender(this, this.#current, () => this.#source, {
       use: async (limits, access, work) => this.use(limits, access, work),
-      reading: (limits) => this.reading(limits),
+      streamSource: (limits) => this.streamSource(limits),
     })
     this.backend = createBackend(this.url, backendOptions, this.#events, lender)
     this.connectTimeoutMillis = this.backend.settings.connectTimeoutMillis
-    this.#life = new Lifecycle(this.backend, this.#events, {
-      // Under a key of its own: it belongs to no scope of this Database.
+    this.#lifecycle = new Lifecycle(this.backend, this.#events, {
+      // A key of its own keeps this connection out of every scope of the Database.
       prepare: async (lease) => afterConnect?.(new HeldConnection(this.backend, {}, null, lease)),
       opened: async (pool) => {
         if (forceRollback) await this.#current.force(() => ForcedRollback.begin(this.backend, this, pool))
@@ -89,14 +89,14 @@ export class Database extends QueryMethods implements AsyncDisposable {
     })
   }
 
-  /** What it is called in logs and errors. */
+  /** The Database's name in logs and errors. */
   get name(): string {
     return this.backend.settings.name
   }
 
-  /** True between connect() and disconnect(). It says nothing about the server: for that there is ping(). */
+  /** True between connect() and disconnect(). ping() tells whether the server answers. */
   get isConnected(): boolean {
-    return this.#life.isConnected
+    return this.#lifecycle.isConnected
   }
 
   /** The one Knex instance. Builders made with it can be awaited, and join the transaction of their scope. */
@@ -104,50 +104,49 @@ export class Database extends QueryMethods implements AsyncDisposable {
     return this.backend.knex
   }
 
-  /** A Knex builder for a table: the same as `database.knex(name)`. */
+  /** Returns a Knex builder for a table, like `database.knex(name)`. */
   // oxlint-disable-next-line typescript/no-explicit-any -- Knex's own default: a table of unknown columns
   table<T extends object = any>(name: string): Knex.QueryBuilder<T> {
     return this.backend.knex<T>(name)
   }
 
   /**
-   * Opens the pool and one connection, to prove that the URL is right. Safe to call more than once, and by several
-   * callers at the same time. While the server refuses connections because it is starting, it is tried again, until
-   * `connectTimeoutMillis` is over.
+   * Opens the pool, and one connection to prove that the URL is right. Safe to call more than once, and by several
+   * callers at the same time. Retries while the server is still starting, until `connectTimeoutMillis` is over.
    *
    * @throws ConnectionError when the database cannot be reached, with the driver's reason as its cause
    */
   connect(): Promise<void> {
-    return this.#life.connect()
+    return this.#lifecycle.connect()
   }
 
   /**
-   * Refuses new work from now on, lets running work finish within the grace, then cancels what is left and closes
-   * every connection. Does nothing when not connected. Fails only for options that are wrong.
+   * Refuses new work from now on, lets running work finish within the grace, then cancels the rest and closes every
+   * connection. Does nothing when not connected. Rejects only for wrong options.
    */
   async disconnect(options?: { readonly graceMillis?: number }): Promise<void> {
-    const graceMillis = checked(options, ['graceMillis'])?.graceMillis ?? DEFAULT_GRACE_MILLIS
-    await this.#life.disconnect(graceMillis)
+    const graceMillis = checkOptions(options, ['graceMillis'])?.graceMillis ?? DEFAULT_GRACE_MILLIS
+    await this.#lifecycle.disconnect(graceMillis)
   }
 
-  /** Runs work with one connection, which its queries run on by themselves. Inside a transaction it is that one's. */
+  /** Runs work with one connection, which all queries of the work use. Inside a transaction it is the transaction's. */
   async connection<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
-    checkedWork('connection', work)
+    checkWork('connection', work)
     const found = this.#current.get()
-    const bound = found instanceof Promise ? await found : found
-    if (bound instanceof HeldConnection) return work(bound)
-    if (bound !== null)
-      return withJoinedConnection(new JoinedConnection(bound, this.#current.statementsOf(bound)), work)
-    return withConnection(this.#lender, Limits.of(undefined, ''), false, (connection) =>
+    const node = found instanceof Promise ? await found : found
+    if (node instanceof HeldConnection) return work(node)
+    if (node !== null)
+      return withJoinedConnection(new JoinedConnection(node, this.#current.statementsOf(node)), work)
+    return withConnection(this.#source, Limits.of(undefined, ''), false, (connection) =>
       runBound(this, connection, () => work(connection)),
     )
   }
 
-  /** Takes a connection that is yours to release, and that no query uses by itself. `await using` releases it. */
+  /** Takes a connection that the caller releases, also by `await using`. Only queries made on it use it. */
   async acquire(): Promise<Connection> {
     const { forced } = this.#current
-    if (forced !== null) return forced.track(new JoinedConnection(forced.level, forced))
-    return acquireConnection(this.#lender)
+    if (forced !== null) return forced.track(new JoinedConnection(forced.node, forced))
+    return acquireConnection(this.#source)
   }
 
   override async transaction<T>(
@@ -155,40 +154,40 @@ export class Database extends QueryMethods implements AsyncDisposable {
     options: TransactionOptions = {},
   ): Promise<T> {
     const found = this.#current.get()
-    const bound = found instanceof Promise ? await found : found
-    if (bound !== null) return bound.transaction(work, options)
-    checkedTransaction(options, work)
-    return runTransaction(this.#lender, work, options)
+    const node = found instanceof Promise ? await found : found
+    if (node !== null) return node.transaction(work, options)
+    checkTransactionOptions(options, work)
+    return runTransaction(this.#source, work, options)
   }
 
   override async begin(options: TransactionOptions = {}): Promise<Transaction> {
     const found = this.#current.get()
-    const bound = found instanceof Promise ? await found : found
-    if (bound !== null) return this.#current.beginIn(bound, options)
-    checkedTransaction(options)
-    return beginTransaction(this.#lender, options)
+    const node = found instanceof Promise ? await found : found
+    if (node !== null) return this.#current.beginIn(node, options)
+    checkTransactionOptions(options)
+    return beginTransaction(this.#source, options)
   }
 
   /**
-   * Like {@link transaction}, but a connection is taken only when the work makes its first query: for what may need none, or
-   * waits for something else first, such as a request for its body.
+   * Runs work in a transaction that begins, and takes its connection, at the first query: for work that may make none, or
+   * first waits for something else, such as the body of a request.
    */
   async transactionOnDemand<T>(
     work: () => Promise<T>,
     options: Omit<TransactionOptions, 'retries' | 'forceRollback'> = {},
   ): Promise<T> {
-    checkedTransaction(options, work)
-    return lazyTransaction(this, this.#current, () => this.#lender, work, options)
+    checkTransactionOptions(options, work)
+    return lazyTransaction(this, this.#current, () => this.#source, work, options)
   }
 
-  /** The same for a connection. Inside a transaction or a held connection it is that one's. */
+  /** Runs work with a connection that its first query takes. Inside a transaction or a held connection it is theirs. */
   async connectionOnDemand<T>(work: () => Promise<T>): Promise<T> {
-    checkedWork('connectionOnDemand', work)
-    return lazyConnection(this, this.#current, () => this.#lender, work)
+    checkWork('connectionOnDemand', work)
+    return lazyConnection(this, this.#current, () => this.#source, work)
   }
 
   /**
-   * Makes a function of work whose every call runs in a transaction, of its own or of its caller's.
+   * Returns a function that runs work in a transaction: the caller's, if there is one, else a new one.
    *
    * @example
    * const remove = database.transactional((id: number) => database.execute('DELETE FROM posts WHERE id = :id', { id }))
@@ -205,14 +204,14 @@ export class Database extends QueryMethods implements AsyncDisposable {
   }
 
   /**
-   * Rolls back, at its end, all that is done on this Database while work runs, by whomever: for tests. Transactions
-   * are savepoints meanwhile, and take turns; their isolation and other modes do not apply.
+   * Runs work, then rolls back everything that was done on this Database meanwhile, by any caller: for tests.
+   * Transactions are savepoints meanwhile, and take turns; their isolation and other modes do not apply.
    *
-   * @throws TransactionError when that is so already
+   * @throws TransactionError inside a transaction, a held connection or another forceRollback()
    */
   async forceRollback<T>(work: () => Promise<T>): Promise<T> {
-    checkedWork('forceRollback', work)
-    const { pool } = this.#life
+    checkWork('forceRollback', work)
+    const { pool } = this.#lifecycle
     await this.#current.force(() => ForcedRollback.begin(this.backend, this, pool))
     try {
       return await work()
@@ -222,42 +221,42 @@ export class Database extends QueryMethods implements AsyncDisposable {
   }
 
   /**
-   * Runs work while nobody else, in whatever process, does work of that name on this database; waits for them first.
-   * A process that is killed locks nobody out. On SQLite an empty file stays beside the database.
+   * Runs work while no other work of that name runs on this database, in any process; waits for its turn. A killed
+   * process releases the lock. On SQLite an empty file stays beside the database.
    */
   async exclusively<T>(name: string, work: () => Promise<T>, options?: QueryOptions): Promise<T> {
-    return exclusively(this.backend, name, work, options, () => this.#life.pool)
+    return exclusively(this.backend, name, work, options, () => this.#lifecycle.pool)
   }
 
-  /** Runs work outside of the ambient transaction, and free of its scope's signal and deadline: for background jobs. */
+  /** Runs work outside the current transaction, without its scope's signal and deadline: for background jobs. */
   detached<T>(work: () => T): T {
     return runDetached(this, work)
   }
 
   /**
-   * Asks the server for a sign of life, over a connection of its own, so that a full pool does not make it wait.
-   * Gives up after a second unless told otherwise.
+   * Sends the server a trivial statement over a connection outside the pool, so that it never waits for a full pool.
+   * Fails after a second, or after `timeoutMillis`.
    *
    * @throws ConnectionError | QueryTimeoutError | NotConnectedError
    */
   async ping(options?: QueryOptions): Promise<void> {
-    const { signal, timeoutMillis = DEFAULT_PING_MILLIS } = checked(options, QUERY_OPTIONS) ?? {}
-    await this.#life.pool.controlConnection.ping(Limits.of({ signal, timeoutMillis }, 'ping'))
+    const { signal, timeoutMillis = DEFAULT_PING_MILLIS } = checkOptions(options, QUERY_OPTIONS) ?? {}
+    await this.#lifecycle.pool.controlConnection.ping(Limits.of({ signal, timeoutMillis }, 'ping'))
   }
 
-  /** What operators should know of its connections: what their user may do, and who could listen in on the way. */
+  /** Returns what the connections' user may do, and whether the connection is protected on its way. */
   async security(): Promise<Security> {
     return this.use(Limits.of(undefined, ''), STREAM, (lease, limits) => this.backend.security(lease, limits))
   }
 
-  /** The pool's figures at this moment. */
+  /** Returns a snapshot of the pool's figures. */
   stats(): PoolStats {
-    return this.#life.current?.stats() ?? noStats(this.backend.settings.pool)
+    return this.#lifecycle.poolOrNull?.stats() ?? noStats(this.backend.settings.pool)
   }
 
-  /** Who has a connection now, longest first. */
+  /** Returns the current holders of connections, longest first. */
   holders(): readonly Holder[] {
-    return this.#current.forced?.holders() ?? this.#life.current?.holders() ?? []
+    return this.#current.forced?.holders() ?? this.#lifecycle.poolOrNull?.holders() ?? []
   }
 
   on<E extends keyof DatabaseEvents>(event: E, listener: (...args: DatabaseEvents[E]) => void): this {
@@ -279,20 +278,20 @@ export class Database extends QueryMethods implements AsyncDisposable {
   }
 
   protected override use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
-    const bound = this.#current.statements()
-    return bound?.use(limits, access, work) ?? withLease(this.#life.pool, limits, access, work)
+    const statements = this.#current.statements()
+    return statements?.use(limits, access, work) ?? withLease(this.#lifecycle.pool, limits, access, work)
   }
 
-  protected override reading(limits: Limits): StreamSource {
-    const bound = this.#current.statements()
-    if (bound !== null) return bound.reading(limits)
-    const pool = this.#life.pool
+  protected override streamSource(limits: Limits): StreamSource {
+    const statements = this.#current.statements()
+    if (statements !== null) return statements.streamSource(limits)
+    const pool = this.#lifecycle.pool
     if (!this.backend.dialect.isSingle) return dedicatedSource(pool, limits)
-    // Not always on the pool: whoever reads it in a transaction that has begun meanwhile holds the one connection.
+    // Not on the pool: if the caller reads it inside a transaction, that transaction holds the only connection.
     return sharedSource(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
-  get #lender(): ConnectionSource {
-    return { backend: this.backend, key: this, pool: this.#life.pool }
+  get #source(): ConnectionSource {
+    return { backend: this.backend, key: this, pool: this.#lifecycle.pool }
   }
 }

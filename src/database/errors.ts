@@ -1,10 +1,10 @@
 /**
- * Everything that goes wrong with a database, as one tree.
+ * The errors of this library, as one tree.
  *
  *     DatabaseError                      DATABASE_ERROR
  *     ├─ ConfigurationError              CONFIGURATION_INVALID
  *     ├─ NotConnectedError               NOT_CONNECTED
- *     ├─ ConnectionError                 CONNECTION_FAILED          retryable, if it may pass
+ *     ├─ ConnectionError                 CONNECTION_FAILED          retryable, if it can pass
  *     ├─ PoolTimeoutError   (holders)    POOL_TIMEOUT               retryable
  *     ├─ TransactionError                TRANSACTION_MISUSED
  *     │  ├─ TransactionClosedError       TRANSACTION_CLOSED
@@ -21,17 +21,17 @@
  *        └─ QueryCanceledError           QUERY_CANCELED
  *
  * A message says what happened, what it means and what to do. It never holds a bound value or a password.
- * The driver's own error is kept as `cause`; that one may quote values, so it belongs in no answer to a client.
+ * `cause` is the driver's own error, which may quote values: never send it to a client.
  *
- * A Knex builder that is awaited rejects with the same classes, but says what happened as Knex does: `code` and the
- * message are the driver's there, and so are its other fields, such as `detail`.
+ * An awaited Knex builder rejects with the same classes, but with the driver's `code`, message and other fields, such as
+ * `detail`, as programs on Knex expect.
  */
 
-/** The root: every error that this library throws is one. */
+/** The base class of every error that this library throws. */
 export class DatabaseError extends Error {
-  /** Stable across releases: for programs, where the message is for people. The driver's own from an awaited Knex builder. */
+  /** For programs; stable across releases. An awaited Knex builder rejects with the driver's own code. */
   readonly code: string = 'DATABASE_ERROR'
-  /** True when the same call may well succeed if made again a little later. */
+  /** True when the same call may succeed a little later. */
   readonly retryable: boolean = false
 
   constructor(message: string, options?: ErrorOptions) {
@@ -40,20 +40,20 @@ export class DatabaseError extends Error {
   }
 }
 
-/** A URL, an option or a call that cannot work: a bug in the program or its settings, never in the data. */
+/** A wrong URL, option or call: a bug in the program or its settings, never in the data. */
 export class ConfigurationError extends DatabaseError {
   override readonly code: string = 'CONFIGURATION_INVALID'
 }
 
-/** The Database is not connected: before connect(), while disconnecting, or after disconnect(). */
+/** The Database is not connected: connect() was not called, or disconnect() was. */
 export class NotConnectedError extends DatabaseError {
   override readonly code: string = 'NOT_CONNECTED'
 }
 
-/** The database could not be reached, refused the log-in, or hung up. `cause` has the driver's reason. */
+/** The database could not be reached, refused the log-in, or closed the connection. `cause` has the driver's reason. */
 export class ConnectionError extends DatabaseError {
   override readonly code: string = 'CONNECTION_FAILED'
-  /** False for what does not pass by itself: a wrong password, a database that does not exist, an unknown host. */
+  /** False for permanent reasons: a wrong password, a database that does not exist, an unknown host. */
   override readonly retryable: boolean
 
   constructor(
@@ -65,28 +65,28 @@ export class ConnectionError extends DatabaseError {
   }
 }
 
-/** A connection that is out: who holds it, since when, and what it runs. */
+/** A lent connection: who holds it, since when, and what it runs. */
 export interface Holder {
   /** The scope's label, such as `POST /transfer`, or null outside of any scope. */
   readonly label: string | null
-  /** Where in the program it was taken, when that is recorded. */
+  /** The call site that took it, if it is recorded. */
   readonly site: string | null
   readonly heldMillis: number
-  /** The text of the statement that runs now, or null between statements. Never values. */
+  /** The text of the running statement, without values; null between statements. */
   readonly sql: string | null
   readonly inTransaction: boolean
 }
 
-/** All connections were in use for the whole of the acquire timeout. The database itself may be quite well. */
+/** All connections were in use for the whole acquire timeout. It says nothing about the health of the database. */
 export class PoolTimeoutError extends DatabaseError {
   override readonly code: string = 'POOL_TIMEOUT'
   override readonly retryable: boolean = true
 
   constructor(
     message: string,
-    /** Who held the connections at that moment, longest first. */
+    /** The holders of the connections at that moment, longest first. */
     readonly holders: readonly Holder[],
-    /** How many others were waiting. */
+    /** The number of other waiting callers. */
     readonly waiting: number,
     options?: ErrorOptions,
   ) {
@@ -94,17 +94,17 @@ export class PoolTimeoutError extends DatabaseError {
   }
 }
 
-/** A transaction used in a way that cannot work, or a COMMIT that the server turned into a rollback. */
+/** A wrong use of a transaction, or a COMMIT that the server turned into a rollback. */
 export class TransactionError extends DatabaseError {
   override readonly code: string = 'TRANSACTION_MISUSED'
 }
 
-/** A statement was sent through a transaction or connection that had already ended. It did not run. */
+/** The statement did not run: its transaction or connection had already ended. */
 export class TransactionClosedError extends TransactionError {
   override readonly code: string = 'TRANSACTION_CLOSED'
 }
 
-/** The connection was lost around COMMIT: the work may or may not be in the database. Never retried. */
+/** The connection was lost during COMMIT: the transaction may or may not be committed. Never retried. */
 export class CommitUnknownError extends TransactionError {
   override readonly code: string = 'COMMIT_UNKNOWN'
 }
@@ -123,12 +123,12 @@ export class QueryError extends DatabaseError {
   }
 }
 
-/** Values that do not fit the statement: one is missing, one too many, or of a kind that cannot be bound. */
+/** Values that do not fit the statement: a missing one, an extra one, or one of a type that cannot be bound. */
 export class BindError extends QueryError {
   override readonly code: string = 'BIND_INVALID'
 }
 
-/** Which constraint was broken, as far as the database says. */
+/** The violated constraint, as far as the database reports it. */
 export interface Violation {
   readonly constraint: string | null
   readonly table: string | null
@@ -140,7 +140,7 @@ export class ConstraintViolationError extends QueryError implements Violation {
   override readonly code: string = 'CONSTRAINT_VIOLATION'
   readonly constraint: string | null
   readonly table: string | null
-  /** Empty where the driver does not tell; never guessed. */
+  /** Empty where the driver does not report them; never guessed. */
   readonly columns: readonly string[]
 
   constructor(message: string, sql: string, violation: Violation, options?: ErrorOptions) {
@@ -156,28 +156,28 @@ export class UniqueViolationError extends ConstraintViolationError {
   override readonly code: string = 'UNIQUE_VIOLATION'
 }
 
-/** The row that this one points to does not exist, or others still point to this one. */
+/** The referenced row does not exist, or other rows still reference this one. */
 export class ForeignKeyViolationError extends ConstraintViolationError {
   override readonly code: string = 'FOREIGN_KEY_VIOLATION'
 }
 
-/** A column that must have a value got none. */
+/** A NOT NULL column got no value. */
 export class NotNullViolationError extends ConstraintViolationError {
   override readonly code: string = 'NOT_NULL_VIOLATION'
 }
 
-/** A CHECK constraint said no. */
+/** A CHECK constraint refused the row. */
 export class CheckViolationError extends ConstraintViolationError {
   override readonly code: string = 'CHECK_VIOLATION'
 }
 
-/** A serialization failure, a deadlock, or a lock that others hold: the transaction is to be tried again. */
+/** A serialization failure, a deadlock, or a lock that another session holds: run the transaction again. */
 export class SerializationError extends QueryError {
   override readonly code: string = 'SERIALIZATION_FAILURE'
   override readonly retryable: boolean = true
 }
 
-/** The statement took longer than it was allowed to and was cancelled on the server. */
+/** The statement ran into its time limit and was cancelled on the server. */
 export class QueryTimeoutError extends QueryError {
   override readonly code: string = 'QUERY_TIMEOUT'
 }
@@ -188,8 +188,8 @@ export class QueryCanceledError extends QueryError {
 }
 
 /**
- * Finds the error of this library that another one stands for: one that Objection has wrapped, or Knex's own for a
- * builder's `.timeout()`. Returns null for an error that has nothing to do with a database.
+ * Returns the error of this library inside another one, such as Objection's wrapper or Knex's error for a builder's
+ * `.timeout()`. Returns null for an error that has nothing to do with a database.
  *
  * @example
  * if (databaseErrorOf(error) instanceof UniqueViolationError) response.status(409).end()
@@ -203,8 +203,8 @@ export function databaseErrorOf(error: unknown): DatabaseError | null {
 }
 
 /**
- * Attaches what went wrong while cleaning up after an error, as its `cleanupErrors`. The first error stays the one
- * that is thrown: it is the one that says why.
+ * Attaches an error of the clean-up to an earlier error, in its `cleanupErrors`. The earlier one is thrown, since it is
+ * the reason.
  */
 export function attachCleanup(error: unknown, cleanup: unknown): void {
   if (typeof error !== 'object' || error === null || error === cleanup) return

@@ -1,4 +1,4 @@
-/** What a Database tells those who listen: names and payloads. */
+/** The events of a Database: names and payloads. */
 import { EventEmitter } from 'node:events'
 import type { DatabaseError, Holder } from './errors'
 import { outsideOfScopes } from './context/scope'
@@ -20,82 +20,82 @@ export interface ConnectRetryEvent {
 }
 
 export interface CleanupEvent {
-  /** What the borrower had left behind, in words. */
+  /** What the caller had left open, in words. */
   readonly what: string
   readonly label: string | null
 }
 
 export interface AcquireEvent {
-  /** How long it was waited for. */
+  /** How long the caller waited. */
   readonly waitMillis: number
   readonly label: string | null
 }
 
 export interface ReleaseEvent {
-  /** How long it was out. */
+  /** How long the connection was lent. */
   readonly heldMillis: number
   readonly label: string | null
 }
 
 export interface CreateEvent {
-  /** How long it took to open, log in and run afterConnect. */
+  /** How long opening, logging in and afterConnect took. */
   readonly durationMillis: number
 }
 
 export interface RetireEvent {
-  /** `lost`: it broke; `old`, `idle`: past its time; `extra`: over pool.size; `changed`: its settings could not be put back. */
+  /** `old`, `idle`: past its time; `extra`: above pool.size; `changed`: its settings could not be reset. */
   readonly reason: 'lost' | 'old' | 'idle' | 'extra' | 'changed' | 'closed'
 }
 
 export interface TimeoutEvent {
-  /** What the caller got: the pool was full, or the database out of reach. */
+  /** The caller's error: the pool was full, or the database could not be reached. */
   readonly error: DatabaseError
   readonly label: string | null
 }
 
-/** A connection that is out for longer than `leakThresholdMillis`. */
+/** A connection that is lent for longer than `leakThresholdMillis`. */
 export interface LeakEvent extends Holder {
-  /** Once `held`; later `returned` if it does come back, or `reclaimed` past `leakTimeoutMillis`. */
+  /** First `held`, once; then `returned` if it comes back, or `reclaimed` after `leakTimeoutMillis`. */
   readonly state: 'held' | 'returned' | 'reclaimed'
 }
 
 export interface DatabaseEvents {
   connect: []
   disconnect: []
-  /** The database could not be reached; it is tried again. */
+  /** The database could not be reached; opening a connection is retried. */
   connectRetry: [ConnectRetryEvent]
-  /** A connection was lent, */
+  /** A connection was lent. */
   acquire: [AcquireEvent]
-  /** … and came back. */
+  /** A connection came back. */
   release: [ReleaseEvent]
-  /** A connection was opened, */
+  /** A connection was opened. */
   create: [CreateEvent]
-  /** … and closed for good. */
+  /** A connection was closed. */
   retire: [RetireEvent]
-  /** Somebody waited for a connection in vain. */
+  /** A caller got no connection in time. */
   timeout: [TimeoutEvent]
-  /** A connection does not come back. */
+  /** A connection was lent for too long. */
   leak: [LeakEvent]
-  /** After every statement, BEGIN and COMMIT included. */
+  /** A statement has ended, BEGIN and COMMIT included. */
   query: [QueryEvent]
-  /** A connection came back with something left open, which was cleaned up. */
+  /** A connection came back with something open, which was cleaned up. */
   cleanup: [CleanupEvent]
 }
 
 export class Events extends EventEmitter<DatabaseEvents> {
-  /** Whether anybody listens: for those who would have to put a payload together for nobody. */
-  isHeard(event: keyof DatabaseEvents): boolean {
+  /** Returns whether the event has listeners, so that callers need not build a payload in vain. */
+  hasListeners(event: keyof DatabaseEvents): boolean {
     return this.listenerCount(event) > 0
   }
 
-  /** Statements are many and listeners few: with none, an event costs nothing. */
+  /** Calls the listeners outside of every scope. An error that one throws is uncaught: it never fails the statement. */
   tell<E extends keyof DatabaseEvents>(event: E, ...payload: DatabaseEvents[E]): void {
     if (this.listenerCount(event) === 0) return
     try {
-      // What a listener asks of the database is none of the statement's transaction.
+      // A listener's own queries must not join the statement's transaction.
       outsideOfScopes(() => (this as EventEmitter).emit(event, ...payload))
     } catch (error) {
-      // A listener's mistake must not change the outcome of a statement, nor may it go unseen.
+      // A listener's error must not change the outcome of a statement, nor be lost.
       process.nextTick(() => {
         throw error
       })

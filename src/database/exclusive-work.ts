@@ -1,57 +1,56 @@
-/** Work that one at a time may do, among all processes that use a database. */
+/** Runs work under a named lock that all processes of a database share. */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Backend } from './query/backend'
 import type { NamedLock } from './driver/session'
 import { ConnectionError } from './errors'
 import { Limits } from './context/limits'
-import { checked, QUERY_OPTIONS, type QueryOptions } from './query/queryable'
+import { checkOptions, QUERY_OPTIONS, type QueryOptions } from './query/queryable'
 import { runInScope } from './context/scope'
 
-const LONGEST_PAUSE_MILLIS = 200
+const MAX_PAUSE_MILLIS = 200
 
-/** See `Database.exclusively`. `refuse` throws while the Database is not connected. */
+/** Implements `Database.exclusively`. `refuseIfDisconnected` throws while the Database is not connected. */
 export async function exclusively<T>(
   backend: Backend,
   name: string,
   work: () => Promise<T>,
   options: QueryOptions | undefined,
-  refuse: () => unknown,
+  refuseIfDisconnected: () => unknown,
 ): Promise<T> {
-  refuse()
-  const limits = Limits.of(checked(options, QUERY_OPTIONS), `exclusively '${name}'`)
+  refuseIfDisconnected()
+  const limits = Limits.of(checkOptions(options, QUERY_OPTIONS), `exclusively '${name}'`)
   const lost = new AbortController()
-  const exclusion = await prepared(backend, name, limits, () => {
+  const lock = await openLock(backend, name, limits, () => {
     lost.abort(new ConnectionError(`The connection that kept others out of '${name}' was lost.`))
   })
   try {
-    // Asked for again and again: a statement that waits for its turn would itself keep an index waiting that the other
-    // one creates concurrently.
-    while (!(await exclusion.tryEnter())) {
+    // Polls: a statement that waits for the lock would block CREATE INDEX CONCURRENTLY in the process that holds it.
+    while (!(await lock.tryLock())) {
       limits.check()
-      refuse()
-      await pause(LONGEST_PAUSE_MILLIS * (0.5 + Math.random() / 2))
+      refuseIfDisconnected()
+      await pause(MAX_PAUSE_MILLIS * (0.5 + Math.random() / 2))
     }
     limits.check()
     return await runInScope({ signal: lost.signal }, work)
   } finally {
-    await exclusion.leave()
+    await lock.unlock()
   }
 }
 
-async function prepared(
+async function openLock(
   backend: Backend,
   name: string,
   limits: Limits,
-  lost: () => void,
+  onLost: () => void,
 ): Promise<NamedLock> {
-  const giveUp = new AbortController()
+  const opening = new AbortController()
   const stopWatching = limits.watch(() => {
-    giveUp.abort()
+    opening.abort()
   })
   try {
-    return await backend.exclusion(name, giveUp.signal, lost)
+    return await backend.openNamedLock(name, opening.signal, onLost)
   } catch (error) {
-    // Whoever gave it up is not told that it was given up.
+    // The caller gets the error of its limits, not that of the cancelled opening.
     limits.check()
     throw error
   } finally {

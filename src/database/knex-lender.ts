@@ -1,8 +1,8 @@
-/** What a Database lends to its Knex instance: connections for its statements, its transactions, and its users. */
+/** Lends a Database's connections to its Knex instance: for statements, for transactions, and to callers of Knex. */
 import type { CurrentTransaction } from './transaction/current'
-import type { Lender } from './create-backend'
-import type { Hold } from './knex/host'
-import type { Ground, Statements } from './pool/lease'
+import type { KnexLender } from './create-backend'
+import type { TransactionLease } from './knex/host'
+import type { TransactionParent, StatementRunner } from './pool/lease'
 import type { ConnectionSource } from './transaction/with-connection'
 import { HeldConnection } from './transaction/connection'
 import { TransactionNode } from './transaction/transaction-node'
@@ -15,63 +15,63 @@ interface Acquirable {
   acquire(): Promise<Connection>
 }
 
-/** `statements` are those of the scope that they are called in; `lender` knows the pool while there is one. */
+/** `statements` follow the scope that they are called in. `getSource` throws while the Database is not connected. */
 export function knexLender(
   database: Acquirable,
-  ambient: CurrentTransaction,
-  lender: () => ConnectionSource,
-  statements: Statements,
-): Lender {
-  /** Those that are out, by the driver's connection. In a forced rollback they are all the same one. */
-  const acquired = new WeakMap<object, Connection[]>()
+  current: CurrentTransaction,
+  getSource: () => ConnectionSource,
+  statements: StatementRunner,
+): KnexLender {
+  /** Lent connections by the driver's object. In a forced rollback all of them share one object. */
+  const lentByRaw = new WeakMap<object, Connection[]>()
 
-  /** Where statements run in `held`, and transactions begin. */
-  function groundOf(held: Ground): Ground {
-    if (!(held instanceof TransactionNode)) return held
-    const found = ambient.statementsOf(held)
+  /** Returns what runs statements and begins transactions in `node`. */
+  function transactionParentOf(node: TransactionParent): TransactionParent {
+    if (!(node instanceof TransactionNode)) return node
+    const statements = current.statementsOf(node)
     return {
-      use: (limits, access, work) => found.use(limits, access, work),
-      reading: (limits) => found.reading(limits),
-      begin: (modes) => ambient.beginIn(held, modes),
+      use: (limits, access, work) => statements.use(limits, access, work),
+      streamSource: (limits) => statements.streamSource(limits),
+      begin: (modes) => current.beginIn(node, modes),
     }
   }
 
   return {
     ...statements,
-    groundOf,
+    transactionParentOf,
     rows: (...args) => new RowStream(...args),
 
     async acquire() {
       const connection = await database.acquire()
       const raw = connection.raw as object
-      acquired.set(raw, [...(acquired.get(raw) ?? []), connection])
+      lentByRaw.set(raw, [...(lentByRaw.get(raw) ?? []), connection])
       return raw
     },
 
     async release(raw) {
-      await acquired.get(raw)?.pop()?.release()
+      await lentByRaw.get(raw)?.pop()?.release()
     },
 
-    async hold(): Promise<Hold> {
-      const bound = await ambient.get()
-      if (bound !== null) {
+    async leaseForTransaction(): Promise<TransactionLease> {
+      const node = await current.get()
+      if (node !== null) {
         return {
-          raw: bound.lease.session.raw,
-          ground: groundOf(bound),
-          expose: () => bound.lease.expose(),
-          inside: (begun, work) => runBound(database, begun, work),
+          raw: node.lease.session.raw,
+          transactionParent: transactionParentOf(node),
+          expose: () => node.lease.expose(),
+          runInside: (begun, work) => runBound(database, begun, work),
           release: () => Promise.resolve(),
         }
       }
-      const { backend, key, pool } = lender()
-      const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, isHeld: true })
-      const held = new HeldConnection(backend, key, pool, lease)
+      const { backend, key, pool } = getSource()
+      const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, endsWithLimits: true })
+      const connection = new HeldConnection(backend, key, pool, lease)
       return {
         raw: lease.session.raw,
-        ground: held,
+        transactionParent: connection,
         expose: () => lease.expose(),
         async release() {
-          if (!held.tryFinish()) await held.release()
+          if (!connection.tryFinish()) await connection.release()
         },
       }
     },

@@ -1,16 +1,16 @@
-/** From connect() to disconnect(): opens the pool, lends it while it is there, closes it. */
+/** The life of a Database's pool: opens it at connect(), closes it at disconnect(). */
 import { inspect } from 'node:util'
 import type { Backend } from './query/backend'
 import type { Lease } from './pool/lease'
 import type { Pool } from './pool/pool'
-import { within } from './context/watchdog'
+import { waitAtMost } from './context/watchdog'
 import { ConfigurationError, NotConnectedError } from './errors'
 import type { Events } from './events'
 import { Limits } from './context/limits'
 import { LONGEST_TIMER_MILLIS } from './context/deadline-timer'
 
 export interface LifecycleHooks {
-  /** Runs on each new connection before anybody else has it. */
+  /** Runs on each new connection before it is lent. */
   prepare(this: void, lease: Lease): Promise<void>
   /** Runs when the pool is open, before connect() resolves. */
   opened(this: void, pool: Pool): Promise<void>
@@ -18,10 +18,10 @@ export interface LifecycleHooks {
   closing(this: void): Promise<void>
 }
 
-/** How long a connect() that has failed waits for the connections that it did open to close. */
-const FAILED_PATIENCE_MILLIS = 100
-/** What connect() and the rollback of a test get, however short the grace is. */
-const LEAST_GRACE_MILLIS = 50
+/** How long a failed connect() waits until the connections that it opened are closed. */
+const FAILED_CLOSE_MILLIS = 100
+/** The least time that disconnect() gives to a pending connect() and to a forced rollback, however short its grace. */
+const MIN_GRACE_MILLIS = 50
 
 export class Lifecycle {
   readonly #backend: Backend
@@ -43,8 +43,8 @@ export class Lifecycle {
     return this.#pool !== null && this.#disconnecting === null
   }
 
-  /** The pool, or null when not connected: for those who only look. */
-  get current(): Pool | null {
+  /** The pool, or null when not connected. */
+  get poolOrNull(): Pool | null {
     return this.#pool
   }
 
@@ -59,7 +59,7 @@ export class Lifecycle {
 
   async connect(): Promise<void> {
     if (this.#disconnecting !== null) await this.#disconnecting
-    // One promise for all who ask, so that there is one pool.
+    // All callers share one promise, so that there is one pool.
     this.#connecting ??= this.#connect()
     await this.#connecting
   }
@@ -73,8 +73,8 @@ export class Lifecycle {
       await pool.release(await pool.lend(limits, { writes: false, waitMillis }))
       await this.#hooks.opened(pool)
     } catch (error) {
-      // Whatever did not open until now is not waited for.
-      await pool.close(0, FAILED_PATIENCE_MILLIS)
+      // Connections that are still opening are not awaited.
+      await pool.close(0, FAILED_CLOSE_MILLIS)
       this.#connecting = null
       throw error
     } finally {
@@ -85,7 +85,7 @@ export class Lifecycle {
     this.#events.tell('connect')
   }
 
-  /** Refuses new work from this very moment on. */
+  /** Refuses new work at once, then closes the pool. All callers share one promise. */
   disconnect(graceMillis: number): Promise<void> {
     if (!(graceMillis >= 0)) {
       throw new ConfigurationError(`graceMillis is a number from 0 up, got ${inspect(graceMillis)}.`)
@@ -94,22 +94,22 @@ export class Lifecycle {
   }
 
   async #disconnect(graceMillis: number): Promise<void> {
-    // One that is just being opened is opened first, if that is done within the grace.
+    // A connect() under way may finish first, within the grace.
     const started = performance.now()
-    const left = (): number =>
+    const remainingMillis = (): number =>
       Math.max(0, Math.min(graceMillis - (performance.now() - started), LONGEST_TIMER_MILLIS))
-    await within(Math.max(left(), LEAST_GRACE_MILLIS), Promise.allSettled([this.#connecting]))
-    this.#opening?.refuse()
+    await waitAtMost(Math.max(remainingMillis(), MIN_GRACE_MILLIS), Promise.allSettled([this.#connecting]))
+    this.#opening?.refuseCallers()
     await Promise.allSettled([this.#connecting])
     const pool = this.#pool
     if (pool !== null) {
-      // What was asked for from now on would not be part of what is rolled back.
-      pool.refuse()
-      await within(
-        Math.max(left(), LEAST_GRACE_MILLIS),
+      // Work that starts after this point would not be part of the forced rollback.
+      pool.refuseCallers()
+      await waitAtMost(
+        Math.max(remainingMillis(), MIN_GRACE_MILLIS),
         this.#hooks.closing().catch(() => undefined),
       )
-      const stuck = await pool.close(left())
+      const stuck = await pool.close(remainingMillis())
       for (const { label } of stuck) {
         this.#events.tell('cleanup', { what: 'a connection, which was cut off by disconnect()', label })
       }

@@ -1,21 +1,22 @@
-/** Measures a Database through OpenTelemetry, under the names that it has for database clients. */
+/** Reports a Database's metrics to OpenTelemetry, under its names for database clients. */
 import type { Attributes, Histogram, Meter, ObservableUpDownCounter } from '@opentelemetry/api'
 import type { Database } from './database'
 import type { DatabaseEvents } from './events'
 
-/** Buckets as the conventions advise, in seconds. */
+/** The buckets that the semantic conventions advise, in seconds. */
 const SECONDS = {
   unit: 's',
   advice: { explicitBucketBoundaries: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10] },
 }
 
 /**
- * Reports the pool's figures and times, and the duration of every statement, to a meter. All times are in seconds, as
- * the conventions want them: https://opentelemetry.io/docs/specs/semconv/database/database-metrics/
+ * Reports the pool's figures and times, and the duration of every statement, to a meter. Times are in seconds, as the
+ * conventions demand: https://opentelemetry.io/docs/specs/semconv/database/database-metrics/
  *
- * Without listeners a Database measures nothing; with them, each statement costs some microseconds more.
+ * It listens to the Database's events, which costs each statement some microseconds; a Database without listeners
+ * measures nothing.
  *
- * @returns how to stop
+ * @returns a function that stops it
  * @example
  * import { metrics } from '@opentelemetry/api'
  * const stop = recordMetrics(database, metrics.getMeter('millpond'))
@@ -28,34 +29,38 @@ export function recordMetrics(database: Database, meter: Meter): () => void {
     ...(database.url.hostname !== null && { 'server.address': database.url.hostname }),
     ...(database.url.port !== null && { 'server.port': database.url.port }),
   }
-  const times = (name: string, description: string): Histogram =>
+  const histogram = (name: string, description: string): Histogram =>
     meter.createHistogram(name, { ...SECONDS, description })
-  const level = (name: string, unit: string, description: string): ObservableUpDownCounter =>
+  const upDownCounter = (name: string, unit: string, description: string): ObservableUpDownCounter =>
     meter.createObservableUpDownCounter(name, { unit, description })
-  const operation = times(
+  const operation = histogram(
     'db.client.operation.duration',
     'How long a statement took, from being sent to its answer.',
   )
-  const create = times('db.client.connection.create_time', 'How long it took to open a connection.')
-  const wait = times('db.client.connection.wait_time', 'How long a connection was waited for.')
-  const use = times('db.client.connection.use_time', 'How long a connection was out.')
+  const create = histogram('db.client.connection.create_time', 'How long it took to open a connection.')
+  const wait = histogram('db.client.connection.wait_time', 'How long a connection was waited for.')
+  const use = histogram('db.client.connection.use_time', 'How long a connection was out.')
   const timeouts = meter.createCounter('db.client.connection.timeouts', {
     unit: '{timeout}',
     description: 'Those who waited for a connection in vain.',
   })
-  const count = level('db.client.connection.count', '{connection}', 'Connections, by what they do.')
-  const pending = level(
+  const count = upDownCounter('db.client.connection.count', '{connection}', 'Connections, by what they do.')
+  const pending = upDownCounter(
     'db.client.connection.pending_requests',
     '{request}',
     'Those who wait for a connection.',
   )
-  const max = level('db.client.connection.max', '{connection}', 'As many connections as there may be.')
-  const maxIdle = level(
+  const max = upDownCounter(
+    'db.client.connection.max',
+    '{connection}',
+    'As many connections as there may be.',
+  )
+  const maxIdle = upDownCounter(
     'db.client.connection.idle.max',
     '{connection}',
     'As many as are kept when nobody needs them.',
   )
-  const levels = [count, pending, max, maxIdle]
+  const gauges = [count, pending, max, maxIdle]
   const observe: Parameters<Meter['addBatchObservableCallback']>[0] = (result) => {
     const { used, idle, waiting, size, maxOverflow } = database.stats()
     result.observe(count, used, { ...pool, 'db.client.connection.state': 'used' })
@@ -64,7 +69,7 @@ export function recordMetrics(database: Database, meter: Meter): () => void {
     result.observe(max, size + maxOverflow, pool)
     result.observe(maxIdle, size, pool)
   }
-  meter.addBatchObservableCallback(observe, levels)
+  meter.addBatchObservableCallback(observe, gauges)
   const listeners: Listeners = {
     query: ({ sql, durationMillis, error }) => {
       operation.record(durationMillis / 1000, {
@@ -89,7 +94,7 @@ export function recordMetrics(database: Database, meter: Meter): () => void {
   listen(database, 'on', listeners)
   return () => {
     listen(database, 'off', listeners)
-    meter.removeBatchObservableCallback(observe, levels)
+    meter.removeBatchObservableCallback(observe, gauges)
   }
 }
 
@@ -97,13 +102,13 @@ type Listeners = {
   readonly [E in 'query' | 'create' | 'acquire' | 'release' | 'timeout']: (...args: DatabaseEvents[E]) => void
 }
 
-function listen(database: Database, how: 'on' | 'off', listeners: Listeners): void {
+function listen(database: Database, method: 'on' | 'off', listeners: Listeners): void {
   for (const [event, listener] of Object.entries(listeners)) {
-    database[how](event as 'query', listener as Listeners['query'])
+    database[method](event as 'query', listener as Listeners['query'])
   }
 }
 
-/** The first word, such as SELECT: of few kinds, as an attribute of a metric must be. */
+/** Returns the first word, such as SELECT: an attribute of a metric must have few values. */
 function operationOf(sql: string): string {
   return /^\s*([a-z]+)/i.exec(sql)?.[1]?.toUpperCase() ?? 'OTHER'
 }

@@ -1,4 +1,4 @@
-/** Every option of a Database: its default, its check, and what the URL may say about it. */
+/** The options of a Database: defaults, checks, and their names in a URL. */
 import { inspect } from 'node:util'
 import type { Knex } from 'knex'
 import { ConfigurationError } from './errors'
@@ -6,45 +6,45 @@ import type { DatabaseURL } from './url'
 
 /** The pool of a Database. All times are milliseconds. */
 export interface PoolOptions {
-  /** Connections that are kept open once they were needed. Default 5. In memory, SQLite has exactly 1. */
+  /** Connections that stay open once opened. Default 5. SQLite in memory has exactly 1. */
   readonly size?: number
-  /** Extra ones under load, closed when they come back. Default 10. */
+  /** Extra connections under load, closed when they are released. Default 10. */
   readonly maxOverflow?: number
-  /** Connections opened ahead of demand and replaced when they are lost; at most `size`. Default 0. */
+  /** Connections that are opened in advance, and replaced when lost; at most `size`. Default 0. */
   readonly min?: number
-  /** How long a query waits for a connection before it fails with PoolTimeoutError. Default 30 000. */
+  /** How long a caller waits for a connection before PoolTimeoutError. Default 30 000. */
   readonly acquireTimeoutMillis?: number
-  /** A connection older than this is replaced, up to a tenth earlier so that they do not all go at once. Default 1 800 000. */
+  /** A connection older than this is replaced, at random up to 10 % earlier, so that not all go at once. Default 1 800 000. */
   readonly maxLifetimeMillis?: number
-  /** A connection that was not used for this long is closed. Default 600 000. */
+  /** A connection unused for this long is closed. Default 600 000. */
   readonly idleTimeoutMillis?: number
-  /** A connection idle for this long is pinged before it is lent out. Default 500; false never pings. */
+  /** A connection idle for this long is pinged before it is lent. Default 500; false never pings. */
   readonly validateAfterIdleMillis?: number | false
-  /** An idle connection is pinged this often, so that nobody on the way forgets it. Default 30 000; 0 turns it off. */
+  /** How often an idle connection is pinged, so that no firewall or proxy drops it. Default 30 000; 0 turns it off. */
   readonly keepaliveMillis?: number
-  /** A connection that is out for longer than this is reported once, with the place where it was taken. Default 0: off. */
+  /** A connection lent for longer than this is reported once, with the call site that took it. Default 0: off. */
   readonly leakThresholdMillis?: number
-  /** … and one out for longer than this is taken back, its transaction rolled back. Default 0: off. */
+  /** A connection lent for longer than this is taken back, its transaction rolled back. Default 0: off. */
   readonly leakTimeoutMillis?: number
-  /** How many may wait for a connection; whoever comes then fails at once. Default Infinity. */
+  /** How many callers may wait for a connection; further ones fail at once. Default Infinity. */
   readonly maxWaiters?: number
 }
 
-/** What a Database takes, apart from its `afterConnect`, which needs a Connection to work on. */
+/** The options of a Database, except those that need a Connection or a transaction. */
 export interface BackendOptions {
-  /** What it is called in logs and errors. Default: the database's name in the URL. */
+  /** The Database's name in logs and errors. Default: the database's name in the URL. */
   readonly name?: string
   readonly pool?: PoolOptions
-  /** Default 60 000; 0 turns it off. */
+  /** The longest that one statement may run. Default 60 000; 0 turns it off. */
   readonly statementTimeoutMillis?: number
   /**
    * How many prepared statements each connection to PostgreSQL keeps; true: 256; false or 0: none. Default: 256, or none
-   * behind a pooler such as PgBouncer, where the next statement may reach another server process.
+   * behind a pooler such as PgBouncer, which may send the next statement to another server process.
    */
   readonly preparedStatements?: boolean | number
-  /** For the whole of connect(), retries included. Default 15 000. */
+  /** The time limit of connect(), retries included. Default 15 000. */
   readonly connectTimeoutMillis?: number
-  /** Merged into the Knex configuration: the way out for what has no option here. */
+  /** Merged into the Knex configuration, for settings that have no option here. */
   readonly knex?: Partial<Knex.Config>
 }
 
@@ -53,7 +53,7 @@ export interface Settings {
   readonly pool: Required<PoolOptions>
   readonly statementTimeoutMillis: number
   readonly connectTimeoutMillis: number
-  /** At most so many for each connection; undefined: to be decided by what is at the other end of it. */
+  /** The most for each connection; undefined: 256, or none behind a pooler. */
   readonly preparedStatements: number | undefined
   readonly knex: Partial<Knex.Config>
 }
@@ -74,7 +74,7 @@ const POOL_DEFAULTS: Required<PoolOptions> = {
 
 const DEFAULTS = { statementTimeoutMillis: 60_000, connectTimeoutMillis: 15_000 }
 
-const KNOWN = [
+const OPTION_NAMES = [
   'name',
   'pool',
   'statementTimeoutMillis',
@@ -100,11 +100,11 @@ const POOL_MINIMUM: Readonly<Record<keyof PoolOptions, number>> = {
   maxWaiters: 0,
 }
 
-/** Those that count connections. */
-const WHOLE: readonly string[] = ['size', 'maxOverflow', 'min']
+/** The options that count connections, and so are whole numbers. */
+const WHOLE_NUMBERS: readonly string[] = ['size', 'maxOverflow', 'min']
 
-/** What a pool is called in a URL: SQLAlchemy's names, with its seconds, and those of `databases`. */
-const URL_POOL: Readonly<Record<string, (value: number) => PoolOptions>> = {
+/** The pool's parameters in a URL: SQLAlchemy's names, whose times are seconds, and those of `databases`. */
+const URL_POOL_PARAMETERS: Readonly<Record<string, (value: number) => PoolOptions>> = {
   pool_size: (size) => ({ size }),
   max_overflow: (maxOverflow) => ({ maxOverflow }),
   pool_timeout: (seconds) => ({ acquireTimeoutMillis: seconds * 1000 }),
@@ -113,16 +113,16 @@ const URL_POOL: Readonly<Record<string, (value: number) => PoolOptions>> = {
   max_size: (size) => ({ size, maxOverflow: 0 }),
 }
 
-/** The URL parameters that the driver understands, by dialect; the dialect itself gives them their meaning. */
-const URL_DRIVER: Readonly<Record<string, readonly string[]>> = {
+/** The URL parameters that each dialect interprets. */
+const URL_DRIVER_PARAMETERS: Readonly<Record<string, readonly string[]>> = {
   postgresql: [
     'sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'channel_binding', 'application_name', 'host', 'connect_timeout', 'options',
   ],
   sqlite: ['mode', 'immutable'],
 } // prettier-ignore
 
-/** Parameters of other tools that hosts put into a URL, and what to write instead. */
-const URL_FOREIGN: Readonly<Record<string, string>> = {
+/** Other tools' parameters that hosting providers put into a URL, and the advice for each. */
+const URL_FOREIGN_PARAMETERS: Readonly<Record<string, string>> = {
   ssl: 'Write sslmode=verify-full, or sslmode=require, which does not ask who is there.',
   sslaccept: 'Write sslmode=verify-full, or sslmode=require, which does not ask who is there.',
   uselibpqcompat: 'Leave it out: sslmode means what it means to libpq.',
@@ -132,50 +132,50 @@ const URL_FOREIGN: Readonly<Record<string, string>> = {
   connection_limit: 'Write max_size.',
 }
 
-/** What Knex may be told. */
-const KNEX = [
+/** The options of Knex that `options.knex` may set. */
+const KNEX_OPTIONS = [
   'asyncStackTraces', 'compileSqlOnError', 'connection', 'debug', 'defaultDateTimePrecision', 'log', 'migrations',
   'postProcessResponse', 'returning', 'searchPath', 'seeds', 'useNullAsDefault', 'userParams', 'version', 'wrapIdentifier',
 ] // prettier-ignore
 
-/** What a Database decides itself. */
-const NOT_KNEX = ['client', 'dialect', 'pool', 'connectionPool', 'acquireConnectionTimeout']
+/** The options of Knex that the Database sets itself. */
+const REFUSED_KNEX_OPTIONS = ['client', 'dialect', 'pool', 'connectionPool', 'acquireConnectionTimeout']
 
-/** What the driver may be told, beside what the URL says. */
-const KNEX_CONNECTION: Readonly<Record<string, readonly string[]>> = {
+/** The options of each driver that `options.knex.connection` may set in addition to the URL. */
+const KNEX_CONNECTION_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   postgresql: [
     'application_name', 'client_encoding', 'connectionTimeoutMillis', 'database', 'enableChannelBinding',
     'fallback_application_name', 'host', 'idle_in_transaction_session_timeout', 'keepAlive',
     'keepAliveInitialDelayMillis', 'lock_timeout', 'options', 'password', 'port', 'query_timeout', 'scramMaxIterations',
     'ssl', 'sslnegotiation', 'statement_timeout', 'stream', 'types', 'user',
   ],
-  // The URL says it all.
+  // The URL holds every option of SQLite.
   sqlite: [],
 } // prettier-ignore
 
 /**
- * Puts the URL's parameters, the options and the defaults together; options win over the URL.
+ * Merges the options, the URL's parameters and the defaults; options win over the URL.
  *
- * @throws ConfigurationError naming the first option that is unknown or impossible
+ * @throws ConfigurationError naming the first unknown or wrong option
  */
-export function settle(url: DatabaseURL, options: BackendOptions): Settings {
-  refuseUnknown(options, KNOWN, 'A Database', 'option')
+export function resolveSettings(url: DatabaseURL, options: BackendOptions): Settings {
+  refuseUnknown(options, OPTION_NAMES, 'A Database', 'option')
   refuseUnknown(options.pool ?? {}, Object.keys(POOL_DEFAULTS), 'A pool', 'option')
-  const asked: PoolOptions = { ...poolOfURL(url), ...definedOnly(options.pool ?? {}) }
-  const pool = { ...POOL_DEFAULTS, ...asked }
+  const requested: PoolOptions = { ...poolOfURL(url), ...definedOnly(options.pool ?? {}) }
+  const pool = { ...POOL_DEFAULTS, ...requested }
   for (const [name, minimum] of Object.entries(POOL_MINIMUM)) {
     const value = pool[name as keyof PoolOptions]
     if (value === false && name === 'validateAfterIdleMillis') continue
-    requireNumber(`pool.${name}`, value, minimum, WHOLE.includes(name))
+    requireNumber(`pool.${name}`, value, minimum, WHOLE_NUMBERS.includes(name))
   }
   if (url.isMemory) {
-    if ((asked.size ?? 1) !== 1 || (asked.maxOverflow ?? 0) !== 0) {
+    if ((requested.size ?? 1) !== 1 || (requested.maxOverflow ?? 0) !== 0) {
       throw new ConfigurationError(
         'A SQLite database in memory lives and dies with its one connection, so its pool has size 1 and maxOverflow 0. ' +
           'Leave both out, or name a file: sqlite:///file.db.',
       )
     }
-    // That one connection holds all the data: nothing may ever retire it.
+    // The one connection holds all the data: it must never be closed.
     const forever = { maxLifetimeMillis: Infinity, idleTimeoutMillis: Infinity, keepaliveMillis: 0 }
     Object.assign(pool, { size: 1, maxOverflow: 0, ...forever })
   }
@@ -192,17 +192,19 @@ export function settle(url: DatabaseURL, options: BackendOptions): Settings {
     pool: Object.freeze(pool),
     statementTimeoutMillis: statementTimeoutMillis === 0 ? Infinity : statementTimeoutMillis,
     connectTimeoutMillis,
-    preparedStatements: mostPrepared(options.preparedStatements),
-    knex: checkedKnex(url.dialect, options.knex ?? {}),
+    preparedStatements: preparedStatementLimit(options.preparedStatements),
+    knex: checkKnexOptions(url.dialect, options.knex ?? {}),
   })
 }
 
-function checkedKnex(dialect: string, given: Partial<Knex.Config>): Partial<Knex.Config> {
-  const ours = NOT_KNEX.find((name) => name in given)
-  if (ours !== undefined) {
-    throw new ConfigurationError(`options.knex cannot set '${ours}': millpond owns it. Use its own options.`)
+function checkKnexOptions(dialect: string, given: Partial<Knex.Config>): Partial<Knex.Config> {
+  const refused = REFUSED_KNEX_OPTIONS.find((name) => name in given)
+  if (refused !== undefined) {
+    throw new ConfigurationError(
+      `options.knex cannot set '${refused}': millpond owns it. Use its own options.`,
+    )
   }
-  refuseUnknown(given, KNEX, 'options.knex', 'option')
+  refuseUnknown(given, KNEX_OPTIONS, 'options.knex', 'option')
   const connection = given.connection ?? {}
   if (typeof connection !== 'object') {
     throw new ConfigurationError(
@@ -210,18 +212,18 @@ function checkedKnex(dialect: string, given: Partial<Knex.Config>): Partial<Knex
         'Give the address as the URL, and a password that changes as { password: async () => … }.',
     )
   }
-  refuseUnknown(connection, KNEX_CONNECTION[dialect] ?? [], 'options.knex.connection', 'option')
+  refuseUnknown(connection, KNEX_CONNECTION_OPTIONS[dialect] ?? [], 'options.knex.connection', 'option')
   return given
 }
 
-/** How many prepared statements a connection keeps where nothing speaks against them. */
-export const MOST_PREPARED = 256
+/** How many prepared statements a connection keeps by default, where there is no pooler. */
+export const DEFAULT_PREPARED_STATEMENTS = 256
 
-function mostPrepared(asked: unknown): number | undefined {
-  if (asked === undefined) return undefined
-  if (typeof asked === 'boolean') return asked ? MOST_PREPARED : 0
-  requireNumber('preparedStatements', asked, 0, true)
-  return Number(asked)
+function preparedStatementLimit(requested: unknown): number | undefined {
+  if (requested === undefined) return undefined
+  if (typeof requested === 'boolean') return requested ? DEFAULT_PREPARED_STATEMENTS : 0
+  requireNumber('preparedStatements', requested, 0, true)
+  return Number(requested)
 }
 
 function refuseContradictions({
@@ -241,14 +243,14 @@ function refuseContradictions({
 }
 
 function poolOfURL(url: DatabaseURL): PoolOptions {
-  const driver = URL_DRIVER[url.dialect] ?? []
+  const driver = URL_DRIVER_PARAMETERS[url.dialect] ?? []
   let pool: PoolOptions = {}
   for (const [name, text] of Object.entries(url.options)) {
     if (driver.includes(name)) continue
-    const read = URL_POOL[name]
-    if (read === undefined || !Object.hasOwn(URL_POOL, name)) {
-      const foreign = Object.hasOwn(URL_FOREIGN, name) ? URL_FOREIGN[name] : undefined
-      const known = `Known ones are ${[...Object.keys(URL_POOL), ...driver].join(', ')}.`
+    const read = URL_POOL_PARAMETERS[name]
+    if (read === undefined || !Object.hasOwn(URL_POOL_PARAMETERS, name)) {
+      const foreign = Object.hasOwn(URL_FOREIGN_PARAMETERS, name) ? URL_FOREIGN_PARAMETERS[name] : undefined
+      const known = `Known ones are ${[...Object.keys(URL_POOL_PARAMETERS), ...driver].join(', ')}.`
       throw new ConfigurationError(`The database URL has an unknown parameter '${name}'. ${foreign ?? known}`)
     }
     if (!/^\d+(\.\d+)?$/.test(text)) {
@@ -283,7 +285,7 @@ function requireNumber(name: string, value: unknown, minimum: number, whole = fa
   }
 }
 
-/** An option that is there but undefined counts as left out. */
+/** Returns the options without the undefined ones, which count as left out. */
 function definedOnly<T extends object>(options: T): T {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
 }

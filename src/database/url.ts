@@ -1,9 +1,9 @@
-/** A database's address: parsed, changeable, and never printed with its password. */
+/** The address of a database: parsed, changeable, and never printed with its password. */
 import { isIPv6 } from 'node:net'
 import { inspect } from 'node:util'
 import { ConfigurationError } from './errors'
 
-/** What a DatabaseURL is made of, percent-decoded. */
+/** The parts of a DatabaseURL, percent-decoded. */
 export interface URLParts {
   /** `postgresql` or `sqlite`. */
   dialect: string
@@ -30,17 +30,17 @@ const DRIVERS: Readonly<Record<string, readonly string[]>> = {
   sqlite: ['sqlite3', 'appthreat'],
 }
 
-const SHAPE =
+const URL_PATTERN =
   /^(?<scheme>[a-z][a-z0-9+.-]*):\/\/(?:(?<userinfo>[^@/?#]*)@)?(?<host>\[[^\]]*\]|[^:/?#@]*)(?::(?<port>[^/?#]*))?(?<path>\/[^?#]*)?(?:\?(?<query>[^#]*))?$/i
 
 /**
- * The address of a database. Printing one, as text, as JSON or by `console.log`, stars the password out; `href`
- * is the clear form.
+ * The address of a database. As text, as JSON and in `console.log` it shows stars for the password; `href` has the
+ * password in clear.
  *
  * SQLite takes a path after the third slash: `sqlite:///relative.db`, `sqlite:////absolute.db`; `sqlite://` and
  * `sqlite:///:memory:` are a database in memory.
  *
- * @throws ConfigurationError when the text is not the URL of a database that is supported
+ * @throws ConfigurationError when the text is not the URL of a supported database
  * @example
  * const url = new DatabaseURL('postgresql://app:s3cret@db.example.org/shop')
  * url.replace({ database: 'shop_test' }).href // 'postgresql://app:s3cret@db.example.org/shop_test'
@@ -97,9 +97,9 @@ export class DatabaseURL implements Readonly<URLParts> {
   }
 
   /**
-   * A copy with some parts changed. Values are given plain and percent-encoded here; null removes a part.
+   * Returns a copy with some parts changed. Values are given plain, and percent-encoded here; null removes a part.
    *
-   * @throws ConfigurationError for a part that does not exist, or a value that it cannot have
+   * @throws ConfigurationError for an unknown part or a wrong value
    */
   replace(changes: Partial<URLParts>): DatabaseURL {
     if (typeof changes !== 'object' || changes === null) {
@@ -110,7 +110,7 @@ export class DatabaseURL implements Readonly<URLParts> {
     const given = Object.entries(changes).filter(([, value]) => value !== undefined)
     for (const [name, value] of given) checkPart(name, value)
     const next = { ...this.#parts, ...Object.fromEntries(given) }
-    // Through the parser, so that a changed URL is checked like a written one.
+    // The parser checks the changed URL.
     return new DatabaseURL(print(next, next.password))
   }
 
@@ -125,10 +125,10 @@ export class DatabaseURL implements Readonly<URLParts> {
   }
 }
 
-/** Stands for a password. Not percent-encoded, so that it reads as what it is. */
+/** Printed in place of a password, without percent-encoding. */
 const STARS = '***'
 
-/** What each part can be, apart from a text of its own syntax, which the parser checks. */
+/** The types that each part may have; the parser checks the syntax. */
 const PARTS: Readonly<Record<keyof URLParts, readonly string[]>> = {
   dialect: ['string'],
   driver: ['string'],
@@ -156,7 +156,7 @@ function checkPart(name: string, value: unknown): void {
 }
 
 function parse(text: string): URLParts {
-  const groups = SHAPE.exec(text.trim())?.groups
+  const groups = URL_PATTERN.exec(text.trim())?.groups
   const [scheme = '', ...rest] = (groups?.scheme ?? '').toLowerCase().split('+')
   const driver = rest.join('+')
   const dialect = DIALECTS[scheme]
@@ -166,8 +166,8 @@ function parse(text: string): URLParts {
         `Write postgresql://user:password@host:5432/name, sqlite:///relative.db, sqlite:////absolute.db or sqlite:// (in memory).`,
     )
   }
-  // One '@' ends the user's part. With none or several there, some part is a piece of the password, and no error may
-  // quote it.
+  // Exactly one '@' ends the user info. With an '@' elsewhere, another part holds a piece of the password, and no error
+  // may quote it.
   const signs = text.split('@').length - 1
   if (dialect !== 'sqlite' && (signs > 1 || (signs === 1 && groups.userinfo === undefined))) {
     throw new ConfigurationError(
@@ -217,7 +217,7 @@ function parsePort(text: string | undefined): number | null {
 }
 
 function parseOptions(query: string | undefined): Record<string, string> {
-  // Without a prototype, so that an option called `constructor` is an option like any other.
+  // Without a prototype, so that `constructor` can be the name of an option.
   const options = Object.create(null) as Record<string, string>
   for (const pair of (query ?? '').split('&').filter((part) => part !== '')) {
     const [name, value] = splitOnce(pair, '=')

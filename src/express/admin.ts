@@ -1,31 +1,31 @@
-/** The listener for operators: the pool monitor, the metrics and the health of a served application. */
+/** The admin listener of a served application, for operators: the pool monitor, metrics and health. */
 import type { Server } from 'node:http'
 import { isIP } from 'node:net'
 import express, { type Express, type RequestHandler } from 'express'
 import { type Database, ConfigurationError } from '../database'
-import { settles } from './ending'
+import { settlesWithin } from './shutdown-step'
 import { health, setShuttingDown } from './health'
 import { createServerFor } from './http-server'
 import { listen, urlOf } from './listen'
 import { type Monitor, monitor } from './monitor/monitor'
 import { notFound, problems } from './problems'
-import { type ServedDatabase, served } from './served-database'
+import { type ServedDatabase, databaseEntry } from './database-entry'
 
 export interface AdminOptions {
-  /** 0 takes any free one. */
+  /** 0 takes any free port. */
   readonly port: number
-  /** Default 127.0.0.1: whoever can reach it sees labels, statements and addresses, and nobody is asked who he is. */
+  /** Default 127.0.0.1. There is no login: everyone who can reach the listener sees labels, statements and addresses. */
   readonly host?: string
-  /** Default: those that are served. */
+  /** Default: the databases of the application. */
   readonly databases?: readonly (Database | ServedDatabase)[]
 }
 
-/** For a scrape that is being answered when the end comes. */
-const LAST_ANSWER_MILLIS = 500
+/** How long a close waits for answers that are being sent, such as a scrape of metrics. */
+const CLOSE_GRACE_MILLIS = 500
 
 const LOOPBACK = ['127.0.0.1', '::1', 'localhost']
 
-export class Admin {
+export class AdminListener {
   readonly #options: Required<AdminOptions>
   readonly #app: Express = express()
   readonly #monitor: Monitor | null
@@ -33,10 +33,10 @@ export class Admin {
 
   constructor({ port, host = '127.0.0.1', databases = [] }: AdminOptions) {
     this.#options = { port, host, databases }
-    const watched = databases.map((one) => served(one).database)
+    const watched = databases.map((one) => databaseEntry(one).database)
     this.#monitor = watched.length > 0 ? monitor(...watched) : null
     this.#app.disable('x-powered-by')
-    if (LOOPBACK.includes(host)) this.#app.use(onlyByLocalNames)
+    if (LOOPBACK.includes(host)) this.#app.use(refuseForeignHosts)
     this.#app.use(health(...databases))
     if (this.#monitor !== null) this.#app.use(this.#monitor)
     this.#app.use(notFound(), problems())
@@ -57,7 +57,7 @@ export class Admin {
     }
   }
 
-  /** Turns its readiness off, as that of the application is. */
+  /** Turns readiness off, as `serve` does for the application. */
   drain(): void {
     setShuttingDown(this.#app, true)
   }
@@ -69,17 +69,18 @@ export class Admin {
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve())
     })
-    await settles(closed, LAST_ANSWER_MILLIS)
+    await settlesWithin(closed, CLOSE_GRACE_MILLIS)
     this.#server.closeAllConnections()
     await closed
   }
 }
 
 /**
- * A page from elsewhere can have its own name lead to 127.0.0.1, and then read what is here as its own. Such a request
- * has that name in its header; one without, as of HTTP/1.0 from a load balancer, is of no page.
+ * Refuses requests for other host names (DNS rebinding): a foreign page can have its own name resolve to 127.0.0.1 and then
+ * read these answers, but its requests carry that name in their Host header. A request without one, such as HTTP/1.0 of a
+ * load balancer, does not come from a page.
  */
-const onlyByLocalNames: RequestHandler = (request, response, next) => {
+const refuseForeignHosts: RequestHandler = (request, response, next) => {
   const hostname = (request.headers.host ?? '').replace(/:\d+$/, '').toLowerCase()
   const isLocal = hostname === '' || hostname === 'localhost' || hostname.endsWith('.localhost')
   if (isLocal || isIP(hostname.replace(/^\[|\]$/g, '')) > 0) next()

@@ -1,12 +1,12 @@
-/** One connection for all that a request does, given back when its answer is complete. */
+/** The middleware that runs all queries of a request on one connection, released when its answer is complete. */
 import type { RequestHandler, Response } from 'express'
 import type { Database } from '../database'
 import { keepScope } from './listeners'
 
 /**
- * Has every query of what comes after it run on one connection of the database, as FastAPI's `Depends(get_db)` has it: for
- * what must see what it has set before, such as `SET` or a temporary table. It is taken by the first query, and given back
- * when the handler has written the last of its answer, however slowly the client reads that. A query made later throws
+ * Runs every query of the following handlers on one connection of the database, as FastAPI's `Depends(get_db)` does: for
+ * queries that depend on earlier ones, such as `SET` or a temporary table. The first query takes the connection. It is
+ * released when the handler has written the end of its answer, however slowly the client reads that. A later query throws
  * TransactionClosedError.
  *
  * @example
@@ -20,19 +20,19 @@ export function connectionPerRequest(database: Database): RequestHandler {
     keepScope(request, response)
     try {
       await database.connectionOnDemand(async () => {
-        const ended = endOf(response)
+        const answered = untilAnswered(response)
         next()
-        await ended
+        await answered
       })
     } catch (error) {
-      // What was left open was rolled back, and its answer is on its way.
+      // Once the answer is sent, the error can only say that open work was rolled back.
       if (!response.writableEnded) next(error)
     }
   }
 }
 
-/** Resolves when the answer is complete, or the client gone. */
-function endOf(response: Response): Promise<void> {
+/** Resolves when the answer is complete, or when the client has gone away. */
+function untilAnswered(response: Response): Promise<void> {
   return new Promise((resolve) => {
     const end = response.end.bind(response)
     response.once('close', resolve)

@@ -1,21 +1,21 @@
-/** Whether the process lives, and whether it should be sent requests: two questions with two answers. */
+/** The health endpoints: `/livez` tells whether the process is alive, `/readyz` whether it should get requests. */
 import express, { type Application, type Request, type RequestHandler, type Response } from 'express'
 import { type Database, DatabaseError } from '../database'
-import { type ServedDatabase, served } from './served-database'
+import { type ServedDatabase, databaseEntry } from './database-entry'
 
 const PROBES = /^\/(?:livez|readyz)\/?$/i
 
 const READY = 'ready'
 const SHUTTING_DOWN = 'shutting down'
-/** Those who ask often give up after a second, and would not learn why it is not ready. */
+/** Shorter than a second, after which many probes give up and would not see the reason. */
 const PING_TIMEOUT_MILLIS = 800
 
-/** Says through the application's settings, which its sub-applications inherit, whether it is about to end. */
+/** Notes in the application's settings, which sub-applications inherit, whether it is shutting down. */
 export function setShuttingDown(app: Application, isShuttingDown: boolean): void {
   app.set(SHUTTING_DOWN, isShuttingDown)
 }
 
-/** For what would go on for ever, and must end before the application can. */
+/** Returns whether the application is shutting down: endless answers, such as event streams, have to end then. */
 export function isShuttingDown(app: Application): boolean {
   return app.get(SHUTTING_DOWN) === true
 }
@@ -33,7 +33,7 @@ export function isShuttingDown(app: Application): boolean {
  * app.use(health(database, { database: archive, required: false }))
  */
 export function health(...databases: readonly (Database | ServedDatabase)[]): RequestHandler {
-  const known = databases.map(served)
+  const known = databases.map(databaseEntry)
   const router = express.Router()
   router.get('/livez', (_request, response) => {
     response.set('Cache-Control', 'no-store').json({ status: 'alive' })
@@ -42,7 +42,7 @@ export function health(...databases: readonly (Database | ServedDatabase)[]): Re
     await answerReadiness(request, response, known)
   })
   return (request, response, next) => {
-    // It stands in front of every request, nearly all of which are for something else.
+    // A quick test first: this runs for every request, and few are probes.
     if (PROBES.test(request.path)) router(request, response, next)
     else next()
   }
@@ -54,7 +54,7 @@ async function answerReadiness(
   databases: readonly Required<ServedDatabase>[],
 ): Promise<void> {
   const isEnding = isShuttingDown(request.app)
-  // Whoever asks then has to know at once, and nothing about the databases would change the answer.
+  // During a shutdown the answer is immediate, because no database can change it.
   const checked = isEnding
     ? []
     : await Promise.all(databases.map(async (one) => ({ ...one, found: await check(one.database) })))
@@ -68,7 +68,7 @@ async function answerReadiness(
     })
 }
 
-/** `ready`, or the stable code of what is wrong, such as `CONNECTION_FAILED`: it names no host and no user. */
+/** Resolves to `ready` or to the error's code, such as `CONNECTION_FAILED`, which names no host and no user. */
 async function check(database: Database): Promise<string> {
   try {
     await database.ping({ timeoutMillis: PING_TIMEOUT_MILLIS })

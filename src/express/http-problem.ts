@@ -1,25 +1,25 @@
-/** An error that is meant for the client: it is answered with its own status and its own words. */
+/** An error that is meant for the client: the answer has its status and its message. */
 import { STATUS_CODES } from 'node:http'
 
 /** One thing that is wrong with the input. */
 export interface FieldError {
-  /** Where: the part of the request, then the way into it, such as `['body', 'username']`. */
+  /** Where the error is: the part of the request, then the path in it, such as `['body', 'username']`. */
   readonly loc: readonly (string | number)[]
   readonly msg: string
 }
 
 export interface HttpProblemOptions extends ErrorOptions {
-  /** A URI that names the kind of problem. Default `about:blank`: no more than its status says. */
+  /** A URI that names the kind of problem. Default `about:blank`: the status says all. */
   readonly type?: string
   /** Default: the name of the status. */
   readonly title?: string
   readonly errors?: readonly FieldError[]
-  /** Sent with the answer, such as `Retry-After`. */
+  /** Headers of the answer, such as `Retry-After`. */
   readonly headers?: Readonly<Record<string, string>>
 }
 
 /**
- * Thrown anywhere under a request, becomes its answer when `problems()` is mounted.
+ * Becomes the answer of a request when it is thrown anywhere below the request and `problems()` is mounted.
  *
  * @example
  * throw new HttpProblem(404, 'User not found')
@@ -41,7 +41,7 @@ export class HttpProblem extends Error {
     this.headers = options.headers ?? {}
   }
 
-  /** The document of RFC 9457. */
+  /** Returns the problem document of RFC 9457. */
   toJSON(): object {
     const document = { type: this.type, title: this.title, status: this.status, detail: this.message }
     return this.errors === undefined ? document : { ...document, errors: this.errors }

@@ -1,4 +1,4 @@
-/** Makes a server listen, and says in plain words why it cannot. */
+/** Makes a server listen, with an error that explains why it cannot. */
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 
@@ -35,7 +35,7 @@ export async function listen(server: Server, port: number, host: string | undefi
   }
 }
 
-/** The server's address as a URL that can be opened on this machine. */
+/** Returns the server's address as a URL that can be opened on this machine. */
 export function urlOf(server: Server): string {
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('The server is not listening.')

@@ -1,4 +1,4 @@
-/** Has the listeners of a request run in the scope in which they were added, as callbacks of timers and promises do. */
+/** Runs listeners of a request in the scope in which they were added, as callbacks of timers and promises run. */
 import type { EventEmitter } from 'node:events'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -10,68 +10,72 @@ type Event = string | symbol
 type Listener = (this: unknown, ...args: unknown[]) => unknown
 
 /**
- * From now on a listener of the request, its response or its socket is called in the scope in which it is added. Node
- * calls it in that of whoever makes the event happen. That is mostly the connection's, which knows no request, so that a
- * body parser that calls `next()` from an event would leave the transaction around it.
+ * Has listeners of the request, its response and its socket called in the scope in which they are added, from now on. Node
+ * calls them in the scope that emits the event, mostly the connection's, which belongs to no request: a body parser that
+ * calls `next()` from an event would leave the transaction around it.
  *
- * What is told of the end of a request, such as an audit log that listens to `finish`, is called when its transaction may
- * have ended, and its signal and deadline have done their work: it keeps the label, and is free of these. So is what
- * was added before the request had a scope.
+ * A listener for the end of a request, such as an audit log on `finish`, is called when the transaction may have ended: it
+ * keeps the label, but runs without the transaction, the signal and the deadline. The same holds for listeners that were
+ * added before the request had a scope.
  */
 export function keepScope(request: Request, response: Response): void {
-  // A request may pass several that ask for this.
-  if (KEPT in request) return
+  // Several middlewares of one request may call this.
+  if (LISTENER_SCOPES in request) return
   const { socket } = request
-  const kept = new Kept(currentFrame(), response, socket)
-  keep(request, prototypeAbove(request, IncomingMessage.prototype), kept)
-  keep(response, prototypeAbove(response, ServerResponse.prototype), kept)
-  // A connection serves many requests, and belongs to none of them.
-  if (!(KEPT in socket)) keep(socket, socket, new Kept(Frame.outside, socket, socket))
+  const scopes = new ListenerScopes(currentFrame(), response, socket)
+  replaceMethods(request, prototypeBelowNode(request, IncomingMessage.prototype), scopes)
+  replaceMethods(response, prototypeBelowNode(response, ServerResponse.prototype), scopes)
+  // A connection serves many requests, so its own scope is outside of all of them.
+  if (!(LISTENER_SCOPES in socket))
+    replaceMethods(socket, socket, new ListenerScopes(Frame.outside, socket, socket))
 }
 
-const KEPT = Symbol('millpond.kept')
+const LISTENER_SCOPES = Symbol('millpond.listenerScopes')
 
-/** Events that tell of the end, if it has come: a request is also closed when its body has been read. */
-const ENDINGS: ReadonlySet<Event> = new Set(['finish', 'close', 'aborted', 'error'])
+/** Events of the end of a request, if its answer is complete: a request also emits `close` when its body has been read. */
+const END_EVENTS: ReadonlySet<Event> = new Set(['finish', 'close', 'aborted', 'error'])
 
-/** In which scopes the listeners of an emitter are called. */
-class Kept {
-  readonly #own: Frame
+/** Decides in which scopes the listeners of one emitter are called. */
+class ListenerScopes {
+  readonly #ownFrame: Frame
   readonly #answer: Pick<Writable, 'writableEnded'>
   readonly #socket: Socket
 
-  constructor(own: Frame, answer: Pick<Writable, 'writableEnded'>, socket: Socket) {
-    this.#own = own
+  constructor(ownFrame: Frame, answer: Pick<Writable, 'writableEnded'>, socket: Socket) {
+    this.#ownFrame = ownFrame
     this.#answer = answer
     this.#socket = socket
   }
 
-  /** Where the listeners are called that were added in its own scope, or before it had one. */
+  /** Returns the scope for listeners that were added in the emitter's own scope, or before it had one. */
   scopeOf(event: Event): Frame {
-    return this.#at(this.#own, event)
+    return this.#frameFor(this.#ownFrame, event)
   }
 
-  /** `isEmittedThere`: the event is emitted in {@link scopeOf}, so that a listener from there need not be wrapped. */
+  /**
+   * Wraps a listener so that it is called in the present scope. `isEmittedThere`: the event is emitted in {@link scopeOf}, so
+   * that a listener from that scope is returned as it is.
+   */
   inScope(event: Event, listener: Listener, isEmittedThere: boolean): Listener {
     const frame = currentFrame()
-    if (typeof listener !== 'function' || SCOPED in listener || (isEmittedThere && frame === this.#own))
+    if (typeof listener !== 'function' || SCOPED in listener || (isEmittedThere && frame === this.#ownFrame))
       return listener
-    const at = this.#at.bind(this)
+    const at = this.#frameFor.bind(this)
     return scoped(listener, function (...args) {
       return at(frame, event).run(() => listener.apply(this, args))
     })
   }
 
-  #at(frame: Frame, event: Event): Frame {
-    const isOver = ENDINGS.has(event) && (this.#answer.writableEnded || this.#socket.destroyed)
-    return isOver ? frame.ended(this.#own) : frame
+  #frameFor(frame: Frame, event: Event): Frame {
+    const isOver = END_EVENTS.has(event) && (this.#answer.writableEnded || this.#socket.destroyed)
+    return isOver ? frame.ended(this.#ownFrame) : frame
   }
 }
 
-type Emitter = EventEmitter & { [KEPT]?: Kept }
+type Emitter = EventEmitter & { [LISTENER_SCOPES]?: ListenerScopes }
 type Add = (this: EventEmitter, event: Event, listener: Listener) => EventEmitter
 
-/** The methods of an EventEmitter that are replaced. */
+/** The methods of an emitter that are replaced. */
 interface Methods {
   readonly emit: (this: EventEmitter, event: Event, ...args: unknown[]) => boolean
   readonly end?: (this: EventEmitter, ...args: unknown[]) => unknown
@@ -82,46 +86,50 @@ interface Methods {
 }
 
 /**
- * The methods are put on the prototype that Express gives to all of its requests, or responses: a sub-application changes
- * the prototypes in between, and methods of its own would make every request slower.
+ * Replaces the methods once, on the prototype that Express gives to all requests or responses: methods on each object would
+ * make every request slower, and a sub-application changes only the prototypes below that one.
  */
-function keep(emitter: Emitter, home: EventEmitter, kept: Kept): void {
-  emitter[KEPT] = kept
-  if (Object.hasOwn(home, HAS_METHODS)) return
-  // What tells of a request's end does not come from a handler, whose transaction may be over.
-  const emitted = emitter instanceof IncomingMessage ? NONE : ENDINGS
-  const { emit, end, on, once, prependListener, prependOnceListener } = home as Methods
-  const adding = (add: Add) =>
+function replaceMethods(emitter: Emitter, prototype: EventEmitter, scopes: ListenerScopes): void {
+  emitter[LISTENER_SCOPES] = scopes
+  if (Object.hasOwn(prototype, HAS_METHODS)) return
+  // A handler may cause the events of a response's or socket's end, in a transaction that is over; never those of a request.
+  const emittedInScope = emitter instanceof IncomingMessage ? NO_EVENTS : END_EVENTS
+  const { emit, end, on, once, prependListener, prependOnceListener } = prototype as Methods
+  const addInScope = (add: Add) =>
     function (this: Emitter, event: Event, listener: Listener): EventEmitter {
-      return add.call(this, event, this[KEPT]?.inScope(event, listener, emitted.has(event)) ?? listener)
+      return add.call(
+        this,
+        event,
+        this[LISTENER_SCOPES]?.inScope(event, listener, emittedInScope.has(event)) ?? listener,
+      )
     }
-  const addingOnce = (name: 'on' | 'prependListener', addOnce: Add) =>
+  const addOnceInScope = (name: 'on' | 'prependListener', addOnce: Add) =>
     function (this: Emitter, event: Event, listener: Listener): EventEmitter {
-      const inScope = this[KEPT]?.inScope(event, listener, emitted.has(event)) ?? listener
+      const inScope = this[LISTENER_SCOPES]?.inScope(event, listener, emittedInScope.has(event)) ?? listener
       if (inScope === listener) return addOnce.call(this, event, listener)
-      // As Node's own does it: somebody may have replaced that method.
+      // Calls the public method, as Node's own `once` does: it may have been replaced.
       return this[name](event, onlyOnce(this, event, inScope, listener))
     }
-  const emitting = function (this: Emitter, event: Event, ...args: unknown[]): boolean {
-    const scope = emitted.has(event) ? this[KEPT]?.scopeOf(event) : undefined
+  const emitInScope = function (this: Emitter, event: Event, ...args: unknown[]): boolean {
+    const scope = emittedInScope.has(event) ? this[LISTENER_SCOPES]?.scopeOf(event) : undefined
     if (scope === undefined) return emit.call(this, event, ...args)
     return scope.run(() => emit.call(this, event, ...args))
   }
-  // Its callback is a listener of `finish`, which from Node 24 on is not added like the others.
-  const ending = function (this: Emitter, ...args: unknown[]): unknown {
+  // The callback of `end` is a listener of `finish`, which Node 24 and later do not add by `once`.
+  const endInScope = function (this: Emitter, ...args: unknown[]): unknown {
     const at = args.findLastIndex((arg) => typeof arg === 'function')
-    const called = this[KEPT]?.inScope('finish', args[at] as Listener, false)
+    const called = this[LISTENER_SCOPES]?.inScope('finish', args[at] as Listener, false)
     return end?.apply(this, called === undefined ? args : args.with(at, called))
   }
-  Object.assign(home, {
+  Object.assign(prototype, {
     [HAS_METHODS]: true,
-    on: adding(on),
-    addListener: adding(on),
-    once: addingOnce('on', once),
-    prependListener: adding(prependListener),
-    prependOnceListener: addingOnce('prependListener', prependOnceListener),
-    ...(emitted !== NONE && { emit: emitting }),
-    ...(emitter instanceof ServerResponse && { end: ending }),
+    on: addInScope(on),
+    addListener: addInScope(on),
+    once: addOnceInScope('on', once),
+    prependListener: addInScope(prependListener),
+    prependOnceListener: addOnceInScope('prependListener', prependOnceListener),
+    ...(emittedInScope !== NO_EVENTS && { emit: emitInScope }),
+    ...(emitter instanceof ServerResponse && { end: endInScope }),
   })
 }
 
@@ -138,21 +146,22 @@ function onlyOnce(emitter: EventEmitter, event: Event, inScope: Listener, listen
 
 const SCOPED = Symbol('millpond.scoped')
 
-/** Marks a listener that was wrapped. By the name `listener` Node finds the one in it, to remove it and to list it. */
+/** Marks a wrapped listener. Node looks for the original in the property `listener`, to remove it and to list it. */
 function scoped(listener: Listener, wrapped: Listener & { listener?: Listener; [SCOPED]?: true }): Listener {
   wrapped.listener = listener
   wrapped[SCOPED] = true
   return wrapped
 }
 
-const NONE: ReadonlySet<Event> = new Set()
+const NO_EVENTS: ReadonlySet<Event> = new Set()
 const HAS_METHODS = Symbol('millpond.hasMethods')
 
-/** What is next to Node's own prototype in the chain; the object itself where Express is not in it. */
-function prototypeAbove(object: EventEmitter, nodes: EventEmitter): EventEmitter {
-  let home = object
-  // One that is made for a test may be none of Node's.
-  if (!Object.prototype.isPrototypeOf.call(nodes, object)) return home
-  for (let next = home; next !== nodes; next = Object.getPrototypeOf(next) as EventEmitter) home = next
-  return home
+/** Returns the prototype that is directly below Node's own; the object itself if there is none. */
+function prototypeBelowNode(object: EventEmitter, nodePrototype: EventEmitter): EventEmitter {
+  let prototype = object
+  // An object that a test has made may not inherit from Node's prototype.
+  if (!Object.prototype.isPrototypeOf.call(nodePrototype, object)) return prototype
+  for (let next = prototype; next !== nodePrototype; next = Object.getPrototypeOf(next) as EventEmitter)
+    prototype = next
+  return prototype
 }

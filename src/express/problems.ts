@@ -1,4 +1,4 @@
-/** Errors as answers: RFC 9457 problem details, which tell the client what it can use and nothing about the inside. */
+/** Answers errors with RFC 9457 problem details, which tell the client what it can use and nothing about the inside. */
 import { STATUS_CODES } from 'node:http'
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
 import {
@@ -18,50 +18,50 @@ import {
   TransactionClosedError,
   UniqueViolationError,
 } from '../database'
-import { startAgain } from './held-response'
+import { discardPartialAnswer } from './buffered-response'
 import { type FieldError, HttpProblem } from './http-problem'
 
 export interface ProblemsOptions {
-  /** Told of each error that is answered with a status of 500 or more. Default: console.error. */
+  /** Called for each error that is answered with a status of 500 or more. Default: console.error. */
   readonly onError?: (error: unknown, request: Request) => void
 }
 
 /**
  * Answers any error as `application/problem+json`, with the status that fits its class. Mount it last.
  *
- * An HttpProblem is answered as it says. Of every other error only the kind is told: no SQL, no value, no name of a
- * host or a file, and no stack. Those are for `onError`.
+ * An HttpProblem decides its answer. For every other error the answer says only of what kind it is: no SQL, no value, no
+ * name of a host or a file, and no stack. Those are for `onError`.
  *
  * @example
  * app.use(problems({ onError: (error) => logger.error(error) }))
  */
 export function problems(options: ProblemsOptions = {}): ErrorRequestHandler {
-  const { onError = toConsole } = options
-  // Express tells an error handler by its four parameters.
+  const { onError = logToConsole } = options
+  // Express recognises an error handler by its four parameters.
   return (error: unknown, request, response, _next) => {
     const isGone = response.destroyed || request.socket.destroyed
-    if (isGone && isOfItsLeaving(error, request)) return
+    if (isGone && isCausedByClientLeaving(error, request)) return
     const problem = toProblem(error)
     if (problem.status >= 500) onError(error, request)
     if (isGone || response.writableEnded) return
-    startAgain(response)
-    // Half an answer is out. Only a broken connection tells the client that the rest will not come.
+    discardPartialAnswer(response)
+    // A part of an answer is sent already: only a broken connection tells the client that the rest will not come.
     if (response.headersSent) response.destroy()
     else send(problem, response)
   }
 }
 
-/** Whether an error came up because the client left, and so is no failure of ours. */
-function isOfItsLeaving(error: unknown, request: Request): boolean {
+/** Returns whether an error arose because the client left, so that it is not a failure of the application. */
+function isCausedByClientLeaving(error: unknown, request: Request): boolean {
   return (
     error instanceof QueryCanceledError ||
     error instanceof TransactionClosedError ||
-    // Whoever was reading the body got this.
+    // The error that the reader of the body gets.
     (error !== null && error === request.errored)
   )
 }
 
-/** Answers what no route has answered: 404. Mount it after the routes, before `problems`. */
+/** Answers 404 to requests that no route has answered. Mount it after the routes, before `problems`. */
 export function notFound(): RequestHandler {
   return () => {
     throw new HttpProblem(404, 'There is nothing at this address.')
@@ -84,14 +84,14 @@ export function methodNotAllowed(...methods: readonly string[]): RequestHandler 
   }
 }
 
-/** Nobody has said where failures go, and they must not go nowhere. */
-function toConsole(error: unknown): void {
+/** The default of `onError`: a failure must be visible somewhere. */
+function logToConsole(error: unknown): void {
   // oxlint-disable-next-line no-console
   console.error(error)
 }
 
-/** They would speak of the answer that is not given. */
-const OF_THE_ANSWER = [
+/** Headers that would describe the answer that the error has replaced. */
+const ANSWER_HEADERS = [
   'Content-Disposition',
   'Content-Encoding',
   'Content-Language',
@@ -104,7 +104,7 @@ const OF_THE_ANSWER = [
 ]
 
 function send(problem: HttpProblem, response: Response): void {
-  for (const name of OF_THE_ANSWER) response.removeHeader(name)
+  for (const name of ANSWER_HEADERS) response.removeHeader(name)
   response.statusMessage = ''
   response
     .status(problem.status)
@@ -113,12 +113,12 @@ function send(problem: HttpProblem, response: Response): void {
     .json(problem)
 }
 
-const RETRY = { 'Retry-After': '1' }
+const RETRY_AFTER = { 'Retry-After': '1' }
 const UNEXPECTED = 'The server failed to answer this request. The failure was logged.'
 
 type DatabaseProblem = readonly [kind: abstract new (...args: never[]) => DatabaseError, problem: HttpProblem]
 
-/** The first class that an error belongs to decides. */
+/** Answers by class of error; the first class that matches decides. */
 const DATABASE_PROBLEMS: readonly DatabaseProblem[] = [
   [UniqueViolationError, new HttpProblem(409, 'This exists already.')],
   [
@@ -128,18 +128,26 @@ const DATABASE_PROBLEMS: readonly DatabaseProblem[] = [
   [NotNullViolationError, new HttpProblem(422, 'A required value is missing.')],
   [CheckViolationError, new HttpProblem(422, 'A value is outside of what is allowed.')],
   [ConstraintViolationError, new HttpProblem(409, 'This does not fit what exists already.')],
-  [PoolTimeoutError, new HttpProblem(503, 'The service is busy. Try again in a moment.', { headers: RETRY })],
+  [
+    PoolTimeoutError,
+    new HttpProblem(503, 'The service is busy. Try again in a moment.', { headers: RETRY_AFTER }),
+  ],
   [
     ConnectionError,
-    new HttpProblem(503, 'The service has lost its database. Try again in a moment.', { headers: RETRY }),
+    new HttpProblem(503, 'The service has lost its database. Try again in a moment.', {
+      headers: RETRY_AFTER,
+    }),
   ],
   [
     NotConnectedError,
     new HttpProblem(503, 'The service is not connected to its database. Try again in a moment.', {
-      headers: RETRY,
+      headers: RETRY_AFTER,
     }),
   ],
-  [SerializationError, new HttpProblem(503, 'Others changed the same data. Try again.', { headers: RETRY })],
+  [
+    SerializationError,
+    new HttpProblem(503, 'Others changed the same data. Try again.', { headers: RETRY_AFTER }),
+  ],
   [
     CommitUnknownError,
     new HttpProblem(
@@ -150,31 +158,31 @@ const DATABASE_PROBLEMS: readonly DatabaseProblem[] = [
   [QueryTimeoutError, new HttpProblem(504, 'The database did not answer in time.')],
   [
     QueryCanceledError,
-    new HttpProblem(503, 'The request was cancelled. Try again in a moment.', { headers: RETRY }),
+    new HttpProblem(503, 'The request was cancelled. Try again in a moment.', { headers: RETRY_AFTER }),
   ],
 ]
 
 function toProblem(error: unknown): HttpProblem {
   if (error instanceof HttpProblem) return error
-  const ofDatabase = databaseErrorOf(error)
-  if (ofDatabase !== null) {
-    const found = DATABASE_PROBLEMS.find(([kind]) => ofDatabase instanceof kind)
+  const databaseError = databaseErrorOf(error)
+  if (databaseError !== null) {
+    const found = DATABASE_PROBLEMS.find(([kind]) => databaseError instanceof kind)
     return found?.[1] ?? new HttpProblem(500, UNEXPECTED)
   }
   return toHttpProblem(error) ?? new HttpProblem(500, UNEXPECTED)
 }
 
-/** What the errors of body-parser have: those of http-errors, with a `type` that says what went wrong. */
+/** The part of http-errors' and body-parser's errors that is used here; `type` says what went wrong. */
 interface HttpError {
   readonly status: number
   readonly type?: string
   readonly limit?: number
 }
 
-/** Reads the errors of Express itself and of its body parsers. Their messages quote the request, so ours are told. */
+/** Translates errors of Express and its body parsers. Their messages quote the request, so that they are replaced. */
 function toHttpProblem(error: unknown): HttpProblem | null {
   if (!isHttpError(error)) return null
-  const detail = { 400: badRequest, 413: tooLarge, 415: unsupported }[error.status] ?? plain
+  const detail = { 400: badRequest, 413: tooLarge, 415: unsupported }[error.status] ?? statusMessage
   return new HttpProblem(error.status, detail(error))
 }
 
@@ -194,7 +202,7 @@ function badRequest(error: HttpError & Error): string {
   }
   return error instanceof URIError
     ? 'The address is not valid: a % in it starts no percent-code.'
-    : plain(error)
+    : statusMessage(error)
 }
 
 function tooLarge(error: HttpError): string {
@@ -209,7 +217,7 @@ function unsupported(error: HttpError): string {
   return 'The type of the body is not supported.'
 }
 
-function plain(error: HttpError): string {
+function statusMessage(error: HttpError): string {
   return error.status >= 500 ? UNEXPECTED : `${STATUS_CODES[error.status] ?? 'Bad Request'}.`
 }
 

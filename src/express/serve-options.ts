@@ -1,9 +1,9 @@
-/** Every option of `serve`: its default and its check. */
+/** The options of `serve`, with their defaults and checks. */
 import { ConfigurationError, type Database } from '../database'
 import { type AdminOptions, checkAdmin } from './admin'
-import { type ServedDatabase, served } from './served-database'
+import { type ServedDatabase, databaseEntry } from './database-entry'
 
-/** Where `serve` says what it does. The console and a pino logger both fit. */
+/** The logger of `serve`. The console and a pino logger both fit. */
 export interface Logger {
   info(message: string): void
   warn(message: string): void
@@ -11,41 +11,41 @@ export interface Logger {
 }
 
 export interface ServeOptions {
-  /** Default 3000; 0 takes any free one. */
+  /** Default 3000; 0 takes any free port. */
   readonly port?: number
   /** Default: every interface of the machine, as `app.listen(port)` does. */
   readonly host?: string
   /**
-   * Connected first, in this order; disconnected last, in reverse. The start waits for each, for its
-   * `connectTimeoutMillis`, but not for one that is `{ database, required: false }`: that is connected when it is there.
+   * Connected first, in this order; disconnected last, in reverse. The start waits for each one up to its
+   * `connectTimeoutMillis`, but not for one with `required: false`: that is connected when it can be reached.
    */
   readonly databases?: readonly (Database | ServedDatabase)[]
-  /** Where operators look: the pool monitor, metrics and health, on a listener of their own. Default false. */
+  /** Serves the pool monitor, metrics and health on a separate listener, for operators. Default false. */
   readonly admin?: AdminOptions | false
   /** Runs when the databases are connected, before the first request. */
   readonly onStartup?: () => unknown
   /** Runs after the last answer, before the databases are disconnected; only if `onStartup` succeeded. */
   readonly onShutdown?: () => unknown
-  /** For the whole of a shutdown, the grace included. Default 30 000. */
+  /** The time limit of a whole shutdown, readinessGraceMillis included. Default 30 000. */
   readonly shutdownTimeoutMillis?: number
-  /** How long it goes on accepting requests when readiness is off, for load balancers to notice. Default 0. */
+  /** How long a shutdown still accepts requests after readiness is off, so that load balancers notice. Default 0. */
   readonly readinessGraceMillis?: number
   /**
-   * How long a shutdown leaves a quiet connection open, for a request that is on its way on it. Default 1000; 0 closes
-   * such connections at once, which is faster in tests.
+   * How long a shutdown keeps a quiet connection open for a request that may be on its way. Default 1000; 0 closes such
+   * connections at once, which is faster in tests.
    */
   readonly keepAliveGraceMillis?: number
-  /** How long the queries of one request may take together. Default 0: no limit. */
+  /** How long the queries of one request may take in total. Default 0: no limit. */
   readonly requestTimeoutMillis?: number
   /** How long a client may take to send the headers of a request, from its first byte on. Default 15 000. */
   readonly headersTimeoutMillis?: number
-  /** The same for the whole of a request, its body included; whoever is slower gets 408. Default 300 000; 0: no limit. */
+  /** How long a client may take to send a whole request; a slower one gets 408. Default 300 000; 0: no limit. */
   readonly receiveTimeoutMillis?: number
-  /** Signals that end the process. Default SIGTERM and SIGINT; an empty list leaves all of them to you. */
+  /** Signals that end the process. Default SIGTERM and SIGINT; with an empty list `serve` handles none. */
   readonly signals?: readonly NodeJS.Signals[]
   /**
-   * Ends the process after a signal. Default `process.exit`; where a second signal asks for an end at once, its own
-   * default action.
+   * Ends the process after a signal. `atOnce` is the second signal, if there was one. Default: `process.exit`, or the second
+   * signal's default action.
    */
   readonly exit?: (code: number, atOnce?: NodeJS.Signals) => void
   /** Default: the console. */
@@ -73,18 +73,22 @@ const DEFAULTS: ServeSettings = {
   signals: ['SIGTERM', 'SIGINT'],
   exit: (code, atOnce) => {
     if (atOnce === undefined) process.exit(code)
-    // process.exit would wait for what the driver of SQLite does in threads.
+    // process.exit would wait for calls of the SQLite driver that run in threads.
     process.removeAllListeners(atOnce)
     process.kill(process.pid, atOnce)
   },
   logger: console,
 }
 
-/** The longest time that a timer of Node can be set to: it takes anything longer for 1 ms. */
+/** The longest time of a timer in Node, which takes anything longer for 1 ms. */
 const LONGEST_MILLIS = 2 ** 31 - 1
 
-/** @throws ConfigurationError naming the first option that is unknown or impossible */
-export function settle(options: ServeOptions): ServeSettings {
+/**
+ * Checks the options and adds the defaults.
+ *
+ * @throws ConfigurationError naming the first option that is unknown or impossible
+ */
+export function resolveOptions(options: ServeOptions): ServeSettings {
   const unknown = Object.keys(options).find((name) => !(name in DEFAULTS))
   if (unknown !== undefined) {
     throw new ConfigurationError(
@@ -93,7 +97,7 @@ export function settle(options: ServeOptions): ServeSettings {
   }
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   const { databases = [], ...others } = given as ServeOptions
-  const settings = { ...DEFAULTS, ...others, databases: databases.map(served) }
+  const settings = { ...DEFAULTS, ...others, databases: databases.map(databaseEntry) }
   const { port, readinessGraceMillis, keepAliveGraceMillis, requestTimeoutMillis, shutdownTimeoutMillis } =
     settings
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {

@@ -1,65 +1,64 @@
-/** Runs an application: connects its databases, listens, and ends without cutting an answer off. */
+/** Serves an application: connects its databases, listens, and shuts down without cutting an answer off. */
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Express, Request, Response } from 'express'
 import { runInScope } from '../database'
-import { Admin } from './admin'
-import { connect, LateDatabase } from './connecting'
-import { type Begun, disconnectionOf, end, messageOf, settles } from './ending'
+import { AdminListener } from './admin'
+import { connectRequired, OptionalDatabase } from './connect-databases'
+import { type ShutdownStep, disconnectStep, runStep, messageOf, settlesWithin } from './shutdown-step'
 import { setShuttingDown } from './health'
 import { createServerFor } from './http-server'
 import { listen, urlOf } from './listen'
-import { openScope } from './request'
-import { type ServeOptions, type ServeSettings, settle } from './serve-options'
-import { Traffic } from './traffic'
+import { openScope } from './request-scope'
+import { type ServeOptions, type ServeSettings, resolveOptions } from './serve-options'
+import { OpenRequests } from './open-requests'
 
 /**
- * Serves an application until it is told to end.
+ * Serves an application until a signal or `close()` ends it.
  *
- * Opens the listener for operators, if `admin` asks for one, connects the databases in the order given, runs
- * `onStartup`, listens, and resolves. On SIGTERM or SIGINT the
- * readiness goes off; after the grace for load balancers it accepts no more connections, answers what is in flight
- * and what still comes on connections that are open (with `Connection: close`), runs `onShutdown`, disconnects the
- * databases in reverse order and exits with 0. What is still stuck at the time limit is named in the log, cancelled
- * and destroyed, and the exit code is 1. A request whose body stops coming for two seconds meanwhile is answered 408.
- * A second signal ends the process at once.
+ * Opens the admin listener if there is the option `admin`, connects the databases in the order given, runs `onStartup`,
+ * listens, and resolves. On SIGTERM or SIGINT it turns readiness off. After the grace for load balancers it accepts no more
+ * connections, answers requests in flight and those that still come on open connections (with `Connection: close`), runs
+ * `onShutdown`, disconnects the databases in reverse order and exits with 0. At the time limit it names in the log what is
+ * still running, cancels and destroys it, and exits with 1. During a shutdown, a request whose body stops coming for two
+ * seconds is answered 408. A second signal ends the process at once.
  *
  * Every request runs in a scope of its own: see `requestScope`.
  *
  * @throws ListenError when the port is in use or may not be used
  * @throws ConfigurationError for an option that is unknown or impossible
- * @throws what `connect()` or `onStartup` throws; whatever had been connected by then is disconnected again
+ * @throws what `connect()` or `onStartup` throws; databases connected by then are disconnected again
  * @example
  * await serve(app, { port: 3000, databases: [database] })
  */
 export async function serve(app: Express, options: ServeOptions = {}): Promise<Serving> {
-  const serving = new Serving(app, settle(options))
+  const serving = new Serving(app, resolveOptions(options))
   await serving[START]()
   return serving
 }
 
 const START = Symbol('start')
 
-/** A Ctrl-C reaches us twice under npm: from the terminal, and right after it from npm, which passes it on. */
-const ECHO_MILLIS = 300
+/** Under npm a Ctrl-C arrives twice within this time: from the terminal, and from npm, which forwards it. */
+const REPEATED_SIGNAL_MILLIS = 300
 
 /** An application that is being served. */
 export class Serving implements AsyncDisposable {
   readonly server: Server
   readonly #app: Express
   readonly #settings: ServeSettings
-  readonly #traffic: Traffic
-  readonly #admin: Admin | null
-  /** What was begun and has to be ended, in the order of beginning. */
-  readonly #begun: Begun[] = []
-  /** Aborted by a signal that comes before the start is over. */
-  readonly #start = new AbortController()
+  readonly #openRequests: OpenRequests
+  readonly #admin: AdminListener | null
+  /** The started parts that a shutdown has to end, in the order of their start. */
+  readonly #shutdownSteps: ShutdownStep[] = []
+  /** Aborted by a signal that comes before the start is complete. */
+  readonly #startAbort = new AbortController()
   #isStarted = false
-  /** The signal that ends it, and when it came. */
-  #stopping: { readonly signal: NodeJS.Signals; readonly since: number } | null = null
-  readonly #onSignal = (signal: NodeJS.Signals) => this.#stop(signal)
+  /** The signal that started the shutdown, and when it came. */
+  #shutdownSignal: { readonly signal: NodeJS.Signals; readonly since: number } | null = null
+  readonly #onSignal = (signal: NodeJS.Signals) => this.#handleSignal(signal)
   #closing: Promise<void> | null = null
 
   constructor(app: Express, settings: ServeSettings) {
@@ -67,15 +66,15 @@ export class Serving implements AsyncDisposable {
     this.#settings = settings
     const receive = (request: Request, response: Response): void => {
       const scope = openScope(request, response, settings.requestTimeoutMillis)
-      if (this.#traffic.enter(scope, response)) scope.run(() => app(request, response))
+      if (this.#openRequests.add(scope, response)) scope.run(() => app(request, response))
     }
-    this.server = createServerFor(app, receive, patienceOf(settings))
-    this.#traffic = new Traffic(this.server)
+    this.server = createServerFor(app, receive, receiveTimeouts(settings))
+    this.#openRequests = new OpenRequests(this.server)
     const { admin, databases } = settings
-    this.#admin = admin === false ? null : new Admin({ databases, ...admin })
+    this.#admin = admin === false ? null : new AdminListener({ databases, ...admin })
   }
 
-  /** Where it listens, such as `http://127.0.0.1:3000`. */
+  /** The URL of the application, such as `http://127.0.0.1:3000`. */
   get url(): string {
     return urlOf(this.server)
   }
@@ -84,13 +83,13 @@ export class Serving implements AsyncDisposable {
     return Number(new URL(this.url).port || 80)
   }
 
-  /** Where operators look, or null without the option `admin`. */
+  /** The URL of the admin listener, or null without the option `admin`. */
   get adminUrl(): string | null {
     return this.#admin?.url ?? null
   }
 
   /**
-   * Ends it as a signal would, but leaves the process alone. May be called again, and gives the same promise.
+   * Shuts down as after a signal, but does not end the process. Further calls return the same promise.
    *
    * @throws ShutdownError naming what did not end in time or failed to end
    */
@@ -106,59 +105,62 @@ export class Serving implements AsyncDisposable {
     const { databases, host, logger, onShutdown, onStartup, port, signals } = this.#settings
     for (const signal of signals) process.on(signal, this.#onSignal)
     setShuttingDown(this.#app, false)
-    const stopped = once(this.#start.signal, 'abort').then(() => this.#start.signal.throwIfAborted())
+    const stopped = once(this.#startAbort.signal, 'abort').then(() =>
+      this.#startAbort.signal.throwIfAborted(),
+    )
     const unlessStopped = (step: unknown): Promise<unknown> => Promise.race([step, stopped])
     try {
       await this.#startAdmin(unlessStopped)
       for (const { database, required } of databases) {
         if (required) {
-          this.#begun.push(disconnectionOf(database))
-          await unlessStopped(this.#inScope(() => connect(database, logger)))
+          this.#shutdownSteps.push(disconnectStep(database))
+          await unlessStopped(this.#inStartScope(() => connectRequired(database, logger)))
         } else {
-          const late = new LateDatabase(database, logger)
-          this.#begun.push(late.begun)
-          await unlessStopped(late.start())
+          const optional = new OptionalDatabase(database, logger)
+          this.#shutdownSteps.push(optional.shutdownStep)
+          await unlessStopped(optional.start())
         }
       }
-      await unlessStopped(this.#inScope(onStartup))
-      this.#begun.push({ name: 'onShutdown', end: async () => void (await onShutdown()) })
+      await unlessStopped(this.#inStartScope(onStartup))
+      this.#shutdownSteps.push({ name: 'onShutdown', end: async () => void (await onShutdown()) })
       await unlessStopped(listen(this.server, port, host))
       this.server.on('error', (error) => logger.error(`the HTTP server reports: ${error.message}`))
       this.#isStarted = true
     } catch (error) {
-      // The first error is the reason; what goes wrong while cleaning up after it would only hide it.
+      // The first error is the reason; errors of the clean-up would only hide it.
       await this.close().catch(() => {})
       throw error
     }
     logger.info(`listening on ${this.url}`)
   }
 
-  /** First of all, so that a start that takes long can be watched; ended last. */
+  /** Starts the admin listener. It comes first and ends last, so that a slow start can be watched. */
   async #startAdmin(unlessStopped: (step: unknown) => Promise<unknown>): Promise<void> {
     const admin = this.#admin
     if (admin === null) return
-    this.#begun.push({ name: 'the listener for operators', end: () => admin.close() })
+    this.#shutdownSteps.push({ name: 'the listener for operators', end: () => admin.close() })
     await unlessStopped(admin.start())
     this.#settings.logger.info(`pool monitor and metrics on ${admin.url}`)
   }
 
-  /** A signal cancels the queries of the start, rather than waiting for them. */
-  #inScope(work: () => unknown): unknown {
-    return runInScope({ label: 'start-up', signal: this.#start.signal }, work)
+  /** Runs a step of the start in a scope whose queries a signal cancels. */
+  #inStartScope(work: () => unknown): unknown {
+    return runInScope({ label: 'start-up', signal: this.#startAbort.signal }, work)
   }
 
-  #stop(signal: NodeJS.Signals): void {
+  #handleSignal(signal: NodeJS.Signals): void {
     const { exit, logger } = this.#settings
-    if (this.#stopping !== null) {
-      const { signal: first, since } = this.#stopping
-      if (signal === first && performance.now() - since < ECHO_MILLIS) return
+    if (this.#shutdownSignal !== null) {
+      const { signal: first, since } = this.#shutdownSignal
+      if (signal === first && performance.now() - since < REPEATED_SIGNAL_MILLIS) return
       logger.warn(`${signal} again: ending at once`)
       exit(128 + constants.signals[signal], signal)
       return
     }
-    this.#stopping = { signal, since: performance.now() }
-    logger.info(`${signal}: shutting down, ${this.#traffic.requests} requests in flight`)
-    if (!this.#isStarted) this.#start.abort(new Error(`${signal} came before the application was started.`))
+    this.#shutdownSignal = { signal, since: performance.now() }
+    logger.info(`${signal}: shutting down, ${this.#openRequests.requests} requests in flight`)
+    if (!this.#isStarted)
+      this.#startAbort.abort(new Error(`${signal} came before the application was started.`))
     void this.#closeAndExit()
   }
 
@@ -181,36 +183,36 @@ export class Serving implements AsyncDisposable {
     setShuttingDown(this.#app, true)
     this.#admin?.drain()
     if (this.server.listening) {
-      this.#traffic.drain()
+      this.#openRequests.drain()
       await sleep(readinessGraceMillis)
       const millisLeft = Math.max(limit - performance.now(), 0)
-      const closed = this.#traffic.close({
-        // Quiet connections must not use up the time of what comes after them.
+      const closed = this.#openRequests.close({
+        // Quiet connections must not use up the time of the later steps.
         keepAliveGraceMillis: Math.min(this.#settings.keepAliveGraceMillis, millisLeft / 2),
         onGivenUp: (label) => logger.warn(`${label} was given up: the rest of its body did not come`),
       })
-      await settles(closed, millisLeft)
-      const unanswered = this.#traffic.unanswered()
+      await settlesWithin(closed, millisLeft)
+      const unanswered = this.#openRequests.unanswered()
       if (unanswered.length > 0) complaints.push(`not answered: ${unanswered.join(', ')}`)
-      this.#traffic.destroy()
+      this.#openRequests.destroy()
     }
-    for (const begun of this.#begun.toReversed()) complaints.push(...(await end(begun, limit)))
+    for (const step of this.#shutdownSteps.toReversed()) complaints.push(...(await runStep(step, limit)))
     for (const signal of signals) process.off(signal, this.#onSignal)
     if (complaints.length > 0) throw new ShutdownError(complaints)
   }
 }
 
-/** How long clients may take to send a request. Node looks for slow ones from time to time only. */
-function patienceOf({ headersTimeoutMillis, receiveTimeoutMillis }: ServeSettings) {
+/** Returns Node's options for how long clients may take to send a request, and how often Node looks for slow ones. */
+function receiveTimeouts({ headersTimeoutMillis, receiveTimeoutMillis }: ServeSettings) {
   return {
-    // Node refuses headers that may take longer than the whole of which they are a part.
+    // Node refuses a limit for headers that is longer than that for the whole request.
     headersTimeout: Math.min(headersTimeoutMillis, receiveTimeoutMillis || Infinity),
     requestTimeout: receiveTimeoutMillis,
     connectionsCheckingInterval: Math.max(100, Math.min(headersTimeoutMillis / 4, 5000)),
   }
 }
 
-/** The shutdown took longer than its limit, or a part of it failed. All has been ended nevertheless. */
+/** The shutdown took longer than its limit, or a part of it failed. Everything has been ended nevertheless. */
 export class ShutdownError extends Error {
   constructor(readonly complaints: readonly string[]) {
     super(`The shutdown was not clean: ${complaints.join('; ')}.`)

@@ -1,25 +1,25 @@
-/** One transaction around all that a request does, ended before its answer leaves. */
+/** The middleware that runs all queries of a request in one transaction, which ends before the answer is sent. */
 import type { RequestHandler } from 'express'
 import type { Database, TransactionOptions } from '../database'
-import { HeldResponse } from './held-response'
+import { BufferedResponse } from './buffered-response'
 import { keepScope } from './listeners'
 
-/** The handler ran and its answer says no: roll back, and send that answer. */
-class Refusal extends Error {}
+/** Thrown to roll back after an answer with a status of 400 or more, which is sent nevertheless. */
+class RollbackForStatus extends Error {}
 
 /**
- * Runs what comes after it in a transaction of the database. Every query that the handler makes on the database is
- * part of it, with no handle to pass around. It begins with the first of them: a request that makes none, or that is
- * still being read, holds no connection.
+ * Runs the following handlers in a transaction of the database. Every query that they make on the database is part of it,
+ * without a handle to pass around. The first query begins it: a request that makes none, or whose body is still being read,
+ * holds no connection.
  *
- * The answer is kept in memory until the transaction has ended, so a client that reads slowly holds no connection,
- * and one that reads `200` can rely on the commit. It is committed when the answer is complete with a status below
- * 400. A thrown error, a status of 400 or more, and a client that goes away before the answer roll back. An error is known
- * by what the error handlers make of it: one that is answered by a status below 400 is committed. A COMMIT that fails
- * goes to the error handlers, and its error is the answer.
+ * The answer is kept in memory until the transaction has ended, so a client that reads slowly holds no connection, and one
+ * that reads `200` can rely on the commit. The transaction commits when the answer is complete with a status below 400. It
+ * rolls back after a thrown error, a status of 400 or more, or when the client goes away before the answer. For a thrown
+ * error the answer of the error handlers decides: it commits if that has a status below 400. The error of a COMMIT that
+ * fails goes to the error handlers, which make the answer.
  *
- * The first complete answer ends the transaction: a query made after `response.json(…)` throws
- * TransactionClosedError. A body written in pieces is held, too: send large ones from routes without this.
+ * The first complete answer ends the transaction: a query made after `response.json(…)` throws TransactionClosedError. A
+ * body written in pieces is kept in memory too: send large bodies from routes without this middleware.
  *
  * @example
  * app.post('/transfer', transactionPerRequest(database), async (request, response) => {
@@ -30,25 +30,25 @@ class Refusal extends Error {}
  */
 export function transactionPerRequest(
   database: Database,
-  // A handler cannot be run again: its request's body has been read.
+  // No retries: a handler cannot run again, because the body of its request has been read.
   options: Omit<TransactionOptions, 'retries' | 'forceRollback'> = {},
 ): RequestHandler {
   return async (request, response, next) => {
     keepScope(request, response)
-    const held = new HeldResponse(response)
+    const buffered = new BufferedResponse(response)
     try {
       await database.transactionOnDemand(async () => {
         next()
-        const status = await held.status
-        if (status === null || status >= 400) throw new Refusal()
+        const status = await buffered.status
+        if (status === null || status >= 400) throw new RollbackForStatus()
       }, options)
     } catch (error) {
-      if (!(error instanceof Refusal)) {
-        held.discard()
+      if (!(error instanceof RollbackForStatus)) {
+        buffered.discard()
         next(error)
         return
       }
     }
-    held.send()
+    buffered.send()
   }
 }

@@ -1,4 +1,4 @@
-/** The service as an Express application, without I/O of its own: what it works on is given to it. */
+/** The service as an Express application. It does no I/O while it is made: the caller provides databases and logger. */
 import express, { type Express, type RequestHandler } from 'express'
 import type { Database } from '../database'
 import { health, methodNotAllowed, notFound, problems, requestScope, routeOf } from '../express'
@@ -37,7 +37,7 @@ export function createApp({ main, products, logger, docs = true }: Dependencies)
   app.set('query parser', 'simple')
   app.use(inTurn(health(main, products), requestScope(), requestId(), requestLog(logger), securityHeaders()))
   mount(app, routes)
-  app.route('/').get(contents(routes, docs)).all(methodNotAllowed('GET'))
+  app.route('/').get(listEndpoints(routes, docs)).all(methodNotAllowed('GET'))
   if (docs) app.use(documentation(() => openApi(routes.map(({ definition }) => definition))))
   app.use(notFound())
   app.use(
@@ -49,8 +49,8 @@ export function createApp({ main, products, logger, docs = true }: Dependencies)
   return app
 }
 
-/** Tells whoever opens the service in a browser what there is. */
-function contents(routes: readonly Route[], docs: boolean): RequestHandler {
+/** Answers `GET /` with the endpoints, for people who open the service in a browser. */
+function listEndpoints(routes: readonly Route[], docs: boolean): RequestHandler {
   const calls = routes.map(({ definition: { method, path, summary } }) => [
     `${method.toUpperCase()} ${path}`,
     summary,

@@ -11,9 +11,9 @@ export type LogLevel = (typeof LOG_LEVELS)[number]
 export interface DatabaseConfig {
   readonly url: string
   readonly options: DatabaseOptions
-  /** Brings it up to date at start-up. */
+  /** True to run its migrations at start-up. */
   readonly migrates: boolean
-  /** Puts a few rows into its empty tables at start-up. */
+  /** True to fill its empty tables with a few rows at start-up. */
   readonly seeds: boolean
 }
 
@@ -22,10 +22,10 @@ export interface Config {
   readonly products: DatabaseConfig
   readonly host: string
   readonly port: number
-  /** Where operators look, or false. */
+  /** The admin listener, or false. */
   readonly admin: { readonly port: number; readonly host: string } | false
   readonly logLevel: LogLevel
-  /** Whether the interface is documented at /docs and /openapi.json. */
+  /** True to serve /docs and /openapi.json. */
   readonly docs: boolean
   readonly shutdownTimeoutMillis: number
   readonly readinessGraceMillis: number
@@ -34,7 +34,7 @@ export interface Config {
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** What is wrong with the environment, one line for each mistake. */
+/** The environment is wrong: one line for each mistake. */
 export class EnvironmentError extends Error {
   constructor(readonly mistakes: readonly string[]) {
     super(mistakes.join('\n'))
@@ -66,7 +66,7 @@ export function readConfig(env: Environment = environment()): Config {
     const isEmbedded = dialect === 'sqlite'
     const options = definedOnly<DatabaseOptions>({
       name,
-      // In memory there is exactly one connection, whatever the other database has.
+      // A database in memory has exactly one connection, so the size settings cannot apply to it.
       pool: isMemory ? definedOnly<PoolOptions>({ acquireTimeoutMillis: read.DATABASE_POOL_TIMEOUT }) : pool,
       connectTimeoutMillis: read.DATABASE_CONNECT_TIMEOUT,
       statementTimeoutMillis: read.DATABASE_STATEMENT_TIMEOUT,
@@ -87,20 +87,20 @@ export function readConfig(env: Environment = environment()): Config {
   })
 }
 
-/** The URLs of both databases, for tools that need nothing else. They are not checked. */
+/** Returns the URLs of both databases, unchecked, for tools that need nothing else. */
 export function databaseUrls(env: Environment = environment()): { main: string; products: string } {
   const { DATABASE_URL = DEFAULT_URLS.main, PRODUCTS_DATABASE_URL = DEFAULT_URLS.products } =
     withoutEmpty(env)
   return { main: DATABASE_URL, products: PRODUCTS_DATABASE_URL }
 }
 
-/** The environment of the process, together with the file `.env` of the current folder; the process' own wins. */
+/** Returns the environment of the process, completed by the file `.env` of the current folder. */
 function environment(): Environment {
   if (existsSync('.env')) process.loadEnvFile('.env')
   return process.env
 }
 
-/** From src/ when it runs as TypeScript, from dist/src/ when it is compiled. */
+/** Seen from src/ when it runs as TypeScript, from dist/src/ when it is compiled. */
 const projectRoot = path.resolve(__dirname, __filename.endsWith('.ts') ? '../..' : '../../..')
 
 function sqliteFile(name: string): string {
@@ -110,7 +110,7 @@ function sqliteFile(name: string): string {
 
 const DEFAULT_URLS = { main: sqliteFile('main.sqlite'), products: sqliteFile('products.sqlite') }
 
-/** Node takes a timer that is longer for one of 1 ms. */
+/** The longest time of a timer: Node takes anything longer for 1 ms. */
 const LONGEST_SECONDS = 2_147_483
 
 const seconds = (least: number) =>
@@ -134,7 +134,7 @@ const flag = z.enum(['true', 'false'], 'must be true or false').transform((text)
 
 const databaseUrl = z.string().superRefine((url, context) => {
   try {
-    // Checks the parameters as well, and connects to nothing.
+    // The constructor checks the URL with its parameters, and does not connect.
     void new Database(url)
   } catch (error) {
     if (!(error instanceof DatabaseError)) throw error
@@ -174,7 +174,7 @@ const consistent = variables.refine(
   },
 )
 
-/** A variable that is there but empty counts as left out: compose files and CI write them so. */
+/** Leaves out empty variables: compose files and CI write them for values that are not set. */
 function withoutEmpty(env: Environment): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).filter((entry): entry is [string, string] => Boolean(entry[1])),

@@ -1,12 +1,12 @@
-/** The documentation of the interface: the OpenAPI document, and a page that shows it without a network. */
+/** The API documentation: the OpenAPI document, and a page that shows it and needs no network. */
 import path from 'node:path'
 import express, { type RequestHandler, type Router } from 'express'
 import { HttpProblem, methodNotAllowed } from '../express'
 
 const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png'] as const
 
-/** Nothing from elsewhere, and nothing written into the page: scripts and styles are files of this server. */
-const POLICY = [
+/** Allows only files of this server as scripts and styles, and none inline. */
+const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
@@ -17,7 +17,7 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** All addresses are relative, so that the page works behind a proxy that puts something before them. */
+/** Returns the page. Its addresses are relative, so that it works behind a proxy that adds a prefix to paths. */
 function page(prefix: string): string {
   return `<!doctype html>
 <html lang="en">
@@ -49,12 +49,12 @@ const START = `SwaggerUIBundle({
 `
 
 /**
- * Serves `/openapi.json` and `/docs`. The document is made when it is first asked for, because that takes long, and few ever
- * do. The page is a development dependency; without it only the document is there.
+ * Serves `/openapi.json` and `/docs`. The document is made at its first request, because making it is slow and it is rarely
+ * requested. The page's package is a development dependency; without it `/docs` answers 404.
  */
 export function documentation(document: () => object): Router {
   let text: string | undefined
-  const folder = pageFolder()
+  const swaggerRoot = swaggerFolder()
   const router = express.Router()
   const get = (address: string, handle: RequestHandler): void => {
     router.route(address).get(handle).all(methodNotAllowed('GET'))
@@ -63,7 +63,7 @@ export function documentation(document: () => object): Router {
     response.type('json').send((text ??= JSON.stringify(document())))
   })
   get('/docs', ({ originalUrl }, response) => {
-    if (folder === null) {
+    if (swaggerRoot === null) {
       throw new HttpProblem(
         404,
         'The page needs the npm package swagger-ui-dist. The document is at /openapi.json.',
@@ -71,23 +71,23 @@ export function documentation(document: () => object): Router {
     }
     const isFolder = new URL(originalUrl, 'http://localhost').pathname.endsWith('/')
     response
-      .set('Content-Security-Policy', POLICY)
+      .set('Content-Security-Policy', CONTENT_SECURITY_POLICY)
       .type('html')
       .send(page(isFolder ? '' : 'docs/'))
   })
-  if (folder === null) return router
+  if (swaggerRoot === null) return router
   get('/docs/start.js', (_request, response) => {
     response.type('js').send(START)
   })
   for (const asset of ASSETS) {
     get(`/docs/${asset}`, (_request, response) => {
-      response.sendFile(asset, { root: folder, maxAge: '1h' })
+      response.sendFile(asset, { root: swaggerRoot, maxAge: '1h' })
     })
   }
   return router
 }
 
-function pageFolder(): string | null {
+function swaggerFolder(): string | null {
   try {
     return path.dirname(require.resolve('swagger-ui-dist/package.json'))
   } catch {

@@ -1,11 +1,11 @@
-/** Requests that may be sent again: what is asked under an Idempotency-Key is done once, and answered the same each time. */
+/** Idempotent requests: work under an Idempotency-Key is done once, and repetitions get the same answer. */
 import { createHash } from 'node:crypto'
 import * as z from 'zod'
 import type { Queryable } from '../database'
 import { HttpProblem } from '../express'
 
 /**
- * The header, in quotes as the draft of its standard has it, or bare, as most clients send it; both are the same key.
+ * The schema of the header. A key in quotes, as in the draft standard, is the same as one without, as most clients send it.
  * https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
  */
 export const idempotencyKey = z
@@ -20,15 +20,15 @@ export const idempotencyKey = z
     examples: ['"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
   })
 
-interface Asked {
+interface IdempotentRequest {
   readonly key: string | undefined
-  /** What tells it from any other request under the same key. */
+  /** Values that identify the request, so that another request under the same key is noticed. */
   readonly request: readonly unknown[]
-  /** What the client is told when it is done. */
+  /** The client's answer when the work is done. */
   readonly done: string
 }
 
-/** How a key was answered: 200, or the status of the HttpProblem that it was refused with. */
+/** The stored answer of a key: status 200, or that of the HttpProblem that refused the request. */
 interface Answer {
   readonly status: number
   readonly detail: string
@@ -38,19 +38,19 @@ const RETRIES = { retries: 3 }
 
 /**
  * Runs work in a transaction; with a key, once for all requests with that key. The key and its answer are stored in the
- * same transaction as what the work does, so that one is never there without the other. A request that comes while the
+ * same transaction as the effects of the work, so that neither exists without the other. A request that comes while the
  * first one is open waits for it, and runs the work itself if that one is rolled back.
  *
- * A refusal, which is an HttpProblem that the work throws, is stored as well: whoever was told that nothing has
- * happened must be able to rely on it, even if an earlier copy of the request arrives later. Any other failure is
- * not, so that the same key can be sent again.
+ * A refusal, an HttpProblem that the work throws, is stored as well: a client that was told that nothing has happened must
+ * be able to rely on it, even if an earlier copy of the request arrives later. No other failure is stored, so that the same
+ * key can be sent again.
  *
- * @returns what `done` was when the work was done
- * @throws HttpProblem what the work has refused with, now or the first time; 422 for the key of another request
+ * @returns the value of `done` at the time when the work was done
+ * @throws HttpProblem of the work's refusal, now or the first time; 422 for the key of another request
  */
 export async function answerOnce(
   database: Queryable,
-  { key, request, done }: Asked,
+  { key, request, done }: IdempotentRequest,
   work: (tx: Queryable) => Promise<void>,
 ): Promise<string> {
   if (key === undefined) {
@@ -58,10 +58,10 @@ export async function answerOnce(
     return done
   }
   const hash = createHash('sha256').update(JSON.stringify(request)).digest('base64url')
-  const answerWith = (answer: Answer, doing: (tx: Queryable) => Promise<void>): Promise<Answer> =>
+  const answerWith = (answer: Answer, callback: (tx: Queryable) => Promise<void>): Promise<Answer> =>
     database.transaction(async (tx) => {
-      if (!(await claim(tx, key, hash, answer))) return recall(tx, key, hash)
-      await doing(tx)
+      if (!(await storeKey(tx, key, hash, answer))) return storedAnswer(tx, key, hash)
+      await callback(tx)
       return answer
     }, RETRIES)
   let answer: Answer
@@ -69,15 +69,15 @@ export async function answerOnce(
     answer = await answerWith({ status: 200, detail: done }, work)
   } catch (error) {
     if (!(error instanceof HttpProblem)) throw error
-    // The claim was rolled back with the work. If another request has come in between, its answer is that of the key.
+    // The claim was rolled back with the work. If another request has claimed the key since, its answer counts.
     answer = await answerWith({ status: error.status, detail: error.message }, async () => undefined)
   }
   if (answer.status !== 200) throw new HttpProblem(answer.status, answer.detail)
   return answer.detail
 }
 
-/** Returns false when the key is taken, after having waited for whoever is about to take it. */
-async function claim(tx: Queryable, key: string, request: string, answer: Answer): Promise<boolean> {
+/** Stores the key. Returns false if it is taken, after waiting for a transaction that is about to store it. */
+async function storeKey(tx: Queryable, key: string, request: string, answer: Answer): Promise<boolean> {
   const { status, detail } = answer
   const { rowCount } = await tx.execute(
     `INSERT INTO idempotency_keys (key, request, status, detail) VALUES (:key, :request, :status, :detail)
@@ -87,7 +87,7 @@ async function claim(tx: Queryable, key: string, request: string, answer: Answer
   return rowCount > 0
 }
 
-async function recall(tx: Queryable, key: string, request: string): Promise<Answer> {
+async function storedAnswer(tx: Queryable, key: string, request: string): Promise<Answer> {
   const found = await tx.fetchOne<Answer & { request: string }>(
     'SELECT request, status, detail FROM idempotency_keys WHERE key = :key',
     { key },
@@ -99,49 +99,52 @@ async function recall(tx: Queryable, key: string, request: string): Promise<Answ
   return found
 }
 
-/** For how long a key is remembered, at least. */
+/** How long a key is kept, at least. */
 export const KEY_LIFETIME_MILLIS = 24 * 60 * 60 * 1000
 
-/** Few enough that no transfer ever waits for them. */
+/** Keys deleted per statement: few enough that no transfer waits noticeably. */
 const BATCH = 500
 
 /**
- * Deletes the keys that are older than their lifetime, some hundreds at a time.
+ * Deletes the keys that are older than their lifetime, in batches.
  *
- * @returns how many there were
+ * @returns how many it deleted
  */
-export async function forgetOldKeys(
+export async function deleteOldKeys(
   database: Queryable,
   lifetimeMillis = KEY_LIFETIME_MILLIS,
 ): Promise<number> {
   const before = new Date(Date.now() - lifetimeMillis)
-  for (let forgotten = 0; ;) {
+  for (let deleted = 0; ;) {
     const { rowCount } = await database.execute(
       `DELETE FROM idempotency_keys WHERE key IN (
          SELECT key FROM idempotency_keys WHERE created_at < :before ORDER BY created_at LIMIT :batch
        )`,
       { before, batch: BATCH },
     )
-    forgotten += rowCount
-    if (rowCount < BATCH) return forgotten
+    deleted += rowCount
+    if (rowCount < BATCH) return deleted
   }
 }
 
 const HOUR_MILLIS = 60 * 60 * 1000
 
 /**
- * Forgets old keys now, and every hour from now on, in the background.
+ * Deletes old keys now and every hour, in the background.
  *
- * @param onError is told of a time when that failed; the next one makes up for it
- * @returns what ends it; it resolves when nothing of it runs any more
+ * @param onError is called when a run failed; the next run deletes what that one has left
+ * @returns a function that stops it, and resolves when no run is under way
  */
-export function forgetHourly(database: Queryable, onError: (error: unknown) => void): () => Promise<void> {
+export function deleteOldKeysHourly(
+  database: Queryable,
+  onError: (error: unknown) => void,
+): () => Promise<void> {
   let running = Promise.resolve()
-  const forget = (): void => {
-    running = forgetOldKeys(database).then(() => undefined, onError)
+  const deleteKeys = (): void => {
+    running = deleteOldKeys(database).then(() => undefined, onError)
   }
-  forget()
-  const timer = setInterval(forget, HOUR_MILLIS).unref()
+  deleteKeys()
+  const timer = setInterval(deleteKeys, HOUR_MILLIS).unref()
   return () => {
     clearInterval(timer)
     return running

@@ -1,9 +1,9 @@
-/** Several middleware as one, since Express matches each of its layers anew for every request. */
+/** Combines several middlewares into one, because Express matches each of its layers for every request. */
 import type { RequestHandler } from 'express'
 
 /**
- * Runs them one after the other, and ends as Express would: with what one of them passes to `next`, throws or rejects with.
- * `next('route')` goes on to the next one, as it does for middleware.
+ * Returns a middleware that runs the handlers one after the other, and ends as Express would: with the error that one of
+ * them passes to `next`, throws or rejects with. `next('route')` goes on to the next handler, as it does in Express.
  */
 export function inTurn(...handlers: readonly RequestHandler[]): RequestHandler {
   return (request, response, next) => {

@@ -1,4 +1,4 @@
-/** JSON Schemas of zod's, with shared ones kept once, and an example for each. */
+/** Makes JSON Schemas and examples of zod's schemas. Schemas with an id are kept once, as components. */
 import * as z from 'zod'
 
 type Json = Readonly<Record<string, unknown>>
@@ -14,27 +14,27 @@ interface JsonSchema extends Json {
   readonly examples?: readonly unknown[]
 }
 
-const PREFIX = '#/components/schemas/'
+const REFERENCE_PREFIX = '#/components/schemas/'
 
 export interface Schemas {
   schemaOf(this: void, schema: z.ZodType, direction: Direction): Json
-  /** Put together from the examples of its fields. */
+  /** Returns an example, made of the examples of the fields. */
   exampleOf(this: void, schema: z.ZodType, direction: Direction): unknown
-  /** Those that have an id, by their ids: each other schema refers to them. */
+  /** The schemas that have an id, by id: other schemas refer to them. */
   readonly components: Readonly<Record<string, Json>>
 }
 
-export function schemasOf(): Schemas {
+export function collectSchemas(): Schemas {
   const components: Record<string, JsonSchema> = {}
 
   function schemaOf(schema: z.ZodType, direction: Direction): JsonSchema {
-    // Inside of a list, so that a schema with an id becomes a reference wherever it stands.
+    // Wrapped in an array, so that a schema with an id becomes a reference even at the top.
     const made = z.toJSONSchema(z.array(schema), {
       target: 'draft-2020-12',
       io: direction,
-      override: ({ jsonSchema }) => tidy(jsonSchema as Record<string, unknown>),
+      override: ({ jsonSchema }) => removeRedundant(jsonSchema as Record<string, unknown>),
     })
-    const text = JSON.stringify(made).replaceAll('"#/$defs/', `"${PREFIX}`)
+    const text = JSON.stringify(made).replaceAll('"#/$defs/', `"${REFERENCE_PREFIX}`)
     const { items = {}, $defs = {} } = JSON.parse(text) as JsonSchema
     Object.assign(components, $defs)
     return items
@@ -42,7 +42,7 @@ export function schemasOf(): Schemas {
 
   function example(schema: JsonSchema): unknown {
     const { $ref, examples, anyOf, type, properties = {}, items = {} } = schema
-    if ($ref !== undefined) return example(components[$ref.slice(PREFIX.length)] ?? {})
+    if ($ref !== undefined) return example(components[$ref.slice(REFERENCE_PREFIX.length)] ?? {})
     if (examples !== undefined) return examples[0]
     if ('default' in schema) return schema['default']
     if (anyOf?.[0] !== undefined) return example(anyOf[0])
@@ -56,8 +56,8 @@ export function schemasOf(): Schemas {
   return { schemaOf, exampleOf: (schema, direction) => example(schemaOf(schema, direction)), components }
 }
 
-/** Takes away what says nothing: the bounds of every whole number, and the `id` that is in the reference already. */
-function tidy(schema: Record<string, unknown>): void {
+/** Removes what is redundant: the bounds of every whole number, and the `id` that the reference has already. */
+function removeRedundant(schema: Record<string, unknown>): void {
   if (schema['maximum'] === Number.MAX_SAFE_INTEGER) delete schema['maximum']
   if (schema['minimum'] === Number.MIN_SAFE_INTEGER) delete schema['minimum']
   if (schema['format'] !== undefined) delete schema['pattern']

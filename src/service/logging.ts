@@ -1,4 +1,4 @@
-/** What the service says: lines for people in a terminal, JSON everywhere else. */
+/** The logger of the service: readable lines in a terminal, JSON elsewhere. */
 import type { RequestHandler } from 'express'
 import { type Logger, pino } from 'pino'
 import type PrettyModule from 'pino-pretty'
@@ -13,7 +13,7 @@ export function createLogger(level: LogLevel): Logger {
   return pino({ level }, prettyStream() ?? pino.destination(1))
 }
 
-/** What a person at a terminal knows already, or reads in the message itself. */
+/** Fields that are left out in a terminal, because the message has them or they do not matter there. */
 const IN_MESSAGE = 'pid,hostname,method,route,status,durationMillis,statements,waitMillis,databaseMillis'
 
 /** The pretty printer is a development dependency, so it may not be installed. */
@@ -21,14 +21,14 @@ function prettyStream(): NodeJS.WritableStream | null {
   if (!process.stdout.isTTY) return null
   try {
     const pretty = require('pino-pretty') as typeof PrettyModule
-    // In this thread, because the last lines would be lost if a worker still had them when the process ends.
+    // Synchronous, because a worker thread would lose the last lines when the process ends.
     return pretty({ ignore: IN_MESSAGE, translateTime: 'SYS:HH:MM:ss.l', singleLine: true, sync: true })
   } catch {
     return null
   }
 }
 
-/** Writes one line for each request when its answer has been sent, or when its client has gone away. */
+/** Logs one line for each request when its answer has been sent, or when its client has gone away. */
 export function requestLog(logger: Logger): RequestHandler {
   return (request, response, next) => {
     if (!logger.isLevelEnabled('info')) {
@@ -41,25 +41,25 @@ export function requestLog(logger: Logger): RequestHandler {
       const { method } = request
       const route = routeOf(request)
       const status = response.writableFinished ? response.statusCode : 'client gone'
-      const { statements, waitMillis, databaseMillis } = tallyOf(request) ?? NOTHING
+      const { statements, waitMillis, databaseMillis } = tallyOf(request) ?? NO_WORK
       const work = {
         statements,
-        // Apart from it, because a database that is slow is not helped by more connections.
+        // Separate from databaseMillis, because more connections help against waiting, but not a slow database.
         waitMillis: rounded(waitMillis),
         databaseMillis: rounded(databaseMillis),
       }
       logger.info(
         { method, route, status, durationMillis, ...work, ...idsOf(request) },
-        `${method} ${route} ${status} (${durationMillis} ms${inWords(work)})`,
+        `${method} ${route} ${status} (${durationMillis} ms${describeWork(work)})`,
       )
     })
     next()
   }
 }
 
-const NOTHING: Tally = { statements: 0, waitMillis: 0, databaseMillis: 0 }
+const NO_WORK: Tally = { statements: 0, waitMillis: 0, databaseMillis: 0 }
 
-function inWords({ statements, waitMillis, databaseMillis }: Tally): string {
+function describeWork({ statements, waitMillis, databaseMillis }: Tally): string {
   if (statements === 0) return waitMillis < 1 ? '' : `, ${waitMillis} ms of them waiting for a connection`
   const what = `${statements} ${statements === 1 ? 'statement' : 'statements'} in ${databaseMillis} ms`
   return waitMillis < 1 ? `: ${what}` : `: ${what}, after ${waitMillis} ms of waiting for a connection`

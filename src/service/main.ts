@@ -1,23 +1,23 @@
-/** The entry point: reads the configuration, puts the service together, and serves it. */
+/** The entry point: reads the configuration, makes the service, and serves it. */
 import { Database, DatabaseError, DatabaseURL } from '../database'
 import { ListenError, serve } from '../express'
 import { createApp } from './app'
 import { type Config, type DatabaseConfig, EnvironmentError, readConfig, VARIABLES } from './config'
-import { forgetHourly } from './idempotency'
+import { deleteOldKeysHourly } from './idempotency'
 import { createLogger, type Logger } from './logging'
 import { type Folder, makeDataFolder, migrate, pendingMigrations } from './migrations'
-import { dangersOf, misspeltIn } from './warnings'
+import { unsafeConnectionWarnings, misspeltSettingWarnings } from './startup-warnings'
 
 async function start(): Promise<void> {
   const config = readConfig()
   const logger = createLogger(config.logLevel)
-  for (const line of misspeltIn(Object.keys(process.env), VARIABLES)) logger.warn(line)
-  const main = open(config.main)
-  const products = open(config.products)
-  let endForgetting = (): Promise<void> => Promise.resolve()
+  for (const line of misspeltSettingWarnings(Object.keys(process.env), VARIABLES)) logger.warn(line)
+  const main = openDatabase(config.main)
+  const products = openDatabase(config.products)
+  let stopDeletingKeys = (): Promise<void> => Promise.resolve()
   await serve(createApp({ main, products, logger, docs: config.docs }), {
     ...limitsOf(config),
-    // No body is larger than 100 kB, so that nobody needs longer.
+    // Bodies have at most 100 kB, so no client needs longer.
     receiveTimeoutMillis: 30_000,
     host: config.host,
     port: config.port,
@@ -25,19 +25,20 @@ async function start(): Promise<void> {
     databases: [main, products],
     onStartup: async () => {
       for (const database of [main, products])
-        for (const line of dangersOf(database.name, await database.security())) logger.warn(line)
-      await bringUpToDate(main, 'main', config.main, logger)
-      await bringUpToDate(products, 'products', config.products, logger)
-      endForgetting = forgetHourly(main, (error) =>
+        for (const line of unsafeConnectionWarnings(database.name, await database.security()))
+          logger.warn(line)
+      await migrateOrWarn(main, 'main', config.main, logger)
+      await migrateOrWarn(products, 'products', config.products, logger)
+      stopDeletingKeys = deleteOldKeysHourly(main, (error) =>
         logger.warn({ err: error }, 'old idempotency keys are still there'),
       )
     },
-    onShutdown: () => endForgetting(),
+    onShutdown: () => stopDeletingKeys(),
     logger,
   })
 }
 
-function open({ url, options }: DatabaseConfig): Database {
+function openDatabase({ url, options }: DatabaseConfig): Database {
   try {
     makeDataFolder(url)
   } catch (error) {
@@ -53,7 +54,7 @@ function limitsOf(config: Config) {
   return { readinessGraceMillis, requestTimeoutMillis, shutdownTimeoutMillis }
 }
 
-async function bringUpToDate(
+async function migrateOrWarn(
   database: Database,
   folder: Folder,
   config: DatabaseConfig,
@@ -76,7 +77,7 @@ async function bringUpToDate(
   logger.info(`database ${database.name}: up to date`)
 }
 
-/** Settings that cannot work: there is no point in starting again with the same ones. */
+/** The exit code for settings that cannot work, so that a restart with the same ones is useless. */
 const EXIT_CONFIGURATION = 2
 const EXIT_FAILURE = 1
 
@@ -84,7 +85,7 @@ start().catch((error: unknown) => {
   const isConfiguration =
     error instanceof EnvironmentError ||
     (error instanceof DatabaseError && error.code === 'CONFIGURATION_INVALID')
-  // What can be expected to go wrong is told in its own words; anything else is a defect, and needs its stack.
+  // Expected errors are reported by their message; any other error is a defect, and needs its stack.
   const isExpected = isConfiguration || error instanceof DatabaseError || error instanceof ListenError
   const text = isExpected
     ? error.message

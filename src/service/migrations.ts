@@ -1,22 +1,22 @@
-/** The migrations and seeds of the service's databases: where they are, and how the service runs them. */
+/** Finds and runs the migrations and seeds of the service's databases. */
 import { mkdirSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
 import { type Database, DatabaseURL } from '../database'
-import { Progress } from './progress'
+import { ProgressLog } from './progress-log'
 
-/** A database of the service, by its folder under `migrations/` and `seeds/`. */
+/** The folder of a database under `migrations/` and `seeds/`. */
 export type Folder = 'main' | 'products'
 
-/** True as TypeScript (Knex's command line, tests), false in dist/. */
+/** True while this runs as TypeScript (Knex's command line, tests), false in dist/. */
 const isSource = __filename.endsWith('.ts')
 
-/** The project's root, or dist/: migrations/ and seeds/ lie beside src/ in both. */
+/** The project's root, or dist/: both have migrations/ and seeds/ beside src/. */
 const base = path.resolve(__dirname, '..', '..')
 const root = isSource ? base : path.dirname(base)
 
-/** The migrations of a database, under the same names whether they run as TypeScript or compiled. */
+/** Returns Knex's configuration for migrations, whose names are the same as TypeScript and compiled. */
 export function migrationsFor(folder: Folder): Knex.MigratorConfig {
   const directory = path.join(base, 'migrations', folder)
   // A table for each folder, so that both databases can be the same one.
@@ -26,7 +26,7 @@ export function migrationsFor(folder: Folder): Knex.MigratorConfig {
   return { tableName, directory, stub, extension: 'ts', loadExtensions: ['.ts'] }
 }
 
-/** The seeds of a database. Each of them leaves a table alone that has rows already. */
+/** Returns Knex's configuration for seeds. A seed does not change a table that has rows. */
 export function seedsFor(folder: Folder): Knex.SeederConfig {
   return {
     directory: path.join(base, 'seeds', folder),
@@ -37,15 +37,15 @@ export function seedsFor(folder: Folder): Knex.SeederConfig {
 }
 
 export interface MigrateOptions {
-  /** Lets the seeds fill it, if it is new: rows that somebody has deleted do not come back. */
+  /** Runs the seeds if the database is new: rows that were deleted later do not come back. */
   readonly seed?: boolean
-  /** Told what is run, for how long, and every few seconds what goes on. */
+  /** Called with messages: what runs, for how long, and every few seconds what still runs. */
   readonly tell?: (message: string) => void
 }
 
 /**
- * Brings a database up to date. Of several processes that start at the same time one does it, and the others wait, for
- * as long as that takes. One that is killed in the middle keeps nobody out.
+ * Brings a database up to date. If several processes start at the same time, one does it and the others wait for it, however
+ * long it takes. A process that is killed meanwhile does not block the others.
  *
  * @returns the names of the migrations that it ran
  */
@@ -59,7 +59,7 @@ export function migrate(
   return bringUpToDate(database, { name, migrations: migrationsFor(folder), seeds, tell })
 }
 
-interface Steps {
+interface MigrationPlan {
   readonly name: string
   readonly migrations: Knex.MigratorConfig
   readonly seeds: Knex.SeederConfig | null
@@ -67,48 +67,49 @@ interface Steps {
   readonly tellEveryMillis?: number
 }
 
-/** The same for any migrations. */
+/** Brings a database up to date with any migrations: see {@link migrate}. */
 export async function bringUpToDate(
   database: Database,
-  { name, migrations, seeds, tell, tellEveryMillis }: Steps,
+  { name, migrations, seeds, tell, tellEveryMillis }: MigrationPlan,
 ): Promise<readonly string[]> {
   if (await isUpToDate(database, migrations)) return []
-  const progress = new Progress(tell ?? (() => undefined), tellEveryMillis)
+  const progress = new ProgressLog(tell ?? (() => undefined), tellEveryMillis)
   try {
-    progress.begins('waiting for another process to bring it up to date')
+    progress.start('waiting for another process to bring it up to date')
     return await database.exclusively(name, async () => {
-      progress.begins('looking for migrations')
+      progress.start('looking for migrations')
       const { knex } = database
       const [completed, pending] = (await knex.migrate.list(migrations)) as [unknown[], unknown[]]
       await releaseLock(knex, migrations, tell)
-      const told = { ...migrations, ...progress.hooks() }
-      const unseeded = unseededOf(migrations)
-      const isUnseeded = await knex.schema.hasTable(unseeded)
-      const work = async (on: Knex): Promise<readonly string[]> => {
-        const [, names] = (await on.migrate.latest(told)) as [number, string[]]
+      const migrationsWithHooks = { ...migrations, ...progress.hooks() }
+      const unseededTable = unseededTableOf(migrations)
+      const isUnseeded = await knex.schema.hasTable(unseededTable)
+      const runMigrations = async (knexOrTransaction: Knex): Promise<readonly string[]> => {
+        const [, names] = (await knexOrTransaction.migrate.latest(migrationsWithHooks)) as [number, string[]]
         return names
       }
-      const fill = async (on: Knex): Promise<void> => {
+      const runSeeds = async (knexOrTransaction: Knex): Promise<void> => {
         if (seeds === null || (completed.length > 0 && !isUnseeded)) return
-        progress.begins('the seeds')
-        await on.seed.run(seeds)
-        await on.schema.dropTableIfExists(unseeded)
-        progress.ends()
+        progress.start('the seeds')
+        await knexOrTransaction.seed.run(seeds)
+        await knexOrTransaction.schema.dropTableIfExists(unseededTable)
+        progress.finish()
       }
-      // With the seeds in one transaction, if the migrations can be: a process that is killed leaves nothing half done.
-      // On SQLite, to make a table anew would delete the rows that refer to it, unless that is looked at in the end only.
+      // Migrations and seeds run in one transaction, if the migrations allow it, so that a killed process leaves nothing
+      // half done. Foreign keys are checked at its end only: else rebuilding a table on SQLite would delete rows that refer
+      // to it.
       if (await areTransactional(migrations, pending)) {
-        const whole = async (on: Knex): Promise<readonly string[]> => {
-          const names = await work(on)
-          await fill(on)
+        const runAll = async (knexOrTransaction: Knex): Promise<readonly string[]> => {
+          const names = await runMigrations(knexOrTransaction)
+          await runSeeds(knexOrTransaction)
           return names
         }
-        return knex.transaction(whole, { enforceForeignCheck: false } as Knex.TransactionConfig)
+        return knex.transaction(runAll, { enforceForeignCheck: false } as Knex.TransactionConfig)
       }
       if (seeds !== null && completed.length === 0 && !isUnseeded)
-        await knex.schema.createTable(unseeded, (table) => table.integer('id'))
-      const names = await work(knex)
-      await knex.transaction(fill)
+        await knex.schema.createTable(unseededTable, (table) => table.integer('id'))
+      const names = await runMigrations(knex)
+      await knex.transaction(runSeeds)
       return names
     })
   } finally {
@@ -117,23 +118,23 @@ export async function bringUpToDate(
 }
 
 /**
- * The table whose being there says that a new database waits for its seeds. Migrations that run without a transaction are
- * known to be done before the seeds are, to other processes, and to the next one when this one is killed.
+ * Returns the name of the table that exists while a new database waits for its seeds. Migrations without a transaction are
+ * recorded as done before the seeds are, so that a process that is killed in between would leave the database unseeded.
  */
-function unseededOf({ tableName = '' }: Knex.MigratorConfig): string {
+function unseededTableOf({ tableName = '' }: Knex.MigratorConfig): string {
   return `${tableName}_unseeded`
 }
 
-/** Whether nothing is left to do, not even a lock to release: so it is at nearly every start, and four questions tell. */
+/** Returns whether nothing is left to do, not even a lock to release, as at nearly every start. It takes four queries. */
 async function isUpToDate({ knex }: Database, migrations: Knex.MigratorConfig): Promise<boolean> {
   const { tableName = '', migrationSource: source } = migrations
-  // The table that Knex makes last.
+  // Knex makes this table last.
   if (source === undefined || !(await knex.schema.hasTable(`${tableName}_lock`))) return false
   const locks = (await knex(`${tableName}_lock`).pluck('is_locked')) as number[]
   const completed = (await knex(tableName).orderBy('id').pluck('name')) as string[]
   const all = (await source.getMigrations([])).map((migration) => source.getMigrationName(migration))
   if (locks.length !== 1 || locks[0] !== 0 || all.join() !== completed.join()) return false
-  return !(await knex.schema.hasTable(unseededOf(migrations)))
+  return !(await knex.schema.hasTable(unseededTableOf(migrations)))
 }
 
 async function areTransactional(
@@ -153,17 +154,21 @@ async function areTransactional(
 }
 
 /**
- * Knex writes into a table that it is migrating, and a process that is killed in a migration without a transaction leaves
- * that there: `npx knex migrate:unlock` is for people. Whoever is in here knows that no other service is.
+ * Releases Knex's own migration lock, which a process leaves behind if it is killed in a migration without a transaction.
+ * This is safe, because the caller holds the lock of `exclusively`, so no other service is migrating.
  */
-async function releaseLock(knex: Knex, migrations: Knex.MigratorConfig, tell: Steps['tell']): Promise<void> {
+async function releaseLock(
+  knex: Knex,
+  migrations: Knex.MigratorConfig,
+  tell: MigrationPlan['tell'],
+): Promise<void> {
   const locked: unknown = await knex(`${migrations.tableName}_lock`).where({ is_locked: 1 }).first()
   if (locked === undefined) return
   tell?.('a process has ended while it ran migrations: its lock is released')
   await knex.migrate.forceFreeMigrationsLock(migrations)
 }
 
-/** The migrations that a database has not seen yet. Changes nothing, not even where none was ever run. */
+/** Returns the migrations that have not been run. Changes nothing, even in a database without Knex's tables. */
 export async function pendingMigrations(database: Database, folder: Folder): Promise<readonly string[]> {
   const config = migrationsFor(folder)
   const { knex } = database
@@ -173,7 +178,7 @@ export async function pendingMigrations(database: Database, folder: Folder): Pro
   return pending.map((migration) => (typeof migration === 'string' ? migration : migration.file))
 }
 
-/** Makes the folder data/ if that is where the database is; any other place is its owner's to make. */
+/** Makes the folder data/ if the database is in it. Any other folder has to exist. */
 export function makeDataFolder(url: string): void {
   const dataFolder = path.join(root, 'data')
   const file = path.resolve(new DatabaseURL(url).database)

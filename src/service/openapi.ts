@@ -1,10 +1,10 @@
-/** The OpenAPI document, made from the definitions that the routes are made of. */
+/** Makes the OpenAPI document from the definitions of the routes. */
 import { STATUS_CODES } from 'node:http'
 import * as z from 'zod'
-import { schemasOf } from './json-schemas'
+import { collectSchemas } from './json-schemas'
 import { BODY_LIMIT, type Definition } from './route'
 
-/** Of the interface, not of the package: it rises when a client has to change something. */
+/** The version of the API, not of the package: it rises when clients have to change. */
 const VERSION = '1.0.0'
 
 type Json = Readonly<Record<string, unknown>>
@@ -27,8 +27,8 @@ const problem = z
   })
   .meta({ id: 'Problem', description: 'Problem details as in RFC 9457.' })
 
-/** The refusals that any route, or many of them, can answer: the name of each component, its status, its words. */
-const SHARED = {
+/** Errors that many routes can answer, by the name of their component: status, detail, description. */
+const SHARED_ERRORS = {
   BadRequest: [400, 'The body is not valid JSON (from character 12).', 'The request cannot be read.'],
   MethodNotAllowed: [405, 'This address allows GET, HEAD, OPTIONS.', 'The address has no such method.'],
   NotAcceptable: [
@@ -61,16 +61,16 @@ const SHARED = {
   GatewayTimeout: [504, 'The database did not answer in time.', 'The database took too long.'],
 } as const satisfies Record<string, readonly [status: number, detail: string, description: string]>
 
-type Shared = keyof typeof SHARED
+type SharedError = keyof typeof SHARED_ERRORS
 
-const EVERYWHERE: readonly Shared[] = [
+const ON_EVERY_ROUTE: readonly SharedError[] = [
   'NotAcceptable',
   'UnprocessableContent',
   'InternalServerError',
   'ServiceUnavailable',
   'GatewayTimeout',
 ]
-const WITH_BODY: readonly Shared[] = [
+const WITH_BODY: readonly SharedError[] = [
   'BadRequest',
   'RequestTimeout',
   'ContentTooLarge',
@@ -97,7 +97,7 @@ it answers \`GET\`, \`OPTIONS\` with the methods it has, and any other method wi
 looked at, without a body.`
 
 export function openApi(definitions: readonly Definition[]): Json {
-  const { schemaOf, exampleOf, components } = schemasOf()
+  const { schemaOf, exampleOf, components } = collectSchemas()
   const problemSchema = schemaOf(problem, 'output')
 
   function problemAnswer(
@@ -128,25 +128,25 @@ export function openApi(definitions: readonly Definition[]): Json {
       }
       return [
         status,
-        { description: meaningOf(status), headers: headersOf(headers), ...(content && { content }) },
+        { description: descriptionOf(status), headers: headersOf(headers), ...(content && { content }) },
       ]
     })
     const refusals = Object.entries(problems).map(([status, detail]): [string, Json] => [
       status,
-      problemAnswer(Number(status), detail, meaningOf(status), ['X-Request-Id']),
+      problemAnswer(Number(status), detail, descriptionOf(status), ['X-Request-Id']),
     ])
     const notModified = {
       description: 'As it was when the ETag was given.',
       headers: headersOf(['X-Request-Id', 'ETag']),
     }
     const names = [
-      ...EVERYWHERE,
+      ...ON_EVERY_ROUTE,
       ...(input.body === undefined ? [] : WITH_BODY),
-      // Of an address whose parameter cannot be decoded.
+      // A parameter in the path may not be decodable.
       ...(input.params === undefined ? [] : (['BadRequest'] as const)),
     ]
     const shared = names.map((name): [string, Json] => [
-      String(SHARED[name][0]),
+      String(SHARED_ERRORS[name][0]),
       { $ref: `#/components/responses/${name}` },
     ])
     return Object.fromEntries([
@@ -164,7 +164,7 @@ export function openApi(definitions: readonly Definition[]): Json {
       const { properties = {}, required = [] } = schemaOf(schema, 'input') as ObjectSchema
       return Object.entries(properties).map(([name, { description, ...rest }]) => ({
         name: part === 'headers' ? headerName(name) : name,
-        in: PLACES[part],
+        in: PARAMETER_PLACES[part],
         required: required.includes(name),
         ...(description !== undefined && { description }),
         schema: rest,
@@ -198,7 +198,7 @@ export function openApi(definitions: readonly Definition[]): Json {
   const paths: Record<string, Record<string, Json>> = {}
   for (const definition of definitions)
     paths[definition.path] = { ...paths[definition.path], [definition.method]: operationOf(definition) }
-  const responses = Object.entries(SHARED).map(([name, [status, detail, description]]) => {
+  const responses = Object.entries(SHARED_ERRORS).map(([name, [status, detail, description]]) => {
     const extra: Header[] = status === 503 ? ['Retry-After'] : status === 405 ? ['Allow'] : []
     return [name, problemAnswer(status, detail, description, ['X-Request-Id', ...extra])]
   })
@@ -225,7 +225,7 @@ export function openApi(definitions: readonly Definition[]): Json {
   }
 }
 
-const PLACES = { params: 'path', query: 'query', headers: 'header' } as const
+const PARAMETER_PLACES = { params: 'path', query: 'query', headers: 'header' } as const
 
 /** `idempotency-key` → Idempotency-Key. */
 function headerName(name: string): string {
@@ -258,7 +258,7 @@ function operationIdOf(method: string, path: string): string {
     .join('')
 }
 
-function meaningOf(status: string): string {
+function descriptionOf(status: string): string {
   return (
     {
       200: 'Done.',

@@ -1,13 +1,13 @@
-/** What a request is called in logs: by its client, by a trace that it is part of, or by us. */
+/** The id of a request in logs: the client's, that of its trace, or a new one. */
 import { randomUUID } from 'node:crypto'
 import type { Request, RequestHandler } from 'express'
 
 const HEADER = 'X-Request-Id'
 
-/** What comes from outside goes into logs and into a header, so it is short and plain, or it is not used. */
+/** Ids from clients that are accepted: they go into logs and a header, so they must be short and plain. */
 const ACCEPTABLE = /^[\w.:/+=-]{1,128}$/
 
-/** Gives each answer an `X-Request-Id`: that of the request, or its trace's id, or a new one. */
+/** Sets the `X-Request-Id` of each answer: that of the request, or its trace's id, or a new one. */
 export function requestId(): RequestHandler {
   return (request, response, next) => {
     const own = request.get(HEADER)
@@ -17,14 +17,14 @@ export function requestId(): RequestHandler {
   }
 }
 
-/** The names of a request in a line of the log. */
+/** Returns the ids of a request for a line of the log. */
 export function idsOf(request: Request): { requestId?: string; traceId?: string } {
   const id = request.res?.getHeader(HEADER)
   const traceId = traceIdOf(request)
   return { ...(typeof id === 'string' && { requestId: id }), ...(traceId !== undefined && { traceId }) }
 }
 
-/** Version, trace, parent, flags. A later version may have more behind it. https://www.w3.org/TR/trace-context/ */
+/** Version, trace, parent, flags; later versions may append more. https://www.w3.org/TR/trace-context/ */
 const TRACE_PARENT =
   /^(?!ff)(?<version>[\da-f]{2})-(?!0{32})(?<trace>[\da-f]{32})-(?!0{16})[\da-f]{16}-[\da-f]{2}(?<more>-.*)?$/
 

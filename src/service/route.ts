@@ -1,9 +1,9 @@
-/** One definition per route: what it takes and gives, from which the checks, the handler's types and the docs come. */
+/** Defines routes: one definition has a route's input and answers, from which its checks, types and docs are made. */
 import { finished } from 'node:stream/promises'
 import express, { type Express, type Request, type RequestHandler } from 'express'
 import * as z from 'zod'
 import { type FieldError, HttpProblem, methodNotAllowed } from '../express'
-import { reply } from './reply'
+import { sendJson } from './send-json'
 
 /** The largest body, in bytes. */
 export const BODY_LIMIT = 102_400
@@ -12,11 +12,11 @@ interface Input {
   readonly params?: z.ZodObject
   readonly query?: z.ZodObject
   readonly body?: z.ZodObject
-  /** Those that it looks at, by their names in lower case. */
+  /** The headers that the handler reads, by their names in lower case. */
   readonly headers?: z.ZodObject
 }
 
-/** What a route answers when all goes well, by status; null is an answer without a body. */
+/** The successful answers of a route, by status; null for an answer without a body. */
 type Answers = Readonly<Record<number, z.ZodType | null>>
 
 export interface Definition<I extends Input = Input, A extends Answers = Answers> {
@@ -26,7 +26,7 @@ export interface Definition<I extends Input = Input, A extends Answers = Answers
   readonly summary: string
   readonly input?: I
   readonly answers: A
-  /** What else it answers, by status, in the words of `detail`. 422 goes without saying. */
+  /** The `detail` of its other answers, by status. 422 need not be listed. */
   readonly problems?: Readonly<Record<number, string>>
 }
 
@@ -57,8 +57,8 @@ export interface Route {
 }
 
 /**
- * Puts a definition and its handler together. The handler gets only input that has been checked; what the definition
- * does not know is refused with 422, so that a misspelt field is never silently ignored.
+ * Makes a route of a definition and its handler. The handler gets checked input only; unknown fields are refused with 422,
+ * so that a misspelt field is never silently ignored.
  */
 export function route<const I extends Input, const A extends Answers>(
   definition: Definition<I, A>,
@@ -68,14 +68,14 @@ export function route<const I extends Input, const A extends Answers>(
     definition,
     handle: async (request, response) => {
       refuseUnacceptable(request)
-      if (definition.method === 'delete') await wholeOf(request)
-      const answer = await handler(read(definition, request) as Parameters<typeof handler>[0])
-      reply(request, response, answer)
+      if (definition.method === 'delete') await waitForBody(request)
+      const answer = await handler(checkedInput(definition, request) as Parameters<typeof handler>[0])
+      sendJson(request, response, answer)
     },
   }
 }
 
-/** Every answer is JSON, so a client that takes none gets nothing done. */
+/** Refuses requests that do not accept JSON before anything is done, because every answer is JSON. */
 function refuseUnacceptable(request: Request): void {
   const { accept } = request.headers
   if (accept === undefined || accept === '*/*' || accept === 'application/json') return
@@ -85,14 +85,14 @@ function refuseUnacceptable(request: Request): void {
 }
 
 /**
- * Waits for the end of a body that nobody reads. One that breaks off is answered with 400, and whoever is told that must be
- * able to rely on nothing having been done.
+ * Waits for the end of a body that is not used. A body that breaks off is answered with 400, and a client that gets 400 must
+ * be able to rely on nothing having been done.
  */
-async function wholeOf(request: Request): Promise<void> {
+async function waitForBody(request: Request): Promise<void> {
   if (hasBody(request)) await finished(request.resume())
 }
 
-/** Mounts routes; an address answers a method that it does not have with 405. A body is read where one is taken. */
+/** Mounts routes, with 405 for methods that an address does not have. Reads bodies only for routes that take one. */
 export function mount(app: Express, routes: readonly Route[]): void {
   const paths = new Map<string, Route[]>()
   for (const each of routes)
@@ -109,11 +109,14 @@ export function mount(app: Express, routes: readonly Route[]): void {
 
 const jsonBody = express.json({ limit: BODY_LIMIT, strict: true })
 
-const NOTHING = z.strictObject({})
+const EMPTY_QUERY = z.strictObject({})
 
-function read({ input = {}, problems = {} }: Definition, request: Request): Record<keyof Input, unknown> {
+function checkedInput(
+  { input = {}, problems = {} }: Definition,
+  request: Request,
+): Record<keyof Input, unknown> {
   const params = input.params?.safeParse(numbersIn(input.params, request.params))
-  // Whatever cannot be an id is the id of nothing.
+  // A text that cannot be an id is the id of no resource.
   if (params?.success === false) throw new HttpProblem(404, problems[404] ?? 'Not found')
   const isBodyInQuery = input.body !== undefined && isSentAsQuery(request)
   const query = isBodyInQuery ? {} : queryOf(input.query, request)
@@ -125,13 +128,13 @@ function read({ input = {}, problems = {} }: Definition, request: Request): Reco
   return { params: params?.data, query, body, headers }
 }
 
-/** Express takes an address apart each time it is asked for its query, and most have none. */
+/** Checks the query. Skips `request.query` if there is none, because Express parses the address at each access. */
 function queryOf(schema: z.ZodObject | undefined, request: Request): unknown {
   if (schema === undefined && !request.url.includes('?')) return {}
-  return check('query', schema ?? NOTHING, numbersIn(schema, request.query))
+  return check('query', schema ?? EMPTY_QUERY, numbersIn(schema, request.query))
 }
 
-/** A POST without a body may carry its fields in the address. */
+/** Returns whether a POST without a body carries its fields in the address. */
 function isSentAsQuery(request: Request): boolean {
   if (request.method !== 'POST' || hasBody(request) || !request.url.includes('?')) return false
   return Object.keys(request.query).length > 0
@@ -147,11 +150,11 @@ function bodyOf(request: Request): unknown {
       headers: { Accept: 'application/json' },
     })
   }
-  // No body at all is the mistake of leaving out every field.
+  // Without a body, each required field is reported as missing.
   return (request.body as unknown) ?? {}
 }
 
-/** Reads those fields as numbers that the schema says are numbers: an address has only text. */
+/** Converts the texts of an address to numbers where the schema has a number. */
 function numbersIn(schema: z.ZodObject | undefined, texts: object): Record<string, unknown> {
   const shape = schema?.shape ?? {}
   return Object.fromEntries(
@@ -168,12 +171,12 @@ function isNumber(field: z.core.$ZodType | undefined): boolean {
   return field instanceof z.ZodNumber
 }
 
-/** One mistake each, but not the thousands that a hostile body can hold. */
-const MOST_ERRORS = 20
+/** The most errors in one answer: a hostile body can contain thousands. */
+const MAX_ERRORS = 20
 
-const NAMES = { query: 'The query is', body: 'The body is', header: 'The headers are' } as const
+const PART_NAMES = { query: 'The query is', body: 'The body is', header: 'The headers are' } as const
 
-function check(part: keyof typeof NAMES, schema: z.ZodObject, value: unknown): unknown {
+function check(part: keyof typeof PART_NAMES, schema: z.ZodObject, value: unknown): unknown {
   const checked = schema.safeParse(value, {
     error: ({ input }) => (input === undefined ? 'Required' : undefined),
   })
@@ -183,5 +186,5 @@ function check(part: keyof typeof NAMES, schema: z.ZodObject, value: unknown): u
     if (issue.code !== 'unrecognized_keys') return [{ loc, msg: issue.message }]
     return issue.keys.map((key) => ({ loc: [...loc, key], msg: 'Unknown field' }))
   })
-  throw new HttpProblem(422, `${NAMES[part]} not valid.`, { errors: errors.slice(0, MOST_ERRORS) })
+  throw new HttpProblem(422, `${PART_NAMES[part]} not valid.`, { errors: errors.slice(0, MAX_ERRORS) })
 }

@@ -1,5 +1,5 @@
-/** What `npm start` runs: the service out of one file. */
-import { BUNDLE, read, run } from './bundled'
+/** The program of `npm start`: starts the service from its bundle, or from its files if there is none. */
+import { BUNDLE, read, run } from './bundle-loader'
 
 const script = read()
 if (script === null) {

@@ -1,25 +1,25 @@
-/** Fails a test that has left a connection out, or a transaction open. */
-import { leftOpen, refuseLeaks } from './leaks'
-import { databaseOf, type DatabaseOrLater, hook } from './test-runner'
+/** Fails tests that do not release a connection or leave a transaction open. */
+import { unreleasedHolders, throwIfLeaked } from './leaks'
+import { databaseOf, type DatabaseOrLater, registerHook } from './test-runner'
 
 /**
- * Has each test of the file, or of the `describe` around it, fail if it ends with a connection out or a transaction open.
- * A connection that is just being given back is waited for, up to a second.
+ * Fails each test of the file, or of the `describe` around it, that ends with a connection not released or a transaction
+ * open. Waits up to a second for connections that are being released.
  *
- * Where the place in the program is to be named, set `pool.leakThresholdMillis` on the Database.
+ * Set `pool.leakThresholdMillis` on the Database to have the error name the call site.
  *
  * @throws ConfigurationError outside of a test runner like jest
  * @example
  * expectNoLeaks(database)
  */
 export function expectNoLeaks(...databases: readonly DatabaseOrLater[]): void {
-  hook(
+  registerHook(
     'afterEach',
     'expectNoLeaks()',
   )(async () => {
     for (const given of databases) {
       const database = databaseOf(given)
-      refuseLeaks(database, await leftOpen(database))
+      throwIfLeaked(database, await unreleasedHolders(database))
     }
   })
 }

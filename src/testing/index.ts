@@ -1,4 +1,4 @@
-/** The library in tests: what each test does is rolled back, and what it leaves behind is found. */
+/** The library in tests: rolls each test back, and finds connections and transactions that a test leaves open. */
 export { rollbackEach } from './rollback-each'
 export { expectNoLeaks } from './expect-no-leaks'
 export type { DatabaseOrLater } from './test-runner'

@@ -1,20 +1,20 @@
-/** Finds what a test has left open in a Database, and says so. */
+/** Finds connections and transactions that a test has left open in a Database. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Database, Holder } from '../database'
 
-/** A connection may still be on its way back when the answer of a request has arrived. */
-const PATIENCE_MILLIS = 1000
+/** How long to wait: a connection may still be being released when the answer of a request has arrived. */
+const RELEASE_TIMEOUT_MILLIS = 1000
 const POLL_MILLIS = 5
 
-/** Waits a moment for what is out to come back. */
-export async function leftOpen(database: Database): Promise<readonly Holder[]> {
-  const deadline = performance.now() + PATIENCE_MILLIS
+/** Waits for connections to be released, and returns the holders of those that are not. */
+export async function unreleasedHolders(database: Database): Promise<readonly Holder[]> {
+  const deadline = performance.now() + RELEASE_TIMEOUT_MILLIS
   while (database.holders().length > 0 && performance.now() < deadline) await delay(POLL_MILLIS)
   return database.holders()
 }
 
-/** @throws Error naming each of them */
-export function refuseLeaks(database: Database, holders: readonly Holder[]): void {
+/** @throws Error naming each holder */
+export function throwIfLeaked(database: Database, holders: readonly Holder[]): void {
   if (holders.length === 0) return
   const list = holders.map(({ label, site, sql, inTransaction }) => {
     const what = inTransaction ? 'a transaction that is open' : 'a connection'

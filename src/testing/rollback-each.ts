@@ -1,16 +1,16 @@
-/** Rolls back what each test has done, whether by its own queries or by the requests that it makes. */
+/** Rolls back what each test has written, by its own queries or by requests to the application. */
 import type { Database } from '../database'
-import { leftOpen, refuseLeaks } from './leaks'
-import { databaseOf, type DatabaseOrLater, hook } from './test-runner'
+import { unreleasedHolders, throwIfLeaked } from './leaks'
+import { databaseOf, type DatabaseOrLater, registerHook } from './test-runner'
 
 /**
  * Runs each test of the file, or of the `describe` around it, in one transaction per database, which is rolled back at
- * the test's end. Everything runs in it that the process does on these databases: queries of the test, and those of the
- * application that supertest talks to, its transactions included, which become savepoints. A database that is not
- * connected is connected for the test.
+ * the test's end. It includes everything that the process does on these databases: queries of the test, and those of the
+ * application that supertest talks to. Transactions of the application become savepoints. A database that is not connected
+ * is connected for the test.
  *
- * What a rollback does not bring back stays: sequences go on, so expect no particular ids. Requests of one test take
- * turns on the one connection, so that what is to run at the same time cannot be tested so.
+ * A rollback does not reset sequences, so expect no particular ids. The requests of one test take turns on one connection,
+ * so queries that have to run at the same time cannot be tested this way.
  *
  * A test that leaves a transaction or connection open fails.
  *
@@ -23,25 +23,25 @@ import { databaseOf, type DatabaseOrLater, hook } from './test-runner'
  * })
  */
 export function rollbackEach(...databases: readonly DatabaseOrLater[]): void {
-  let begun: RolledBack[] = []
-  hook(
+  let transactions: TestTransaction[] = []
+  registerHook(
     'beforeEach',
     'rollbackEach()',
   )(async () => {
-    begun = []
-    for (const database of databases) begun.push(await RolledBack.begin(databaseOf(database)))
+    transactions = []
+    for (const database of databases) transactions.push(await TestTransaction.begin(databaseOf(database)))
   })
-  hook(
+  registerHook(
     'afterEach',
     'rollbackEach()',
   )(async () => {
     const errors: unknown[] = []
-    for (const one of begun.toReversed()) await one.end().catch((error: unknown) => errors.push(error))
+    for (const one of transactions.toReversed()) await one.end().catch((error: unknown) => errors.push(error))
     if (errors.length > 0) throw errors[0]
   })
 }
 
-class RolledBack {
+class TestTransaction {
   readonly #database: Database
   readonly #disconnects: boolean
   #finish: () => void = () => undefined
@@ -52,31 +52,31 @@ class RolledBack {
     this.#disconnects = !database.isConnected
   }
 
-  static async begin(database: Database): Promise<RolledBack> {
-    const rolledBack = new RolledBack(database)
+  static async begin(database: Database): Promise<TestTransaction> {
+    const transaction = new TestTransaction(database)
     await database.connect()
-    await rolledBack.#begin()
-    return rolledBack
+    await transaction.#begin()
+    return transaction
   }
 
   #begin(): Promise<void> {
     const finished = new Promise<void>((resolve) => {
       this.#finish = resolve
     })
-    return new Promise((begun, failed) => {
+    return new Promise((resolve, reject) => {
       this.#rolledBack = this.#database.forceRollback(() => {
-        begun()
+        resolve()
         return finished
       })
-      this.#rolledBack.catch(failed)
+      this.#rolledBack.catch(reject)
     })
   }
 
   async end(): Promise<void> {
-    const left = await leftOpen(this.#database)
+    const left = await unreleasedHolders(this.#database)
     this.#finish()
     await this.#rolledBack
     if (this.#disconnects) await this.#database.disconnect()
-    refuseLeaks(this.#database, left)
+    throwIfLeaked(this.#database, left)
   }
 }

@@ -1,7 +1,7 @@
-/** The hooks of the test runner: jest's, or those of any other that has them under the same global names. */
+/** Registers hooks with the test runner: jest, or any other that has hooks under the same global names. */
 import { ConfigurationError, type Database } from '../database'
 
-/** A Database, or how to get it when a test begins: for one that is made in `beforeAll`. */
+/** A Database, or a function that returns it when a test begins, for one that is made in `beforeAll`. */
 export type DatabaseOrLater = Database | (() => Database)
 
 export function databaseOf(database: DatabaseOrLater): Database {
@@ -10,8 +10,12 @@ export function databaseOf(database: DatabaseOrLater): Database {
 
 type Register = (hook: () => Promise<void>) => void
 
-/** @throws ConfigurationError when there is no such runner */
-export function hook(name: 'beforeEach' | 'afterEach', caller: string): Register {
+/**
+ * Returns the function that registers hooks of this name.
+ *
+ * @throws ConfigurationError when there is no such runner
+ */
+export function registerHook(name: 'beforeEach' | 'afterEach', caller: string): Register {
   const register = (globalThis as Record<string, unknown>)[name]
   if (typeof register === 'function') return register as Register
   throw new ConfigurationError(

@@ -1,5 +1,5 @@
 /** What calls things off: every listener once, and none that has left. */
-import { Canceller, whenAborted } from '../../src/database/context/canceller'
+import { Canceller, addAbortListener } from '../../src/database/context/canceller'
 
 const gone = new Error('gone')
 
@@ -9,7 +9,7 @@ test('tells everybody who listens, once, with one reason', () => {
   const twice = (): void => void told.push('a')
   canceller.addEventListener('abort', twice)
   canceller.addEventListener('abort', twice)
-  whenAborted(canceller, () => told.push('b'))
+  addAbortListener(canceller, () => told.push('b'))
   expect(canceller).toMatchObject({ aborted: false, reason: undefined })
   canceller.abort()
   canceller.abort()
@@ -24,12 +24,12 @@ test('tells nobody who has left, be it because of what another one was told', ()
   canceller.addEventListener('abort', early)
   canceller.removeEventListener('abort', early)
   canceller.removeEventListener('abort', early)
-  whenAborted(canceller, () => {
+  addAbortListener(canceller, () => {
     told.push('first')
     leave()
   })
-  const leave = whenAborted(canceller, () => told.push('second'))
-  whenAborted(canceller, () => told.push('third'))
+  const leave = addAbortListener(canceller, () => told.push('second'))
+  addAbortListener(canceller, () => told.push('third'))
   canceller.abort()
   expect(told).toEqual(['first', 'third'])
 })
@@ -38,8 +38,8 @@ test('an AbortSignal is listened to and left in the same way', () => {
   const { signal } = new AbortController()
   const controller = new AbortController()
   let told = 0
-  const leave = whenAborted(signal, () => (told += 1))
-  whenAborted(controller.signal, () => (told += 10))
+  const leave = addAbortListener(signal, () => (told += 1))
+  addAbortListener(controller.signal, () => (told += 10))
   leave()
   controller.abort()
   expect(told).toBe(10)

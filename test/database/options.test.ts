@@ -7,11 +7,11 @@ import {
   knexConfig,
   type PoolOptions,
 } from '../../src/database'
-import { type BackendOptions, settle } from '../../src/database/options'
+import { type BackendOptions, resolveSettings } from '../../src/database/options'
 
 const POSTGRES = 'postgresql://app:hunter2@h/folder/shop'
-const settled = (url: string, options: BackendOptions = {}): ReturnType<typeof settle> =>
-  settle(new DatabaseURL(url), options)
+const settled = (url: string, options: BackendOptions = {}): ReturnType<typeof resolveSettings> =>
+  resolveSettings(new DatabaseURL(url), options)
 const pool = (url: string, options: PoolOptions = {}): PoolOptions => settled(url, { pool: options }).pool
 /** As a program in JavaScript, or one that reads its options from a file, would hand them over. */
 const refused = (options: unknown, url = POSTGRES): string => {

@@ -7,13 +7,13 @@ import { eachDatabase } from '../support/each-database'
 const POSTGRES: Lexicon = {
   dollarQuotes: true,
   bracketNames: false,
-  foreign: /\$\d+/y,
+  driverPlaceholder: /\$\d+/y,
   changesSession: () => false,
 }
 const SQLITE: Lexicon = {
   dollarQuotes: false,
   bracketNames: true,
-  foreign: /\?\d*|[$@][A-Za-z0-9_]+/y,
+  driverPlaceholder: /\?\d*|[$@][A-Za-z0-9_]+/y,
   changesSession: () => false,
 }
 const names = (sql: string, lexicon = POSTGRES): readonly string[] => parseSql(sql, lexicon).names
@@ -87,7 +87,7 @@ describe('a :name', () => {
   it('is left alone by the operators of jsonb', () => {
     expect(parseSql('select a ? :b, a ?| :c, a ?& :d, a @> :e', POSTGRES)).toMatchObject({
       names: ['b', 'c', 'd', 'e'],
-      foreign: null,
+      foundPlaceholder: null,
     })
   })
 
@@ -163,7 +163,11 @@ describe('a text', () => {
     'create trigger t after insert on s begin values (1); select 2; end',
   ])('is one statement: %j', (sql) => {
     for (const lexicon of [POSTGRES, SQLITE])
-      expect(parseSql(sql, lexicon)).toMatchObject({ verb: 'CREATE', isSeveral: false, laterVerbs: [] })
+      expect(parseSql(sql, lexicon)).toMatchObject({
+        verb: 'CREATE',
+        isMultiStatement: false,
+        laterVerbs: [],
+      })
   })
 
   it.each([
@@ -179,7 +183,7 @@ describe('a text', () => {
     [`select 1; ${BODY}; ${TRIGGER}; ${RULE}`, ['CREATE', 'CREATE', 'CREATE']],
   ])('is several: %j', (sql, laterVerbs) => {
     for (const lexicon of [POSTGRES, SQLITE])
-      expect(parseSql(sql, lexicon)).toMatchObject({ isSeveral: true, laterVerbs })
+      expect(parseSql(sql, lexicon)).toMatchObject({ isMultiStatement: true, laterVerbs })
   })
 })
 

@@ -6,8 +6,8 @@ import express from 'express'
 import request from 'supertest'
 import { Database, runInScope } from '../../src/database'
 import { type Monitor, monitor, type MonitorReport, type Serving } from '../../src/express'
-import { Live } from '../../src/express/monitor/live'
-import type { Observation } from '../../src/express/monitor/observation'
+import { EventStream } from '../../src/express/monitor/event-stream'
+import type { DatabaseStats } from '../../src/express/monitor/database-stats'
 import { failure } from '../database/support'
 import { eachDatabase } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'
@@ -339,8 +339,8 @@ describe('the stream', () => {
         asked += 1
         return { name: 'x'.repeat(size) }
       },
-    } as unknown as Observation
-    const live = new Live([observation])
+    } as unknown as DatabaseStats
+    const live = new EventStream([observation])
     const responses: express.Response[] = []
     const app = express().get('/', (incoming, response) => {
       responses.push(response)

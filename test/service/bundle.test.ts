@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
 import request from 'supertest'
 import * as library from '../../src/database'
-import { trailerOf } from '../../src/service/bundled'
+import { trailerOf } from '../../src/service/bundle-loader'
 import { compiledFolder } from '../support/compiled'
 import { eachDatabase } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'
@@ -44,7 +44,7 @@ describe('The bundle', () => {
   standingCheck()
 
   it('comes with what was compiled of it, which Node takes with these flags and refuses with others', async () => {
-    const ask = `console.log(require(${JSON.stringify(path.join(service, 'bundled.js'))}).read().cachedDataRejected)`
+    const ask = `console.log(require(${JSON.stringify(path.join(service, 'bundle-loader.js'))}).read().cachedDataRejected)`
     const answer = async (...flags: string[]) => (await run(process.execPath, [...flags, '-e', ask])).stdout
     expect(await answer(...FLAGS)).toBe('false\n')
     expect(await answer(...FLAGS, '--max-semi-space-size=1')).toBe('true\n')
@@ -69,12 +69,12 @@ describe('The bundle', () => {
   ])('is compiled anew where what was compiled of it is %s', async (_what, spoil) => {
     const folder = mkdtempSync(path.join(tmpdir(), 'millpond-bundle-'))
     try {
-      for (const name of ['bundle.js', 'bundle.js.compiled', 'bundled.js'])
+      for (const name of ['bundle.js', 'bundle.js.compiled', 'bundle-loader.js'])
         cpSync(path.join(service, name), path.join(folder, name))
       const compiled = path.join(folder, 'bundle.js.compiled')
       writeFileSync(compiled, spoil(readFileSync(compiled), folder))
       const ask =
-        "const script = require('./bundled.js').read();" +
+        "const script = require('./bundle-loader.js').read();" +
         'console.log(typeof script.runInThisContext(), script.cachedDataRejected)'
       const { stdout } = await run(process.execPath, [...FLAGS, '-e', ask], { cwd: folder })
       expect(stdout).toBe('function undefined\n')

@@ -1,7 +1,7 @@
 /** The history of transfers, and transfers that are sent again under their Idempotency-Key. */
 import { setTimeout as delay } from 'node:timers/promises'
 import request from 'supertest'
-import { forgetOldKeys } from '../../src/service/idempotency'
+import { deleteOldKeys } from '../../src/service/idempotency'
 import { randomFrom } from '../support/random-from'
 import { waitFor } from '../support/wait-for'
 import { unbalanced } from './support/ledger'
@@ -167,11 +167,11 @@ eachService('A transfer with an Idempotency-Key', (service) => {
   it('is remembered for its lifetime, and forgotten after it', async () => {
     const [a, b] = [await open(10), await open(10)]
     for (const key of ['k1', 'k2', 'k3']) await transfer(a, b, 1, key).expect(200)
-    expect(await forgetOldKeys(service.main)).toBe(0)
+    expect(await deleteOldKeys(service.main)).toBe(0)
     await service.main.execute("UPDATE idempotency_keys SET created_at = :old WHERE key <> 'k3'", {
       old: new Date(Date.now() - 25 * 60 * 60 * 1000),
     })
-    expect(await forgetOldKeys(service.main)).toBe(2)
+    expect(await deleteOldKeys(service.main)).toBe(2)
     await transfer(a, b, 1, 'k1').expect(200)
     await transfer(a, b, 1, 'k3').expect(200)
     expect(await balances(a, b)).toEqual([6, 14])
@@ -186,8 +186,8 @@ eachService('A transfer with an Idempotency-Key', (service) => {
       detail: '',
     }))
     await service.main.executeMany(service.main.table('idempotency_keys'), keys)
-    expect(await forgetOldKeys(service.main, -60_000)).toBe(1234)
-    expect(await forgetOldKeys(service.main, -60_000)).toBe(0)
+    expect(await deleteOldKeys(service.main, -60_000)).toBe(1234)
+    expect(await deleteOldKeys(service.main, -60_000)).toBe(0)
   })
 })
 

@@ -1,6 +1,6 @@
 /** What an operator is warned of at the start: dangerous ways to a database, and settings that were misspelt. */
 import { VARIABLES } from '../../src/service/config'
-import { dangersOf, misspeltIn } from '../../src/service/warnings'
+import { unsafeConnectionWarnings, misspeltSettingWarnings } from '../../src/service/startup-warnings'
 import { eachDatabase } from '../support/each-database'
 import { freePort } from '../support/free-port'
 import { ServiceProcess } from './support/service-process'
@@ -9,13 +9,13 @@ const safe = { isSuperuser: false, isRemote: false, isEncrypted: false }
 
 describe('A database', () => {
   it('is nothing to warn of on this machine, or by TLS, with a user of no special rights', () => {
-    expect(dangersOf('main', safe)).toEqual([])
-    expect(dangersOf('main', { ...safe, isEncrypted: true })).toEqual([])
-    expect(dangersOf('main', { ...safe, isRemote: true, isEncrypted: true })).toEqual([])
+    expect(unsafeConnectionWarnings('main', safe)).toEqual([])
+    expect(unsafeConnectionWarnings('main', { ...safe, isEncrypted: true })).toEqual([])
+    expect(unsafeConnectionWarnings('main', { ...safe, isRemote: true, isEncrypted: true })).toEqual([])
   })
 
   it('is warned of in a line each for a superuser, and for another machine without TLS', () => {
-    const lines = dangersOf('main', { isSuperuser: true, isRemote: true, isEncrypted: false })
+    const lines = unsafeConnectionWarnings('main', { isSuperuser: true, isRemote: true, isEncrypted: false })
     expect(lines).toEqual([
       expect.stringMatching(/^database main: its user is a superuser\./),
       expect.stringMatching(/^database main: .*not encrypted.*sslmode=verify-full/),
@@ -25,7 +25,7 @@ describe('A database', () => {
 })
 
 describe('A variable', () => {
-  const misspelt = (...names: string[]): string[] => misspeltIn(names, VARIABLES)
+  const misspelt = (...names: string[]): string[] => misspeltSettingWarnings(names, VARIABLES)
 
   it.each([
     ['DATABASE_POOLSIZE', 'DATABASE_POOL_SIZE'],

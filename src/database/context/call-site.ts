@@ -1,24 +1,24 @@
-/** Where in the program something was done: the first line of a stack that is neither ours nor Node's. */
+/** Call sites: where the user's program called the library. */
 
-/** Deep enough for our own lines and some of the program's. */
-const DEPTH = 30
+/** Deep enough for the library's own lines and some of the program's. */
+const STACK_DEPTH = 30
 
-const NOT_THE_PROGRAM = /\bnode:|[\\/]node_modules[\\/](?:knex|tarn|pg|express|router)[\\/]/
+const LIBRARY_LINE = /\bnode:|[\\/]node_modules[\\/](?:knex|tarn|pg|express|router)[\\/]/
 
-/** Remembers this moment's stack. Costs some microseconds: for what is rare, or asked for. */
+/** Captures the current stack. Costs some microseconds, so it is called only for what is rare, or asked for. */
 export function captureCallSite(): Error {
   const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = DEPTH
+  Error.stackTraceLimit = STACK_DEPTH
   const error = new Error('here')
   Error.stackTraceLimit = limit
   return error
 }
 
-/** Such as `at transfer (/app/src/accounts.ts:12:18)`, or null when the stack has no such line. */
+/** Returns the program's line of a stack, such as `at transfer (/app/src/accounts.ts:12:18)`; null if there is none. */
 export function siteOf(error: Error | null): string | null {
   const [ours = '', ...lines] = error?.stack?.split('\n').slice(1) ?? []
-  // As this stack names it, which with source maps is where its sources were.
+  // The library's folder as this stack names it: with source maps, that is where its sources were.
   const folder = ours.slice(ours.indexOf('(') + 1, ours.search(/context[\\/]call-site\./))
-  const site = lines.find((line) => !line.includes(folder) && !NOT_THE_PROGRAM.test(line))
+  const site = lines.find((line) => !line.includes(folder) && !LIBRARY_LINE.test(line))
   return site === undefined || !/[:(]/.test(site) ? null : site.trim()
 }

@@ -1,9 +1,9 @@
-/** Calling something off: an AbortSignal does it, and so does what is made here, at a small part of its cost. */
+/** Cancellation: the part of an AbortSignal that the library uses, and a cheaper class that has it. */
 import { inspect } from 'node:util'
 import { ConfigurationError } from '../errors'
 import { type Entry, LinkedList } from './linked-list'
 
-/** What can be called off. */
+/** Says whether and why something is cancelled. AbortSignal and {@link Canceller} satisfy it. */
 export interface Cancellation {
   readonly aborted: boolean
   readonly reason: unknown
@@ -11,22 +11,22 @@ export interface Cancellation {
   removeEventListener(type: 'abort', listener: () => void): void
 }
 
-/** @throws ConfigurationError for what is none */
+/** @throws ConfigurationError for a signal that is no AbortSignal or Canceller */
 export function checkCancellation(signal: unknown): void {
   if (typeof (signal as Partial<Cancellation> | null)?.addEventListener === 'function') return
   throw new ConfigurationError(`signal is an AbortSignal, got ${inspect(signal)}.`)
 }
 
-/** For what is made with every request or statement, most of which are never called off. */
+/** A controller and its signal in one object, for what is made with every request or statement and seldom aborted. */
 export class Canceller implements Cancellation {
-  /** Made only if there are any. */
+  /** Made with the first listener. */
   #listeners: LinkedList<() => void> | null = null
-  readonly #why: () => Error
+  readonly #makeReason: () => Error
   #reason: Error | undefined
 
-  /** `why` makes the reason, when there is one. */
-  constructor(why: () => Error) {
-    this.#why = why
+  /** `makeReason`: called when it is aborted without a reason. */
+  constructor(makeReason: () => Error) {
+    this.#makeReason = makeReason
   }
 
   get aborted(): boolean {
@@ -37,15 +37,15 @@ export class Canceller implements Cancellation {
     return this.#reason
   }
 
-  /** Does nothing the second time. `reason`: instead of the usual one. */
+  /** Aborts it, which does nothing the second time. `reason` replaces the usual one. */
   abort(reason?: Error): void {
     if (this.#reason !== undefined) return
-    this.#reason = reason ?? this.#why()
-    // What one of them does may have made another one leave.
-    for (const entry of this.#listeners?.all() ?? []) if (entry.isIn) entry.value()
+    this.#reason = reason ?? this.#makeReason()
+    // An earlier listener may have removed this one.
+    for (const entry of this.#listeners?.all() ?? []) if (entry.isListed) entry.value()
   }
 
-  /** Calls `listener` when it is aborted, later than now. Gives how to forget about it, which takes no search. */
+  /** Adds a listener for a future abort. Returns a function that removes it, without a search. */
   watch(listener: () => void): () => void {
     const listeners = (this.#listeners ??= new LinkedList())
     const entry = listeners.add(listener)
@@ -68,8 +68,8 @@ export class Canceller implements Cancellation {
   }
 }
 
-/** Calls `listener` when `signal` is aborted, later than now. Gives how to forget about it. */
-export function whenAborted(signal: Cancellation, listener: () => void): () => void {
+/** Adds a listener for a future abort of `signal`. Returns a function that removes it. */
+export function addAbortListener(signal: Cancellation, listener: () => void): () => void {
   if (signal instanceof Canceller) return signal.watch(listener)
   signal.addEventListener('abort', listener)
   return () => {

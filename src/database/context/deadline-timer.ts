@@ -1,58 +1,58 @@
-/** Calls back when a deadline is past: one timer for all of them, since nearly every deadline is forgotten long before. */
+/** Calls back when a deadline has passed. One timer serves all deadlines, since nearly every one is cancelled before. */
 import { type Entry, LinkedList } from './linked-list'
 import { outsideOfScopes } from './scope'
 
-/** Node fires timers above this at once, instead of late. */
+/** Node fires a timer that is longer than this at once. */
 export const LONGEST_TIMER_MILLIS = 2 ** 31 - 1
 
-interface Watch {
+interface Deadline {
   readonly deadline: number
-  readonly act: () => void
+  readonly onDeadline: () => void
 }
 
-const watches = new LinkedList<Watch>()
+const deadlines = new LinkedList<Deadline>()
 let timer: NodeJS.Timeout | undefined
-/** When the timer fires. It may be for a deadline that is forgotten by now; then it is set anew. */
-let due = Infinity
+/** When the timer fires. If that deadline was cancelled, the timer is set again for the next one. */
+let firesAt = Infinity
 
 /**
- * Calls `act` once `deadline` is past, on the clock of performance.now(), and keeps the process alive for that.
- * It is called outside of its caller's async context.
+ * Calls `onDeadline` once `deadline` has passed, on the clock of performance.now(), and keeps the process alive for that.
+ * The call is made outside of the caller's async context.
  *
- * @returns how to forget about it
+ * @returns a function that cancels the call
  */
-export function callAtDeadline(deadline: number, act: () => void): () => void {
-  const place = watches.add({ deadline, act })
-  if (deadline < due) schedule(deadline)
-  else if (watches.size === 1) timer?.ref()
+export function callAtDeadline(deadline: number, onDeadline: () => void): () => void {
+  const entry = deadlines.add({ deadline, onDeadline })
+  if (deadline < firesAt) schedule(deadline)
+  else if (deadlines.size === 1) timer?.ref()
   return () => {
-    // A timer that is set and has nobody to wait for is left to fire: most often somebody comes before it does.
-    if (watches.remove(place) && watches.size === 0) timer?.unref()
+    // The timer is not cleared when no deadline is left: most often another one is added before it fires.
+    if (deadlines.remove(entry) && deadlines.size === 0) timer?.unref()
   }
 }
 
 function schedule(deadline: number): void {
   clearTimeout(timer)
-  due = deadline
+  firesAt = deadline
   const millis = Math.min(Math.max(0, Math.ceil(deadline - performance.now())), LONGEST_TIMER_MILLIS)
-  // Outside of the scope of whoever happens to be the first: it is called back for others as well.
+  // Outside of the caller's scope, since the timer serves other callers too.
   timer = outsideOfScopes(() => setTimeout(fire, millis))
 }
 
 function fire(): void {
   timer = undefined
-  due = Infinity
+  firesAt = Infinity
   const now = performance.now()
-  const past: Entry<Watch>[] = []
+  const past: Entry<Deadline>[] = []
   let next = Infinity
-  for (const entry of watches.all()) {
+  for (const entry of deadlines.all()) {
     const { deadline } = entry.value
     if (deadline <= now) past.push(entry)
     else if (deadline < next) next = deadline
   }
   if (next !== Infinity) schedule(next)
   for (const entry of past) {
-    // What one does may have made another be forgotten.
-    if (watches.remove(entry)) entry.value.act()
+    // An earlier callback may have cancelled this one.
+    if (deadlines.remove(entry)) entry.value.onDeadline()
   }
 }

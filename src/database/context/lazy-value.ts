@@ -1,4 +1,4 @@
-/** What a scope has from its first query on: opened by whoever asks first, and ended with the scope. */
+/** A value that the first caller opens, such as the connection of a scope, and that ends with the scope. */
 import { TransactionClosedError } from '../errors'
 
 export class LazyValue<T extends object> {
@@ -6,26 +6,26 @@ export class LazyValue<T extends object> {
   readonly #controller = new AbortController()
   #opening: Promise<T> | null = null
   #opened: T | null = null
-  #isOver = false
+  #isEnded = false
 
-  /** Opening it is called off by the signal. */
+  /** The signal of `open` is aborted by {@link cancel}. */
   constructor(open: (signal: AbortSignal) => Promise<T>) {
     this.#open = open
   }
 
-  /** What was opened, if it was. */
+  /** The value, if it is open. */
   get opened(): T | null {
     return this.#opened
   }
 
   /**
-   * Opens it, or waits for the one who is just opening it.
+   * Returns the value. The first caller opens it; others wait for that.
    *
-   * @throws TransactionClosedError when the scope has ended without it
+   * @throws TransactionClosedError when the scope has ended before the value was opened
    */
   async get(): Promise<T> {
     if (this.#opened !== null) return this.#opened
-    if (this.#isOver) {
+    if (this.#isEnded) {
       throw new TransactionClosedError(
         'The statement did not run: the scope has ended that it belongs to. Await it there, or wrap it in database.detached().',
       )
@@ -38,21 +38,21 @@ export class LazyValue<T extends object> {
       this.#opened = await this.#open(this.#controller.signal)
       return this.#opened
     } finally {
-      // After a failure the next one who asks may have more luck.
+      // After a failure the next caller may try again.
       this.#opening = null
     }
   }
 
-  /** The same, but one that is still waited for is not waited for any longer. */
+  /** Aborts an opening that is under way, then does what {@link end} does. */
   cancel(): Promise<T | null> {
     if (this.#opened === null) this.#controller.abort(new Error('The scope has failed.'))
     return this.end()
   }
 
-  /** From now on nothing is opened. Gives what was, if anything. */
+  /** Refuses to open the value from now on. Waits for an opening that is under way; returns the value, if it is open. */
   async end(): Promise<T | null> {
-    this.#isOver = true
-    // Why it could not be opened was told to those who asked for it.
+    this.#isEnded = true
+    // The callers of get() have got the error.
     await this.#opening?.catch(() => undefined)
     return this.#opened
   }

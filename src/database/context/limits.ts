@@ -1,15 +1,15 @@
-/** How long one call may take, and who may call it off. */
+/** The limits of one call: its deadline, and the signals that cancel it. */
 import { setMaxListeners } from 'node:events'
 import { inspect } from 'node:util'
-import { type Cancellation, checkCancellation, whenAborted } from './canceller'
+import { type Cancellation, checkCancellation, addAbortListener } from './canceller'
 import { ConfigurationError, type DatabaseError, QueryCanceledError, QueryTimeoutError } from '../errors'
 import { currentScope } from './scope'
 import { callAtDeadline } from './deadline-timer'
 
-/** Why a call ran out: somebody aborted it, or its time was up. */
+/** Why limits ran out: a signal was aborted, or the deadline has passed. */
 export type Expiry = { readonly kind: 'aborted'; readonly reason: unknown } | { readonly kind: 'late' }
 
-/** Makes the error for a deadline that passed; `cause` is what the driver said, if it said anything. */
+/** Makes the error for a deadline that has passed; `cause` is the driver's error, if there is one. */
 export type TimeoutErrorFactory = (cause?: unknown) => DatabaseError
 
 export interface LimitOptions {
@@ -26,76 +26,76 @@ export class Limits {
   readonly #signals: readonly Cancellation[]
   /** On the clock of performance.now(), in milliseconds. */
   readonly deadline: number
-  /** Null for the usual error. */
-  readonly #late: TimeoutErrorFactory | null
-  /** What the deadline comes from, if it is that of the call and not of its scope. */
+  /** Makes the error of the deadline; null for the usual one. */
+  readonly #makeTimeoutError: TimeoutErrorFactory | null
+  /** The call's own option, if the deadline comes from it and not from the scope. */
   readonly #timeoutMillis: number | undefined
   readonly #sql: string
 
   private constructor(
     signals: readonly Cancellation[],
     deadline: number,
-    late: TimeoutErrorFactory | null,
+    makeTimeoutError: TimeoutErrorFactory | null,
     sql: string,
     timeoutMillis?: number,
   ) {
     this.#signals = signals
     this.deadline = deadline
-    this.#late = late
+    this.#makeTimeoutError = makeTimeoutError
     this.#sql = sql
     this.#timeoutMillis = timeoutMillis
   }
 
-  /** For what must be seen through, such as ROLLBACK. */
+  /** No limits, for what must not be cancelled, such as ROLLBACK. */
   static readonly none = new Limits(NO_SIGNALS, Infinity, null, '')
 
-  /** The call's own options together with those of the scope it is made in. */
+  /** Returns the limits of a call: its own options and those of its scope, whichever end first. */
   static of(options: LimitOptions | undefined, sql: string): Limits {
     const scope = currentScope()
     const inherited = scope?.deadline ?? Infinity
-    const around = scope === undefined ? NO_SIGNALS : scope.signals
-    if (options === undefined) return new Limits(around, inherited, null, sql)
+    const outer = scope === undefined ? NO_SIGNALS : scope.signals
+    if (options === undefined) return new Limits(outer, inherited, null, sql)
     const { signal, timeoutMillis } = checkedLimits(options)
-    const signals = signal === undefined || around.includes(signal) ? around : [signal, ...around]
+    const signals = signal === undefined || outer.includes(signal) ? outer : [signal, ...outer]
     const own = timeoutMillis === undefined ? Infinity : performance.now() + timeoutMillis
     return own <= inherited
       ? new Limits(signals, own, null, sql, timeoutMillis)
       : new Limits(signals, inherited, null, sql)
   }
 
-  /** These limits, or an earlier end. */
-  within(millis: number, late: TimeoutErrorFactory, now = performance.now()): Limits {
+  /** Returns these limits, narrowed to `millis` from `now` on if that ends earlier. */
+  within(millis: number, makeError: TimeoutErrorFactory, now = performance.now()): Limits {
     if (millis === Infinity) return this
     const deadline = now + millis
-    return deadline < this.deadline ? new Limits(this.#signals, deadline, late, this.#sql) : this
+    return deadline < this.deadline ? new Limits(this.#signals, deadline, makeError, this.#sql) : this
   }
 
-  /** Until a signal is aborted. */
+  /** Returns limits that run out when a signal is aborted. */
   static until(signal: Cancellation): Limits {
     return new Limits([signal], Infinity, null, '')
   }
 
-  /** These limits and others: whatever ends first. */
+  /** Returns limits that run out when these or others do. */
   and(other: Limits): Limits {
     if (this.covers(other)) return this
     const signals = [...new Set([...this.#signals, ...other.#signals])]
     const earlier = this.deadline <= other.deadline ? this : other
-    return new Limits(signals, earlier.deadline, earlier.#late, this.#sql, earlier.#timeoutMillis)
+    return new Limits(signals, earlier.deadline, earlier.#makeTimeoutError, this.#sql, earlier.#timeoutMillis)
   }
 
-  /** Whether these run out no later than the others, whatever makes those run out. */
+  /** True when these run out no later than the others in every case. */
   covers(other: Limits): boolean {
     return this.deadline <= other.deadline && other.#signals.every((signal) => this.#signals.includes(signal))
   }
 
-  /** Calls back once when the limits run out (at the next tick if they already have). Returns how to stop watching. */
+  /** Calls `expired` once when the limits run out; in a later tick if they have already. Returns how to stop watching. */
   watch(expired: (expiry: Expiry) => void): () => void {
     if (this.deadline === Infinity && this.#signals.length === 0) return noop
-    let forget = noop
-    let leaving: readonly (() => void)[] | null = null
+    let cancelTimer = noop
+    let removeListeners: readonly (() => void)[] | null = null
     const stop = (): void => {
-      forget()
-      for (const leave of leaving ?? []) leave()
+      cancelTimer()
+      for (const remove of removeListeners ?? []) remove()
     }
     const end = (expiry: Expiry): void => {
       stop()
@@ -106,24 +106,24 @@ export class Limits {
     }
     if (this.#aborted !== undefined) {
       const timer = setTimeout(onAbort, 0)
-      forget = () => {
+      cancelTimer = () => {
         clearTimeout(timer)
       }
       return stop
     }
-    leaving = this.#signals.map((signal) => {
+    removeListeners = this.#signals.map((signal) => {
       allowManyListeners(signal)
-      return whenAborted(signal, onAbort)
+      return addAbortListener(signal, onAbort)
     })
     if (this.deadline !== Infinity) {
-      forget = callAtDeadline(this.deadline, () => {
+      cancelTimer = callAtDeadline(this.deadline, () => {
         end({ kind: 'late' })
       })
     }
     return stop
   }
 
-  /** @throws when the limits have run out already: for the moment before something is started */
+  /** Called before something is started. @throws the error of these limits, if they have run out */
   check(): void {
     const aborted = this.#aborted
     if (aborted !== undefined) throw this.error({ kind: 'aborted', reason: aborted.reason })
@@ -132,13 +132,14 @@ export class Limits {
     }
   }
 
-  /** The error for a call that ran out, with the driver's error, if there was one, as its cause. */
+  /** Returns the error for limits that ran out. `cause`: the driver's error, if there is one. */
   error(expiry: Expiry, cause?: unknown): DatabaseError {
-    if (expiry.kind === 'late') return this.#late?.(cause) ?? timedOut(this.#sql, this.#what, cause)
+    if (expiry.kind === 'late')
+      return this.#makeTimeoutError?.(cause) ?? queryTimeoutError(this.#sql, this.#limitName, cause)
     const { reason } = expiry
-    // The default reason says nothing that the sentence does not say.
-    const told = reason instanceof Error && reason.name !== 'AbortError' ? ` ${reason.message}` : ''
-    const message = `The query was cancelled: its signal was aborted.${told}`
+    // The message of the default reason adds nothing.
+    const detail = reason instanceof Error && reason.name !== 'AbortError' ? ` ${reason.message}` : ''
+    const message = `The query was cancelled: its signal was aborted.${detail}`
     return new QueryCanceledError(message, this.#sql, { cause: cause ?? reason })
   }
 
@@ -147,7 +148,7 @@ export class Limits {
     return undefined
   }
 
-  get #what(): string {
+  get #limitName(): string {
     const millis = this.#timeoutMillis
     return millis === undefined ? 'deadline of its scope' : `timeoutMillis of ${millis} ms`
   }
@@ -162,19 +163,19 @@ function checkedLimits(options: LimitOptions): LimitOptions {
   return options
 }
 
-const known = new WeakSet<Cancellation>()
+const unwarnedSignals = new WeakSet<Cancellation>()
 
-/** Any number of queries may wait on one signal: Node warns of a leak from the eleventh listener on. */
+/** Turns off Node's warning about eleven listeners: any number of queries may wait on one signal. */
 function allowManyListeners(signal: Cancellation): void {
-  if (known.has(signal) || !('dispatchEvent' in signal)) return
-  known.add(signal)
+  if (unwarnedSignals.has(signal) || !('dispatchEvent' in signal)) return
+  unwarnedSignals.add(signal)
   setMaxListeners(0, signal as AbortSignal)
 }
 
-/** The usual error for a deadline. `what` completes "within the …". */
-export function timedOut(sql: string, what: string, cause?: unknown): QueryTimeoutError {
+/** Returns the usual error for a deadline. `limitName` completes "within the …". */
+export function queryTimeoutError(sql: string, limitName: string, cause?: unknown): QueryTimeoutError {
   return new QueryTimeoutError(
-    `The query was cancelled: it did not end within the ${what}.`,
+    `The query was cancelled: it did not end within the ${limitName}.`,
     sql,
     cause === undefined ? undefined : { cause },
   )

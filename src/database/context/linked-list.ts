@@ -1,11 +1,11 @@
-/** Values in the order in which they came, any of which may leave at any time. */
+/** A linked list: values in the order in which they were added, each of which can be removed without a search. */
 
-/** A value's place in a queue. A class and no literal: see docs/design.md about what lives across an await. */
+/** A value in a list. A class instead of a literal: see docs/design.md about objects that live across an await. */
 export class Entry<T> {
   readonly value: T
   before: Entry<T> | null
   after: Entry<T> | null = null
-  isIn = true
+  isListed = true
 
   constructor(value: T, before: Entry<T> | null) {
     this.value = value
@@ -14,10 +14,10 @@ export class Entry<T> {
 }
 
 /**
- * For what comes and goes with every statement or request, where a Set or a Map would be a trap: V8 makes the table of
- * one anew after some additions, and leaves in the old table a pointer to the new one. Once such a table has grown old,
- * all that follow it grow old as well, with whatever was in them: on Node 20 each collection of the young generation then
- * copies nearly all that was made since the last one, instead of next to nothing.
+ * Used instead of a Set or a Map for what is added and removed with every statement or request. After some additions V8
+ * replaces the table of a Set, and the old table points to the new one. Once a table is in the old generation, all later
+ * ones stay alive and get there too, with what they hold: on Node 20 each collection of the young generation then copies
+ * nearly all objects made since the last one, instead of next to none.
  */
 export class LinkedList<T> {
   #first: Entry<T> | null = null
@@ -41,23 +41,23 @@ export class LinkedList<T> {
     return entry
   }
 
-  /** @returns false when it had left already */
+  /** Returns false if the entry was removed before. */
   remove(entry: Entry<T>): boolean {
-    if (!entry.isIn) return false
+    if (!entry.isListed) return false
     const { before, after } = entry
     if (before === null) this.#first = after
     else before.after = after
     if (after === null) this.#last = before
     else after.before = before
-    // Not a chain of those that have left, for the same reason.
+    // Removed entries must not keep each other alive.
     entry.before = null
     entry.after = null
-    entry.isIn = false
+    entry.isListed = false
     this.#size -= 1
     return true
   }
 
-  /** All of them as they are now, whoever leaves while they are looked at. */
+  /** Returns a copy of the entries, so that entries can be removed while it is iterated. */
   all(): Entry<T>[] {
     const entries: Entry<T>[] = []
     for (let entry = this.#first; entry !== null; entry = entry.after) entries.push(entry)

@@ -1,21 +1,21 @@
-/** What this async context carries: a label, a signal, a deadline, and what each Database is bound to. */
+/** The scope of an async context: a label, a signal, a deadline, a tally, and what each Database is bound to. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { inspect, types } from 'node:util'
 import { type Cancellation, checkCancellation } from './canceller'
 import { ConfigurationError } from '../errors'
 
-/** What a scope has asked of its databases: one object, which they add to. What runs side by side adds up. */
+/** Counts what a scope has asked of its databases, which all add to one object. What runs concurrently adds up. */
 export interface Tally {
   /** Statements that were run, BEGIN and COMMIT included. */
   statements: number
-  /** How long connections were waited for, in vain or not, in milliseconds. */
+  /** How long callers waited for connections, with success or not, in milliseconds. */
   waitMillis: number
   /** How long the statements took, in milliseconds. */
   databaseMillis: number
 }
 
 export interface Scope {
-  /** What the work is called in errors, in `holders()` and in metrics, such as `POST /transfer`. Read when needed. */
+  /** The name of the work in errors, in `holders()` and in metrics, such as `POST /transfer`. Read when needed. */
   readonly label?: string | undefined
   /** Aborting it cancels every query made in the scope. */
   readonly signal?: Cancellation | undefined
@@ -26,12 +26,12 @@ export interface Scope {
 }
 
 /**
- * A scope with its bindings. Each Database finds its open connection or transaction under itself as the key, so
- * that two databases never see each other's. A frame knows nothing of those around it, or a job that starts itself
- * again would carry all of its past along.
+ * A scope with its bindings. Each Database is the key of its own open connection or transaction, so that two databases
+ * never see each other's. A frame has no reference to outer frames: otherwise a job that starts itself again would
+ * keep all of them alive.
  */
 export class Frame {
-  /** Outside of everything. */
+  /** The frame outside of every scope. */
   static readonly outside = new Frame(undefined, null)
   readonly scope: ActiveScope | undefined
   readonly bound: Binding | null
@@ -41,19 +41,19 @@ export class Frame {
     this.bound = bound
   }
 
-  /** Calls somebody back in it. */
+  /** Runs work in this frame, as a callback that belongs to it. */
   run<T>(work: () => T): T {
     return storage.run(this, work)
   }
 
-  /** The same scope when its work is over: with the transactions of `outer` only, and free of its signal and deadline. */
+  /** Returns the frame for what follows the end of the scope's work: the bindings of `outer`, no signal, no deadline. */
   ended(outer: Frame): Frame {
     const isFree = this.bound === outer.bound && this.scope?.isLimited !== true
     return isFree ? this : new Frame(this.scope?.ended(), outer.bound)
   }
 }
 
-/** What a key is bound to, and what others are: a program has few databases, and many transactions. */
+/** The binding of one key, linked to those of others. A list, since a program has few databases. */
 class Binding {
   readonly key: object
   readonly value: unknown
@@ -66,38 +66,38 @@ class Binding {
   }
 }
 
-function without(key: object, bound: Binding | null): Binding | null {
+function withoutKey(key: object, bound: Binding | null): Binding | null {
   if (bound === null) return null
-  const others = without(key, bound.others)
+  const others = withoutKey(key, bound.others)
   if (bound.key === key) return others
   return others === bound.others ? bound : new Binding(bound.key, bound.value, others)
 }
 
-/** The label of a scope and nothing else of it, but its tally if that is given. */
-class Label implements Scope {
+/** A scope that takes over another one's label and nothing else; its tally may be given. */
+class LabelOnly implements Scope {
   readonly tally: Tally | undefined
-  readonly #of: Scope
+  readonly #labelled: Scope
 
   constructor(of: Scope, tally?: Tally) {
-    // Not one of these in another: a job that detaches itself again and again would make a chain of them.
-    this.#of = of instanceof Label ? of.#of : of
+    // Never wraps another LabelOnly: a job that detaches itself again and again would make a chain of them.
+    this.#labelled = of instanceof LabelOnly ? of.#labelled : of
     this.tally = tally
   }
 
   get label(): string | undefined {
-    return this.#of.label
+    return this.#labelled.label
   }
 }
 
 const NO_SIGNALS: readonly Cancellation[] = []
 
-/** A scope with what it takes over from the one around it. */
+/** A scope together with what it inherits from the outer one. */
 export class ActiveScope {
   readonly deadline: number | undefined
   readonly tally: Tally | undefined
-  /** Its own, and those of the scopes around it. */
+  /** Its own signal, and those of the outer scopes. */
   readonly signals: readonly Cancellation[]
-  /** Where the label is read when it is needed: a web framework knows its route later than its request. */
+  /** The scope whose label is read when it is needed: a web framework knows the route later than the request. */
   readonly #labelled: Scope | undefined
 
   constructor(own: Scope, outer: ActiveScope | undefined) {
@@ -113,21 +113,21 @@ export class ActiveScope {
     return this.#labelled?.label
   }
 
-  /** Something keeps its queries from running, or will. */
+  /** True when its queries are cancelled already, or will be at a deadline. */
   get isLimited(): boolean {
     return this.deadline !== undefined || this.signals.some(({ aborted }) => aborted)
   }
 
-  /** A scope with the same label and nothing else, for what goes on by itself. */
+  /** Returns a scope with the same label and nothing else, for background jobs. */
   detached(): ActiveScope {
-    return new ActiveScope(this.#labelled === undefined ? {} : new Label(this.#labelled), undefined)
+    return new ActiveScope(this.#labelled === undefined ? {} : new LabelOnly(this.#labelled), undefined)
   }
 
-  /** A scope with the same label and tally, for what follows the end of its work. */
+  /** Returns a scope with the same label and tally, for what follows the end of its work. */
   ended(): ActiveScope {
     const { tally } = this
     return new ActiveScope(
-      this.#labelled === undefined ? { tally } : new Label(this.#labelled, tally),
+      this.#labelled === undefined ? { tally } : new LabelOnly(this.#labelled, tally),
       undefined,
     )
   }
@@ -137,8 +137,8 @@ export class ActiveScope {
 const storage = new AsyncLocalStorage<Frame | undefined>()
 
 /**
- * A Knex builder does nothing until somebody waits for it: one that work returns is started here, inside, since whoever
- * waits for it does so outside.
+ * Runs work in a frame. A Knex builder runs only when it is awaited, and the caller awaits it outside of the frame: so a
+ * builder that work returns is started here.
  */
 function runIn<T>(frame: Frame, work: () => T): T {
   return storage.run(frame, () => {
@@ -149,7 +149,7 @@ function runIn<T>(frame: Frame, work: () => T): T {
   })
 }
 
-/** What this async context carries, to call somebody back in it later. */
+/** Returns the frame of this async context, to run callbacks in it later. */
 export function currentFrame(): Frame {
   return storage.getStore() ?? Frame.outside
 }
@@ -158,7 +158,7 @@ export function currentScope(): ActiveScope | undefined {
   return storage.getStore()?.scope
 }
 
-/** Adds a statement to the tally of the scope that asked, which is not always the one that took the connection. */
+/** Adds a statement to the tally of the current scope, which is not always the scope that took the connection. */
 export function countStatement(durationMillis: number): void {
   const tally = currentScope()?.tally
   if (tally === undefined) return
@@ -167,8 +167,8 @@ export function countStatement(durationMillis: number): void {
 }
 
 /**
- * Runs work in a scope of its own. What the new scope leaves out is inherited from the scope around it, and so
- * are open transactions.
+ * Runs work in a scope of its own. What the new scope leaves out is inherited from the outer scope, and so are open
+ * transactions.
  *
  * @throws ConfigurationError for a scope that could not be honoured
  * @example
@@ -180,15 +180,15 @@ export function runInScope<T>(scope: Scope, work: () => T): T {
   return runIn(new Frame(new ActiveScope(scope, outer?.scope), outer?.bound ?? null), work)
 }
 
-const SCOPE_PARTS = ['label', 'signal', 'deadline', 'tally']
+const SCOPE_KEYS = ['label', 'signal', 'deadline', 'tally']
 
 function checkScope(scope: Scope): void {
   if (typeof scope !== 'object' || scope === null) {
     throw new ConfigurationError(`A scope is an object, got ${inspect(scope)}.`)
   }
-  const unknown = Object.keys(scope).find((name) => !SCOPE_PARTS.includes(name))
+  const unknown = Object.keys(scope).find((name) => !SCOPE_KEYS.includes(name))
   if (unknown !== undefined) {
-    throw new ConfigurationError(`A scope has no '${unknown}'. Known parts are ${SCOPE_PARTS.join(', ')}.`)
+    throw new ConfigurationError(`A scope has no '${unknown}'. Known parts are ${SCOPE_KEYS.join(', ')}.`)
   }
   const { deadline, signal } = scope
   if (signal !== undefined) checkCancellation(signal)
@@ -202,17 +202,17 @@ function checkScope(scope: Scope): void {
 /** Runs work with `key` bound to `bound` for all of its async descendants. */
 export function runBound<T>(key: object, bound: unknown, work: () => T): T {
   const outer = storage.getStore()
-  const others = without(key, outer?.bound ?? null)
+  const others = withoutKey(key, outer?.bound ?? null)
   return runIn(new Frame(outer?.scope, new Binding(key, bound, others)), work)
 }
 
-/** Runs work with `key` bound to nothing, and free of the scope's signal and deadline: only its label stays. */
+/** Runs work with `key` bound to nothing, in a scope that has the current label, and no signal and no deadline. */
 export function runDetached<T>(key: object, work: () => T): T {
   const outer = storage.getStore()
-  return runIn(new Frame(outer?.scope?.detached(), without(key, outer?.bound ?? null)), work)
+  return runIn(new Frame(outer?.scope?.detached(), withoutKey(key, outer?.bound ?? null)), work)
 }
 
-/** What `key` is bound to here, or undefined. */
+/** Returns what `key` is bound to in this async context, or undefined. */
 export function boundTo(key: object): unknown {
   for (let bound = storage.getStore()?.bound ?? null; bound !== null; bound = bound.others)
     if (bound.key === key) return bound.value
@@ -220,8 +220,8 @@ export function boundTo(key: object): unknown {
 }
 
 /**
- * Runs work outside of every scope: for what belongs to all callers, such as opening a pooled connection. Not by `exit`,
- * which turns the hooks of Node off and on again when there is no other storage.
+ * Runs work outside of every scope: for what serves all callers, such as opening a pooled connection. It does not use
+ * `exit`, which turns Node's async hooks off and on again when there is no other storage.
  */
 export function outsideOfScopes<T>(work: () => T): T {
   return storage.run(undefined, work)

@@ -1,34 +1,34 @@
-/** Waiting, but not for ever. */
+/** Bounded waiting: waitAtMost() and a watchdog. */
 import { callAtDeadline } from './deadline-timer'
 
-/** Waits for work to settle, but no longer than that. An error of the work is thrown if it comes in time. */
-export async function within(millis: number, work: Promise<unknown>): Promise<void> {
+/** Waits for work to settle, at most `millis`. Throws the error of the work if it fails in time. */
+export async function waitAtMost(millis: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>((resolve) => {
+  const timeout = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, millis)
   })
   try {
-    await Promise.race([late, work])
+    await Promise.race([timeout, work])
   } finally {
     clearTimeout(timer)
   }
 }
 
 /**
- * Acts unless told in time that it is done. What has arrived meanwhile gets its chance first: after a long pause of the
- * program Node runs timers before it reads what came in.
+ * Starts a watchdog: calls `onTimeout` after `millis`, unless stopped. Input that has arrived is read first: after a long
+ * pause of the process Node runs timers before it reads input.
  *
- * @returns how to tell it
+ * @returns a function that stops it
  */
-export function startWatchdog(millis: number, act: () => void): () => void {
-  let isDone = false
-  const forget = callAtDeadline(performance.now() + millis, () => {
+export function startWatchdog(millis: number, onTimeout: () => void): () => void {
+  let isStopped = false
+  const cancelTimer = callAtDeadline(performance.now() + millis, () => {
     setImmediate(() => {
-      if (!isDone) act()
+      if (!isStopped) onTimeout()
     })
   })
   return () => {
-    isDone = true
-    forget()
+    isStopped = true
+    cancelTimer()
   }
 }

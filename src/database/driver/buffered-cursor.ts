@@ -1,4 +1,4 @@
-/** A result that is in memory already, read as if it were not: of statements that a database has no cursors for. */
+/** A cursor over rows that are in memory already, for statements for which a database has no cursors. */
 import type { Cursor, Row } from './statement'
 
 export class BufferedCursor implements Cursor {

@@ -1,4 +1,4 @@
-/** What millpond must know about a database, so that nobody else has to. */
+/** The contract of a dialect: everything, besides the driver's sessions, that differs between databases. */
 import type { NamedLock, Session } from './session'
 import type { Knex } from 'knex'
 import type { DatabaseError } from '../errors'
@@ -21,20 +21,21 @@ export const ISOLATION_LEVELS = [
 ] as const
 export type IsolationLevel = (typeof ISOLATION_LEVELS)[number]
 
-export interface Beginning {
-  /** Statements that open it. */
+/** The statements around a transaction, besides COMMIT and ROLLBACK. */
+export interface TransactionStatements {
+  /** Statements that begin it. */
   readonly open: readonly string[]
-  /** They cannot fail but with the connection, so that they may go together with the first statement. */
-  readonly waits?: boolean
-  /** Statements to run once it has ended. */
+  /** True when they fail only if the connection does, so that they may be sent together with the first statement. */
+  readonly canBeDeferred?: boolean
+  /** Statements to run after it has ended. */
   readonly close: readonly string[]
 }
 
 /** What operators should know of a connection. */
 export interface Security {
-  /** Its user may do anything on the server, so that one injection would be the end of all its databases. */
+  /** Its user may do anything on the server: one injection endangers all databases there. */
   readonly isSuperuser: boolean
-  /** It leaves this machine. */
+  /** The connection leaves this machine. */
   readonly isRemote: boolean
   readonly isEncrypted: boolean
 }
@@ -46,9 +47,9 @@ export interface Dialect {
   /** The placeholder for the n-th binding, counted from 1. */
   placeholder(this: void, n: number): string
   /**
-   * Writes `… IN (:list)`. `before` ends in the opening parenthesis.
+   * Writes `… IN (:list)`. `before` is the text up to the opening parenthesis, included.
    *
-   * @returns the text up to, but without, the closing parenthesis
+   * @returns the text up to the closing parenthesis, excluded
    */
   writeList(
     before: string,
@@ -57,55 +58,55 @@ export interface Dialect {
     bind: (value: unknown) => string,
   ): string
   /**
-   * The value as the driver takes it without loss.
+   * Returns the value in the form in which the driver binds it without loss.
    *
    * @throws Error whose message completes the sentence "The value of :name …"
    */
   toDriver(value: unknown): unknown
-  /** The same for the bindings of a Knex builder, where objects and arrays stand for documents. */
+  /** Does the same for the bindings of a Knex builder, where objects and arrays stand for JSON documents. */
   toDriverFromBuilder(value: unknown): unknown
 
   /** Knex's client class for this database, and how it connects. */
   readonly Client: typeof Knex.Client
-  /** Knex's client for its command line, or what each connection begins with where that runs on sessions of ours. */
+  /** Knex's client for the Knex CLI; where that runs on millpond's sessions, the statements that set one up. */
   readonly commandLine: string | typeof Knex.Client | { readonly setUp: readonly string[] }
   knexConfig(url: DatabaseURL, settings: Settings): Knex.Config
-  /** True when the database is its one connection, so that there is no second one to ping by. */
+  /** True when the database exists only in its one connection, so that a second one cannot reach it. */
   readonly isSingle: boolean
-  /** How long a cancelled statement may take to end before its connection is given up. */
+  /** How long a cancelled statement may take to end before its connection is destroyed. */
   readonly cancelGraceMillis: number
-  /** True when the driver runs all statements of a text; otherwise it drops those behind the first, without a word. */
-  readonly runsSeveral: boolean
-  /** True when nothing runs in a transaction any more after a statement in it has failed. */
+  /** True when the driver runs all statements of a text; otherwise it silently drops those after the first. */
+  readonly runsMultiStatements: boolean
+  /** True when a failed statement makes its transaction refuse all further ones. */
   readonly errorAbortsTransaction: boolean
-  /** Has Knex's client open a connection, which is given up as soon as `signal` is aborted, if it can be. */
+  /** Opens a connection by Knex's client. Stops as soon as `signal` is aborted, if the driver can. */
   dial(client: Knex.Client, signal: AbortSignal): Promise<object>
-  /** Makes a session of a connection that has just been opened; given up in the same way. */
+  /** Makes a session of a new connection. Stops as soon as `signal` is aborted, if the driver can. */
   open(raw: object, settings: Settings, signal: AbortSignal): Promise<Session>
-  /** Looks at an open connection. `ask` fetches one value by it. */
+  /** Examines an open connection. `ask` fetches one value on it. */
   security(raw: object, ask: (sql: string) => Promise<unknown>): Promise<Security>
 
-  /** How a transaction of this kind is opened on a session as it is now. */
-  begin(modes: TransactionModes, session: Session): Beginning
-  /** Where those who are going to write wait, outside of the pool, when the database takes one writer at a time; else null. */
-  readonly door: Mutex | null
+  /** Returns the statements for a transaction with these modes, for the session's present state. */
+  begin(modes: TransactionModes, session: Session): TransactionStatements
+  /** Writers take it before they take a connection; null unless the database takes one writer at a time. */
+  readonly writeMutex: Mutex | null
 
   /**
-   * Prepares to have a name for oneself. Whoever has it loses it with its process.
+   * Prepares a lock on a name among all processes that use the database. It ends with the process that has it.
    *
    * @param open opens a connection beside the pool
-   * @param lost is called when the name was lost while it was had
+   * @param lost is called when the lock is lost while it is held
    */
-  exclusion(name: string, open: () => Promise<Session>, lost: () => void): Promise<NamedLock>
+  namedLock(name: string, open: () => Promise<Session>, lost: () => void): Promise<NamedLock>
 
-  /** Turns the driver's error into one of ours. */
+  /** Turns the driver's error into a DatabaseError. */
   translate(error: unknown, sql: string): DatabaseError
-  /** The same for an error from opening a connection. */
+  /** Does the same for an error from opening a connection. */
   translateConnect(error: unknown): ConnectFailure
 }
 
 export interface ConnectFailure {
   readonly error: DatabaseError
-  /** True when it may go away by itself: a server that restarts, a full house. */
+  /** True when it may go away by itself: a server that restarts, or has no room for one more connection. */
   readonly isTransient: boolean
 }

@@ -1,13 +1,13 @@
-/** What a driver's error says, whatever it is made of. */
+/** Reads the errors of drivers, whatever their class. */
 import type { DatabaseError } from '../errors'
 
-/** Not by `instanceof`: errors of native addons and of Node itself may belong to another realm, as they do under jest. */
+/** Returns the message. Without `instanceof`, since errors of addons and of Node may be of another realm, as under jest. */
 export function messageOf(error: unknown): string {
   if (typeof error === 'object' && error !== null && 'message' in error) return String(error.message)
   return String(error)
 }
 
-/** A SQLSTATE, or one of Node's codes such as ECONNREFUSED; an empty text when there is none. */
+/** Returns the SQLSTATE, or Node's code such as ECONNREFUSED; an empty string if there is none. */
 export function codeOf(error: unknown): string {
   if (typeof error !== 'object' || error === null) return ''
   if ('code' in error && typeof error.code === 'string') return error.code
@@ -15,28 +15,28 @@ export function codeOf(error: unknown): string {
   return 'errors' in error && Array.isArray(error.errors) ? codeOf(error.errors[0]) : ''
 }
 
-/** What it says without the values that it says: SQLSTATEs of class 22 are about data: `invalid input syntax for type integer: "abc"`. */
-export function textOf(error: unknown): string {
+/** Returns the message without data. Class 22 of SQLSTATE quotes it: `invalid input syntax for type integer: "abc"`. */
+export function messageWithoutData(error: unknown): string {
   const message = messageOf(error)
   return codeOf(error).startsWith('22') ? message.replace(/".*"/s, '"…"') : message
 }
 
-/** Whether something was to become a string that is longer than V8 has any: 512 MB of ASCII. */
-export function isTooLong(error: unknown): boolean {
+/** True for an error about a string that is longer than V8 allows: 512 MB of ASCII. */
+export function isStringTooLong(error: unknown): boolean {
   return codeOf(error) === 'ERR_STRING_TOO_LONG' || messageOf(error) === 'Invalid string length'
 }
 
-/** Bound texts that the database quotes back. Shorter ones would hide words that are none of them. */
-const SHORTEST_HIDDEN = 3
+/** Shorter bound strings stay in a message: hiding them would also hide other words. */
+const MIN_HIDDEN_LENGTH = 3
 
-/** What a message quotes. Outside of that its words are its own, even if a value is one of them. */
+/** Quoted parts of a message: words outside of quotes are the database's own, even if they equal a value. */
 const QUOTED = /"[^"]*"|'[^']*'|`[^`]*`/g
 
-/** Takes bound values out of a message, which a driver may have quoted. */
+/** Replaces bound values that a message quotes by `…`. */
 export function withoutValues<E extends DatabaseError>(error: E, bindings: readonly unknown[]): E {
   const texts = bindings
     .flat(Infinity)
-    .filter((value): value is string => typeof value === 'string' && value.length >= SHORTEST_HIDDEN)
+    .filter((value): value is string => typeof value === 'string' && value.length >= MIN_HIDDEN_LENGTH)
   const { message } = error
   const hidden = message.replaceAll(QUOTED, (quoted) => {
     return texts.reduce((text, value) => text.replaceAll(value, () => '…'), quoted)

@@ -1,14 +1,14 @@
-/** What is known of a text of SQL, and how a database writes what may hide a colon or a keyword. */
+/** The result of parsing SQL text, and the rules of a database that the parser needs. */
 
-/** How a database writes what may hide a colon or a keyword. */
+/** How a database writes quotes, names and comments, which may hide a colon or a keyword. */
 export interface Lexicon {
   /** PostgreSQL: `$tag$…$tag$`, `E'…\'…'`, comments that nest. */
   readonly dollarQuotes: boolean
   /** SQLite: `[name]` and `` `name` ``. */
   readonly bracketNames: boolean
-  /** The driver's own placeholders, as a sticky pattern: refused, because they would bind something else, or nothing. */
-  readonly foreign: RegExp
-  /** Whether a statement sets something that stays with its connection, by its words in capitals and as it is. */
+  /** The driver's own placeholders, as a sticky pattern: refused, since they would bind a wrong value, or none. */
+  readonly driverPlaceholder: RegExp
+  /** True for a statement whose settings stay with the connection. `words`: its words in capitals; `sql`: its text. */
   changesSession(this: void, words: string, sql: string): boolean
 }
 
@@ -18,21 +18,21 @@ export type Segment =
 
 export interface ParsedSql {
   readonly segments: readonly Segment[]
-  /** In the order in which they first occur. */
+  /** Names of placeholders, in the order of their first use. */
   readonly names: readonly string[]
-  /** A placeholder of another style that was found outside of literals, such as `?1` or `$1`. */
-  readonly foreign: string | null
-  /** True when a second statement follows the first. Those in the body of a trigger or function do not count. */
-  readonly isSeveral: boolean
+  /** The first placeholder of the driver's own style outside of literals, such as `?1` or `$1`. */
+  readonly foundPlaceholder: string | null
+  /** True when a second statement follows. Statements in the body of a trigger or function do not count. */
+  readonly isMultiStatement: boolean
   /** The keyword that says what the statement does, in capitals: SELECT, INSERT, BEGIN, … */
   readonly verb: string
-  /** The same of the statements behind the first. */
+  /** The verbs of the statements after the first. */
   readonly laterVerbs: readonly string[]
-  /** True when it surely changes nothing. */
+  /** True when it is certain that it changes nothing. */
   readonly isRead: boolean
   readonly hasReturning: boolean
-  /** True when it can be run again without harm should nobody know whether it has run: a read that calls nothing unknown. */
+  /** True when running it twice does no harm: a read that calls only known functions. */
   readonly isRepeatable: boolean
-  /** True when it sets something that outlasts it, and its transaction, on the connection. */
+  /** True when it sets something on the connection that outlasts its transaction. */
   readonly changesSession: boolean
 }

@@ -1,66 +1,66 @@
 /** The contract of a session: one open connection to a database. */
 import type { Cursor, Result, Statement } from './statement'
 
-/** A live connection to the database. Whoever holds it sees to it that one call runs at a time. */
+/** One open connection to a database. Its holder runs one call at a time. */
 export interface Session {
   /** The driver's connection, by which Knex knows it. */
   readonly raw: object
-  /** Why it must not be used again, or null. */
+  /** The reason why it must not be used again; null while it works. */
   readonly broken: Error | null
   readonly inTransaction: boolean
-  /** Nothing on it is left open that {@link reset} would have to end. */
+  /** True when {@link reset} has nothing to do. */
   readonly isClean: boolean
-  /** What the server knows its open transaction by, once it has written something; null where there is no such thing. */
+  /** The server's id of the open transaction, once that has written something; null if there is none. */
   readonly transactionId: string | null
   /**
-   * Begins a transaction by a statement that is kept until the first one in it, and sent together with that. Not there
-   * where BEGIN has to be sent at once.
+   * Begins a transaction. BEGIN is kept until the first statement, and sent together with it. Undefined for databases
+   * where BEGIN is sent at once.
    */
   begin?(sql: string): void
-  /** In a transaction that was begun so, and for which nothing has been sent. */
-  readonly isEmpty?: boolean
-  /** How a transaction was begun so, if the connection was lost before its first statement was answered; else null. */
+  /** True in a transaction begun by {@link begin} for which nothing has been sent. */
+  readonly isBeginDeferred?: boolean
+  /** The BEGIN given to {@link begin}, if the connection was lost before the first statement was answered; else null. */
   readonly unansweredBegin?: string | null
   run(statement: Statement): Promise<Result>
-  /** What became of the transaction that another session had under that id. */
+  /** Returns what became of the transaction with that id, which another session ran. */
   outcomeOf(transactionId: string): Promise<Outcome>
-  /** `alone`: nobody else will use the connection until the cursor is closed, so it may hold a transaction. */
-  openCursor(statement: Statement, alone: boolean): Promise<Cursor>
+  /** `isExclusive`: nothing else uses the connection until the cursor is closed, so the cursor may hold a transaction. */
+  openCursor(statement: Statement, isExclusive: boolean): Promise<Cursor>
   /**
-   * Stops the statement that runs now. Resolves when the request is over, so that it cannot hit a later statement;
-   * the statement itself then fails by its own promise.
+   * Cancels the statement that runs now. Resolves when the cancel request is over, so that it cannot hit a later
+   * statement. The promise of the cancelled statement rejects by itself.
    */
   cancel(): Promise<void>
   ping(): Promise<void>
   /**
-   * Makes it fit for the next user. Resolves to what had to be cleaned up, or null. `isNew`: what afterConnect has set is
-   * how it is to be from now on.
+   * Prepares it for the next holder. Resolves to a description of what had to be cleaned up, or null. `isNew`: it comes
+   * from afterConnect, whose settings it keeps from now on.
    */
   reset(isNew?: boolean): Promise<string | null>
-  /** Told when its user gets the driver's connection, with which he may do what nobody notices. */
-  exposed?(): void
-  /** Calls back when the connection is lost without anybody having closed it. */
-  whenLost(callback: () => void): void
+  /** Called when its holder gets the driver's connection, and may do with it what the session cannot see. */
+  onRawExposed?(): void
+  /** Sets the callback for a connection that is lost without having been closed here. */
+  onLost(callback: () => void): void
   /**
-   * Puts everything that a user has set on it back. `new`: it is as it was opened, and afterConnect is due again; `kept`: it
-   * has to stay as it is, since all data are in it; `spent`: it can only be closed.
+   * Undoes all settings of its holder. `fresh`: it is as new, and afterConnect has to run again; `unchanged`: it stays as
+   * it is, since all data are in it; `mustClose`: it has to be closed, since settings cannot be undone.
    */
-  renew(): Promise<'new' | 'kept' | 'spent'>
-  /** Whether it keeps the process alive. */
-  hold(alive: boolean): void
-  /** Makes it broken at once and cuts off whatever runs. Never throws. */
+  discardSettings(): Promise<'fresh' | 'unchanged' | 'mustClose'>
+  /** Says whether its connection keeps the process alive. */
+  keepProcessAlive(alive: boolean): void
+  /** Breaks it at once, and cuts off what runs. Never throws. */
   destroy(): void
-  /** Takes leave properly; resolves when the server has let go, or after a while without it. Never rejects. */
+  /** Closes it; resolves when the server has closed its side, or after a while without that. Never rejects. */
   close(): Promise<void>
 }
 
 /** What became of a transaction whose connection was lost. `open`: the server has not noticed the loss yet. */
 export type Outcome = 'committed' | 'rolled back' | 'open' | 'unknown'
 
-/** A name that one at a time may have, among all processes that use a database. */
+/** A lock on a name, which one holder at a time can have among all processes that use a database. */
 export interface NamedLock {
-  /** Resolves to false when somebody else has it now. */
-  tryEnter(): Promise<boolean>
-  /** Gives it back, or up. To be called in any case. */
-  leave(): Promise<void>
+  /** Resolves to false when another holder has it now. */
+  tryLock(): Promise<boolean>
+  /** Gives the lock back, or gives up trying. Must be called in any case. */
+  unlock(): Promise<void>
 }

@@ -1,11 +1,11 @@
-/** A statement as a driver gets it, and what it answers. */
+/** A statement as a driver gets it, its result, and a cursor. */
 import type { ParsedSql } from './parsed-sql'
 
 export type Row = Record<string, unknown>
 
-export type Facts = Pick<
+export type StatementFacts = Pick<
   ParsedSql,
-  'verb' | 'laterVerbs' | 'isSeveral' | 'isRead' | 'hasReturning' | 'isRepeatable' | 'changesSession'
+  'verb' | 'laterVerbs' | 'isMultiStatement' | 'isRead' | 'hasReturning' | 'isRepeatable' | 'changesSession'
 >
 
 /** What decides how a connection is lent for a statement. */
@@ -13,11 +13,11 @@ export type Access = Pick<ParsedSql, 'isRead' | 'isRepeatable'>
 
 export const WRITE: Access = { isRead: false, isRepeatable: false }
 
-/** A piece of a result: the pieces before it are gone. */
+/** A batch of a stream: it cannot be read again, since the batches before it are gone. */
 export const STREAM: Access = { isRead: true, isRepeatable: false }
 
-/** Names as they are written in SQL. */
-export interface Target {
+/** The table and the columns of an INSERT, as written in its SQL. */
+export interface InsertTarget {
   readonly table: string
   readonly columns: readonly string[]
 }
@@ -26,25 +26,26 @@ export interface Target {
 export interface Statement {
   readonly sql: string
   readonly bindings: readonly unknown[]
-  /** What errors and events show instead of a text that repeats itself for hundreds of rows. */
+  /** Shown in errors and events instead of `sql`, which may repeat itself for hundreds of rows. */
   readonly shownSql?: string
-  /** A part of what its caller wants, who asks for no id. */
-  readonly isOneOfMany?: boolean
-  readonly facts: Facts
-  /** Where its bindings go, row by row, if it inserts them and does nothing else. A database may know a faster way. */
-  readonly into?: Target | undefined
-  /** What the caller is after: it decides how the driver is asked. */
+  /** True for one of many statements of executeMany(), which returns no id. */
+  readonly isPartOfBulk?: boolean
+  readonly facts: StatementFacts
+  /** Where its bindings go, row by row, if it is a plain INSERT: a database may have a faster way. */
+  readonly insertsInto?: InsertTarget | undefined
+  /** What the caller wants of the result: all rows, the first row, or the row count. */
   readonly take: 'all' | 'first' | 'count'
   /** Rows as arrays keep columns of the same name apart. */
   readonly asArrays?: boolean
   /** Knex's `.options({…})`, handed to the driver. */
   readonly driverOptions?: object
-  /** Makes rows what the builder's user is to see of them: Knex's `postProcessResponse`, where that is set. */
+  /** Knex's `postProcessResponse`, where that is set. */
   readonly process?: (response: unknown) => unknown
-  /** Knex's `.timeout(ms)`: how long it may run, on top of all other limits. */
+  /** Knex's `.timeout(ms)`, a limit besides all others. */
   readonly timeoutMillis?: number
 }
 
+/** Returns the SQL for errors and events. */
 export function shownSql({ sql, shownSql: shown }: Pick<Statement, 'sql' | 'shownSql'>): string {
   return shown ?? sql
 }
@@ -54,19 +55,19 @@ export interface Result {
   readonly rows: readonly unknown[]
   /** Rows that the statement inserted, updated or deleted. */
   readonly rowCount: number
-  /** The rowid that an INSERT gave, on databases that have such a thing. */
+  /** The rowid of an inserted row, on databases that have rowids. */
   readonly lastInsertId: number | null
-  /** What the database says it did: `COMMIT` may come back as `ROLLBACK`. */
+  /** The command that the database reports: `COMMIT` may come back as `ROLLBACK`. */
   readonly command: string
   /** The driver's own answer, under the names by which Knex's dialects look for it. */
   readonly forKnex: { readonly response: unknown; readonly context?: unknown }
 }
 
-/** An open result that is read piece by piece. */
+/** An open result that is read in batches. */
 export interface Cursor {
-  /** Known after a piece that was shorter than it might have been. */
+  /** True once it is known that no rows follow: after a batch that was shorter than it could have been. */
   readonly isAtEnd: boolean
-  /** The next rows: at most `count`, or as many as are worth a journey. */
+  /** Returns the next rows: at most `count`; if null, as many as are worth one round trip. */
   read(count: number | null): Promise<readonly Row[]>
   close(): Promise<void>
 }

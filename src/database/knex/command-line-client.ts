@@ -1,4 +1,4 @@
-/** Knex's client for its own command line: it runs on sessions of ours, so that values are stored and read as by a Database. */
+/** Knex's client for its command line. It runs on this library's sessions, so values are read and stored alike. */
 import type { Knex } from 'knex'
 import { Limits } from '../context/limits'
 import { Mutex } from '../context/mutex'
@@ -8,14 +8,14 @@ import type { Session } from '../driver/session'
 import type { KnexQuery } from '../sql/compiler'
 import { Compiler } from '../sql/compiler'
 
-const HELD = Symbol('millpond')
+const SESSION = Symbol('millpond')
 
-/** The driver's connection, which is what Knex hands to its users. */
+/** The driver's connection, which Knex hands to its users. */
 interface Raw {
-  readonly [HELD]: { readonly session: Session; readonly turns: Mutex }
+  readonly [SESSION]: { readonly session: Session; readonly turns: Mutex }
 }
 
-/** `setUp`: statements to run on each new connection. */
+/** Returns the client's class. `setUp` holds statements that run on each new connection. */
 export function commandLineClient(
   dialect: Dialect,
   settings: Settings,
@@ -28,18 +28,18 @@ export function commandLineClient(
       const session = await dialect.open(await dialect.dial(this, signal), settings, signal)
       await session.reset(true)
       for (const sql of setUp) await session.run(compiler.plain(sql))
-      return Object.assign(session.raw, { [HELD]: { session, turns: new Mutex() } })
+      return Object.assign(session.raw, { [SESSION]: { session, turns: new Mutex() } })
     }
 
     override destroyRawConnection(raw: Raw): Promise<void> {
-      return raw[HELD].session.close()
+      return raw[SESSION].session.close()
     }
 
     async _query(raw: Raw, query: KnexQuery): Promise<KnexQuery> {
       if (!query.sql) throw new Error('The query is empty')
-      const { session, turns } = raw[HELD]
+      const { session, turns } = raw[SESSION]
       const statement = compiler.fromKnex(query)
-      // A migration may ask for several at the same time.
+      // A migration may run several statements at the same time.
       const unlock = await turns.lock(Limits.none)
       try {
         const { forKnex } = await session.run(statement)

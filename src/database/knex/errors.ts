@@ -1,7 +1,7 @@
-/** Errors as programs on Knex look for them: under the driver's own code and fields, and in its words. */
+/** Makes errors look as programs on Knex expect them: with the driver's code, fields and message. */
 import knex from 'knex'
 import { DatabaseError, QueryCanceledError, QueryError, QueryTimeoutError } from '../errors'
-import { codeOf, textOf, withoutValues } from '../driver/driver-error'
+import { codeOf, messageWithoutData, withoutValues } from '../driver/driver-error'
 
 interface DriverError extends Error {
   readonly primaryCode?: string
@@ -9,26 +9,26 @@ interface DriverError extends Error {
 }
 
 /**
- * Puts what the driver has said on the error of ours that it became: `code`, `detail`, `constraint`, `errno` and so on.
- * Its class stays, and so does what the driver does not say. Errors that no driver has made are left as they are.
+ * Copies the driver's fields to the library's error: `code`, `detail`, `constraint`, `errno` and so on, and the message.
+ * The error keeps its class and its other fields. Errors that do not come from a driver stay as they are.
  */
-export function asDriverSays(error: unknown, bindings: readonly unknown[]): unknown {
+export function restoreDriverFields(error: unknown, bindings: readonly unknown[]): unknown {
   if (!(error instanceof DatabaseError) || error.cause instanceof DatabaseError) return error
-  // These are of our own making, whatever the database calls them.
+  // The library itself caused these, so they keep its code and message.
   if (error instanceof QueryTimeoutError || error instanceof QueryCanceledError) return error
   const code = codeOf(error.cause)
   if (code === '') return error
   const { name: _, primaryCode = code, ...fields } = error.cause as DriverError
   if (primaryCode === error.code) return error
   Object.assign(error, fields, { code: primaryCode })
-  // One of SQLite's drivers has extended codes, by which nobody who knows Knex's own knows an error.
+  // One of SQLite's drivers reports extended codes; programs on Knex expect the primary ones.
   if (primaryCode !== code) Object.assign(error, { errno: Number(fields.errno) & 0xff })
   if (!(error instanceof QueryError)) return error
-  error.message = textOf(error.cause).replace(code, primaryCode)
+  error.message = messageWithoutData(error.cause).replace(code, primaryCode)
   return withoutValues(error, bindings)
 }
 
-/** What `.timeout(ms)` of a builder rejects with. Knex writes the message itself. */
+/** Returns the error that `.timeout(ms)` of a builder rejects with. Knex writes the message. */
 export function knexTimeout(cause: QueryTimeoutError): Error {
   return Object.defineProperty(new knex.KnexTimeoutError(cause.message), 'cause', { value: cause })
 }

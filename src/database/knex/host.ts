@@ -1,33 +1,37 @@
-/** What Knex's client asks of the Database that it belongs to, and where it finds it. */
+/** The interface through which Knex's client uses its Database. */
 import type { KnexQuery } from '../sql/compiler'
 import type { Limits } from '../context/limits'
 import type { Access, Statement } from '../driver/statement'
-import type { Begun, Ground, StreamSource, Statements } from '../pool/lease'
+import type { BegunTransaction, TransactionParent, StreamSource, StatementRunner } from '../pool/lease'
 
-/** A connection for one transaction of Knex. */
-export interface Hold {
-  /** The driver's connection, by which Knex knows it. */
+/** A connection lent to one transaction of Knex. */
+export interface TransactionLease {
+  /** The driver's connection: Knex's name for it. */
   readonly raw: object
-  readonly ground: Ground
-  /** The same for somebody who may use it himself. */
+  readonly transactionParent: TransactionParent
+  /** Returns the driver's connection to a caller that may use it directly; it is cleaned or closed afterwards. */
   expose(): object
-  /** Runs work so that what it asks of the Database joins the transaction; left out where that is not wanted. */
-  inside?<T>(begun: Begun, work: () => T): T
-  /** Gives it back. Never rejects. */
+  /** Runs work so that its queries on the Database join the transaction. Left out where they must not. */
+  runInside?<T>(begun: BegunTransaction, work: () => T): T
+  /** Gives the connection back. Never rejects. */
   release(): Promise<void>
 }
 
-/** `use` and `reading` are those of the scope that they are called in. */
-export interface KnexHost extends Statements {
-  /** What monitors ask Knex's pool for, while there is one. */
-  readonly figures: object | undefined
-  /** Lends a connection to somebody who has the driver's object until he gives it back. */
+/** What a Database does for its Knex instance. `use` and `streamSource` follow the scope that they are called in. */
+export interface KnexHost extends StatementRunner {
+  /** The counters that monitors read from Knex's pool; undefined before the first connect(). */
+  readonly poolCounters: object | undefined
+  /** Lends a connection. The caller uses the driver's object and gives it back by `release`. */
   acquire(): Promise<object>
   release(raw: object): Promise<void>
-  /** Lends one to a transaction of Knex: that of the scope's transaction or connection, if there is one. */
-  hold(): Promise<Hold>
-  /** @throws TransactionError when nobody holds a connection by that object of the driver */
-  groundOf(raw: object): Ground
+  /** Lends a connection to a transaction of Knex: the one of the scope's transaction or connection, if there is one. */
+  leaseForTransaction(): Promise<TransactionLease>
+  /**
+   * Returns what runs statements on the lease of this driver's connection.
+   *
+   * @throws TransactionError when it is not lent
+   */
+  transactionParentOf(raw: object): TransactionParent
   statementOf(query: KnexQuery): Statement
   accessOf(sql: string): Access
   rows(
@@ -38,15 +42,16 @@ export interface KnexHost extends Statements {
   ): AsyncIterable<unknown>
 }
 
-/** A client of Knex, which may run at one place only: that of a builder, or of a transaction of Knex. */
+/** A client of Knex. That of a running builder, or of a transaction of Knex, has an executor of its own. */
 export interface LeasedClient {
   readonly config: object
-  readonly place?: Statements
-  /** The driver's connection there. */
+  /** Runs the client's statements; left out: the scope decides. */
+  readonly executor?: StatementRunner
+  /** The driver's connection of the executor. */
   readonly driverConnection?: object
 }
 
-/** In Knex's `config`: the client that it makes for a transaction has nothing else. */
+/** The key of the host in Knex's `config`, the only thing that Knex passes to a transaction's client. */
 export const HOST = Symbol('millpond')
 
 export function hostOf(client: LeasedClient): KnexHost {

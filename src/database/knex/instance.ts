@@ -6,16 +6,16 @@ import type { DatabaseURL } from '../url'
 import { HOST, type KnexHost } from './host'
 import { leasedClient } from './leased-client'
 
-/** Makes the one Knex instance of a Database, whose statements run on connections that `host` lends. No I/O. */
+/** Creates the Knex instance of a Database. Its statements run on connections that `host` lends. No I/O. */
 export function createKnex(url: DatabaseURL, dialect: Dialect, settings: Settings, host: KnexHost): Knex {
-  const ours = dialect.knexConfig(url, settings)
-  const theirs = settings.knex
+  const base = dialect.knexConfig(url, settings)
+  const overrides = settings.knex
   return knex({
     // Knex would write bound values into messages.
     compileSqlOnError: false,
-    ...ours,
-    ...theirs,
-    connection: { ...(ours.connection as object), ...(theirs.connection as object | undefined) },
+    ...base,
+    ...overrides,
+    connection: { ...(base.connection as object), ...(overrides.connection as object | undefined) },
     client: leasedClient(dialect.Client),
     [HOST]: host,
   } as Knex.Config)

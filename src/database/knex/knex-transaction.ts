@@ -1,29 +1,29 @@
-/** Knex's own transactions, which run in one of ours. Tried with Knex 3.3.0. */
+/** Transactions of Knex: each runs in a transaction of this library. Tried with Knex 3.3.0. */
 import type { Knex } from 'knex'
 import { TransactionError } from '../errors'
-import { type Hold, hostOf, type LeasedClient } from './host'
-import { TransactionPlace } from './places'
-import type { Statements } from '../pool/lease'
+import { type TransactionLease, hostOf, type LeasedClient } from './host'
+import { KnexTransactionExecutor } from './places'
+import type { StatementRunner } from '../pool/lease'
 
 export interface TransactionConfig {
   readonly connection?: object
-  /** SQLite's: whether foreign keys are to be checked meanwhile. */
+  /** SQLite only: whether foreign keys are checked during the transaction. */
   readonly enforceForeignCheck?: boolean | null
 }
 
 export type Container = (transactor: unknown) => unknown
 
-/** Knex's Transaction. What it sends goes through a client that it makes for itself. */
+/** Knex's Transaction. It sends its statements through a client of its own. */
 interface KnexTransaction {
   readonly trxClient: object
-  readonly isolationLevel?: NonNullable<TransactionPlace['modes']['isolation']>
+  readonly isolationLevel?: NonNullable<KnexTransactionExecutor['modes']['isolation']>
   readonly readOnly?: boolean
   isCompleted(): boolean
   begin(raw: object): Promise<unknown>
   savepoint(raw: object): Promise<unknown>
   commit(raw: object, value: unknown): Promise<unknown>
   acquireConnection<T>(config: object, work: (raw: object) => Promise<T>): Promise<T>
-  /** SQLite's. Knex does not wait for it. */
+  /** SQLite only. Knex does not await it. */
   _restoreForeignCheck?(raw: object, isOn: boolean | null | undefined): Promise<unknown>
 }
 
@@ -33,79 +33,89 @@ interface TransactionClient extends LeasedClient {
   releaseConnection(): Promise<void>
 }
 
-/** Makes a transaction, given the client for it and its work. */
-type Make = (client: TransactionClient, work: Container) => unknown
+/** Has Knex create a transaction with this client and this work. */
+type CreateTransaction = (client: TransactionClient, work: Container) => unknown
 
-/** A transaction of Knex on a connection lent for it, or on that of `config`. */
+/** Creates a transaction of Knex on a connection lent for it, or on `config.connection`. */
 export function transactionOn(
   client: LeasedClient,
   work: Container,
   config: TransactionConfig | undefined,
-  make: Make,
+  create: CreateTransaction,
 ): Knex.Transaction {
   const host = hostOf(client)
-  const given = config?.connection
-  let hold: Hold | undefined
-  const place = new TransactionPlace(() => hold?.ground ?? host.groundOf(given as object))
-  const own: TransactionClient = Object.assign(Object.create(client) as LeasedClient, {
+  const chosenConnection = config?.connection
+  let lease: TransactionLease | undefined
+  const executor = new KnexTransactionExecutor(
+    () => lease?.transactionParent ?? host.transactionParentOf(chosenConnection as object),
+  )
+  const transactionClient: TransactionClient = Object.assign(Object.create(client) as LeasedClient, {
     async acquireConnection() {
-      hold = await host.hold()
-      return hold.raw
+      lease = await host.leaseForTransaction()
+      return lease.raw
     },
-    releaseConnection: async () => hold?.release(),
+    releaseConnection: async () => lease?.release(),
   })
-  const inside: Container = (transactor) => {
+  const workInside: Container = (transactor) => {
     const run = (): unknown => work(transactor)
-    return hold?.inside === undefined || place.begun === null ? run() : hold.inside(place.begun, run)
+    return lease?.runInside === undefined || executor.begun === null
+      ? run()
+      : lease.runInside(executor.begun, run)
   }
-  return begunAt(place, make(own, inside), () => Promise.resolve(hold?.expose() ?? (given as object)))
+  return bindTransaction(executor, create(transactionClient, workInside), () =>
+    Promise.resolve(lease?.expose() ?? (chosenConnection as object)),
+  )
 }
 
-/** A transaction in another one of Knex's: a savepoint, which is a statement like any other. */
+/** Creates a transaction of Knex inside another one. Its savepoint is sent as an ordinary statement. */
 export function savepointIn(
   client: LeasedClient & Pick<TransactionClient, 'acquireConnection'>,
   work: Container,
-  make: Make,
+  create: CreateTransaction,
 ): Knex.Transaction {
-  const own: TransactionClient = Object.assign(Object.create(client) as LeasedClient, {
+  const transactionClient: TransactionClient = Object.assign(Object.create(client) as LeasedClient, {
     acquireConnection: () => Promise.resolve(client.driverConnection as object),
     releaseConnection: () => Promise.resolve(),
   })
-  return begunAt(client.place as Statements, make(own, work), client.acquireConnection)
+  return bindTransaction(
+    client.executor as StatementRunner,
+    create(transactionClient, work),
+    client.acquireConnection,
+  )
 }
 
-/** Tells the transaction's client where it runs. It is asked for its connection by whoever wants to use that himself. */
-function begunAt(
-  place: Statements,
-  made: unknown,
+/** Gives the transaction's client its executor. `acquireConnection` serves callers that use the connection directly. */
+function bindTransaction(
+  executor: StatementRunner,
+  created: unknown,
   acquireConnection: () => Promise<object>,
 ): Knex.Transaction {
-  const transaction = made as KnexTransaction
+  const transaction = created as KnexTransaction
   restoreBeforeRelease(transaction)
-  for (const how of ['begin', 'savepoint'] as const) {
-    const begin = transaction[how].bind(transaction)
-    transaction[how] = async (raw) => {
+  for (const method of ['begin', 'savepoint'] as const) {
+    const begin = transaction[method].bind(transaction)
+    transaction[method] = async (raw) => {
       const { isolationLevel: isolation, readOnly } = transaction
-      if (place instanceof TransactionPlace && how === 'begin')
-        place.modes = { ...(isolation && { isolation }), ...(readOnly !== undefined && { readOnly }) }
-      Object.assign(transaction.trxClient, { place, driverConnection: raw, acquireConnection })
+      if (executor instanceof KnexTransactionExecutor && method === 'begin')
+        executor.modes = { ...(isolation && { isolation }), ...(readOnly !== undefined && { readOnly }) }
+      Object.assign(transaction.trxClient, { executor, driverConnection: raw, acquireConnection })
       await begin(raw)
-      // Knex would run the work even so.
+      // Knex would still run the work.
       if (transaction.isCompleted()) throw new TransactionError('The transaction was not begun.')
     }
   }
-  if (place instanceof TransactionPlace) {
+  if (executor instanceof KnexTransactionExecutor) {
     const commit = transaction.commit.bind(transaction)
     transaction.commit = async (raw, value) => {
       await commit(raw, value)
-      // Knex's own resolves for whoever commits by hand.
-      if (place.commitFailure !== null) throw place.commitFailure
+      // Knex's own commit() resolves in spite of the failure when the caller commits by hand.
+      if (executor.commitFailure !== null) throw executor.commitFailure
     }
   }
-  return made as Knex.Transaction
+  return created as Knex.Transaction
 }
 
-/** On SQLite: foreign keys are as they were before somebody else has the connection, or the caller goes on. */
+/** On SQLite, restores the foreign key checks before the connection is released and the caller goes on. */
 function restoreBeforeRelease(transaction: KnexTransaction): void {
   const restore = transaction._restoreForeignCheck?.bind(transaction)
   if (restore === undefined) return
@@ -117,7 +127,7 @@ function restoreBeforeRelease(transaction: KnexTransaction): void {
       try {
         return await work(raw)
       } finally {
-        // Knex tells of what goes wrong there by itself.
+        // Knex reports an error of it by itself.
         await restored?.catch(() => undefined)
       }
     })

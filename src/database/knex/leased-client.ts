@@ -1,27 +1,27 @@
-/** Knex's client class, taught to run on leased connections: plain `await database.knex(…)` joins the scope. */
+/** Knex's client class, changed to run on leased connections: plain `await database.knex(…)` joins the scope. */
 import type { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import knex, { type Knex } from 'knex'
 import { ConfigurationError, type QueryTimeoutError } from '../errors'
-import { Limits, timedOut } from '../context/limits'
-import { asDriverSays, knexTimeout } from './errors'
+import { Limits, queryTimeoutError } from '../context/limits'
+import { restoreDriverFields, knexTimeout } from './errors'
 import { hostOf, type LeasedClient } from './host'
 import type { KnexQuery } from '../sql/compiler'
-import { TransactionPlace } from './places'
-import { type Builder, leased, type Runner, untilClosed } from './runner'
+import { KnexTransactionExecutor } from './places'
+import { type Builder, leaseRunner, type Runner, limitsUntilClosed } from './runner'
 import { type Container, savepointIn, type TransactionConfig, transactionOn } from './knex-transaction'
-import type { StreamSource, Statements } from '../pool/lease'
-import { several } from '../sql/compiler'
+import type { StreamSource, StatementRunner } from '../pool/lease'
+import { multiStatementError } from '../sql/compiler'
 
 interface StreamOptions {
   readonly batchSize?: number
   readonly highWaterMark?: number
 }
 
-/** The same class on both dialects, since what differs is in the sessions. Tried with Knex 3.3.0. */
+/** Returns a subclass of a dialect's client that takes its connections from the Database. Tried with Knex 3.3.0. */
 export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
   return class extends Base {
-    declare readonly place?: Statements
+    declare readonly executor?: StatementRunner
     declare readonly driverConnection?: object
     declare readonly transacting?: boolean
 
@@ -29,12 +29,12 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
       Object.defineProperty(this, 'name', { value: knexClassOf(Base).name })
       Object.defineProperty(this.prototype, 'pool', {
         get(this: LeasedClient) {
-          return hostOf(this).figures
+          return hostOf(this).poolCounters
         },
       })
     }
 
-    /** Lends are made by our pool; Knex gets none of its own. */
+    /** Creates no pool: the Database lends the connections. */
     override initializePool(): void {}
 
     override destroy(): Promise<never> {
@@ -45,10 +45,10 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
       )
     }
 
-    /** `.timeout(ms, { cancel: true })` is what we do in any case, and on every database. */
+    /** Accepts `.timeout(ms, { cancel: true })`: a timeout always cancels the statement, on every database. */
     override assertCanCancelQuery(): void {}
 
-    /** Called when that has been done. */
+    /** Does nothing: Knex calls this after the statement has been cancelled already. */
     // oxlint-disable-next-line typescript/no-misused-promises -- Knex waits for it, whatever its type says
     override async cancelQuery(): Promise<void> {}
 
@@ -61,68 +61,69 @@ export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
     }
 
     override runner(builder: Builder): Runner {
-      return leased(super.runner(builder) as Runner, this, builder)
+      return leaseRunner(super.runner(builder) as Runner, this, builder)
     }
 
     override transaction(work: Container, config?: TransactionConfig, outer?: object): Knex.Transaction {
-      const make = (client: object, container: Container): unknown =>
+      const create = (client: object, container: Container): unknown =>
         super.transaction.call(client, container, config, outer)
       return this.transacting === true
-        ? savepointIn(this, work, make)
-        : transactionOn(this, work, config, make)
+        ? savepointIn(this, work, create)
+        : transactionOn(this, work, config, create)
     }
 
-    /** The one way of every statement of Knex, with those that it sends by itself. */
+    /** Runs every statement of Knex, including those that Knex sends by itself. */
     async _query(raw: object, query: KnexQuery): Promise<KnexQuery> {
       const host = hostOf(this)
-      const millis = query.timeout || Infinity
-      // Knex reads it when this returns, and would give the connection away while the statement runs on.
+      const timeoutMillis = query.timeout || Infinity
+      // Knex reads the timeout when this returns, and would release the connection while the statement still runs.
       if (query.timeout) query.timeout = false
-      let late: QueryTimeoutError | undefined
-      const limits = Limits.of(undefined, query.sql).within(millis, (cause) => {
-        late = timedOut(query.sql, `timeout(${millis}) of its builder`, cause)
-        return late
+      let timeoutError: QueryTimeoutError | undefined
+      const limits = Limits.of(undefined, query.sql).within(timeoutMillis, (cause) => {
+        timeoutError = queryTimeoutError(query.sql, `timeout(${timeoutMillis}) of its builder`, cause)
+        return timeoutError
       })
       try {
-        const place = this.place ?? host.groundOf(raw)
-        const isOwn = query.method === undefined && place instanceof TransactionPlace
-        const ended = isOwn ? place.control(query.sql) : undefined
-        if (ended !== undefined) {
-          await ended
+        const executor = this.executor ?? host.transactionParentOf(raw)
+        const isKnexOwn = query.method === undefined && executor instanceof KnexTransactionExecutor
+        const control = isKnexOwn ? executor.control(query.sql) : undefined
+        if (control !== undefined) {
+          await control
           return query
         }
         const statement = host.statementOf(query)
-        const { forKnex } = await place.use(limits, statement.facts, (lease, bounded) =>
-          isOwn ? lease.runOwn(statement, bounded) : lease.run(statement, bounded),
+        const { forKnex } = await executor.use(limits, statement.facts, (lease, bounded) =>
+          isKnexOwn ? lease.runUnchecked(statement, bounded) : lease.run(statement, bounded),
         )
         return Object.assign(query, forKnex)
       } catch (error) {
-        if (late === undefined || error !== late) throw asDriverSays(error, query.bindings ?? [])
-        Object.assign(query, { timeout: millis, cancelOnTimeout: true })
-        throw knexTimeout(late)
+        if (timeoutError === undefined || error !== timeoutError)
+          throw restoreDriverFields(error, query.bindings ?? [])
+        Object.assign(query, { timeout: timeoutMillis, cancelOnTimeout: true })
+        throw knexTimeout(timeoutError)
       }
     }
 
     async _stream(raw: object, query: KnexQuery, stream: Transform, options?: StreamOptions): Promise<void> {
       const host = hostOf(this)
       const statement = host.statementOf(query)
-      if (statement.facts.isSeveral) throw several(statement.sql)
-      const limits = untilClosed(stream)
-      const reading = (this.place ?? host.groundOf(raw)).reading(limits)
+      if (statement.facts.isMultiStatement) throw multiStatementError(statement.sql)
+      const limits = limitsUntilClosed(stream)
+      const source = (this.executor ?? host.transactionParentOf(raw)).streamSource(limits)
       const use: StreamSource['use'] = async (work) => {
         try {
-          return await reading.use(work)
+          return await source.use(work)
         } catch (error) {
-          throw asDriverSays(error, statement.bindings)
+          throw restoreDriverFields(error, statement.bindings)
         }
       }
       const batchSize = options?.batchSize ?? options?.highWaterMark ?? null
-      await pipeline(host.rows({ ...reading, use }, statement, limits, batchSize), stream)
+      await pipeline(host.rows({ ...source, use }, statement, limits, batchSize), stream)
     }
   }
 }
 
-/** Knex's own class for a database, by whose name plug-ins know it. */
+/** Returns Knex's own class for a database: plug-ins recognize the database by its name. */
 function knexClassOf(Client: typeof Knex.Client): typeof Knex.Client {
   const Parent = Object.getPrototypeOf(Client) as typeof Knex.Client
   return Parent === knex.Client ? Client : knexClassOf(Parent)

@@ -1,12 +1,19 @@
-/** Where the statements of a client of Knex run: in a turn that was taken for a builder, or in a transaction of Knex's. */
+/** Executors of Knex's statements: in the turn of one builder, or in a transaction of Knex. */
 import type { Limits } from '../context/limits'
 import { sharedSource } from '../pool/stream-source'
 import { type Access, STREAM } from '../driver/statement'
 import type { KnexHost } from './host'
-import type { Begun, Ground, Lease, StreamSource, Statements, Work } from '../pool/lease'
+import type {
+  BegunTransaction,
+  TransactionParent,
+  Lease,
+  StreamSource,
+  StatementRunner,
+  Work,
+} from '../pool/lease'
 
-/** A turn on a connection, taken for a builder: what the builder sends waits for nobody. */
-export class Section implements Ground {
+/** Runs a builder's statements in a turn that the caller has taken, so that they need not wait for one. */
+export class BuilderExecutor implements TransactionParent {
   readonly #lease: Lease
   readonly #host: KnexHost
 
@@ -19,24 +26,25 @@ export class Section implements Ground {
     return work(this.#lease, limits.and(this.#lease.limits))
   }
 
-  reading(limits: Limits): StreamSource {
+  streamSource(limits: Limits): StreamSource {
     return sharedSource(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
-  /** Some schema changes on SQLite are a transaction of their own, and a savepoint inside of one of ours. */
-  async begin(): Promise<Begun> {
+  /** Begins the transaction that some schema changes on SQLite need; inside a transaction, a savepoint. */
+  async begin(): Promise<BegunTransaction> {
     const [begin, commit, rollback] = this.#lease.transactions > 0 ? SAVEPOINT : TRANSACTION
     await this.#send(begin)
     return {
       use: (limits, access, work) => this.use(limits, access, work),
-      reading: (limits) => this.reading(limits),
+      streamSource: (limits) => this.streamSource(limits),
       commit: () => this.#send(commit),
       rollback: () => this.#send(rollback),
     }
   }
 
   async #send(texts: readonly string[]): Promise<void> {
-    for (const sql of texts) await this.#lease.runOwn(this.#host.statementOf({ sql }), this.#lease.limits)
+    for (const sql of texts)
+      await this.#lease.runUnchecked(this.#host.statementOf({ sql }), this.#lease.limits)
   }
 }
 
@@ -47,34 +55,34 @@ const SAVEPOINT = [
   ['ROLLBACK TO SAVEPOINT millpond_knex', 'RELEASE SAVEPOINT millpond_knex'],
 ] as const
 
-type Modes = Parameters<Ground['begin']>[0]
+type Modes = Parameters<TransactionParent['begin']>[0]
 
-/** One of ours, which begins and ends when a transaction of Knex's does. Savepoints of Knex's are statements in it. */
-export class TransactionPlace implements Statements {
-  /** How it is to be begun. */
+/** Runs a transaction of Knex as one of this library. Knex's savepoints are ordinary statements in it. */
+export class KnexTransactionExecutor implements StatementRunner {
+  /** The modes to begin with. */
   modes: Modes = {}
-  /** Why it was not committed, though it should have been. */
+  /** The error of a COMMIT that failed. */
   commitFailure: Error | null = null
-  readonly #ground: () => Ground
-  #begun: Begun | null = null
+  readonly #parent: () => TransactionParent
+  #begun: BegunTransaction | null = null
 
-  constructor(ground: () => Ground) {
-    this.#ground = ground
+  constructor(transactionParent: () => TransactionParent) {
+    this.#parent = transactionParent
   }
 
-  get begun(): Begun | null {
+  get begun(): BegunTransaction | null {
     return this.#begun
   }
 
   use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
-    return (this.#begun ?? this.#ground()).use(limits, access, work)
+    return (this.#begun ?? this.#parent()).use(limits, access, work)
   }
 
-  reading(limits: Limits): StreamSource {
-    return (this.#begun ?? this.#ground()).reading(limits)
+  streamSource(limits: Limits): StreamSource {
+    return (this.#begun ?? this.#parent()).streamSource(limits)
   }
 
-  /** Does what a text of Knex's own asks for, if that is to begin or to end the transaction; else returns undefined. */
+  /** Begins or ends the transaction if Knex's statement says so; else returns undefined. */
   control(sql: string): Promise<void> | undefined {
     if (/^BEGIN\b/.test(sql)) return this.#begin()
     if (/^COMMIT;?$/.test(sql)) return this.#commit()
@@ -83,7 +91,7 @@ export class TransactionPlace implements Statements {
   }
 
   async #begin(): Promise<void> {
-    this.#begun = await this.#ground().begin(this.modes)
+    this.#begun = await this.#parent().begin(this.modes)
   }
   async #commit(): Promise<void> {
     try {

@@ -1,16 +1,16 @@
-/** Knex's runner, which sees a builder through: told where to run it. Tried with Knex 3.3.0. */
+/** Gives Knex's runner, which runs one builder, its connection. Tried with Knex 3.3.0. */
 import type { Transform } from 'node:stream'
 import type { Knex } from 'knex'
 import { Canceller } from '../context/canceller'
 import { QueryCanceledError } from '../errors'
 import { Limits } from '../context/limits'
 import { type Access, WRITE } from '../driver/statement'
-import { asDriverSays } from './errors'
+import { restoreDriverFields } from './errors'
 import { hostOf, type KnexHost, type LeasedClient } from './host'
-import { Section } from './places'
-import type { Lease, Statements } from '../pool/lease'
+import { BuilderExecutor } from './places'
+import type { Lease, StatementRunner } from '../pool/lease'
 
-/** What Knex's builders know about themselves, and its types do not say. */
+/** Members of Knex's builders that its types leave out. */
 export interface Builder {
   readonly _connection?: object
   readonly _method?: string
@@ -18,7 +18,7 @@ export interface Builder {
   toSQL(): { readonly sql?: unknown }
 }
 
-/** What a runner does once it has a connection; `params` are there for a stream. */
+/** Runs the builder once the runner has a connection. `params` are given for a stream. */
 type Run = (runner: Runner, params?: StreamParams) => Promise<unknown>
 
 interface StreamParams {
@@ -33,8 +33,8 @@ export interface Runner {
   run(): Promise<unknown>
 }
 
-/** Gives Knex's runner of one builder its connection. */
-class Placement {
+/** Binds Knex's runner of one builder to a connection. */
+class RunnerBinding {
   readonly #runner: Runner
   readonly #client: LeasedClient
   readonly #builder: Builder
@@ -46,89 +46,89 @@ class Placement {
   }
 
   async run(run: Run): Promise<unknown> {
-    if (this.#isChosen()) return run(this.#runner)
+    if (this.#bindGivenConnection()) return run(this.#runner)
     const host = hostOf(this.#client)
     try {
       const access = accessOf(host, this.#builder)
       return await host.use(Limits.of(undefined, ''), access, (lease) => this.runIn(lease, run))
     } catch (error) {
-      throw asDriverSays(error, [])
+      throw restoreDriverFields(error, [])
     }
   }
 
-  /** Runs it in a turn that was taken. */
+  /** Runs the builder in a turn that the caller has taken. */
   async runIn(lease: Lease, run: Run): Promise<unknown> {
-    const section = new Section(lease, hostOf(this.#client))
-    this.#put(section, lease.session.raw)
+    const executor = new BuilderExecutor(lease, hostOf(this.#client))
+    this.#bind(executor, lease.session.raw)
     if (!isSchema(this.#builder)) return run(this.#runner)
-    // Changes to a table of SQLite are sent by a client that knows nothing but the connection.
-    const outer = lease.ground
-    lease.ground = section
+    // Knex changes SQLite tables through a client that has only the connection, and finds the executor by it here.
+    const outer = lease.transactionParent
+    lease.transactionParent = executor
     try {
       return await run(this.#runner)
     } finally {
-      lease.ground = outer
+      lease.transactionParent = outer
     }
   }
 
-  /** Where others use the connection as well, each piece takes its turn anew. */
+  /** Streams the rows. On a shared connection each batch takes its own turn. */
   async stream(run: Run, params: StreamParams): Promise<unknown> {
     const { stream } = params
-    // What Knex cannot compile needs no connection.
+    // Throws for a builder that Knex cannot compile, before a connection is taken.
     this.#builder.toSQL()
     try {
-      if (this.#isChosen()) return await run(this.#runner, params)
-      const reading = hostOf(this.#client).reading(untilClosed(stream))
+      if (this.#bindGivenConnection()) return await run(this.#runner, params)
+      const source = hostOf(this.#client).streamSource(limitsUntilClosed(stream))
       try {
-        const raw = await reading.use(({ session }) => Promise.resolve(session.raw))
-        this.#put({ use: (_limits, _access, work) => reading.use(work), reading: () => reading }, raw)
+        const raw = await source.use(({ session }) => Promise.resolve(session.raw))
+        this.#bind({ use: (_limits, _access, work) => source.use(work), streamSource: () => source }, raw)
         return await run(this.#runner, params)
       } finally {
-        await reading.release()
+        await source.release()
       }
     } catch (error) {
-      // Its reader has left.
+      // The reader has closed the stream.
       if (stream.destroyed && stream.errored === null) return undefined
-      // What comes before there is a connection, Knex tells the stream by itself.
+      // Before there is a connection, Knex passes the error to the stream by itself.
       if (this.#runner.connection !== undefined) stream.destroy(error as Error)
       throw error
     }
   }
 
-  /** Whether the builder is to run in a transaction of Knex, or on a connection that its caller has. */
-  #isChosen(): boolean {
-    const { _connection: chosen } = this.#builder
-    if (this.#client.place !== undefined) {
-      this.#runner.connection = chosen ?? this.#client.driverConnection
+  /** Binds the runner to the builder's Knex transaction or given connection. Returns false if it has neither. */
+  #bindGivenConnection(): boolean {
+    const { _connection: given } = this.#builder
+    if (this.#client.executor !== undefined) {
+      this.#runner.connection = given ?? this.#client.driverConnection
       return true
     }
-    if (chosen === undefined) return false
-    this.#put(hostOf(this.#client).groundOf(chosen), chosen)
-    // Knex would give it back at the end of a stream.
+    if (given === undefined) return false
+    this.#bind(hostOf(this.#client).transactionParentOf(given), given)
+    // Knex would release the caller's connection at the end of a stream.
     Object.assign(this.#runner.client, { releaseConnection: () => Promise.resolve() })
     return true
   }
 
-  #put(place: Statements, raw: object): void {
+  #bind(executor: StatementRunner, raw: object): void {
     this.#runner.client = Object.assign(Object.create(this.#client) as object, {
-      place,
+      executor,
       driverConnection: raw,
     })
     this.#runner.connection = raw
   }
 }
 
-/** Has a runner of Knex take its connection from us. */
-export function leased(runner: Runner, client: LeasedClient, builder: Builder): Runner {
-  const placement = new Placement(runner, client, builder)
+/** Makes a runner of Knex take its connection from the Database. */
+export function leaseRunner(runner: Runner, client: LeasedClient, builder: Builder): Runner {
+  const binding = new RunnerBinding(runner, client, builder)
   let running: Promise<unknown>
   runner.ensureConnection = (run, params) =>
-    (running = params === undefined ? placement.run(run) : placement.stream(run, params))
+    (running = params === undefined ? binding.run(run) : binding.stream(run, params))
   const stream = runner.stream.bind(runner)
   runner.stream = (handler, ...rest) => {
     if (typeof handler !== 'function') return stream(handler, ...rest)
     stream((rows: Transform) => {
-      // What goes wrong is told by the promise; Knex's own would resolve all the same.
+      // The returned promise rejects with the error; Knex's own would resolve.
       rows.on('error', () => undefined)
       handler(rows)
     })
@@ -137,16 +137,16 @@ export function leased(runner: Runner, client: LeasedClient, builder: Builder): 
   return runner
 }
 
-/** Runs a builder in a turn that is taken already. */
-export async function runOn(lease: Lease, client: Knex.Client, builder: object): Promise<unknown> {
+/** Runs a builder on a lease whose turn the caller has taken. */
+export async function runBuilderOn(lease: Lease, client: Knex.Client, builder: object): Promise<unknown> {
   const runner = client.runner(builder) as Runner
-  const placement = new Placement(runner, client, builder as Builder)
-  runner.ensureConnection = (run) => placement.runIn(lease, run)
+  const binding = new RunnerBinding(runner, client, builder as Builder)
+  runner.ensureConnection = (run) => binding.runIn(lease, run)
   return runner.run()
 }
 
-/** Ends what is read for a stream, or waited for, when nobody reads it any more. */
-export function untilClosed(stream: Transform): Limits {
+/** Returns limits that run out when the stream is closed: its reads and waits end then. */
+export function limitsUntilClosed(stream: Transform): Limits {
   const closed = new Canceller(() => new QueryCanceledError('The stream was closed.', ''))
   stream.once('close', () => {
     closed.abort()
@@ -165,7 +165,7 @@ function accessOf(host: KnexHost, builder: Builder): Access {
     return typeof builder.sql === 'string' ? host.accessOf(builder.sql) : WRITE
   return {
     isRead: READ_METHODS.has(builder._method),
-    // Compiled for this only when it is worth knowing: after a connection was lost.
+    // A getter, since it compiles the builder: it is read only after a connection was lost.
     get isRepeatable() {
       const { sql } = builder.toSQL()
       return typeof sql === 'string' && host.accessOf(sql).isRepeatable

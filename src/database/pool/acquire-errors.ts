@@ -1,66 +1,67 @@
-/** Says why somebody waited for a connection in vain: is the pool full, or the database out of reach? */
+/** The errors of callers that got no connection: they tell a full pool from a database that is out of reach. */
 import { ConnectionError, type DatabaseError, type Holder, PoolTimeoutError } from '../errors'
 
 export interface PoolState {
   readonly name: string
-  readonly waitMillis: number
-  /** How many connections there may be. */
-  readonly cap: number
+  readonly timeoutMillis: number
+  /** The most connections that the pool may open. */
+  readonly maxConnections: number
   readonly holders: readonly Holder[]
-  /** How many others wait. */
-  readonly others: number
-  /** What was waited for is the turn to write, before a connection is taken. */
-  readonly awaitsTurn: boolean
-  /** How long the database has given no sign of life. */
+  /** Callers that wait, besides the one that gets the error. */
+  readonly otherWaiters: number
+  /** True while the caller waits for its turn to write, which comes before it takes a connection. */
+  readonly waitsToWrite: boolean
+  /** Milliseconds since the database last answered anything. */
   readonly silentMillis: number
-  /** Why the last attempt to connect failed, if it did. */
+  /** The error of the last attempt to connect; undefined if it succeeded. */
   readonly lastFailure: DatabaseError | undefined
 }
 
+/** Returns the error for a caller whose acquire timeout has passed. */
 export function acquireTimeoutError(state: PoolState): DatabaseError {
-  const { name, waitMillis, cap, holders, others, awaitsTurn, silentMillis } = state
+  const { name, timeoutMillis, maxConnections, holders, otherWaiters, waitsToWrite, silentMillis } = state
   if (state.lastFailure !== undefined) return state.lastFailure
-  const canOpenMore = !awaitsTurn && holders.length < cap
-  // A rush on a database that answers is the others' doing, even while more connections are being opened.
-  if (canOpenMore && silentMillis >= waitMillis / 2) {
+  const canOpenMore = !waitsToWrite && holders.length < maxConnections
+  // If the database has answered lately, other callers are the reason, even if more connections could be opened.
+  if (canOpenMore && silentMillis >= timeoutMillis / 2) {
     return new ConnectionError(
-      `Database '${name}' gave no working connection within ${waitMillis} ms. The pool is not full: the server does ` +
+      `Database '${name}' gave no working connection within ${timeoutMillis} ms. The pool is not full: the server does ` +
         'not answer. Check its address and that it is running.',
     )
   }
-  if (awaitsTurn && holders.length === 0) {
+  if (waitsToWrite && holders.length === 0) {
     return new PoolTimeoutError(
-      `No turn to write to database '${name}' came within ${waitMillis} ms: another Database of this process, on the ` +
+      `No turn to write to database '${name}' came within ${timeoutMillis} ms: another Database of this process, on the ` +
         'same file, has been writing all the time.',
       holders,
-      others,
+      otherWaiters,
     )
   }
   const slowly = canOpenMore ? ' More are being opened, but not as fast as they are asked for.' : ''
   return new PoolTimeoutError(
-    `No connection to database '${name}' became free within ${waitMillis} ms: ${holders.length} of ${cap} are in use ` +
-      `and ${others} others wait.${slowly} The database may be quite well; the connections are held by:\n` +
-      `${list(holders)}\n` +
+    `No connection to database '${name}' became free within ${timeoutMillis} ms: ${holders.length} of ${maxConnections} are in use ` +
+      `and ${otherWaiters} others wait.${slowly} The database may be quite well; the connections are held by:\n` +
+      `${listHolders(holders)}\n` +
       'Look for slow queries and forgotten transactions among them first; then raise pool.size or maxOverflow.',
     holders,
-    others,
+    otherWaiters,
   )
 }
 
-/** For one who does not even wait, because too many do. */
+/** Returns the error for a caller that is refused at once, since `maxWaiters` callers wait already. */
 export function tooManyWaitersError(
-  { name, holders, others }: PoolState,
+  { name, holders, otherWaiters }: PoolState,
   maxWaiters: number,
 ): PoolTimeoutError {
   return new PoolTimeoutError(
-    `${others + 1} wait for database '${name}' already, and pool.maxWaiters is ${maxWaiters}. The connections are held ` +
-      `by:\n${list(holders)}\nAsk again a little later.`,
+    `${otherWaiters + 1} wait for database '${name}' already, and pool.maxWaiters is ${maxWaiters}. The connections are held ` +
+      `by:\n${listHolders(holders)}\nAsk again a little later.`,
     holders,
-    others + 1,
+    otherWaiters + 1,
   )
 }
 
-function list(holders: readonly Holder[]): string {
+function listHolders(holders: readonly Holder[]): string {
   if (holders.length === 0) return '  nobody at this moment'
   return holders
     .map(({ label, site, heldMillis, sql, inTransaction }, index) => {

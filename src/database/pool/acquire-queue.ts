@@ -1,4 +1,4 @@
-/** The queue in front of the pool: bounds how long callers wait and how many do, and makes the errors of those who wait in vain. */
+/** The queue in front of the pool: bounds how long callers wait, and how many of them. */
 import type { Cancellation } from '../context/canceller'
 import { DatabaseError, type Holder, QueryTimeoutError } from '../errors'
 import type { Events } from '../events'
@@ -14,39 +14,39 @@ export interface AcquireQueueContext {
   readonly dialect: Dialect
   readonly settings: Settings
   readonly events: Events
-  /** Ends every wait. */
+  /** Aborted when the pool closes, which ends every wait. */
   readonly closed: Cancellation
-  /** How many are out, and who has them. */
+  /** How many connections are lent. */
   used(this: void): number
   holders(this: void): readonly Holder[]
-  /** When the database has last given a sign of life. */
+  /** When the database last answered, on the clock of performance.now(). */
   heardAt(this: void): number
-  /** Why the last attempt to connect failed, if it did. */
+  /** The error of the last attempt to connect; undefined if it succeeded. */
   lastFailure(this: void): DatabaseError | undefined
 }
 
+/** What a caller has got from the queue. */
 export interface Admission<T> {
   readonly taken: T
-  /** Lets the next writer in, where they queue. */
-  readonly leave: Unlock | null
+  /** Lets the next writer take a connection; null unless the database takes one writer at a time. */
+  readonly endWriteTurn: Unlock | null
   readonly waitMillis: number
 }
 
-/** What a caller asks for. */
-interface Admitted {
+interface AcquireRequest {
   readonly writes: boolean
-  /** The caller had a connection already, which was lost. */
+  /** The caller holds a lease whose connection was lost: `maxWaiters` does not count. */
   readonly isReplacement?: boolean
-  /** How long the caller waits at most. */
-  readonly patienceMillis: number
+  readonly timeoutMillis: number
 }
 
 export class AcquireQueue {
   readonly #context: AcquireQueueContext
-  /** How many callers wait. */
+  /** Callers that wait now. */
   waiting = 0
+  /** Callers that got an error instead of a connection, since the pool was made. */
   timedOut = 0
-  /** How many callers write, or wait to write, where one at a time can. */
+  /** Callers that write or wait to write, where the database takes one writer at a time. */
   #writers = 0
 
   constructor(context: AcquireQueueContext) {
@@ -54,88 +54,92 @@ export class AcquireQueue {
   }
 
   /**
-   * Waits for the turn to write, where there is such a thing, and for what `take` gives. Calls `enter` with it synchronously, so
-   * that a caller is always counted as `waiting` or as `used`.
+   * Waits for the turn to write, where the database takes one writer at a time, and then for `take`. Calls `lend` in the
+   * same synchronous step, so that a caller is always counted as `waiting` or as `used`.
    *
-   * @throws PoolTimeoutError when it takes longer than `patienceMillis`, or too many wait
+   * @throws PoolTimeoutError when it takes longer than `timeoutMillis`, or too many callers wait
    * @throws ConnectionError when it takes longer because the database is out of reach
    */
-  async admit<T, R>(
+  async acquire<T, R>(
     limits: Limits,
-    { writes, isReplacement = false, patienceMillis }: Admitted,
+    { writes, isReplacement = false, timeoutMillis }: AcquireRequest,
     take: (bounded: Limits) => Promise<T>,
-    enter: (admission: Admission<T>) => R,
+    lend: (admission: Admission<T>) => R,
   ): Promise<R> {
-    const asked = performance.now()
+    const started = performance.now()
     let turn: Promise<Unlock> | null = null
-    let leave: Unlock | null = null
+    let endWriteTurn: Unlock | null = null
     const { dialect, closed } = this.#context
     const scope = currentScope()
     let timeout: DatabaseError | undefined
-    const bounded = limits.within(patienceMillis, () => {
-      timeout = acquireTimeoutError(this.#state(patienceMillis, turn !== null && leave === null))
+    const bounded = limits.within(timeoutMillis, () => {
+      timeout = acquireTimeoutError(this.#state(timeoutMillis, turn !== null && endWriteTurn === null))
       return timeout
     })
     bounded.check()
-    if (!isReplacement) this.#refuseWhenCrowded(writes, scope)
-    turn = writes && dialect.door !== null ? dialect.door.lock(bounded.and(Limits.until(closed))) : null
+    if (!isReplacement) this.#refuseWhenFull(writes, scope)
+    turn =
+      writes && dialect.writeMutex !== null
+        ? dialect.writeMutex.lock(bounded.and(Limits.until(closed)))
+        : null
     this.waiting += 1
     if (turn !== null) this.#writers += 1
     try {
-      leave = turn === null ? null : this.#leaving(await turn)
+      endWriteTurn = turn === null ? null : this.#countedUnlock(await turn)
       const taken = await take(bounded)
-      return enter({ taken, leave, waitMillis: performance.now() - asked })
+      return lend({ taken, endWriteTurn, waitMillis: performance.now() - started })
     } catch (error) {
-      // Whether by the pool's limit or by one of its own.
+      // The time of the pool is up, or that of the call.
       if (error instanceof DatabaseError && (error === timeout || error instanceof QueryTimeoutError))
-        this.#tellTimeout(error, scope)
-      if (leave !== null) leave()
+        this.#reportTimeout(error, scope)
+      if (endWriteTurn !== null) endWriteTurn()
       else if (turn !== null) this.#writers -= 1
       throw closed.aborted ? closed.reason : error
     } finally {
       this.waiting -= 1
       const tally = currentScope()?.tally
-      if (tally !== undefined) tally.waitMillis += performance.now() - asked
+      if (tally !== undefined) tally.waitMillis += performance.now() - started
     }
   }
 
-  #leaving(unlock: Unlock): Unlock {
-    let hasLeft = false
+  /** Returns an unlock that also takes the caller off the count of writers, once. */
+  #countedUnlock(unlock: Unlock): Unlock {
+    let isUnlocked = false
     return () => {
-      if (!hasLeft) this.#writers -= 1
-      hasLeft = true
+      if (!isUnlocked) this.#writers -= 1
+      isUnlocked = true
       unlock()
     }
   }
 
-  #refuseWhenCrowded(writes: boolean, scope: Scope | undefined): void {
+  #refuseWhenFull(writes: boolean, scope: Scope | undefined): void {
     const { used, settings } = this.#context
     const { size, maxOverflow, maxWaiters } = settings.pool
     if (maxWaiters === Infinity) return
     const isFull = used() + this.waiting >= size + maxOverflow + maxWaiters
     const isQueueFull = writes && this.#writers >= 1 + maxWaiters
-    // A database that is away fills the queue as well, and is the reason then.
+    // If the database is out of reach, that is why the queue is full, and that error says more.
     const failure = this.#context.lastFailure()
     if (!isFull && !isQueueFull) return
     const error = failure ?? tooManyWaitersError(this.#state(0, false), maxWaiters)
-    this.#tellTimeout(error, scope)
+    this.#reportTimeout(error, scope)
     throw error
   }
 
-  #tellTimeout(error: DatabaseError, scope: Scope | undefined): void {
+  #reportTimeout(error: DatabaseError, scope: Scope | undefined): void {
     this.timedOut += 1
     this.#context.events.tell('timeout', { error, label: scope?.label ?? null })
   }
 
-  #state(waitMillis: number, awaitsTurn: boolean): PoolState {
+  #state(timeoutMillis: number, waitsToWrite: boolean): PoolState {
     const { name, settings, holders, heardAt, lastFailure } = this.#context
     return {
       name,
-      waitMillis,
-      cap: settings.pool.size + settings.pool.maxOverflow,
+      timeoutMillis,
+      maxConnections: settings.pool.size + settings.pool.maxOverflow,
       holders: holders(),
-      others: Math.max(0, this.waiting - 1),
-      awaitsTurn,
+      otherWaiters: Math.max(0, this.waiting - 1),
+      waitsToWrite,
       silentMillis: performance.now() - heardAt(),
       lastFailure: lastFailure(),
     }

@@ -1,4 +1,4 @@
-/** A connection beside the pool, for questions that must not queue behind a full one: a ping, a lost commit. */
+/** A connection beside the pool, for what must not wait behind a full pool: a ping, the outcome of a lost COMMIT. */
 import { ConnectionError, DatabaseError } from '../errors'
 import type { Limits } from '../context/limits'
 import { Mutex } from '../context/mutex'
@@ -6,24 +6,24 @@ import { outsideOfScopes } from '../context/scope'
 import type { ConnectFailure } from '../driver/dialect'
 import type { Outcome, Session } from '../driver/session'
 
-/** How often a server is asked that has not noticed a lost connection yet. */
-const ASK_AGAIN_MILLIS = 50
+/** How long to wait before asking again, while the server has not noticed yet that a connection is lost. */
+const OUTCOME_RETRY_MILLIS = 50
 
 export interface ControlConnectionContext {
   open(this: void, signal: AbortSignal): Promise<Session>
   translateConnect(this: void, error: unknown): ConnectFailure
-  /** True for a database that is its one connection. */
+  /** True for a database that exists only in its one connection, such as `:memory:`. */
   readonly isSingle: boolean
-  /** @throws NotConnectedError when no new work is taken */
+  /** @throws NotConnectedError when the pool is closing */
   refuseWhenClosing(this: void): void
 }
 
 export class ControlConnection {
   readonly #context: ControlConnectionContext
   #session: Session | null = null
-  /** Gives up the one that is being opened. */
-  #giveUp: AbortController | null = null
-  readonly #turns = new Mutex()
+  /** Aborts the connection attempt that is under way. */
+  #connectAbort: AbortController | null = null
+  readonly #mutex = new Mutex()
   #isClosed = false
 
   constructor(context: ControlConnectionContext) {
@@ -31,65 +31,65 @@ export class ControlConnection {
   }
 
   /**
-   * Asks the server for a sign of life.
+   * Resolves when the server has answered a ping.
    *
-   * @throws what `limits` makes of its end, or ConnectionError with the reason
+   * @throws ConnectionError with the reason, or the error of `limits`
    */
   async ping(limits: Limits): Promise<void> {
     this.#context.refuseWhenClosing()
-    // It is there as long as its one connection is.
+    // Such a database is there as long as its one connection is.
     if (this.#context.isSingle) return
     try {
-      await this.#ask(limits, (session) => session.ping())
+      await this.#runOne(limits, (session) => session.ping())
     } catch (error) {
-      // It may be the disconnection that cut it off.
+      // Closing the pool may be what ended the ping.
       this.#context.refuseWhenClosing()
       throw error
     }
   }
 
   /**
-   * Asks one thing of the server.
+   * Runs `work` on the session, after the work of earlier callers. Destroys the session if `limits` run out.
    *
-   * @throws ConnectionError with the reason, or what `limits` makes of its end
+   * @throws ConnectionError with the reason, or the error of `limits`
    */
-  async #ask<T>(limits: Limits, question: (session: Session) => Promise<T>): Promise<T> {
+  async #runOne<T>(limits: Limits, work: (session: Session) => Promise<T>): Promise<T> {
     limits.check()
-    const unlock = await this.#turns.lock(limits)
+    const unlock = await this.#mutex.lock(limits)
     let stopWatching: (() => void) | undefined
-    const late = new Promise<never>((_, reject) => {
+    const expired = new Promise<never>((_, reject) => {
       stopWatching = limits.watch((expiry) => {
-        // It does not answer in time, or cannot even be opened: the next one who asks starts afresh.
+        // The session did not answer in time, or could not be opened in time: the next caller opens another one.
         this.#session?.destroy()
         this.#session = null
-        this.#giveUp?.abort()
+        this.#connectAbort?.abort()
         reject(limits.error(expiry))
       })
     })
     try {
-      return await Promise.race([this.#askNow(question), late])
+      return await Promise.race([this.#runNow(work), expired])
     } finally {
       stopWatching?.()
       unlock()
     }
   }
 
-  /** Asks what became of a transaction whose connection was lost, until the server knows or `limits` run out. */
+  /** Returns what became of a transaction whose connection was lost. Asks until the server knows, or `limits` run out. */
   async outcomeOf(transactionId: string, limits: Limits): Promise<Outcome> {
     this.#context.refuseWhenClosing()
     for (;;) {
       limits.check()
-      const outcome = await this.#askOutcome(transactionId, limits)
+      const outcome = await this.#fetchOutcome(transactionId, limits)
       if (outcome !== 'open' || this.#isClosed) return outcome
-      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MILLIS))
+      await new Promise((resolve) => setTimeout(resolve, OUTCOME_RETRY_MILLIS))
     }
   }
 
-  async #askOutcome(transactionId: string, limits: Limits): Promise<Outcome> {
+  async #fetchOutcome(transactionId: string, limits: Limits): Promise<Outcome> {
     try {
-      return await this.#ask(limits, (session) => session.outcomeOf(transactionId))
+      return await this.#runOne(limits, (session) => session.outcomeOf(transactionId))
     } catch (error) {
-      // What cut that connection has often cut this one, too, and a server that restarts refuses new ones for a while.
+      // Often both connections are cut at once, and a server that restarts refuses new ones for a while.
       if (error instanceof ConnectionError) return 'open'
       throw error
     }
@@ -97,28 +97,28 @@ export class ControlConnection {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    this.#giveUp?.abort()
+    this.#connectAbort?.abort()
     await this.#session?.close()
   }
 
-  async #askNow<T>(question: (session: Session) => Promise<T>): Promise<T> {
+  async #runNow<T>(work: (session: Session) => Promise<T>): Promise<T> {
     try {
-      return await question(this.#session?.broken === null ? this.#session : await this.#connect())
+      return await work(this.#session?.broken === null ? this.#session : await this.#connect())
     } catch (cause) {
       throw cause instanceof DatabaseError ? cause : this.#context.translateConnect(cause).error
     }
   }
 
   async #connect(): Promise<Session> {
-    // One who has waited for his turn meanwhile would open another one.
+    // A caller that waited for the mutex while close() ran must not open a session that is never closed.
     if (this.#isClosed) throw new ConnectionError('The database was disconnected.')
-    const giveUp = (this.#giveUp = new AbortController())
-    const session = await outsideOfScopes(() => this.#context.open(giveUp.signal))
-    if (giveUp.signal.aborted) {
+    const abort = (this.#connectAbort = new AbortController())
+    const session = await outsideOfScopes(() => this.#context.open(abort.signal))
+    if (abort.signal.aborted) {
       await session.close()
       throw new ConnectionError('The answer came too late.')
     }
-    session.hold(false)
+    session.keepProcessAlive(false)
     this.#session = session
     return session
   }

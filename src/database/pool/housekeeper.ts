@@ -1,9 +1,9 @@
-/** Looks after the idle connections: closes what is past its time, asks the silent ones, opens those that are missing. */
+/** Maintains the idle connections: closes expired ones, pings silent ones, opens those that `pool.min` asks for. */
 import type { RetireEvent } from '../events'
 import type { Liveness, PooledSession } from './pooled-session'
 import type { TarnPool } from './tarn-pool'
 
-const EVERY_MILLIS = 1000
+const INTERVAL_MILLIS = 1000
 
 export class Housekeeper {
   readonly #tarn: TarnPool
@@ -12,7 +12,7 @@ export class Housekeeper {
   readonly #retire: (pooled: PooledSession, reason: RetireEvent['reason']) => void
   #timer: NodeJS.Timeout | undefined
 
-  /** `min`: how many are to be there at any time. */
+  /** `min`: how many connections to keep open at any time. */
   constructor(
     tarn: TarnPool,
     liveness: Liveness,
@@ -28,9 +28,9 @@ export class Housekeeper {
   start(): void {
     // Idle connections must not keep the process alive.
     this.#timer = setInterval(() => {
-      this.tend()
-    }, EVERY_MILLIS).unref()
-    this.tend()
+      this.sweep()
+    }, INTERVAL_MILLIS).unref()
+    this.sweep()
   }
 
   stop(): void {
@@ -38,32 +38,34 @@ export class Housekeeper {
     this.#timer = undefined
   }
 
-  /** When a connection is lost, others may be, too. */
-  opened({ session }: PooledSession): void {
-    session.whenLost(() => this.doubtAll())
+  /** Watches a new connection: when it is lost, the others may be lost too. */
+  onOpened({ session }: PooledSession): void {
+    session.onLost(() => this.suspectAll())
   }
 
-  doubtAll(): void {
-    this.#liveness.doubtAll()
-    this.askDoubted()
+  /** Puts all connections in doubt, and pings those that are idle. */
+  suspectAll(): void {
+    this.#liveness.suspectAll()
+    this.validateSuspects()
   }
 
-  /** Asks all idle connections that are in doubt, at the same time. */
-  askDoubted(): void {
-    if (this.#timer !== undefined) this.tend()
+  /** Pings all idle connections that are in doubt, at the same time. */
+  validateSuspects(): void {
+    if (this.#timer !== undefined) this.sweep()
   }
 
-  tend(): void {
+  /** Looks at each idle connection once. */
+  sweep(): void {
     const tarn = this.#tarn
-    // Those at the front were not used for the longest time.
+    // Least recently used first.
     for (const pooled of tarn.idle) {
       if (pooled.session.broken !== null) this.#retire(pooled, 'lost')
-      else if (pooled.isOld) this.#retire(pooled, 'old')
-      else if (pooled.isSpare && tarn.openCount > this.#min) this.#retire(pooled, 'idle')
-      else if (tarn.hasExtra) this.#retire(pooled, 'extra')
-      else if (pooled.isDue) void tarn.probe(pooled)
+      else if (pooled.isExpired) this.#retire(pooled, 'old')
+      else if (pooled.isIdleTooLong && tarn.openCount > this.#min) this.#retire(pooled, 'idle')
+      else if (tarn.hasExcess) this.#retire(pooled, 'extra')
+      else if (pooled.needsPing) void tarn.probe(pooled)
     }
-    // The first one is opened by connect(), which tells why it cannot be.
+    // connect() opens the first connection itself, since it reports why that failed.
     if (this.#timer !== undefined) tarn.openUpTo(this.#min)
   }
 }

@@ -1,27 +1,27 @@
-/** Watches the connections that are out, reports those that do not come back, and takes them back in the end. */
+/** Watches the leases, reports those that are held for too long, and takes them back in the end. */
 import { TransactionClosedError } from '../errors'
 import type { Events } from '../events'
 import type { PoolOptions } from '../options'
 import { LinkedList } from '../context/linked-list'
-import type { Why } from './transaction-control'
+import type { StatementErrorFactory } from './transaction-control'
 import type { Lease } from './lease'
 
-/** Ends a loan whose user has not ended it, who is told why. */
-type Reclaim = (lease: Lease, why: Why) => Promise<void>
+/** Takes a lease back from its holder, whose statements fail with what `makeError` makes. */
+type Reclaim = (lease: Lease, makeError: StatementErrorFactory) => Promise<void>
 
 const LONGEST_TICK_MILLIS = 250
 
 export class LeakDetector {
-  /** Reported when out for longer than this; 0: never. */
+  /** A lease held for longer is reported; 0: never. */
   readonly #thresholdMillis: number
-  /** Taken back when out for longer than this; 0: never. */
+  /** A lease held for longer is taken back; 0: never. */
   readonly #timeoutMillis: number
   readonly #events: Events
   readonly #reclaim: Reclaim
   readonly #tickMillis: number
-  /** In the order in which they were lent. */
+  /** Oldest first. */
   readonly #leases = new LinkedList<Lease>()
-  /** Time that this process was awake for: the sum of its ticks, each no longer than it should have been. */
+  /** A clock that stops while the process does: the sum of the ticks, each counted at most as planned. */
   #awakeMillis = 0
   #lastTick = 0
   #timer: NodeJS.Timeout | undefined
@@ -39,26 +39,26 @@ export class LeakDetector {
     return this.#thresholdMillis > 0 || this.#timeoutMillis > 0
   }
 
-  /** To be called when it is on.  */
-  lent(lease: Lease): void {
+  /** Begins to watch a lease. Called only if {@link isOn}. */
+  track(lease: Lease): void {
     if (this.#timer === undefined) this.#start()
     lease.watch = {
-      place: this.#leases.add(lease),
+      entry: this.#leases.add(lease),
       since: this.#now(),
       isReported: false,
       isReclaimed: false,
     }
   }
 
-  /** @returns whether it had been reported */
-  returned({ watch }: Lease): boolean {
-    return watch !== null && this.#leases.remove(watch.place) && watch.isReported
+  /** Ends the watch over a lease. Returns whether it had been reported as a leak. */
+  untrack({ watch }: Lease): boolean {
+    return watch !== null && this.#leases.remove(watch.entry) && watch.isReported
   }
 
   stop(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
-    for (const place of this.#leases.all()) this.#leases.remove(place)
+    for (const entry of this.#leases.all()) this.#leases.remove(entry)
   }
 
   #start(): void {
@@ -77,39 +77,39 @@ export class LeakDetector {
       this.#timer = undefined
       return
     }
-    // What came back meanwhile has not been read yet.
+    // After a pause of the process, leases may end as soon as Node reads what has arrived: they get one more tick.
     if (isLate) return
     const thresholdMillis = this.#thresholdMillis
     const timeoutMillis = this.#timeoutMillis
     for (const entry of this.#leases.all()) {
-      // A listener that was told of another one may have given it back.
-      if (!entry.isIn) continue
+      // A listener of an earlier 'leak' event may have released this lease.
+      if (!entry.isListed) continue
       const lease = entry.value
       const { watch } = lease
       if (watch === null) continue
       const heldMillis = this.#awakeMillis - watch.since
-      // In the order in which they were lent: those that follow are out for less.
+      // The leases that follow are younger.
       if (heldMillis <= Math.min(thresholdMillis || Infinity, timeoutMillis || Infinity)) return
       if (thresholdMillis > 0 && heldMillis > thresholdMillis && !watch.isReported) {
         watch.isReported = true
         this.#events.tell('leak', { state: 'held', ...lease.describe() })
       }
-      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watch.isReclaimed && entry.isIn) {
+      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watch.isReclaimed && entry.isListed) {
         watch.isReclaimed = true
         this.#events.tell('leak', { state: 'reclaimed', ...lease.describe() })
-        void this.#reclaim(lease, (_sql, cause) => takenBack(timeoutMillis, cause))
+        void this.#reclaim(lease, (_sql, cause) => reclaimedError(timeoutMillis, cause))
       }
     }
   }
 
-  /** A process that was stopped, or computed for long, must not take it for the borrowers' fault. */
+  /** Returns the time on that clock: a pause of the process does not count as time for which a lease was held. */
   #now(): number {
     return this.#awakeMillis + Math.min(performance.now() - this.#lastTick, this.#tickMillis)
   }
 }
 
-/** What the user of a connection is told that was taken back. */
-function takenBack(millis: number, cause: unknown): TransactionClosedError {
+/** Returns the error for the holder of a lease that was taken back. */
+function reclaimedError(millis: number, cause: unknown): TransactionClosedError {
   return new TransactionClosedError(
     `The connection was out for more than ${millis} ms and was taken back (pool.leakTimeoutMillis). What ran on it was ` +
       'cancelled, and what was open in it was rolled back.',

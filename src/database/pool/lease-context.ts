@@ -1,15 +1,15 @@
-/** What all leases of one pool have in common. */
+/** What a lease asks of its pool. */
 import type { Events } from '../events'
 import type { Limits } from '../context/limits'
 import type { Dialect } from '../driver/dialect'
 import type { PooledSession } from './pooled-session'
 
 /** A lease whose connection can be replaced by another one. */
-export interface Movable {
+export interface ReplaceableLease {
   pooled: PooledSession
-  /** It has no connection: its own was lost, and it waits for another one. */
-  isMoving: boolean
-  /** Neither given back nor being taken back. */
+  /** True while it has no connection, because its own was lost and it waits for another one. */
+  awaitsReplacement: boolean
+  /** True until its release begins. */
   readonly isOut: boolean
 }
 
@@ -17,8 +17,8 @@ export interface LeaseContext {
   readonly dialect: Dialect
   readonly events: Events
   readonly statementTimeoutMillis: number
-  /** A connection gave no answer, and was cut: others may be silent, too. */
-  silent(this: void): void
-  /** Finds another connection for one whose own is lost, in the order asked; null when it was given back meanwhile. */
-  exchange(this: void, lease: Movable, limits: Limits): Promise<PooledSession | null>
+  /** Tells the pool that a connection gave no answer and was destroyed: others may be silent too. */
+  onSilence(this: void): void
+  /** Queues for a connection to replace the lost one of a lease; null if the lease was released meanwhile. */
+  replaceConnection(this: void, lease: ReplaceableLease, limits: Limits): Promise<PooledSession | null>
 }

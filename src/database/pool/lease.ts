@@ -1,4 +1,4 @@
-/** A connection taken out of the pool, and what it runs. Every statement passes here. */
+/** A lease: a session taken out of the pool, who took it, and what it runs. Every statement passes through here. */
 import { Canceller } from '../context/canceller'
 import { type DatabaseError, type Holder, QueryCanceledError } from '../errors'
 import { Limits } from '../context/limits'
@@ -13,96 +13,99 @@ import {
 } from '../driver/statement'
 import type { IsolationLevel } from '../driver/dialect'
 import type { Session } from '../driver/session'
-import { refuseControl, tooLate, type Why } from './transaction-control'
+import { refuseTransactionControl, leaseEndedError, type StatementErrorFactory } from './transaction-control'
 import { withoutValues } from '../driver/driver-error'
 import { siteOf } from '../context/call-site'
 import type { Entry } from '../context/linked-list'
 import type { Unlock } from '../context/mutex'
 import type { PooledSession } from './pooled-session'
 import type { LeaseContext } from './lease-context'
-import { cutPast, limitsOf } from './statement-timeout'
+import { startSilenceWatchdog, statementLimits } from './statement-timeout'
 import { startWatchdog } from '../context/watchdog'
 
 const noop = (): void => undefined
 
-/** What is to be done with a connection, within limits that may be narrower than those of the call. */
+/** Work on a lease, within limits that may be narrower than those of the call. */
 export type Work<T> = (lease: Lease, limits: Limits) => Promise<T>
 
-/** Where a streamed result is read: `use` for each piece, `release` at the end. */
+/** The connection from which a streamed result is read: `use` for each batch, `release` at the end. */
 export interface StreamSource {
-  /** True when nobody else uses the connection until the end, so that a piece can be read before it is asked for. */
-  readonly alone: boolean
+  /** True when nothing else uses the connection until the end, so that batches may be read ahead. */
+  readonly isExclusive: boolean
   use<T>(work: Work<T>): Promise<T>
-  /** The same for the end of it, which nobody calls off. A piece that is being read by then is waited for by nobody. */
+  /** Runs the work that closes the cursor. It has no limits, and a read that is under way is cancelled. */
   close(work: Work<void>): Promise<void>
   release(): Promise<void>
 }
 
-/** How statements are run, and streams read. */
-export interface Statements {
+/** Something on which statements run and streams are read. */
+export interface StatementRunner {
   use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T>
-  reading(limits: Limits): StreamSource
+  streamSource(limits: Limits): StreamSource
 }
 
-/** Where a transaction can begin. */
-export interface Ground extends Statements {
-  begin(modes: { readonly isolation?: IsolationLevel; readonly readOnly?: boolean }): Promise<Begun>
+/** Something in which a transaction can begin: a held lease, or another transaction. */
+export interface TransactionParent extends StatementRunner {
+  begin(modes: {
+    readonly isolation?: IsolationLevel
+    readonly readOnly?: boolean
+  }): Promise<BegunTransaction>
 }
 
-/** A transaction that has begun, and is ended by hand. */
-export interface Begun extends Statements {
+/** A transaction that its caller ends by `commit` or `rollback`. */
+export interface BegunTransaction extends StatementRunner {
   commit(): Promise<void>
-  /** Does nothing when that has happened already. */
+  /** Does nothing if the transaction was rolled back already. */
   rollback(): Promise<void>
 }
 
 export class Lease {
-  /** Another one than at first, if that was lost before it was asked anything. */
+  /** Replaced by another one if its connection is lost before the first answer. */
   pooled: PooledSession
-  /** Its holder has seen the driver's connection. */
+  /** True once its holder has got the driver's connection, by {@link expose}. */
   isExposed = false
-  /** Something may be set on the connection that the next holder must not find there. */
+  /** True when its session may have settings that the next holder must not find. */
   isChanged = false
   readonly #scope: Scope | undefined
   readonly #stack: Error | null
   readonly since = performance.now()
-  /** What it runs now. */
   #sql: string | null = null
-  /** Why nothing may run through it any more. */
-  #over: Why | null = null
-  /** How many transactions of ours are open on it, one inside the other. */
+  /** Makes the error of further statements, once the lease has ended; null before. */
+  #endError: StatementErrorFactory | null = null
+  /** How many transactions of millpond are open on it, one inside the other. */
   transactions = 0
-  /** The innermost transaction that is open on it, or who holds it; null while it is lent for one statement. */
-  ground: Ground | null = null
-  /** Those of the section that runs now, for statements that Knex makes on its way. */
+  /** The innermost transaction that is open on it, or its holder; null while it is lent for one statement. */
+  transactionParent: TransactionParent | null = null
+  /** The limits of the section that runs now, for the statements that Knex adds to it. */
   limits = Limits.none
-  /** When these run out, it is taken back. */
+  /** The lease is taken back when these run out. */
   until = Limits.none
   readonly #context: LeaseContext
-  /** Nothing has been asked by it. */
-  #isUntouched = true
-  /** Calls off the wait for another connection. */
-  #moving: Canceller | null = null
-  /** When the database last answered a statement of it; null when it was asked nothing. */
+  /** True until its first statement. */
+  #isUnused = true
+  /** Cancels the wait for another connection. */
+  #replacing: Canceller | null = null
+  /** When the database last answered a statement of this lease; null before the first answer. */
   answeredAt: number | null = null
-  #guard: (() => boolean) | null = null
-  #interrupt: ((why: Why) => void) | null = null
-  #busy = 0
+  /** Tells whether the transaction of the section that runs now has ended. */
+  #isSectionOver: (() => boolean) | null = null
+  #interrupt: ((makeError: StatementErrorFactory) => void) | null = null
+  /** Sections and statements that run now. */
+  #running = 0
   #onIdle: (() => void)[] | null = null
-  /** Where the pool's list of leases has it; null for that of afterConnect, which is in none. */
-  place: Entry<Lease> | null = null
-  /** Its connection was lost: it has none, until it gets another one. */
-  isMoving = false
-  /** Settles when it has been taken back, from the moment on in which that begins. */
-  ending: Promise<void> | null = null
-  /** Lets the next writer take a connection, where they queue for that. */
-  leaveQueue: Unlock | null = null
-  /** Stops the watch over its limits. */
+  /** Its entry in the pool's list of leases; null for the lease of afterConnect, which is not listed. */
+  entry: Entry<Lease> | null = null
+  /** True while it has no connection, because its own was lost and it waits for another one. */
+  awaitsReplacement = false
+  /** Settles when its release is over; null until that begins. */
+  releasing: Promise<void> | null = null
+  /** Lets the next writer take a connection; null unless the database takes one writer at a time. */
+  endWriteTurn: Unlock | null = null
   stopWatching: (() => void) | null = null
-  /** What the leak detector knows of it, if that is on. */
-  watch: { place: Entry<Lease>; since: number; isReported: boolean; isReclaimed: boolean } | null = null
+  /** The record of the leak detector, if that is on. */
+  watch: { entry: Entry<Lease>; since: number; isReported: boolean; isReclaimed: boolean } | null = null
 
-  /** `scope`: whose it is; `stack`: where it was taken. */
+  /** `stack`: where the lease was taken. */
   constructor(pooled: PooledSession, context: LeaseContext, scope: Scope | undefined, stack: Error | null) {
     this.pooled = pooled
     this.#context = context
@@ -114,9 +117,9 @@ export class Lease {
     return this.pooled.session
   }
 
-  /** Whether it is neither given back nor being taken back. */
+  /** True until its release begins. */
   get isOut(): boolean {
-    return this.place?.isIn === true && this.ending === null
+    return this.entry?.isListed === true && this.releasing === null
   }
 
   /** The label of the scope that took it. */
@@ -125,57 +128,56 @@ export class Lease {
   }
 
   /**
-   * Returns the driver's connection, which is cleaned or closed afterwards: nobody sees what is done with it.
+   * Returns the driver's connection. What the caller does with it cannot be seen, so the connection is closed or reset
+   * after the lease.
    *
-   * @throws TransactionClosedError when it was given back, and may be somebody else's by now
+   * @throws TransactionClosedError when the lease has ended, and the connection may belong to another one
    */
   expose(): object {
-    this.refuseIfOver()
+    this.refuseIfEnded()
     this.isChanged = true
     this.isExposed = true
-    this.session.exposed?.()
+    this.session.onRawExposed?.()
     return this.session.raw
   }
 
-  /** It was given back, or taken back. */
-  get isOver(): boolean {
-    return this.#over !== null
+  get isEnded(): boolean {
+    return this.#endError !== null
   }
 
-  /** True while statements can be run: it was not given back, and the connection is whole. */
+  /** True while statements can run: the lease has not ended, and the connection is not broken. */
   get isUsable(): boolean {
-    return this.#over === null && this.session.broken === null
+    return this.#endError === null && this.session.broken === null
   }
 
   get inTransaction(): boolean {
     return this.isUsable && this.session.inTransaction
   }
 
-  /** Cuts the connection off, unless it is somebody else's by now. */
+  /** Destroys the session, unless the lease has ended and the session may belong to another one. */
   destroy(): void {
-    if (this.#over === null) this.session.destroy()
+    if (this.#endError === null) this.session.destroy()
   }
 
-  /** Rolls back what is open, unless the connection is somebody else's by now. */
+  /** Rolls back what is open, unless the lease has ended and the session may belong to another one. */
   async reset(): Promise<void> {
     if (this.isUsable) await this.session.reset()
   }
 
-  /** @throws TransactionClosedError when it was given back, or taken back */
-  refuseIfOver(): void {
-    if (this.#over !== null) throw this.#over('')
+  /** @throws TransactionClosedError, or what {@link end} was given, once the lease has ended */
+  refuseIfEnded(): void {
+    if (this.#endError !== null) throw this.#endError('')
   }
 
-  /** Refuses all further statements; `why` makes their errors. */
-  end(why: Why = tooLate): void {
-    this.#over ??= why
+  /** Refuses all further statements; `makeError` makes their errors. */
+  end(makeError: StatementErrorFactory = leaseEndedError): void {
+    this.#endError ??= makeError
   }
 
-  /** For several, at a moment that is the same for all: to write out a place takes long enough to turn their order around. */
+  /** `now`: one moment for all leases, since formatting a call site takes long enough to change their order. */
   describe(now = performance.now()): Holder {
     return {
       label: this.label,
-      // Written out for those who ask: that takes far longer than to remember it.
       site: siteOf(this.#stack),
       heldMillis: now - this.since,
       sql: this.#sql,
@@ -184,161 +186,161 @@ export class Lease {
   }
 
   /**
-   * Runs work that sends one statement or several, as Knex's schema builder does. From the moment in which `isOver`
-   * says so, its further statements are refused: the transaction that they belong to has been rolled back.
+   * Runs work that sends one statement or several, as Knex's schema builder does. Once `isOver` returns true, further
+   * statements are refused: the transaction that they belong to has been rolled back.
    */
   async section<T>(isOver: (() => boolean) | null, limits: Limits, work: Work<T>): Promise<T> {
-    this.enter(isOver, limits)
+    this.beginSection(isOver, limits)
     try {
       return await work(this, limits)
     } finally {
-      this.leave()
+      this.endSection()
     }
   }
 
-  /** Begins what a section is, for one who ends it by {@link leave}. */
-  enter(isOver: (() => boolean) | null, limits: Limits): void {
-    this.#guard = isOver
+  /** Begins a {@link section}, for a caller that ends it by {@link endSection}. */
+  beginSection(isOver: (() => boolean) | null, limits: Limits): void {
+    this.#isSectionOver = isOver
     this.limits = limits
-    this.#busy += 1
+    this.#running += 1
   }
 
-  leave(): void {
-    this.#guard = null
+  endSection(): void {
+    this.#isSectionOver = null
     this.limits = Limits.none
-    this.#rest()
+    this.#finishRunning()
   }
 
   /**
-   * Runs one statement. When its limits run out it is cancelled on the server, and this settles only after the
-   * cancel is over, so that nothing that comes later is hit by it.
+   * Runs one statement. When its limits run out it is cancelled on the server, and the promise settles only after the
+   * cancel is over, so that the cancel cannot hit a later statement.
    */
   run(statement: Statement, limits: Limits): Promise<Result> {
-    if (this.transactions > 0) refuseControl(statement)
+    if (this.transactions > 0) refuseTransactionControl(statement)
     if (statement.facts.changesSession) this.isChanged = true
-    return this.runOwn(statement, limits)
+    return this.runUnchecked(statement, limits)
   }
 
-  /** The same for the statements that open transactions. */
-  runOwn(statement: Statement, limits: Limits): Promise<Result> {
-    return this.#watched(statement, limits, () => this.session.run(statement))
+  /** Runs one statement, without refusing those that begin or end transactions. */
+  runUnchecked(statement: Statement, limits: Limits): Promise<Result> {
+    return this.#runLimited(statement, limits, () => this.session.run(statement))
   }
 
   /**
-   * Runs a statement that must be seen through, such as COMMIT: nobody can cancel it. If the server does not answer
-   * within the statement timeout, or shortly after the deadline of `limits`, the connection is cut, since nobody can say
-   * what became of it.
+   * Runs a statement that cannot be cancelled, such as COMMIT. If the server does not answer within the statement
+   * timeout, or shortly after the deadline of `limits`, the session is destroyed, since the outcome is unknown.
    */
-  async runThrough(statement: Statement, limits: Limits = Limits.none): Promise<Result> {
-    this.refuseIfOver()
-    const done = cutPast(limits, this.#context, () => this.#cut())
+  async runUninterrupted(statement: Statement, limits: Limits = Limits.none): Promise<Result> {
+    this.refuseIfEnded()
+    const stopWatchdog = startSilenceWatchdog(limits, this.#context, () => this.#destroySilent())
     const started = performance.now()
     let error: DatabaseError | undefined
     this.#sql = statement.sql
-    this.#busy += 1
+    this.#running += 1
     try {
       return await this.session.run(statement)
     } catch (cause) {
       error = this.#context.dialect.translate(cause, statement.sql)
       throw error
     } finally {
-      done()
+      stopWatchdog()
       this.#sql = null
-      this.#rest()
-      this.#ended(statement.sql, started, error)
+      this.#finishRunning()
+      this.#recordEnd(statement.sql, started, error)
     }
   }
 
-  /** Begins a transaction, where the session has a way to keep that until its first statement. */
+  /** Begins a transaction on a session that can send BEGIN together with its first statement. */
   begin(sql: string, limits: Limits): void {
-    this.refuseIfOver()
+    this.refuseIfEnded()
     limits.check()
     this.session.begin?.(sql)
-    this.#tell(sql, 0, undefined)
+    this.#reportQuery(sql, 0, undefined)
   }
 
-  openCursor(statement: Statement, alone: boolean, limits: Limits): Promise<Cursor> {
-    if (this.transactions > 0) refuseControl(statement)
+  openCursor(statement: Statement, isExclusive: boolean, limits: Limits): Promise<Cursor> {
+    if (this.transactions > 0) refuseTransactionControl(statement)
     if (statement.facts.changesSession) this.isChanged = true
-    return this.#watched(statement, limits, () => this.session.openCursor(statement, alone))
+    return this.#runLimited(statement, limits, () => this.session.openCursor(statement, isExclusive))
   }
 
   read(cursor: Cursor, count: number | null, statement: Statement, limits: Limits): Promise<readonly Row[]> {
-    return this.#watched(statement, limits, () => cursor.read(count))
+    return this.#runLimited(statement, limits, () => cursor.read(count))
   }
 
-  /** Nobody calls it off, but past the deadline of `limits` a silent server is not waited for. */
+  /** Closes a cursor, which cannot be cancelled. A silent server is waited for only until the deadline of `limits`. */
   async close(cursor: Cursor, statement: Statement, limits: Limits): Promise<void> {
-    const done = cutPast(limits, this.#context, () => this.#cut())
+    const stopWatchdog = startSilenceWatchdog(limits, this.#context, () => this.#destroySilent())
     try {
-      await this.#watched(statement, Limits.none, () => cursor.close())
+      await this.#runLimited(statement, Limits.none, () => cursor.close())
     } finally {
-      done()
+      stopWatchdog()
     }
   }
 
-  async #watched<T>(statement: Statement, limits: Limits, work: () => Promise<T>): Promise<T> {
+  /** Runs the work of one statement within its limits, and reports it. */
+  async #runLimited<T>(statement: Statement, limits: Limits, work: () => Promise<T>): Promise<T> {
     const sql = shownSql(statement)
-    this.refuseIfOver()
-    if (this.#guard?.() === true) throw tooLate()
+    this.refuseIfEnded()
+    if (this.#isSectionOver?.() === true) throw leaseEndedError()
     limits.check()
     const { statementTimeoutMillis, dialect } = this.#context
     const started = performance.now()
-    let ended: Why | undefined
+    let stopError: StatementErrorFactory | undefined
     let cancelling: Promise<void> | undefined
-    let hasEnded = noop
-    const bounded = limitsOf(statement, limits, statementTimeoutMillis, started)
-    const end = (why: Why): void => {
-      if (ended !== undefined) return
-      ended = why
+    let stopWatchdog = noop
+    const bounded = statementLimits(statement, limits, statementTimeoutMillis, started)
+    const stop = (makeError: StatementErrorFactory): void => {
+      if (stopError !== undefined) return
+      stopError = makeError
       cancelling = this.#cancel()
-      hasEnded = startWatchdog(dialect.cancelGraceMillis, () => this.#cut())
+      stopWatchdog = startWatchdog(dialect.cancelGraceMillis, () => this.#destroySilent())
     }
     const stopWatching = bounded.watch((expiry) => {
-      end((_sql, cause) => bounded.error(expiry, cause))
+      stop((_sql, cause) => bounded.error(expiry, cause))
     })
-    this.#interrupt = end
+    this.#interrupt = stop
     this.#sql = sql
-    this.#busy += 1
-    const isFirst = this.#isUntouched
-    this.#isUntouched = false
+    this.#running += 1
+    const isFirst = this.#isUnused
+    this.#isUnused = false
     let error: DatabaseError | undefined
     try {
       try {
         return await work()
       } catch (cause) {
-        if (!isFirst || ended !== undefined || !(await this.#restartOnNewConnection(bounded))) throw cause
-        this.refuseIfOver()
-        if (ended !== undefined) throw cause
+        if (!isFirst || stopError !== undefined || !(await this.#restartOnNewConnection(bounded))) throw cause
+        this.refuseIfEnded()
+        if (stopError !== undefined) throw cause
         return await work()
       }
     } catch (cause) {
       const own = withoutValues(dialect.translate(cause, sql), statement.bindings)
-      // It may have failed by itself in the very moment in which its time was up.
+      // The statement may have failed by itself at the moment when it was stopped.
       const isCut = own instanceof QueryCanceledError || this.session.broken !== null
-      error = ended !== undefined && isCut ? ended(sql, cause) : own
+      error = stopError !== undefined && isCut ? stopError(sql, cause) : own
       throw error
     } finally {
       stopWatching()
-      hasEnded()
-      // Of a connection that is gone nobody innocent can be hit.
+      stopWatchdog()
+      // On a broken session there is no later statement that the cancel could hit.
       if (cancelling !== undefined && this.session.broken === null) await cancelling
       this.#sql = null
       this.#interrupt = null
-      this.#rest()
-      this.#ended(sql, started, error)
+      this.#finishRunning()
+      this.#recordEnd(sql, started, error)
     }
   }
 
-  #ended(sql: string, started: number, error: DatabaseError | undefined): void {
+  #recordEnd(sql: string, started: number, error: DatabaseError | undefined): void {
     const now = performance.now()
     if (this.session.broken === null) this.answeredAt = now
-    this.#tell(sql, now - started, error)
+    this.#reportQuery(sql, now - started, error)
   }
 
-  #tell(sql: string, durationMillis: number, error: DatabaseError | undefined): void {
+  #reportQuery(sql: string, durationMillis: number, error: DatabaseError | undefined): void {
     countStatement(durationMillis)
-    if (!this.#context.events.isHeard('query')) return
+    if (!this.#context.events.hasListeners('query')) return
     this.#context.events.tell('query', {
       sql,
       durationMillis,
@@ -347,52 +349,51 @@ export class Lease {
     })
   }
 
-  /** Whether a transaction whose first statement met a dead connection has begun on another one. */
+  /** Begins a transaction again on another connection, if its first statement met a dead one. Returns whether it did. */
   async #restartOnNewConnection(limits: Limits): Promise<boolean> {
     const { unansweredBegin = null } = this.session
     if (unansweredBegin === null || this.isExposed) return false
-    const moving = (this.#moving = new Canceller(tooLate))
+    const replacing = (this.#replacing = new Canceller(leaseEndedError))
     try {
-      const pooled = await this.#context.exchange(this, limits.and(Limits.until(moving)))
+      const pooled = await this.#context.replaceConnection(this, limits.and(Limits.until(replacing)))
       pooled?.session.begin?.(unansweredBegin)
       return pooled !== null
     } finally {
-      this.#moving = null
+      this.#replacing = null
     }
   }
 
-  /** Hangs up on a server that does not answer. */
-  #cut(): void {
+  /** Destroys the session of a server that does not answer, and tells the pool. */
+  #destroySilent(): void {
     this.session.destroy()
-    this.#context.silent()
+    this.#context.onSilence()
   }
 
   async #cancel(): Promise<void> {
-    this.#moving?.abort()
+    this.#replacing?.abort()
     try {
       await this.session.cancel()
     } catch {
-      // The server cannot be asked to stop, so all that is left is to hang up.
+      // The server cannot be asked to stop the statement, so the session is destroyed.
       this.session.destroy()
     }
   }
 
-  /** Something is run on it now. */
   get isBusy(): boolean {
-    return this.#busy > 0
+    return this.#running > 0
   }
 
-  /** Cancels what runs now, as far as it can be, and resolves when nothing does any more. `why` makes its error. */
-  async interrupt(why: Why): Promise<void> {
-    if (this.#busy === 0) return
+  /** Cancels the statement that runs, if it can be, and resolves when nothing runs. `makeError` makes its error. */
+  async interrupt(makeError: StatementErrorFactory): Promise<void> {
+    if (this.#running === 0) return
     const idle = new Promise<void>((resolve) => (this.#onIdle ??= []).push(resolve))
-    this.#interrupt?.(why)
+    this.#interrupt?.(makeError)
     await idle
   }
 
-  #rest(): void {
-    this.#busy -= 1
-    if (this.#busy > 0 || this.#onIdle === null) return
+  #finishRunning(): void {
+    this.#running -= 1
+    if (this.#running > 0 || this.#onIdle === null) return
     for (const idle of this.#onIdle.splice(0)) idle()
   }
 }

@@ -1,74 +1,78 @@
-/** The leases that are out: who holds what, since when, and who is waited for at the end. */
+/** The list of leases that are out: who holds what, and when all have come back. */
 import type { Holder } from '../errors'
 import { LinkedList } from '../context/linked-list'
-import { within } from '../context/watchdog'
+import { waitAtMost } from '../context/watchdog'
 import type { Lease } from './lease'
-import type { Why } from './transaction-control'
+import type { StatementErrorFactory } from './transaction-control'
 
 export class Leases {
   readonly #out = new LinkedList<Lease>()
-  #whenNone: (() => void) | undefined
+  #onAllReturned: (() => void) | undefined
 
-  /** How many have a connection. */
+  /** Leases that have a connection. */
   get count(): number {
-    return this.#all().filter(({ isMoving }) => !isMoving).length
+    return this.#all().filter(({ awaitsReplacement }) => !awaitsReplacement).length
   }
 
-  /** The one by which a connection of the driver is out. */
-  of(raw: object): Lease | undefined {
+  /** Returns the lease that has this driver's connection. */
+  byRaw(raw: object): Lease | undefined {
     return this.#all().find(({ session }) => session.raw === raw)
   }
 
   add(lease: Lease): void {
-    lease.place = this.#out.add(lease)
+    lease.entry = this.#out.add(lease)
   }
 
-  /** Does nothing when it has left already. */
+  /** Takes a lease off the list and stops its watches. Does nothing the second time. */
   remove(lease: Lease): void {
-    if (lease.place === null || !this.#out.remove(lease.place)) return
-    lease.isMoving = false
-    lease.leaveQueue?.()
+    if (lease.entry === null || !this.#out.remove(lease.entry)) return
+    lease.awaitsReplacement = false
+    lease.endWriteTurn?.()
     lease.stopWatching?.()
-    if (this.#out.size === 0) this.#whenNone?.()
+    if (this.#out.size === 0) this.#onAllReturned?.()
   }
 
   /**
-   * Takes back by force what is out: cancelled, if that can be done in time, and cut off in any case. `why` makes the
-   * errors of their users; `cut` is told of each.
+   * Takes all leases back by force: cancels what they run, waits for that at most `waitMillis`, and destroys their
+   * sessions. `makeError` makes the errors of their holders; `onCutOff` is called for each.
    */
-  async cutOff(patienceMillis: number, why: Why, cut: (lease: Lease) => void): Promise<void> {
-    // A server notices that a connection is gone when it has something to say to it: a long statement is cancelled.
+  async cutOff(
+    waitMillis: number,
+    makeError: StatementErrorFactory,
+    onCutOff: (lease: Lease) => void,
+  ): Promise<void> {
+    // A server notices a closed connection only when it writes to it, so a long statement has to be cancelled.
     const interrupted = this.#all().map((lease) => {
-      lease.end(why)
-      return lease.interrupt(why)
+      lease.end(makeError)
+      return lease.interrupt(makeError)
     })
-    await within(patienceMillis, Promise.all(interrupted))
+    await waitAtMost(waitMillis, Promise.all(interrupted))
     for (const lease of this.#all()) {
       lease.session.destroy()
       this.remove(lease)
-      cut(lease)
+      onCutOff(lease)
     }
   }
 
-  /** When the database last answered one of those that are out. */
+  /** When the database last answered a statement of one of them; -Infinity if it has not. */
   get heardAt(): number {
     return Math.max(...this.#all().map(({ answeredAt }) => answeredAt ?? -Infinity))
   }
 
-  /** Longest first. */
+  /** Returns who holds what, longest first. */
   holders(): readonly Holder[] {
     const now = performance.now()
     return this.#all()
-      .filter(({ isMoving }) => !isMoving)
+      .filter(({ awaitsReplacement }) => !awaitsReplacement)
       .map((lease) => lease.describe(now))
       .toSorted((a, b) => b.heldMillis - a.heldMillis)
   }
 
-  /** Resolves when nothing is out any more. */
-  async none(): Promise<void> {
+  /** Resolves when no lease is out. */
+  async allReturned(): Promise<void> {
     if (this.#out.size === 0) return
     await new Promise<void>((resolve) => {
-      this.#whenNone = resolve
+      this.#onAllReturned = resolve
     })
   }
 

@@ -1,42 +1,48 @@
-/** Opens the pool's connections, and again after a failure that may pass. */
+/** Opens the pool's connections, with a back-off after failures. */
 import { ConnectionError, type DatabaseError } from '../errors'
 import type { ConnectFailure } from '../driver/dialect'
 import type { Session } from '../driver/session'
 import type { PooledSession } from './pooled-session'
 
 export interface OpenerContext {
-  /** How long opening and afterConnect may take. */
-  readonly patienceMillis: number
-  /** Opens a connection and makes a session of it, unless the signal is aborted first. */
+  /** For opening a connection and running afterConnect on it. */
+  readonly timeoutMillis: number
+  /** Opens a connection and makes a session of it; fails as soon as the signal is aborted. */
   open(this: void, signal: AbortSignal): Promise<Session>
-  /** Makes the pool's record of it. */
+  /** Makes the pool's record of a session. */
   toPooled(this: void, session: Session): PooledSession
-  /** Runs on each new session before anybody else has it. */
+  /** Runs afterConnect on each new session, before a caller gets it. */
   prepare(this: void, pooled: PooledSession): Promise<void>
   translateConnect(this: void, error: unknown): ConnectFailure
-  /** Told of each that was opened, and how long it took. */
-  opened(this: void, pooled: PooledSession, durationMillis: number): void
-  /** Told of each failure, and how many there were in a row. */
-  failed(this: void, failure: ConnectFailure, attempt: number): void
+  /** Called after each success, with how long it took. */
+  onOpened(this: void, pooled: PooledSession, durationMillis: number): void
+  /** Called after each failure; `attempt` counts failures in a row. */
+  onFailed(this: void, failure: ConnectFailure, attempt: number): void
 }
 
 const FIRST_BACKOFF_MILLIS = 50
-/** The server is asked about four times a second, so that it is found soon after it has come back. */
+/** A server that is away is tried about four times a second, so that it is found soon after it has come back. */
 const LONGEST_BACKOFF_MILLIS = 300
 
 export class Opener {
   readonly #context: OpenerContext
   #failures = 0
-  /** Why the last attempt failed; undefined after one that succeeded. */
+  /** The error of the last attempt; undefined if it succeeded. */
   lastFailure: DatabaseError | undefined
+  /** Connections opened so far. */
   created = 0
   readonly #opening = new Set<AbortController>()
-  #isAbandoned = false
+  #isAborted = false
 
   constructor(context: OpenerContext) {
     this.#context = context
   }
 
+  /**
+   * Opens one connection, after the back-off if the last attempt failed.
+   *
+   * @throws ConnectionError with the reason
+   */
   async create(): Promise<PooledSession> {
     if (this.#failures > 0) await this.#backOff()
     const started = performance.now()
@@ -45,31 +51,31 @@ export class Opener {
       this.#failures = 0
       this.lastFailure = undefined
       this.created += 1
-      pooled.session.hold(false)
-      this.#context.opened(pooled, performance.now() - started)
+      pooled.session.keepProcessAlive(false)
+      this.#context.onOpened(pooled, performance.now() - started)
       return pooled
     } catch (cause) {
       const failure = this.#context.translateConnect(cause)
       this.#failures += 1
       this.lastFailure = failure.error
-      this.#context.failed(failure, this.#failures)
+      this.#context.onFailed(failure, this.#failures)
       throw failure.error
     }
   }
 
-  /** A server may fall silent half-way, and afterConnect may wait for something that never comes. */
+  /** Opens a connection within the timeout: a server may fall silent half-way, and afterConnect may wait forever. */
   async #open(): Promise<PooledSession> {
-    const { patienceMillis, open, toPooled, prepare } = this.#context
-    if (this.#isAbandoned) throw new ConnectionError('The pool is closed.')
-    const giveUp = new AbortController()
+    const { timeoutMillis, open, toPooled, prepare } = this.#context
+    if (this.#isAborted) throw new ConnectionError('The pool is closed.')
+    const abort = new AbortController()
     const timer = setTimeout(() => {
-      giveUp.abort()
-    }, patienceMillis)
-    this.#opening.add(giveUp)
+      abort.abort()
+    }, timeoutMillis)
+    this.#opening.add(abort)
     try {
-      const pooled = toPooled(await open(giveUp.signal))
+      const pooled = toPooled(await open(abort.signal))
       try {
-        await unlessAborted(giveUp.signal, prepare(pooled))
+        await unlessAborted(abort.signal, prepare(pooled))
         return pooled
       } catch (error) {
         pooled.session.destroy()
@@ -77,32 +83,32 @@ export class Opener {
       }
     } finally {
       clearTimeout(timer)
-      this.#opening.delete(giveUp)
+      this.#opening.delete(abort)
     }
   }
 
-  /** Cuts off connections that are not ready yet, whatever keeps them from it. Afterwards none is opened. */
-  abandon(): void {
-    this.#isAbandoned = true
-    for (const giveUp of this.#opening) giveUp.abort()
+  /** Aborts the connections that are being opened. Afterwards none can be opened. */
+  abortAll(): void {
+    this.#isAborted = true
+    for (const abort of this.#opening) abort.abort()
   }
 
   #backOff(): Promise<void> {
     const longest = Math.min(FIRST_BACKOFF_MILLIS * 2 ** (this.#failures - 1), LONGEST_BACKOFF_MILLIS)
-    // The process is alive for those who wait, not for this.
+    // The timers of the waiting callers keep the process alive, as long as there are any.
     return new Promise((resolve) => setTimeout(resolve, longest * (0.5 + Math.random() / 2)).unref())
   }
 }
 
-/** @throws ConnectionError as soon as the signal is aborted */
+/** Waits for afterConnect. @throws ConnectionError as soon as the signal is aborted */
 async function unlessAborted(signal: AbortSignal, preparing: Promise<void>): Promise<void> {
-  let refuse = (): void => undefined
-  const late = new Promise<never>((_, reject) => {
-    refuse = () => {
+  let onAbort = (): void => undefined
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => {
       reject(new ConnectionError('afterConnect did not end in time'))
     }
   })
-  if (signal.aborted) refuse()
-  signal.addEventListener('abort', refuse)
-  await Promise.race([preparing, late])
+  if (signal.aborted) onAbort()
+  signal.addEventListener('abort', onAbort)
+  await Promise.race([preparing, aborted])
 }

@@ -1,4 +1,4 @@
-/** What a pool stands on, and what a borrower says of himself. */
+/** What a pool is made of, and the options of a caller that asks for a connection. */
 import type { Events } from '../events'
 import type { Settings } from '../options'
 import type { ConnectFailure, Dialect } from '../driver/dialect'
@@ -10,20 +10,20 @@ export interface PoolContext {
   readonly dialect: Dialect
   readonly settings: Settings
   readonly events: Events
-  /** Opens a connection and makes a session of it, unless the signal is aborted first. */
+  /** Opens a connection and makes a session of it; fails as soon as the signal is aborted. */
   open(this: void, signal: AbortSignal): Promise<Session>
-  /** Runs on each new session before anybody else has it. */
+  /** Runs afterConnect on each new session, before a caller gets it. */
   prepare(this: void, lease: Lease): Promise<void>
   translateConnect(this: void, error: unknown): ConnectFailure
 }
 
 export interface LendOptions {
-  /** Whether the borrower is going to write. */
+  /** True when the caller may write: it then waits for its turn where the database takes one writer at a time. */
   readonly writes: boolean
-  /** How long it may take. Default: the acquire timeout. */
+  /** How long the caller waits at most. Default: the acquire timeout. */
   readonly waitMillis?: number
-  /** Held for more than one statement, whose limits end it: taken back when the limits under which it is lent run out. */
-  readonly isHeld?: boolean
-  /** Kept by the library itself for as long as it likes: no leak. */
-  readonly isOurs?: boolean
+  /** The lease is held for several statements, and taken back when the limits of this call run out. */
+  readonly endsWithLimits?: boolean
+  /** The library itself holds the lease, for any time: it is never a leak. */
+  readonly isInternal?: boolean
 }

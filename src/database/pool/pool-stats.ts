@@ -2,7 +2,7 @@
 import type { PoolOptions } from '../options'
 
 export interface PoolStats {
-  /** Connections kept, and extra ones allowed. */
+  /** Connections that are kept, and how many more may be open for a while. */
   readonly size: number
   readonly maxOverflow: number
   /** Now. */
@@ -18,7 +18,7 @@ export interface PoolStats {
   readonly retired: number
 }
 
-/** Those of a pool that is not open. */
+/** Returns the figures of a pool that is not open. */
 export function noStats({ size, maxOverflow }: Required<PoolOptions>): PoolStats {
   const now = { used: 0, idle: 0, creating: 0, waiting: 0 }
   return { size, maxOverflow, ...now, acquired: 0, waited: 0, timedOut: 0, created: 0, retired: 0 }

@@ -6,13 +6,13 @@ import type { Limits } from '../context/limits'
 import { currentScope, outsideOfScopes } from '../context/scope'
 import { captureCallSite } from '../context/call-site'
 import { Opener } from './opener'
-import type { Why } from './transaction-control'
+import type { StatementErrorFactory } from './transaction-control'
 import type { ConnectFailure } from '../driver/dialect'
 import { type Admission, AcquireQueue } from './acquire-queue'
 import { Liveness, PooledSession } from './pooled-session'
 import { LeakDetector } from './leak-detector'
 import { Lease } from './lease'
-import type { LeaseContext, Movable } from './lease-context'
+import type { LeaseContext, ReplaceableLease } from './lease-context'
 import { Leases } from './leases'
 import type { LendOptions, PoolContext } from './pool-context'
 import type { PoolStats } from './pool-stats'
@@ -20,11 +20,11 @@ import { ControlConnection } from './control-connection'
 import { TarnPool } from './tarn-pool'
 import { SessionReset } from './reset'
 import { Housekeeper } from './housekeeper'
-import { within } from '../context/watchdog'
+import { waitAtMost } from '../context/watchdog'
 import { LONGEST_TIMER_MILLIS } from '../context/deadline-timer'
 
-/** How long closing may take once nobody holds a connection any more. */
-const CLOSE_PATIENCE_MILLIS = 200
+/** How long closing connections may take once no lease is out. */
+const CLOSE_TIMEOUT_MILLIS = 200
 
 export class Pool {
   readonly #context: PoolContext
@@ -33,13 +33,12 @@ export class Pool {
   readonly #opener: Opener
   readonly #liveness: Liveness
   readonly #reset: SessionReset
-  /** Beside the pool, so that a full one makes nobody wait. */
   readonly controlConnection: ControlConnection
   readonly #tarn: TarnPool
   readonly #housekeeper: Housekeeper
   readonly #leaks: LeakDetector
   readonly #leases = new Leases()
-  readonly #total = { acquired: 0, waited: 0, retired: 0 }
+  readonly #totals = { acquired: 0, waited: 0, retired: 0 }
   readonly #closed = new Canceller(() => this.#closingError())
 
   constructor(context: PoolContext) {
@@ -47,21 +46,21 @@ export class Pool {
     const { dialect, settings, events, open, prepare, translateConnect } = context
     const { size, maxOverflow, acquireTimeoutMillis, min } = settings.pool
     const { statementTimeoutMillis } = settings
-    const exchange = this.#exchange.bind(this)
-    const silent = (): void => this.#housekeeper.doubtAll()
-    this.#leaseContext = { dialect, events, statementTimeoutMillis, silent, exchange }
-    this.#liveness = new Liveness(settings.pool, () => this.#housekeeper.askDoubted())
-    const leaseOf = (pooled: PooledSession): Lease => this.#lease(pooled, null)
-    this.#reset = new SessionReset({ dialect, events, silent, prepare, leaseOf })
+    const replaceConnection = this.#replaceConnection.bind(this)
+    const onSilence = (): void => this.#housekeeper.suspectAll()
+    this.#leaseContext = { dialect, events, statementTimeoutMillis, onSilence, replaceConnection }
+    this.#liveness = new Liveness(settings.pool, () => this.#housekeeper.validateSuspects())
+    const newLease = (pooled: PooledSession): Lease => this.#newLease(pooled, null)
+    this.#reset = new SessionReset({ dialect, events, onSilence, prepare, newLease })
     const longestWaitMillis = Math.max(acquireTimeoutMillis, settings.connectTimeoutMillis)
     this.#opener = new Opener({
-      patienceMillis: Math.min(longestWaitMillis, LONGEST_TIMER_MILLIS),
+      timeoutMillis: Math.min(longestWaitMillis, LONGEST_TIMER_MILLIS),
       open,
       toPooled: (session) => new PooledSession(session, this.#liveness),
       prepare: (pooled) => this.#reset.prepare(pooled),
       translateConnect,
-      opened: this.#opened.bind(this),
-      failed: this.#connectFailed.bind(this),
+      onOpened: this.#opened.bind(this),
+      onFailed: this.#connectFailed.bind(this),
     })
     const refuseWhenClosing = this.#refuseWhenClosing.bind(this)
     this.controlConnection = new ControlConnection({
@@ -73,7 +72,7 @@ export class Pool {
       size,
       max: size + maxOverflow,
       longestWaitMillis,
-      // Outside of the scope of whoever happens to ask first: its deadline is not that of the connection.
+      // Outside of the caller's scope: the connection outlives that scope's deadline.
       create: () => outsideOfScopes(() => this.#opener.create()),
       destroy: this.#destroy.bind(this),
     })
@@ -86,152 +85,157 @@ export class Pool {
       lastFailure: () => this.#opener.lastFailure,
     })
     this.#housekeeper = new Housekeeper(this.#tarn, this.#liveness, min, this.#retire.bind(this))
-    this.#leaks = new LeakDetector(settings.pool, events, (lease, why) => this.release(lease, why))
+    this.#leaks = new LeakDetector(settings.pool, events, (lease, makeError) =>
+      this.release(lease, makeError),
+    )
   }
 
-  /** Begins to look after idle connections, and opens those of `pool.min`. */
+  /** Starts the housekeeper, which opens the connections of `pool.min`. */
   start(): void {
     this.#housekeeper.start()
   }
 
   /**
-   * Lends a connection, in the order asked. Whoever gets it gives it to {@link release}.
+   * Lends a connection, first come, first served. The caller gives the lease to {@link release}.
    *
    * @throws PoolTimeoutError when all connections are in use for the whole of the acquire timeout, or too many wait
    * @throws ConnectionError when the database cannot be reached within it, or refuses
    * @throws NotConnectedError when the pool is closing
    */
-  lend(limits: Limits, { writes, waitMillis, isHeld = false, isOurs = false }: LendOptions): Promise<Lease> {
+  lend(
+    limits: Limits,
+    { writes, waitMillis, endsWithLimits = false, isInternal = false }: LendOptions,
+  ): Promise<Lease> {
     if (this.#closed.aborted) return Promise.reject(this.#closingError())
-    const stack = this.#leaks.isOn && !isOurs ? captureCallSite() : null
-    const patienceMillis = waitMillis ?? this.#context.settings.pool.acquireTimeoutMillis
+    const stack = this.#leaks.isOn && !isInternal ? captureCallSite() : null
+    const timeoutMillis = waitMillis ?? this.#context.settings.pool.acquireTimeoutMillis
     const isBusy = this.#tarn.isBusy
     const take = (bounded: Limits): Promise<PooledSession> => this.#take(bounded, isBusy)
-    return this.#acquireQueue.admit(limits, { writes, patienceMillis }, take, (admission) =>
-      this.#enter(admission, stack, isHeld ? limits : null),
+    return this.#acquireQueue.acquire(limits, { writes, timeoutMillis }, take, (admission) =>
+      this.#lendTaken(admission, stack, endsWithLimits ? limits : null),
     )
   }
 
-  /** The same for one who would not have to wait for anything, which is the common case; else null. */
+  /** Lends a connection synchronously if the caller need not wait, which is the common case; else returns null. */
   tryLend(limits: Limits, writes: boolean, isHeld = false): Lease | null {
     if (this.#closed.aborted) return null
     limits.check()
     const { dialect, settings } = this.#context
-    const door = writes ? dialect.door : null
-    // Where those who wait are counted, the acquire queue has to see every one.
-    const leave = settings.pool.maxWaiters === Infinity ? (door?.tryLock() ?? null) : null
-    if (door !== null && leave === null) return null
+    const mutex = writes ? dialect.writeMutex : null
+    // Where `maxWaiters` is set, the acquire queue has to count every writer.
+    const endWriteTurn = settings.pool.maxWaiters === Infinity ? (mutex?.tryLock() ?? null) : null
+    if (mutex !== null && endWriteTurn === null) return null
     const taken = this.#tarn.tryTake()
     if (taken === null) {
-      leave?.()
+      endWriteTurn?.()
       return null
     }
     const stack = this.#leaks.isOn ? captureCallSite() : null
-    return this.#enter({ taken, leave, waitMillis: 0 }, stack, isHeld ? limits : null)
+    return this.#lendTaken({ taken, endWriteTurn, waitMillis: 0 }, stack, isHeld ? limits : null)
   }
 
   #take(limits: Limits, wasBusy: boolean): Promise<PooledSession> {
     this.#refuseWhenClosing()
-    if (wasBusy || this.#tarn.isBusy) this.#total.waited += 1
+    if (wasBusy || this.#tarn.isBusy) this.#totals.waited += 1
     return this.#tarn.take(limits)
   }
 
-  #enter(
-    { taken, leave, waitMillis }: Admission<PooledSession>,
+  #lendTaken(
+    { taken, endWriteTurn, waitMillis }: Admission<PooledSession>,
     stack: Error | null,
     until: Limits | null,
   ): Lease {
-    const lease = this.#lease(taken, stack)
-    lease.leaveQueue = leave
-    if (stack !== null) this.#leaks.lent(lease)
+    const lease = this.#newLease(taken, stack)
+    lease.endWriteTurn = endWriteTurn
+    if (stack !== null) this.#leaks.track(lease)
     this.#leases.add(lease)
-    if (until !== null) this.#takeBackAfter(until, lease)
-    this.#total.acquired += 1
-    taken.session.hold(true)
+    if (until !== null) this.#takeBackAtLimits(until, lease)
+    this.#totals.acquired += 1
+    taken.session.keepProcessAlive(true)
     const { events } = this.#context
-    if (events.isHeard('acquire')) events.tell('acquire', { waitMillis, label: lease.label })
+    if (events.hasListeners('acquire')) events.tell('acquire', { waitMillis, label: lease.label })
     return lease
   }
 
-  #takeBackAfter(until: Limits, lease: Lease): void {
+  #takeBackAtLimits(until: Limits, lease: Lease): void {
     lease.until = until
     lease.stopWatching = until.watch((expiry) => {
-      // A statement that runs is ended by its own limits, which know more about it.
+      // A running statement is stopped first by its own limits, which make the more exact error.
       queueMicrotask(() => void this.release(lease, (_sql, cause) => until.error(expiry, cause)))
     })
   }
 
   /**
-   * Takes a connection back: cleaned of what its user has left, closed if it is broken. With `why` it is taken from a user
-   * who has not given it back, and who is told that. Never throws.
+   * Takes a lease back, resets its session, and closes it if it is broken. With `makeError` the lease is taken from a
+   * holder that has not given it back, and whose further statements fail with that error. Never throws.
    */
-  async release(lease: Lease, why?: Why): Promise<void> {
-    if (why === undefined && this.tryRelease(lease)) return
-    if (lease.place?.isIn === true) await (lease.ending ??= this.#takeBack(lease, why))
+  async release(lease: Lease, makeError?: StatementErrorFactory): Promise<void> {
+    if (makeError === undefined && this.tryRelease(lease)) return
+    if (lease.entry?.isListed === true) await (lease.releasing ??= this.#takeBack(lease, makeError))
   }
 
-  async #takeBack(lease: Lease, why: Why | undefined): Promise<void> {
-    const wasReported = this.#leaks.returned(lease)
+  async #takeBack(lease: Lease, makeError: StatementErrorFactory | undefined): Promise<void> {
+    const wasReported = this.#leaks.untrack(lease)
     const { pooled } = lease
-    const wasTaken = why !== undefined || lease.isOver
-    lease.end(why)
-    if (why !== undefined) await lease.interrupt(why)
+    const wasTaken = makeError !== undefined || lease.isEnded
+    lease.end(makeError)
+    if (makeError !== undefined) await lease.interrupt(makeError)
     const isClean = await this.#reset.clean(lease, wasTaken)
-    // Cut off by close() meanwhile.
-    if (lease.place?.isIn !== true) return
-    this.#end(lease, wasReported && why === undefined)
+    // close() may have cut it off meanwhile.
+    if (lease.entry?.isListed !== true) return
+    this.#endLease(lease, wasReported && makeError === undefined)
     if (!isClean) this.#retire(pooled, 'changed')
     else if (pooled.session.broken !== null || this.#closed.aborted) this.#retire(pooled, 'lost')
     else this.#tarn.giveBack(pooled)
   }
 
-  /** The same for one that has left nothing to be cleaned, which is the common case. Returns whether it is done. */
+  /** Takes a lease back synchronously if its session needs no reset, which is the common case. Returns whether it did. */
   tryRelease(lease: Lease): boolean {
     const { pooled, session } = lease
-    const isPlain =
+    const needsNoReset =
       lease.isOut && !lease.isChanged && session.isClean && session.broken === null && !this.#closed.aborted
-    if (!isPlain) return false
-    const wasReported = this.#leaks.returned(lease)
+    if (!needsNoReset) return false
+    const wasReported = this.#leaks.untrack(lease)
     lease.end()
-    this.#end(lease, wasReported)
+    this.#endLease(lease, wasReported)
     this.#tarn.giveBack(pooled)
     return true
   }
 
-  /** From now on the connection is nobody's. `wasReported`: it was taken for a leak, which it is not. */
-  #end(lease: Lease, wasReported: boolean): void {
+  /** Ends a lease. `wasReported`: it was reported as a leak, and its holder has given it back after all. */
+  #endLease(lease: Lease, wasReported: boolean): void {
     this.#leases.remove(lease)
-    lease.session.hold(false)
-    lease.pooled.rest(lease.answeredAt)
+    lease.session.keepProcessAlive(false)
+    lease.pooled.markIdle(lease.answeredAt)
     const { events } = this.#context
-    if (events.isHeard('release'))
+    if (events.hasListeners('release'))
       events.tell('release', { heldMillis: performance.now() - lease.since, label: lease.label })
     if (wasReported) events.tell('leak', { state: 'returned', ...lease.describe() })
   }
 
-  /** Another connection for one that was lost, unless the lease is taken back while it waits for that. */
-  async #exchange(lease: Movable, limits: Limits): Promise<PooledSession | null> {
+  /** Gives a lease another connection for the one that it lost; null if the lease was released meanwhile. */
+  async #replaceConnection(lease: ReplaceableLease, limits: Limits): Promise<PooledSession | null> {
     if (!lease.isOut) return null
     this.#retire(lease.pooled, 'lost')
-    const { acquireTimeoutMillis: patienceMillis } = this.#context.settings.pool
+    const { acquireTimeoutMillis: timeoutMillis } = this.#context.settings.pool
     const take = (bounded: Limits): Promise<PooledSession> => this.#take(bounded, false)
-    lease.isMoving = true
-    const wants = { writes: false, isReplacement: true, patienceMillis }
-    return this.#acquireQueue.admit(limits, wants, take, ({ taken }) => {
+    lease.awaitsReplacement = true
+    const request = { writes: false, isReplacement: true, timeoutMillis }
+    return this.#acquireQueue.acquire(limits, request, take, ({ taken }) => {
       if (!lease.isOut) {
         this.#tarn.giveBack(taken)
         return null
       }
-      lease.isMoving = false
+      lease.awaitsReplacement = false
       lease.pooled = taken
-      taken.session.hold(true)
+      taken.session.keepProcessAlive(true)
       return taken
     })
   }
 
-  /** The lease under which a raw connection is out now. */
+  /** Returns the lease that has this driver's connection now, that of afterConnect included. */
   leaseOf(raw: object): Lease | undefined {
-    return this.#leases.of(raw) ?? this.#reset.preparing(raw)
+    return this.#leases.byRaw(raw) ?? this.#reset.leaseInAfterConnect(raw)
   }
 
   holders(): readonly Holder[] {
@@ -244,49 +248,49 @@ export class Pool {
     const { idleCount: idle, creating } = this.#tarn
     const { created } = this.#opener
     const { count: used } = this.#leases
-    return { size, maxOverflow, used, idle, creating, waiting, timedOut, created, ...this.#total }
+    return { size, maxOverflow, used, idle, creating, waiting, timedOut, created, ...this.#totals }
   }
 
-  /** Lends nothing any more, and sends away those who wait. */
-  refuse(): void {
+  /** Refuses new callers and rejects the waiting ones with `NotConnectedError`. */
+  refuseCallers(): void {
     this.#closed.abort()
     this.#tarn.failWaiters(this.#closingError())
   }
 
   /**
-   * Closes every connection: the idle ones now, the others as they come back, and what is still out after the
-   * grace by force. Always resolves, and waits no longer than `patienceMillis` for connections to be closed.
+   * Closes every connection: the idle ones now, the others as their leases come back, and after the grace the rest by
+   * force. Always resolves, and waits at most `closeMillis` for connections to be closed.
    *
-   * @returns who had to be cut off
+   * @returns the holders that had to be cut off
    */
-  async close(graceMillis: number, patienceMillis = CLOSE_PATIENCE_MILLIS): Promise<readonly Holder[]> {
-    this.refuse()
+  async close(graceMillis: number, closeMillis = CLOSE_TIMEOUT_MILLIS): Promise<readonly Holder[]> {
+    this.refuseCallers()
     this.#housekeeper.stop()
-    await within(Math.min(graceMillis, LONGEST_TIMER_MILLIS), this.#leases.none())
+    await waitAtMost(Math.min(graceMillis, LONGEST_TIMER_MILLIS), this.#leases.allReturned())
     this.#leaks.stop()
     const stuck = this.holders()
-    const why: Why = (_sql, cause) => this.#cutOffError(cause)
-    await this.#leases.cutOff(patienceMillis, why, (lease) => {
+    const makeError: StatementErrorFactory = (_sql, cause) => this.#cutOffError(cause)
+    await this.#leases.cutOff(closeMillis, makeError, (lease) => {
       this.#context.events.tell('release', {
         heldMillis: performance.now() - lease.since,
         label: lease.label,
       })
       this.#tarn.retire(lease.pooled)
     })
-    this.#opener.abandon()
-    // Bounded, since a connection that is just being opened to a host that does not answer takes its time.
-    await within(patienceMillis, Promise.all([this.#tarn.destroy(), this.controlConnection.close()]))
+    this.#opener.abortAll()
+    // Bounded, since a connection that is being opened to a silent host takes long to close.
+    await waitAtMost(closeMillis, Promise.all([this.#tarn.destroy(), this.controlConnection.close()]))
     return stuck
   }
 
   #opened(pooled: PooledSession, durationMillis: number): void {
-    this.#housekeeper.opened(pooled)
+    this.#housekeeper.onOpened(pooled)
     this.#context.events.tell('create', { durationMillis })
   }
 
-  /** A failure that may pass leaves the waiters where they are, until their time is up; any other ends their wait. */
+  /** A transient failure leaves the waiting callers in the queue until their time is up; any other rejects them. */
   #connectFailed({ error, isTransient }: ConnectFailure, attempt: number): void {
-    if (isTransient || !this.#tarn.isWaitedFor) this.#context.events.tell('connectRetry', { attempt, error })
+    if (isTransient || !this.#tarn.hasWaiters) this.#context.events.tell('connectRetry', { attempt, error })
     if (!isTransient) this.#tarn.failWaiters(error)
   }
 
@@ -295,14 +299,14 @@ export class Pool {
     this.#tarn.retire(pooled)
   }
 
-  async #destroy({ session, retireReason, isOld }: PooledSession): Promise<void> {
+  async #destroy({ session, retireReason, isExpired }: PooledSession): Promise<void> {
     const ownReason = this.#closed.aborted ? 'closed' : session.broken !== null ? 'lost' : retireReason
-    this.#total.retired += 1
-    this.#context.events.tell('retire', { reason: ownReason ?? (isOld ? 'old' : 'extra') })
+    this.#totals.retired += 1
+    this.#context.events.tell('retire', { reason: ownReason ?? (isExpired ? 'old' : 'extra') })
     await session.close()
   }
 
-  #lease(pooled: PooledSession, stack: Error | null): Lease {
+  #newLease(pooled: PooledSession, stack: Error | null): Lease {
     return new Lease(pooled, this.#leaseContext, currentScope(), stack)
   }
 

@@ -1,39 +1,39 @@
-/** The pool's record of one open connection: its session, its age, when it was last heard of, why it is to go. */
+/** The pool's record of one open connection: its session, its age, when it last answered, why it is to be closed. */
 import type { RetireEvent } from '../events'
 import type { Session } from '../driver/session'
 import type { PoolOptions } from '../options'
 import { startWatchdog } from '../context/watchdog'
 
-/** A server that answers does not take longer. Then the other connections are asked as well, and a new one is opened. */
+/** A ping that takes longer counts as silence: the other connections are pinged as well, and a new one is opened. */
 const SILENCE_MILLIS = 250
 
-/** What the connections of one pool know of each other: where one is silent, the others may be lost as well. */
+/** What the connections of one pool share: when one is silent, the others may be lost as well. */
 export class Liveness {
   readonly options: Required<PoolOptions>
-  /** Called when a connection that was asked for a sign of life gives none. */
-  readonly whenSilent: () => void
-  /** Connections that were not heard of since then are in doubt. */
-  doubtedSince = -Infinity
-  /** When any of them was last heard of. */
+  /** Called when a connection does not answer a ping. */
+  readonly onSilence: () => void
+  /** Connections that have not answered since then are in doubt. */
+  suspectSince = -Infinity
+  /** When any connection of the pool last answered. */
   heardAt = -Infinity
 
-  constructor(options: Required<PoolOptions>, whenSilent: () => void) {
+  constructor(options: Required<PoolOptions>, onSilence: () => void) {
     this.options = options
-    this.whenSilent = whenSilent
+    this.onSilence = onSilence
   }
 
-  /** Puts all connections in doubt that were not heard of since then. */
-  doubtAll(since = performance.now()): void {
-    this.doubtedSince = Math.max(this.doubtedSince, since)
+  /** Puts those connections in doubt that have not answered since then. */
+  suspectAll(since = performance.now()): void {
+    this.suspectSince = Math.max(this.suspectSince, since)
   }
 }
 
 export class PooledSession {
   readonly session: Session
-  /** Why it is closed, where that is not said by its state or its age. */
+  /** Why it is closed, if neither its state nor its age is the reason. */
   retireReason: RetireEvent['reason'] | null = null
   readonly #liveness: Liveness
-  readonly #expires: number
+  readonly #expiresAt: number
   /** When it was given back. */
   #idleSince = performance.now()
   #heardAt = this.#idleSince
@@ -41,66 +41,69 @@ export class PooledSession {
   constructor(session: Session, liveness: Liveness) {
     this.session = session
     this.#liveness = liveness
-    // Up to a tenth less, so that connections opened together do not all go at once.
-    this.#expires = this.#idleSince + liveness.options.maxLifetimeMillis * (1 - Math.random() * 0.1)
+    // Up to a tenth less, so that connections opened together do not all expire together.
+    this.#expiresAt = this.#idleSince + liveness.options.maxLifetimeMillis * (1 - Math.random() * 0.1)
     liveness.heardAt = this.#idleSince
   }
 
-  /** Idle from now on; it has answered something at `answeredAt`, if it was asked. */
-  rest(answeredAt: number | null): void {
+  /** Starts its idle time. `answeredAt`: the last answer during its lease, if there was one. */
+  markIdle(answeredAt: number | null): void {
     this.#idleSince = performance.now()
     this.#heardAt = answeredAt ?? this.#heardAt
     this.#liveness.heardAt = Math.max(this.#liveness.heardAt, this.#heardAt)
   }
 
-  get isOld(): boolean {
-    return performance.now() > this.#expires
+  /** True past `pool.maxLifetimeMillis`. */
+  get isExpired(): boolean {
+    return performance.now() > this.#expiresAt
   }
 
-  /** Idle for so long that it is not needed any more. */
-  get isSpare(): boolean {
+  /** True past `pool.idleTimeoutMillis`. */
+  get isIdleTooLong(): boolean {
     return performance.now() - this.#idleSince >= this.#liveness.options.idleTimeoutMillis
   }
 
-  /** Silent for so long, or in doubt, that it should give a sign of life. */
-  get isDue(): boolean {
-    const { doubtedSince, options } = this.#liveness
+  /** True when it is in doubt, or has not answered for `pool.keepaliveMillis`. */
+  get needsPing(): boolean {
+    const { suspectSince, options } = this.#liveness
     const { keepaliveMillis } = options
     const isSilent = keepaliveMillis > 0 && performance.now() - this.#heardAt >= keepaliveMillis
-    return isSilent || this.#heardAt < doubtedSince
+    return isSilent || this.#heardAt < suspectSince
   }
 
-  /** Whether it can be lent without being asked anything. */
+  /** True when it can be lent without a ping: not broken, not expired, not in doubt, and heard of lately. */
   get isFresh(): boolean {
-    const { doubtedSince, options } = this.#liveness
+    const { suspectSince, options } = this.#liveness
     const { validateAfterIdleMillis } = options
     const now = performance.now()
     const isSilent = validateAfterIdleMillis !== false && now - this.#heardAt >= validateAfterIdleMillis
-    return this.session.broken === null && now <= this.#expires && !isSilent && this.#heardAt >= doubtedSince
+    return (
+      this.session.broken === null && now <= this.#expiresAt && !isSilent && this.#heardAt >= suspectSince
+    )
   }
 
   /**
-   * Whether it can be lent. One that was idle for a while is asked: it may have been cut off without a word. `silent` is
-   * called when the answer takes long.
+   * Returns whether it can be lent. Pings it if it is not fresh, since it may have been cut off without notice. Calls
+   * `onSilence` when the answer takes long.
    */
-  async canBeLent(silent: () => void): Promise<boolean> {
-    if (this.session.broken !== null || this.isOld) return false
-    return this.isFresh || this.isAlive(silent)
+  async canBeLent(onSilence: () => void): Promise<boolean> {
+    if (this.session.broken !== null || this.isExpired) return false
+    return this.isFresh || this.isAlive(onSilence)
   }
 
-  /** Asks for a sign of life. */
-  async isAlive(silent?: () => void): Promise<boolean> {
-    const asked = performance.now()
-    const tellSilence = (): void => {
-      this.#liveness.doubtAll(asked)
-      this.#liveness.whenSilent()
-      silent?.()
+  /** Pings it and returns whether it answered. */
+  async isAlive(onSilence?: () => void): Promise<boolean> {
+    const started = performance.now()
+    const reportSilence = (): void => {
+      this.#liveness.suspectAll(started)
+      this.#liveness.onSilence()
+      onSilence?.()
     }
-    const stopWatchdog = startWatchdog(SILENCE_MILLIS, tellSilence)
+    const stopWatchdog = startWatchdog(SILENCE_MILLIS, reportSilence)
     try {
       await this.session.ping()
     } catch {
-      tellSilence()
+      reportSilence()
       return false
     } finally {
       stopWatchdog()

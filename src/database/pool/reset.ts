@@ -1,4 +1,4 @@
-/** Makes a connection fit for its next user: a new one by afterConnect, a used one by undoing what its user has left. */
+/** Prepares a connection for its next holder: runs afterConnect on a new one, undoes what the last holder has left. */
 import { ConnectionError } from '../errors'
 import type { Events } from '../events'
 import type { Dialect } from '../driver/dialect'
@@ -9,85 +9,86 @@ import { startWatchdog } from '../context/watchdog'
 export interface SessionResetOptions {
   readonly dialect: Dialect
   readonly events: Events
-  /** A connection gave no answer, and was cut: others may be silent, too. */
-  silent(this: void): void
-  /** What afterConnect does. */
+  /** Tells the pool that a connection gave no answer and was destroyed: others may be silent too. */
+  onSilence(this: void): void
+  /** Runs afterConnect. */
   prepare(this: void, lease: Lease): Promise<void>
-  /** A lease for afterConnect alone. */
-  leaseOf(this: void, pooled: PooledSession): Lease
+  /** Makes a lease for afterConnect, which is in no list. */
+  newLease(this: void, pooled: PooledSession): Lease
 }
 
-/** How long it may take to roll back and to put back what was set. */
-const PATIENCE_MILLIS = 1000
+/** How long a rollback and a reset of settings may take together. */
+const RESET_TIMEOUT_MILLIS = 1000
 
 export class SessionReset {
   readonly #options: SessionResetOptions
-  /** afterConnect has looked at the driver's connection, so that it cannot be run on it again. */
-  #preparesRaw = false
+  /** True once afterConnect has used the driver's connection: then it cannot run a second time on a session. */
+  #afterConnectSawRaw = false
   readonly #preparing = new Set<Lease>()
 
   constructor(options: SessionResetOptions) {
     this.#options = options
   }
 
-  /** The lease by which afterConnect has a connection of the driver now. */
-  preparing(raw: object): Lease | undefined {
+  /** Returns the lease of afterConnect, if it runs on this driver's connection now. */
+  leaseInAfterConnect(raw: object): Lease | undefined {
     return [...this.#preparing].find((lease) => lease.session.raw === raw)
   }
 
+  /** Runs afterConnect on a connection. What it sets is kept; a transaction that it leaves open is rolled back. */
   async prepare(pooled: PooledSession): Promise<void> {
-    const { prepare, leaseOf, events } = this.#options
-    const lease = leaseOf(pooled)
+    const { prepare, newLease, events } = this.#options
+    const lease = newLease(pooled)
     this.#preparing.add(lease)
     try {
       await prepare(lease)
     } finally {
       this.#preparing.delete(lease)
     }
-    this.#preparesRaw ||= lease.isExposed
+    this.#afterConnectSawRaw ||= lease.isExposed
     lease.end()
     const what = await pooled.session.reset(true)
     if (what !== null) events.tell('cleanup', { what: `${what} (left by afterConnect)`, label: null })
   }
 
   /**
-   * Rolls back what is open, and puts back what was set. What cannot be cleaned in time is destroyed. `wasTaken`: by
-   * somebody else than its user, who has not left it so.
+   * Rolls back what is open, and undoes settings. Destroys a session for which that takes too long. `wasTaken`: the lease
+   * was taken from its holder, so that no 'cleanup' event blames the holder.
    *
-   * @returns false when it is clean, but cannot be put back to how it was
+   * @returns false when the session works, but its settings cannot be undone: it has to be closed
    */
   async clean(lease: Lease, wasTaken: boolean): Promise<boolean> {
     const { session } = lease
-    let done = (): void => undefined
-    // afterConnect may wait for something else than the connection, which would not notice that it is gone.
+    let stopWatchdog = (): void => undefined
+    // Destroying the session is not enough: afterConnect may wait for something else, and never notice.
     const late = new Promise<never>((_, reject) => {
       if (this.#options.dialect.isSingle) return
-      done = startWatchdog(PATIENCE_MILLIS, () => {
+      stopWatchdog = startWatchdog(RESET_TIMEOUT_MILLIS, () => {
         session.destroy()
-        this.#options.silent()
+        this.#options.onSilence()
         reject(new ConnectionError('The connection could not be cleaned in time.'))
       })
     })
     try {
-      return await Promise.race([this.#clean(lease, wasTaken), late])
+      return await Promise.race([this.#resetSession(lease, wasTaken), late])
     } catch {
-      // What state it is in nobody knows, so nobody may have it.
+      // The state of the session is unknown, so it must not be lent.
       session.destroy()
       return true
     } finally {
-      done()
+      stopWatchdog()
     }
   }
 
-  async #clean(lease: Lease, wasTaken: boolean): Promise<boolean> {
+  async #resetSession(lease: Lease, wasTaken: boolean): Promise<boolean> {
     const { session } = lease
     const what = session.broken === null ? await session.reset() : null
     if (what !== null && !wasTaken) this.#options.events.tell('cleanup', { what, label: lease.label })
     if (!lease.isChanged || session.broken !== null) return true
-    // Listeners and type parsers on the driver's connection nobody can take back.
-    if (!this.#options.dialect.isSingle && (lease.isExposed || this.#preparesRaw)) return false
-    const state = await session.renew()
-    if (state === 'new') await this.prepare(lease.pooled)
-    return state !== 'spent'
+    // Listeners and type parsers that were set on the driver's connection cannot be undone.
+    if (!this.#options.dialect.isSingle && (lease.isExposed || this.#afterConnectSawRaw)) return false
+    const state = await session.discardSettings()
+    if (state === 'fresh') await this.prepare(lease.pooled)
+    return state !== 'mustClose'
   }
 }

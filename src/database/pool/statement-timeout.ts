@@ -1,13 +1,13 @@
-/** How long one statement may take: as long as its call may, and no longer than statements may at all. */
+/** The time limits of one statement: those of its call, the statement timeout, and that of its Knex builder. */
 import type { QueryTimeoutError } from '../errors'
-import { type Limits, timedOut } from '../context/limits'
+import { type Limits, queryTimeoutError } from '../context/limits'
 import { LONGEST_TIMER_MILLIS } from '../context/deadline-timer'
 import { shownSql, type Statement } from '../driver/statement'
 import type { LeaseContext } from './lease-context'
 import { startWatchdog } from '../context/watchdog'
 
-/** The limits of its call, with the statement timeout and that of its builder, from `now` on. */
-export function limitsOf(
+/** Returns `limits`, narrowed by the statement timeout and that of the statement's builder, from `now` on. */
+export function statementLimits(
   statement: Statement,
   limits: Limits,
   statementTimeoutMillis: number,
@@ -15,29 +15,29 @@ export function limitsOf(
 ): Limits {
   const sql = shownSql(statement)
   const { timeoutMillis } = statement
-  const late = (cause?: unknown): QueryTimeoutError =>
-    timedOut(sql, `statement timeout of ${statementTimeoutMillis} ms`, cause)
-  const bounded = limits.within(statementTimeoutMillis, late, now)
+  const makeError = (cause?: unknown): QueryTimeoutError =>
+    queryTimeoutError(sql, `statement timeout of ${statementTimeoutMillis} ms`, cause)
+  const bounded = limits.within(statementTimeoutMillis, makeError, now)
   if (timeoutMillis === undefined) return bounded
   return bounded.within(timeoutMillis, (cause) =>
-    timedOut(sql, `timeout(${timeoutMillis}) of its builder`, cause),
+    queryTimeoutError(sql, `timeout(${timeoutMillis}) of its builder`, cause),
   )
 }
 
-/** How long a statement gets that must be seen through, however short statements are to be otherwise. */
-const LEAST_PATIENCE_MILLIS = 5000
+/** The least time for a statement that cannot be cancelled, however short the statement timeout is. */
+const MIN_UNINTERRUPTED_MILLIS = 5000
 
 const noop = (): void => undefined
 
-/** Has the connection cut when a statement gets no answer that nobody can call off. Returns how to tell that it has. */
-export function cutPast(
+/** Calls `onSilence` when a statement that cannot be cancelled gets no answer in time. Returns how to stop that. */
+export function startSilenceWatchdog(
   { deadline }: Limits,
   { statementTimeoutMillis, dialect }: LeaseContext,
-  cut: () => void,
+  onSilence: () => void,
 ): () => void {
-  const own = Math.max(statementTimeoutMillis, LEAST_PATIENCE_MILLIS)
-  // The rest of the grace is for asking what became of it.
-  const left = Math.max(0, deadline - performance.now()) + dialect.cancelGraceMillis * 0.75
-  const patience = Math.min(own, left)
-  return patience > LONGEST_TIMER_MILLIS ? noop : startWatchdog(patience, cut)
+  const ownMillis = Math.max(statementTimeoutMillis, MIN_UNINTERRUPTED_MILLIS)
+  // The rest of the grace is for asking the server for the outcome.
+  const leftMillis = Math.max(0, deadline - performance.now()) + dialect.cancelGraceMillis * 0.75
+  const millis = Math.min(ownMillis, leftMillis)
+  return millis > LONGEST_TIMER_MILLIS ? noop : startWatchdog(millis, onSilence)
 }

@@ -1,31 +1,31 @@
-/** Where a stream is read: on a connection of its own, or piece by piece on one that others use as well. */
-import { because } from './transaction-control'
+/** Where a stream is read: on a connection of its own, or batch by batch on one that other statements share. */
+import { cancelledBecause } from './transaction-control'
 import type { Lease, StreamSource, Work } from './lease'
 import type { Pool } from './pool'
-import { within } from '../context/watchdog'
+import { waitAtMost } from '../context/watchdog'
 import { Limits } from '../context/limits'
 
-/** How long a piece that nobody waits for may take before it is called off: most are there in a moment. */
-const PATIENCE_MILLIS = 50
+/** How long a read that is under way may still take when the stream is closed; then it is cancelled. */
+const LAST_READ_MILLIS = 50
 
-/** One connection from the first piece to the last, with nobody else on it. */
+/** Reads on one connection from the first batch to the last, with no other statement on it. */
 export function dedicatedSource(pool: Pool, limits: Limits): StreamSource {
   let lease: Lease | undefined
-  let last: Promise<unknown> = Promise.resolve()
+  let lastRead: Promise<unknown> = Promise.resolve()
   const use = async <T>(work: Work<T>): Promise<T> =>
     work((lease ??= await pool.lend(limits, { writes: false })), limits)
   return {
-    alone: true,
+    isExclusive: true,
     use: (work) => {
       const using = use(work)
-      last = using
+      lastRead = using
       return using
     },
     close: async (work) => {
       if (lease === undefined) return
       if (lease.isBusy) {
-        await within(PATIENCE_MILLIS, last).catch(() => undefined)
-        await lease.interrupt(because('nobody waits for the rest of its rows'))
+        await waitAtMost(LAST_READ_MILLIS, lastRead).catch(() => undefined)
+        await lease.interrupt(cancelledBecause('nobody waits for the rest of its rows'))
       }
       await work(lease, limits)
     },
@@ -35,13 +35,13 @@ export function dedicatedSource(pool: Pool, limits: Limits): StreamSource {
   }
 }
 
-/** Each piece takes its turn anew, so that others have theirs in between. */
+/** Waits for a turn before each batch, so that other statements run in between. */
 export function sharedSource(
   limits: Limits,
   use: <T>(limits: Limits, work: Work<T>) => Promise<T>,
 ): StreamSource {
   return {
-    alone: false,
+    isExclusive: false,
     use: (work) => use(limits, work),
     close: (work) => use(Limits.none, work),
     release: () => Promise.resolve(),

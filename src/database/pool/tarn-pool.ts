@@ -1,4 +1,4 @@
-/** tarn's pool with its gaps closed: a true cap, no storm of connects, connections retired on return, a queue that can be left. */
+/** tarn's pool, corrected: a true maximum, few connects at a time, a queue that callers can leave. */
 import knex from 'knex'
 import type { PendingOperation } from 'tarn/dist/PendingOperation'
 import type { DatabaseError } from '../errors'
@@ -8,7 +8,7 @@ import type { PooledSession } from './pooled-session'
 import { LONGEST_TIMER_MILLIS } from '../context/deadline-timer'
 
 export interface TarnPoolOptions {
-  /** Connections kept when they come back; the rest, up to `max`, are closed. */
+  /** Connections that are kept; those beyond, up to `max`, are closed when they come back. */
   readonly size: number
   readonly max: number
   readonly longestWaitMillis: number
@@ -16,17 +16,17 @@ export interface TarnPoolOptions {
   destroy(this: void, pooled: PooledSession): Promise<void>
 }
 
-/** Beyond every timeout that our own code sets: tarn's timers are only there as a backstop. */
+/** Added to millpond's own timeouts, so that tarn's timers fire only if those have failed. */
 const BACKSTOP_MILLIS = 10_000
 
-/** Connections that are opened at the same time when waiters begin to queue. */
-const FIRST_OPENING = 2
+/** Connections that are opened at the same time when callers begin to wait. */
+const INITIAL_PARALLEL_OPENS = 2
 
 function backstop(millis: number): number {
   return Math.min(Math.ceil(millis) + BACKSTOP_MILLIS, LONGEST_TIMER_MILLIS)
 }
 
-/** Somebody who waits for a connection. */
+/** A caller that waits for a connection. */
 interface Waiter {
   readonly serve: (pooled: PooledSession) => void
   readonly fail: (error: DatabaseError) => void
@@ -35,21 +35,21 @@ interface Waiter {
 export class TarnPool extends knex.KnexPool<PooledSession> {
   readonly #size: number
   /**
-   * In the order in which they asked. tarn's own queue takes two timers and eight promises for each, serves those first
-   * whose connection gave no answer, and loses a connection that comes back while somebody leaves.
+   * First come, first served. tarn's own queue takes two timers and eight promises for each waiter, prefers waiters whose
+   * connection gave no answer, and loses a connection that comes back while a waiter leaves.
    */
   readonly #waiters = new LinkedList<Waiter>()
-  /** Connections that are asked for a sign of life because somebody waits for them, and are not silent yet. */
+  /** Connections that are pinged for a waiter, and are not silent yet. */
   #validating = 0
   /**
-   * How many connections may be opened at the same time. By the time the first are there, a short rush of statements is
-   * over, and needs no more of them; if it is not, twice as many are opened next.
+   * How many connections may be opened at the same time. A short rush of statements is over when the first ones are open,
+   * and needs no more; otherwise the number is doubled.
    */
-  #opening = FIRST_OPENING
-  /** How many of those are still to come before more are opened at the same time. */
-  #toCome = FIRST_OPENING
-  /** Idle ones that are being asked for a sign of life. */
-  #probed = 0
+  #maxParallelOpens = INITIAL_PARALLEL_OPENS
+  /** How many connections must still be opened before that number is doubled. */
+  #opensBeforeDoubling = INITIAL_PARALLEL_OPENS
+  /** Idle connections that are being pinged. */
+  #probing = 0
 
   constructor(options: TarnPoolOptions) {
     super({
@@ -60,44 +60,45 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
       acquireTimeoutMillis: backstop(options.longestWaitMillis),
       createTimeoutMillis: backstop(options.longestWaitMillis),
       createRetryIntervalMillis: 50,
-      // Our pool tells its waiters itself.
+      // The pool rejects its waiters itself: see failWaiters().
       propagateCreateError: false,
       log: () => undefined,
     })
     this.#size = options.size
   }
 
-  /** True when whoever asks now has to wait, be it for a connection that is being opened. */
+  /** True when a caller that asks now has to wait, for a connection to come back or to be opened. */
   get isBusy(): boolean {
-    return this.free.length === 0 || this.isWaitedFor
+    return this.free.length === 0 || this.hasWaiters
   }
 
-  get isWaitedFor(): boolean {
+  get hasWaiters(): boolean {
     return this.#waiters.size > 0
   }
 
+  /** Idle connections, least recently used first. */
   get idle(): readonly PooledSession[] {
     return this.free.map((resource) => resource.resource)
   }
 
-  /** How many are idle, those included that are being asked for a sign of life. */
+  /** Idle connections, including those that are being pinged. */
   get idleCount(): number {
-    return this.free.length + this.#probed
+    return this.free.length + this.#probing
   }
 
   get creating(): number {
     return this.pendingCreates.length
   }
 
-  /** How many are open, or about to be. */
+  /** Connections that are open or being opened. */
   get openCount(): number {
     return this.used.length + this.free.length + this.pendingCreates.length
   }
 
-  /** Takes the connection that was used last, if nobody waits for one and it need not be asked for a sign of life. */
+  /** Takes the most recently used connection, if no caller waits and it needs no ping; else null. */
   tryTake(): PooledSession | null {
     const resource = this.free.at(-1)
-    if (resource === undefined || this.isWaitedFor || this.destroyed) return null
+    if (resource === undefined || this.hasWaiters || this.destroyed) return null
     if (!resource.resource.isFresh) return null
     this.free.pop()
     this.used.push(resource)
@@ -105,58 +106,60 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
   }
 
   /**
-   * Takes a connection, in the order asked: whichever comes first, one that comes back or one that was opened. One whose
-   * limits run out leaves the queue, and never takes a connection with it.
+   * Takes a connection, first come, first served: one that comes back or a new one, whichever is first. A caller whose
+   * limits run out leaves the queue, and takes no connection with it.
    *
-   * @throws what `limits` makes of its end, or what {@link failWaiters} was given
+   * @throws the error of `limits`, or what {@link failWaiters} was given
    */
   take(limits: Limits): Promise<PooledSession> {
     return new Promise((resolve, reject) => {
-      const leave = (): void => {
+      const leaveQueue = (): void => {
         stopWatching()
-        this.#waiters.remove(place)
+        this.#waiters.remove(entry)
       }
       const waiter: Waiter = {
         serve: (pooled) => {
-          leave()
+          leaveQueue()
           resolve(pooled)
         },
         fail: (error) => {
-          leave()
+          leaveQueue()
           reject(error)
         },
       }
       const stopWatching = limits.watch((expiry) => {
         waiter.fail(limits.error(expiry))
       })
-      const place = this.#waiters.add(waiter)
+      const entry = this.#waiters.add(waiter)
       this._tryAcquireOrCreate()
     })
   }
 
+  /** Rejects all callers that wait. */
   failWaiters(error: DatabaseError): void {
     for (const { value } of this.#waiters.all()) value.fail(error)
   }
 
-  /** Gives the next one who waits a connection, which counts as used already. */
+  /** Gives a connection, which counts as used already, to the next waiter. Returns false if there is none. */
   #serve(pooled: PooledSession): boolean {
     const next = this.#waiters.first
     next?.serve(pooled)
     return next !== undefined
   }
 
-  /** True when a connection that comes back now is one too many, and nobody waits for it. */
-  get hasExtra(): boolean {
-    return this.used.length + this.free.length > this.#size && !this.isWaitedFor
+  /** True when a connection that comes back now is beyond `size`, and no caller waits for it. */
+  get hasExcess(): boolean {
+    return this.used.length + this.free.length > this.#size && !this.hasWaiters
   }
 
+  /** Takes a connection back: lends it to the next waiter, keeps it, or closes it. */
   giveBack(pooled: PooledSession): void {
-    if (this.hasExtra) this.retire(pooled)
+    if (this.hasExcess) this.retire(pooled)
     else if (this.destroyed) this.release(pooled)
     else if (this.#waiters.size === 0 || !pooled.isFresh || !this.#serve(pooled)) this.#putBack(pooled)
   }
 
-  /** What tarn's release() does, for one that nobody takes at once. */
+  /** Does what tarn's release() does, for a connection that no waiter takes. */
   #putBack(pooled: PooledSession): void {
     const at = this.used.findIndex((resource) => resource.resource === pooled)
     const [resource] = at < 0 ? [] : this.used.splice(at, 1)
@@ -165,7 +168,7 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
     this._tryAcquireOrCreate()
   }
 
-  /** Closes a connection, be it out or idle. */
+  /** Closes a connection, lent or idle. */
   retire(pooled: PooledSession): void {
     for (const list of [this.used, this.free]) {
       const at = list.findIndex((resource) => resource.resource === pooled)
@@ -176,34 +179,34 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
     }
   }
 
-  /** Asks an idle connection something, and closes it when the answer is no. Nobody can take it meanwhile. */
+  /** Pings an idle connection, which cannot be lent meanwhile, and closes it if it does not answer. */
   async probe(pooled: PooledSession): Promise<void> {
     const at = this.free.findIndex((resource) => resource.resource === pooled)
     const [resource] = at < 0 ? [] : this.free.splice(at, 1)
     if (resource === undefined) return
     this.used.push(resource)
-    this.#probed += 1
+    this.#probing += 1
     const isFit = await pooled.isAlive()
-    this.#probed -= 1
-    const still = this.used.indexOf(resource)
-    if (still < 0) return
+    this.#probing -= 1
+    const usedAt = this.used.indexOf(resource)
+    if (usedAt < 0) return
     if (!isFit) {
       this.retire(pooled)
       return
     }
-    this.used.splice(still, 1)
-    // At the far end: it was not used, and the one is lent first that was used last.
-    // Settled, since tarn's destroy() may be waiting for it to come back.
+    this.used.splice(usedAt, 1)
+    // To the front, since the list is ordered by last use, and a ping is no use.
+    // resolve(), since tarn's destroy() may be waiting for the connection to come back.
     this.free.unshift(resource.resolve())
     this._tryAcquireOrCreate()
   }
 
-  /** Opens connections ahead of demand until there are `min`. */
+  /** Opens connections ahead of demand until `min` are open. */
   openUpTo(min: number): void {
     while (
       this.openCount < min &&
       this.openCount + this.pendingDestroys.length < this.max &&
-      this.pendingCreates.length < this.#opening &&
+      this.pendingCreates.length < this.#maxParallelOpens &&
       !this.destroyed
     ) {
       this._create().promise.then(
@@ -219,11 +222,11 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
   override _tryAcquireOrCreate(): void {
     if (this.destroyed) return
     while (this.free.length > 0 && this.#waiters.size > this.#validating) this.#lendFree()
-    // tarn opens one for each who asks, and so none for those who still wait when one has been opened.
+    // tarn opens one connection per acquire(), and so none for the callers that still wait when one has been opened.
     while (this._shouldCreateMoreResources()) this._doCreate()
   }
 
-  /** To whoever is first then, if it has to be asked for a sign of life. */
+  /** Lends an idle connection to the first waiter; if it needs a ping, to the waiter that is first after that. */
   #lendFree(): void {
     const resource = this.free.pop()
     if (resource === undefined) return
@@ -235,17 +238,17 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
     }
     this.#validating += 1
     let isCounted = true
-    const giveUp = (): void => {
+    const uncount = (): void => {
       if (isCounted) this.#validating -= 1
       isCounted = false
     }
-    // Whoever waits for it gets the next one that answers, or that is opened.
-    const silent = (): void => {
-      giveUp()
+    // The waiter gets the next connection that answers or is opened.
+    const onSilence = (): void => {
+      uncount()
       this._tryAcquireOrCreate()
     }
-    void pooled.canBeLent(silent).then((isFit) => {
-      giveUp()
+    void pooled.canBeLent(onSilence).then((isFit) => {
+      uncount()
       if (!this.used.includes(resource)) this._tryAcquireOrCreate()
       else if (!isFit) this.retire(pooled)
       else if (this.destroyed) this.release(pooled)
@@ -253,10 +256,10 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
     })
   }
 
-  // tarn counts a connection that is being closed as gone, and so exceeds its cap while closing is slow.
+  // tarn counts a connection that is being closed as gone, and so exceeds its maximum while closing is slow.
   override _shouldCreateMoreResources(): boolean {
     return (
-      this.pendingCreates.length < this.#opening &&
+      this.pendingCreates.length < this.#maxParallelOpens &&
       this.pendingCreates.length + this.#validating < this.#waiters.size &&
       this.used.length + this.free.length + this.pendingCreates.length + this.pendingDestroys.length <
         this.max
@@ -267,28 +270,28 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
     const opening = super._create()
     opening.promise.then(
       () => {
-        this.#toCome -= 1
-        if (this.#waiters.size <= 1) this.#opening = FIRST_OPENING
-        else if (this.#toCome <= 0) this.#opening *= 2
+        this.#opensBeforeDoubling -= 1
+        if (this.#waiters.size <= 1) this.#maxParallelOpens = INITIAL_PARALLEL_OPENS
+        else if (this.#opensBeforeDoubling <= 0) this.#maxParallelOpens *= 2
         else return
-        this.#toCome = this.#opening
+        this.#opensBeforeDoubling = this.#maxParallelOpens
       },
       () => {
-        // A server that is away is asked by one at a time.
-        this.#opening = 1
-        this.#toCome = 1
+        // While the server is away, one connection at a time is tried.
+        this.#maxParallelOpens = 1
+        this.#opensBeforeDoubling = 1
       },
     )
     return opening
   }
 
-  // … and since it is counted now, its end is the moment when a waiter may be served.
+  // Since a connection counts until it is closed, its end is when another one may be opened for a waiter.
   override async _destroy(pooled: PooledSession): Promise<PooledSession | void> {
     const destroyed = await super._destroy(pooled)
     this._tryAcquireOrCreate()
     return destroyed
   }
 
-  // tarn's own look at the idle ones is not needed: see housekeeper.ts.
+  // housekeeper.ts takes the place of tarn's reaping.
   override _startReaping(): void {}
 }

@@ -1,13 +1,13 @@
-/** Reads the text of an array: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
+/** A parser of PostgreSQL's array text: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
 
 /**
- * Returns the elements of an array, those of several dimensions as arrays in an array. An element that is no NULL is what
- * `read` makes of its text.
+ * Returns the elements of an array, and arrays of arrays for several dimensions. Calls `read` for the text of each element
+ * that is not NULL.
  *
- * @throws Error when it is no such text
+ * @throws Error when `text` is not the text of an array
  */
 export function readArray(text: string, delimiter: string, read: (text: string) => unknown): unknown[] {
-  // Bounds other than the usual ones stand in front: `[0:1]={…}`.
+  // An array whose lower bound is not 1 has its bounds in front: `[0:1]={…}`.
   const reader = new ArrayReader(text, text.indexOf('{'), delimiter, read)
   const elements = reader.list()
   if (reader.at !== text.length) throw new Error('It is not the text of an array')
@@ -30,7 +30,7 @@ class ArrayReader {
   list(): unknown[] {
     const elements: unknown[] = []
     while (this.at < this.#text.length) {
-      // Past the brace that opens it, or the delimiter.
+      // Skips the opening brace, or the delimiter.
       this.at += 1
       const first = this.#text[this.at]
       if (first === '{') elements.push(this.list())

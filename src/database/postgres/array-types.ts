@@ -1,17 +1,17 @@
-/** Arrays of types that pg does not know, such as enums, domains and ranges: asked of the server once, when one comes up. */
+/** Array types that pg does not know, such as those of enums, domains and ranges: looked up on the server, once each. */
 import type { FieldDef } from 'pg'
 import type { Session } from '../driver/session'
 import { readArray } from './array-text'
-import { plainly } from './own-statement'
-import { AS_IT_IS, isPlain, type Parser, type Types } from './value-parsers'
+import { ownStatement } from './own-statement'
+import { IDENTITY_PARSER, isBuiltInScalar, type Parser, type TypeParsers } from './value-parsers'
 
 interface ArrayType {
   readonly element: number
   readonly delimiter: string
 }
 
-/** Arrays among the types asked for, and what their elements are. An element of a domain is read as what lies under it. */
-const LOOK_UP = `
+/** Finds the array types among `$1`, with their element types. A domain counts as the type that it is based on. */
+const FIND_ARRAY_TYPES = `
   WITH RECURSIVE element (array_type, delimiter, type, base, category) AS (
     SELECT typarray, typdelim, oid, typbasetype, typcategory FROM pg_catalog.pg_type WHERE typarray = ANY ($1::oid[])
     UNION ALL
@@ -19,20 +19,21 @@ const LOOK_UP = `
   )
   SELECT array_type::text AS type, delimiter::text, type::text AS element, category::text FROM element WHERE base = 0`
 
-interface Found {
+interface ArrayTypeRow {
   readonly type: string
   readonly delimiter: string
   readonly element: string
   readonly category: string
 }
 
-/** What is known of one database. */
+/** The array types of one database that have been looked up so far. */
 export class ArrayTypes {
-  /** Null for a type that is none. */
+  /** By the type's oid; null for a type that is not an array. */
   readonly #known = new Map<number, ArrayType | null>()
 
+  /** Returns whether it is known if the type is an array. */
   has(oid: number): boolean {
-    return isPlain(oid) || this.#known.has(oid)
+    return isBuiltInScalar(oid) || this.#known.has(oid)
   }
 
   find(oid: number): ArrayType | null {
@@ -40,12 +41,12 @@ export class ArrayTypes {
   }
 
   async lookUp(oids: readonly number[], session: Pick<Session, 'run'>): Promise<void> {
-    const { rows } = await session.run({ ...plainly(LOOK_UP), bindings: [oids] })
+    const { rows } = await session.run({ ...ownStatement(FIND_ARRAY_TYPES), bindings: [oids] })
     for (const oid of oids) this.#known.set(oid, null)
     const nested: number[] = []
-    for (const { type, delimiter, element, category } of rows as readonly Found[]) {
+    for (const { type, delimiter, element, category } of rows as readonly ArrayTypeRow[]) {
       this.#known.set(Number(type), { element: Number(element), delimiter })
-      // A domain may stand for an array.
+      // An element can be a domain over an array.
       if (this.has(Number(element))) continue
       if (category === 'A') nested.push(Number(element))
       else this.#known.set(Number(element), null)
@@ -54,29 +55,29 @@ export class ArrayTypes {
   }
 }
 
-/** The parsers of one connection: those that its user has set, those of pg, and those of arrays. */
-export class SessionTypes implements Types {
-  readonly #raw: Types
+/** The type parsers of one connection: those that the caller has set, those of pg, and those of looked-up arrays. */
+export class SessionTypeParsers implements TypeParsers {
+  readonly #raw: TypeParsers
   readonly #arrays: ArrayTypes
 
-  constructor(raw: Types, arrays: ArrayTypes) {
+  constructor(raw: TypeParsers, arrays: ArrayTypes) {
     this.#raw = raw
     this.#arrays = arrays
   }
 
   getTypeParser(oid: number): Parser {
     const parser = this.#raw.getTypeParser(oid, 'text')
-    const array = parser === AS_IT_IS ? this.#arrays.find(oid) : null
+    const array = parser === IDENTITY_PARSER ? this.#arrays.find(oid) : null
     if (array === null) return parser
     const element = this.getTypeParser(array.element)
     return (text) => readArray(text, array.delimiter, element)
   }
 
-  /** Types of which nobody knows yet whether they are arrays. */
-  unknownOf(fields: readonly FieldDef[]): readonly number[] {
+  /** Returns the types of these columns that have to be looked up before it is known whether they are arrays. */
+  unknownTypes(fields: readonly FieldDef[]): readonly number[] {
     return fields
       .map(({ dataTypeID }) => dataTypeID)
-      .filter((oid) => !this.#arrays.has(oid) && this.#raw.getTypeParser(oid, 'text') === AS_IT_IS)
+      .filter((oid) => !this.#arrays.has(oid) && this.#raw.getTypeParser(oid, 'text') === IDENTITY_PARSER)
   }
 
   lookUp(oids: readonly number[], session: Pick<Session, 'run'>): Promise<void> {

@@ -1,9 +1,9 @@
-/** Asks PostgreSQL to stop what a connection runs: a request over a connection of its own, as the protocol has it. */
+/** PostgreSQL's cancel request: stops the statement of one connection through a second, short-lived one. */
 import { connect as connectSocket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
-import { identityOf } from './tls'
+import { serverIdentity } from './tls'
 
-/** What the request is made of: where the server is, and whom it is to stop. */
+/** Where the server is, and the key of the server process whose statement is to be stopped. */
 export interface CancelTarget {
   readonly host: string
   readonly port: number
@@ -12,11 +12,11 @@ export interface CancelTarget {
   readonly ssl: boolean | object
 }
 
-const PATIENCE_MILLIS = 2000
+const ANSWER_TIMEOUT_MILLIS = 2000
 
 /**
- * Sends a CancelRequest and waits until the server has hung up: from then on it can no longer hit a later
- * statement. https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
+ * Sends a CancelRequest and resolves when the server has closed the connection: from then on the request can no longer
+ * stop a later statement. https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
  */
 export async function requestCancel({ host, port, processID, secretKey, ssl }: CancelTarget): Promise<void> {
   const secret = Buffer.isBuffer(secretKey) ? secretKey : int32(secretKey)
@@ -25,7 +25,9 @@ export async function requestCancel({ host, port, processID, secretKey, ssl }: C
     const socket = host.startsWith('/')
       ? connectSocket(`${host}/.s.PGSQL.${port}`)
       : connectSocket(port, host)
-    socket.setTimeout(PATIENCE_MILLIS, () => socket.destroy(new Error('The cancel request got no answer.')))
+    socket.setTimeout(ANSWER_TIMEOUT_MILLIS, () =>
+      socket.destroy(new Error('The cancel request got no answer.')),
+    )
     socket.on('error', reject)
     socket.once('close', () => {
       resolve()
@@ -35,17 +37,22 @@ export async function requestCancel({ host, port, processID, secretKey, ssl }: C
         socket.end(request)
         return
       }
-      // The server answers one byte to an SSLRequest, and TLS begins.
+      // The server answers an SSLRequest with one byte, then TLS begins.
       socket.write(Buffer.concat([int32(8), int32(80_877_103)]))
       socket.once('data', (answer) => {
-        // More than that one byte would be somebody's who writes into the connection before it is encrypted.
+        // More than one byte means that an attacker writes into the connection before it is encrypted.
         if (answer.toString('latin1') !== 'S') {
           socket.destroy(new Error('The server refuses to take the cancel request by TLS.'))
           return
         }
-        // pg hides the key from those who list the members.
+        // pg makes `key` non-enumerable, so that the spread below leaves it out.
         const { key } = ssl as ConnectionOptions
-        const options = { ...(ssl as object), ...(key !== undefined && { key }), ...identityOf(host), socket }
+        const options = {
+          ...(ssl as object),
+          ...(key !== undefined && { key }),
+          ...serverIdentity(host),
+          socket,
+        }
         const secure = connectTls(options, () => secure.end(request))
         secure.on('error', reject)
       })

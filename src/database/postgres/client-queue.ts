@@ -1,35 +1,36 @@
-/** The queue of pg's Client, in which statements of ours stand beside those that a user sends by `connection.raw`. */
+/** The query queue of pg's Client, which holds our statements and those that the caller sends through `connection.raw`. */
 import type { RawConnection } from './client'
 
-/** Members that pg keeps to itself, tried with 8.23. */
-interface Queued {
-  readonly _activeQuery: Submitted | null | undefined
-  readonly _queryQueue: Submitted[]
+/** Private members of pg's Client, tried with 8.23. */
+interface QueueMembers {
+  readonly _activeQuery: QueuedQuery | null | undefined
+  readonly _queryQueue: QueuedQuery[]
   _pulseQueryQueue(): void
 }
 
-/** A query that pg was given. */
-export interface Submitted {
+/** A query object that was given to pg. */
+export interface QueuedQuery {
   handleError(error: Error, connection: unknown): void
 }
 
-function queueOf(raw: RawConnection): Queued {
-  return raw as unknown as Queued
+function queueOf(raw: RawConnection): QueueMembers {
+  return raw as unknown as QueueMembers
 }
 
-/** Returns the query that pg was given last: it runs, or is the last one that waits. */
-export function latestIn(raw: RawConnection): Submitted | null {
+/** Returns the query that pg was given last, which runs or is the last in the queue. */
+export function lastSubmitted(raw: RawConnection): QueuedQuery | null {
   const { _queryQueue: queue, _activeQuery: active } = queueOf(raw)
   return queue.at(-1) ?? active ?? null
 }
 
-export function runsAnother(raw: RawConnection, query: Submitted | null): boolean {
+/** Returns whether pg runs a query other than `query` now. */
+export function isRunningAnother(raw: RawConnection, query: QueuedQuery | null): boolean {
   const { _activeQuery: active } = queueOf(raw)
   return active !== null && active !== undefined && active !== query
 }
 
-/** Takes a query that has not been sent out of the queue, and fails it. Returns whether it was still there. */
-export function withdraw(raw: RawConnection, query: Submitted | null, error: Error): boolean {
+/** Removes a query from the queue and fails it with `error`. Returns false if the query has been sent already. */
+export function withdraw(raw: RawConnection, query: QueuedQuery | null, error: Error): boolean {
   const { _queryQueue: queue } = queueOf(raw)
   const place = query === null ? -1 : queue.indexOf(query)
   if (query === null || place < 0) return false
@@ -38,8 +39,8 @@ export function withdraw(raw: RawConnection, query: Submitted | null, error: Err
   return true
 }
 
-/** Keeps pg from sending what waits. Returns how to let it go on. */
-export function holdQueue(raw: RawConnection): () => void {
+/** Stops pg from sending queued queries. Returns a function that lets pg send them again. */
+export function pauseQueue(raw: RawConnection): () => void {
   const queue = queueOf(raw)
   queue._pulseQueryQueue = () => undefined
   return () => {

@@ -1,12 +1,12 @@
-/** Knex's client for PostgreSQL: it tries another way when the server refuses the first, and can be told to give up. */
+/** Knex's client for PostgreSQL, which can fall back from TLS to plain or back, and can abort a connection attempt. */
 import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import knex, { type Knex } from 'knex'
 import type pg from 'pg'
 import { ConnectionError } from '../errors'
 import { isHangUp } from './errors'
-import { divertRows } from './row-tap'
-import { isRefusal, type Login, moreTelling, requireChannelBinding, type Tls } from './tls'
+import { installRowTap } from './row-tap'
+import { isTlsRefusal, type Login, moreSpecificError, requireChannelBinding, type Tls } from './tls'
 
 // The deep import that this avoids has no types.
 const Base = knex({ client: 'pg' }).client.constructor as typeof Knex.Client
@@ -26,63 +26,63 @@ export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection'> {
   unref(): void
 }
 
-/** A connection that is being opened. */
-interface Attempt {
+/** One attempt to open a connection. `raw` is set as soon as pg's Client exists. */
+interface ConnectAttempt {
   readonly signal?: AbortSignal
-  begun?: RawConnection
+  raw?: RawConnection
 }
 
 export class PostgresClient extends Base {
   declare readonly driver: { readonly Client: new (settings: object) => RawConnection }
   declare connectionSettings: object
-  /** Handed past Knex, which takes no arguments, from `dial` to `_acquireOnlyConnection`. */
-  attempt: Attempt | undefined
+  /** Passes the attempt from `dial` to `_acquireOnlyConnection`: Knex in between passes no arguments on. */
+  attempt: ConnectAttempt | undefined
 
   /**
    * Opens a connection.
    *
-   * @throws ConnectionError when the signal is aborted first, from which moment on nothing of it is left
+   * @throws ConnectionError when the signal is aborted first; the socket is destroyed then
    */
   async dial(signal: AbortSignal): Promise<RawConnection> {
-    const attempt: Attempt = { signal }
+    const attempt: ConnectAttempt = { signal }
     this.attempt = attempt
-    // Knex calls `_acquireOnlyConnection` before anything else, so that no other attempt comes in between.
+    // Knex calls `_acquireOnlyConnection` synchronously, so no other attempt can replace this one.
     const opening = this.acquireRawConnection() as Promise<RawConnection>
     this.attempt = undefined
-    return unlessGivenUp(attempt, signal, opening)
+    return destroyOnAbort(attempt, signal, opening)
   }
 
-  /** As Knex's own, which tells nobody of a connection before it is open, and knows one way only. */
+  /** Replaces Knex's method, which does not give access to a connection before it is open, and has no TLS fallback. */
   async _acquireOnlyConnection(): Promise<RawConnection> {
     const { attempt = {}, connectionSettings } = this
-    const { otherwise } = this.config as { otherwise?: Tls }
+    const { fallbackSsl } = this.config as { fallbackSsl?: Tls }
     try {
-      return await this.connectBy(connectionSettings, attempt)
+      return await this.connectWith(connectionSettings, attempt)
     } catch (first) {
-      if (otherwise === undefined || attempt.signal?.aborted === true || !isRefusal(first)) throw first
-      // Not a copy: Knex hides the password from those who list the members.
-      const settings = Object.create(connectionSettings, { ssl: { value: otherwise } }) as object
+      if (fallbackSsl === undefined || attempt.signal?.aborted === true || !isTlsRefusal(first)) throw first
+      // Not a copy: Knex makes the password non-enumerable.
+      const settings = Object.create(connectionSettings, { ssl: { value: fallbackSsl } }) as object
       try {
-        return await this.connectBy(settings, attempt)
+        return await this.connectWith(settings, attempt)
       } catch (second) {
-        throw moreTelling(
-          otherwise === false ? { encrypted: first, plain: second } : { encrypted: second, plain: first },
+        throw moreSpecificError(
+          fallbackSsl === false ? { encrypted: first, plain: second } : { encrypted: second, plain: first },
         )
       }
     }
   }
 
-  private async connectBy(settings: object, attempt: Attempt): Promise<RawConnection> {
+  private async connectWith(settings: object, attempt: ConnectAttempt): Promise<RawConnection> {
     const raw = new this.driver.Client(settings)
-    divertRows(raw.connection)
+    installRowTap(raw.connection)
     if ('channelBinding' in settings && settings.channelBinding === 'require')
       requireChannelBinding(raw.connection)
-    attempt.begun = raw
-    // The first one says why; what pg makes of the end of the socket comes after it.
+    attempt.raw = raw
+    // The first error has the reason; later ones are what pg reports when the socket ends.
     raw.on('error', (error) => {
       raw.__knex__disposed ??= error
     })
-    // A crash, and a shutdown in a hurry, come as a warning.
+    // The server reports a crash or an immediate shutdown as a notice of severity WARNING.
     raw.on('notice', (notice) => {
       if (!isHangUp(notice)) return
       const { message, severity, code } = notice
@@ -96,14 +96,14 @@ export class PostgresClient extends Base {
   }
 }
 
-/** Cuts a connection off whose opening, or the first question on it, is given up. */
-export async function unlessGivenUp<T>(
-  attempt: Pick<Attempt, 'begun'>,
+/** Waits for `opening`, and destroys the attempt's socket if the signal is aborted meanwhile. */
+export async function destroyOnAbort<T>(
+  attempt: Pick<ConnectAttempt, 'raw'>,
   signal: AbortSignal,
   opening: Promise<T>,
 ): Promise<T> {
   const giveUp = (): void => {
-    attempt.begun?.connection.stream.destroy(new ConnectionError('it was not open in time, and was given up'))
+    attempt.raw?.connection.stream.destroy(new ConnectionError('it was not open in time, and was given up'))
   }
   signal.addEventListener('abort', giveUp)
   try {

@@ -1,15 +1,15 @@
-/** One connection to PostgreSQL: pg's Client, its loss and its end. */
+/** One connection to PostgreSQL: pg's Client, how its loss is noticed and how it is closed. */
 import { ConnectionError } from '../errors'
 import { requestCancel } from './cancel-request'
 import type { RawConnection } from './client'
 import { isHangUp } from './errors'
 
-/** How long a farewell may take. */
-const PATIENCE_MILLIS = 2000
+/** How long a close may wait for the server before the socket is destroyed. */
+const CLOSE_TIMEOUT_MILLIS = 2000
 
 export abstract class PostgresConnection {
   readonly raw: RawConnection
-  /** Settles with the statement that runs now. */
+  /** Settles when the statement that runs now ends; null while nothing runs. */
   protected running: Promise<unknown> | null = null
   #destroyed: Error | null = null
 
@@ -24,25 +24,25 @@ export abstract class PostgresConnection {
     return reason instanceof Error ? reason : new ConnectionError(reason)
   }
 
-  /** The server's own reason for hanging up, in place of what pg says of a connection that is gone. */
-  protected reasonFor(error: unknown): unknown {
+  /** Returns the server's reason for closing the connection, if it gave one; else `error`, such as pg's "terminated". */
+  protected hangUpReasonOr(error: unknown): unknown {
     const { __knex__disposed: reason } = this.raw
     return isHangUp(reason) && !isHangUp(error) ? reason : error
   }
 
-  whenLost(callback: () => void): void {
+  onLost(callback: () => void): void {
     this.raw.once('end', () => {
       if (this.#destroyed === null) callback()
     })
   }
 
-  hold(alive: boolean): void {
+  keepProcessAlive(alive: boolean): void {
     if (alive) this.raw.ref()
     else this.raw.unref()
   }
 
   destroy(): void {
-    // The server would go on with a long statement until it has something to say. Nothing comes after it to be hit.
+    // Without a cancel request the server would run a long statement to its end. No later statement can be hit here.
     if (this.running !== null && this.broken === null) requestCancel(this.raw).catch(() => undefined)
     this.#destroyed ??= new ConnectionError('The connection was closed.')
     this.raw.connection.stream.destroy()
@@ -50,7 +50,7 @@ export abstract class PostgresConnection {
 
   async close(): Promise<void> {
     this.#destroyed ??= new ConnectionError('The connection was closed.')
-    const timer = setTimeout(() => this.raw.connection.stream.destroy(), PATIENCE_MILLIS)
+    const timer = setTimeout(() => this.raw.connection.stream.destroy(), CLOSE_TIMEOUT_MILLIS)
     await this.raw.end().catch(() => undefined)
     clearTimeout(timer)
   }

@@ -1,16 +1,17 @@
-/** Many rows for PostgreSQL by COPY, in a part of the time of an INSERT, where it does nothing else than one would. */
+/** Inserts many rows into PostgreSQL by COPY, which is faster than INSERT, where the two have the same effect. */
 import { rowsPerInsert } from '../sql/bulk-insert'
-import type { Result, Statement, Target } from '../driver/statement'
+import type { Result, Statement, InsertTarget } from '../driver/statement'
 import type { Session } from '../driver/session'
-import { plainly } from './own-statement'
+import { ownStatement } from './own-statement'
 import { COPY_DONE, copyData, toParameter } from './protocol'
 
 /** Characters in one message, unless one row has more. */
 const MESSAGE_LENGTH = 64_000
 
 /**
- * COPY knows no rules, refuses tables with row-level security, writes what an INSERT refuses into a column that is
- * GENERATED ALWAYS AS IDENTITY, and reads `1` as a day, not as a second, in a column of type `interval day`.
+ * Returns whether COPY has the effect of an INSERT. It has not where a table has rules or row-level security, for a column
+ * that is GENERATED ALWAYS AS IDENTITY (an INSERT refuses values for it), and for a column of type `interval day`, in which
+ * COPY reads `1` as a day and INSERT as a second.
  */
 const TAKES_COPY = `
   SELECT EXISTS (
@@ -23,68 +24,75 @@ const TAKES_COPY = `
       )
   ) AS takes`
 
-/** What a session is to its copies. */
-interface Conversation extends Pick<Session, 'run'> {
+/** The part of a session that is used here. */
+interface CopySession extends Pick<Session, 'run'> {
   readonly raw: { query(query: object): void }
-  /** Waits for the answer to what was sent past {@link run}. */
-  answered<T>(sent: Promise<T>): Promise<T>
+  /** Waits for a query that was sent without {@link run}. */
+  awaitSent<T>(sent: Promise<T>): Promise<T>
 }
 
-interface Answer {
+interface CopyAnswer {
   readonly rowCount: number
   readonly transactionId: string | null
 }
 
-export interface Copied {
+export interface CopyResult {
   readonly result: Result
-  /** Of the transaction that it ran in, where that was asked for. */
+  /** The id of its transaction, if that was asked for. */
   readonly transactionId: string | null
 }
 
 export class PostgresCopies {
-  readonly #session: Conversation
-  /** By the call that they belong to. It is one transaction, in which nobody else alters a table that it has written to. */
-  readonly #known = new WeakMap<Target, boolean>()
-  /** Those that the server has taken a COPY into. */
-  readonly #proven = new WeakSet<Target>()
+  readonly #session: CopySession
+  /** By call of executeMany: it is one transaction, and nobody can alter a table that an open transaction has written to. */
+  readonly #copyable = new WeakMap<InsertTarget, boolean>()
+  /** The targets for which the server has accepted a COPY. */
+  readonly #accepted = new WeakSet<InsertTarget>()
 
-  constructor(session: Conversation) {
+  constructor(session: CopySession) {
     this.#session = session
   }
 
-  /** Null when the rows must be inserted. `identifies`: whether it is to ask for the id of its transaction. */
-  async run({ bindings, facts }: Statement, into: Target, identifies: boolean): Promise<Copied | null> {
+  /** Copies the rows, or returns null if they have to be inserted. `asksTransactionId`: also asks for the transaction's id. */
+  async run(
+    { bindings, facts }: Statement,
+    into: InsertTarget,
+    asksTransactionId: boolean,
+  ): Promise<CopyResult | null> {
     const width = into.columns.length
     const isFull = bindings.length >= rowsPerInsert(width) * width
-    // For fewer rows the question whether their table takes a COPY would cost more than it gains.
-    if (!(this.#known.get(into) ?? isFull)) return null
+    // For fewer rows TAKES_COPY would cost more than COPY gains.
+    if (!(this.#copyable.get(into) ?? isFull)) return null
     const data = messagesOf(bindings, width)
     if (data === null || !(await this.#takesCopy(into))) return null
     const sql = `COPY ${into.table} (${into.columns.join(', ')}) FROM STDIN`
     const { raw } = this.#session
-    const isProven = this.#proven.has(into)
-    const { rowCount, transactionId } = await this.#session.answered(
-      copy(raw, sql, data, identifies, isProven),
+    const sendsAtOnce = this.#accepted.has(into)
+    const { rowCount, transactionId } = await this.#session.awaitSent(
+      copy(raw, sql, data, asksTransactionId, sendsAtOnce),
     )
-    this.#proven.add(into)
+    this.#accepted.add(into)
     const response = { command: facts.verb, rowCount, rows: [], fields: [] }
     const result = { rows: [], rowCount, lastInsertId: null, command: facts.verb, forKnex: { response } }
     return { result, transactionId }
   }
 
-  async #takesCopy(into: Target): Promise<boolean> {
-    const known = this.#known.get(into)
+  async #takesCopy(into: InsertTarget): Promise<boolean> {
+    const known = this.#copyable.get(into)
     if (known !== undefined) return known
-    const { rows } = await this.#session.run({ ...plainly(TAKES_COPY), bindings: [into.table, into.columns] })
+    const { rows } = await this.#session.run({
+      ...ownStatement(TAKES_COPY),
+      bindings: [into.table, into.columns],
+    })
     const { takes } = rows[0] as { takes: boolean }
-    this.#known.set(into, takes)
+    this.#copyable.set(into, takes)
     return takes
   }
 }
 
 /**
- * Rows as COPY reads them: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.2. A value is the text that an
- * INSERT would bind. Null when one of them is bytes, which an INSERT binds as they are.
+ * Writes rows in COPY's text format: https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.2. A value is the text
+ * that an INSERT would bind. Returns null if a value is bytes, which an INSERT binds in binary.
  */
 function messagesOf(bindings: readonly unknown[], width: number): readonly Buffer[] | null {
   const messages: Buffer[] = []
@@ -110,16 +118,16 @@ function escaped(text: string): string {
 }
 
 function copy(
-  raw: Conversation['raw'],
+  raw: CopySession['raw'],
   sql: string,
   data: readonly Buffer[],
-  identifies: boolean,
-  isProven: boolean,
-): Promise<Answer> {
-  const text = identifies ? `${sql}; SELECT txid_current()::text` : sql
+  asksTransactionId: boolean,
+  sendsAtOnce: boolean,
+): Promise<CopyAnswer> {
+  const text = asksTransactionId ? `${sql}; SELECT txid_current()::text` : sql
   return new Promise((resolve, reject) => {
     raw.query(
-      new CopyQuery(text, data, isProven, (error, answer) => {
+      new CopyQuery(text, data, sendsAtOnce, (error, answer) => {
         if (error === null) resolve(answer)
         else reject(error)
       }),
@@ -128,46 +136,46 @@ function copy(
 }
 
 /** The part of pg's connection that is used here. */
-interface Wire {
+interface CopyConnection {
   readonly stream: { readonly writable: boolean; write(bytes: Buffer): void; cork(): void; uncork(): void }
   query(text: string): void
 }
 
-/** What pg's Client hands the server's answers to: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY */
+/** A query object for pg's Client that runs a COPY: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY */
 class CopyQuery {
   readonly #sql: string
   readonly #data: readonly Buffer[]
   /**
-   * The data are sent along, since the program may read the next ones, and so not hear the server ask for these. It drops
-   * them where it refuses the statement after all.
+   * Sends the data together with the statement, without waiting for the server to ask: the program may be busy preparing
+   * the next rows. A server that refuses the statement drops the data.
    */
-  readonly #isAtOnce: boolean
-  /** Under the name by which pg finds it, to put an end to its own `query_timeout`. */
-  readonly callback: (error: Error | null, answer: Answer) => void
+  readonly #sendsAtOnce: boolean
+  /** pg looks for this name, to end its own `query_timeout`. */
+  readonly callback: (error: Error | null, answer: CopyAnswer) => void
   #rowCount: number | null = null
   #transactionId: string | null = null
 
-  constructor(sql: string, data: readonly Buffer[], isAtOnce: boolean, callback: CopyQuery['callback']) {
+  constructor(sql: string, data: readonly Buffer[], sendsAtOnce: boolean, callback: CopyQuery['callback']) {
     this.#sql = sql
     this.#data = data
-    this.#isAtOnce = isAtOnce
+    this.#sendsAtOnce = sendsAtOnce
     this.callback = callback
   }
 
-  submit(wire: Wire): null {
-    const { stream } = wire
+  submit(connection: CopyConnection): null {
+    const { stream } = connection
     stream.cork()
-    wire.query(this.#sql)
-    if (this.#isAtOnce) this.#send(wire)
+    connection.query(this.#sql)
+    if (this.#sendsAtOnce) this.#send(connection)
     stream.uncork()
     return null
   }
 
-  handleCopyInResponse(wire: Wire): void {
-    if (!this.#isAtOnce) this.#send(wire)
+  handleCopyInResponse(connection: CopyConnection): void {
+    if (!this.#sendsAtOnce) this.#send(connection)
   }
 
-  #send({ stream }: Wire): void {
+  #send({ stream }: CopyConnection): void {
     if (!stream.writable) return
     stream.cork()
     for (const message of this.#data) stream.write(message)
@@ -193,7 +201,7 @@ class CopyQuery {
     this.callback(null, this.#answer)
   }
 
-  get #answer(): Answer {
+  get #answer(): CopyAnswer {
     return { rowCount: this.#rowCount ?? 0, transactionId: this.#transactionId }
   }
 }

@@ -1,9 +1,9 @@
-/** PostgreSQL, through pg: how to write for it, connect to it, and read its errors. */
+/** The dialect of PostgreSQL, through pg: how to write SQL for it, connect to it, and read its errors. */
 import type { Knex } from 'knex'
 import type { Settings } from '../options'
 import { ConfigurationError } from '../errors'
 import type { DatabaseURL } from '../url'
-import type { Beginning, ConnectFailure, Dialect, TransactionModes } from '../driver/dialect'
+import type { TransactionStatements, ConnectFailure, Dialect, TransactionModes } from '../driver/dialect'
 import type { Session } from '../driver/session'
 import { ArrayTypes } from './array-types'
 import { PostgresClient, type RawConnection } from './client'
@@ -13,9 +13,9 @@ import { openSession } from './open-session'
 import { security } from './security'
 import type { PostgresSession } from './session'
 import { channelBindingOf, tlsOf } from './tls'
-import { TYPES } from './value-parsers'
+import { TYPE_PARSERS } from './value-parsers'
 
-/** What DISCARD ALL is for: https://www.postgresql.org/docs/current/sql-discard.html */
+/** Statements whose effect on the session DISCARD ALL undoes: https://www.postgresql.org/docs/current/sql-discard.html */
 const CHANGES_SESSION =
   /^(?:SET (?!LOCAL\b|TRANSACTION\b|CONSTRAINTS\b)|(?:RESET|LISTEN|LOAD|DISCARD|DO|CALL|DECLARE)\b|PREPARE (?!TRANSACTION\b)|CREATE (?:OR REPLACE )?(?:GLOBAL |LOCAL )?TEMP)|\b(?:SET_CONFIG|PG_(?:TRY_)?ADVISORY_LOCK(?:_SHARED)?|INTO (?:GLOBAL |LOCAL )?TEMP(?:ORARY)?|PG_TEMP)\b/
 
@@ -31,28 +31,28 @@ export function postgres(url: DatabaseURL): Dialect {
   return {
     name: 'postgresql',
     isSingle: false,
-    runsSeveral: true,
+    runsMultiStatements: true,
     errorAbortsTransaction: true,
-    // A server that does not end a statement by then is frozen, or out of reach; a busy one takes tens of milliseconds to
-    // start the process that cancels.
+    // A busy server takes tens of milliseconds to start the process that cancels. One that takes longer is frozen or out
+    // of reach.
     cancelGraceMillis: 200,
-    lexicon: { dollarQuotes: true, bracketNames: false, foreign: /\$\d+/y, changesSession },
+    lexicon: { dollarQuotes: true, bracketNames: false, driverPlaceholder: /\$\d+/y, changesSession },
 
     placeholder: (n) => `$${n}`,
 
-    // One array instead of many placeholders: an empty list works, and the text is the same for every length.
+    // Binds one array, so that an empty list works and the text is the same for every length.
     writeList(before, isNegated, values, bind) {
       const operator = isNegated ? '<> ALL (' : '= ANY ('
       return before.replace(/\b(?:not\s+)?in\s*\(\s*$/i, operator) + bind(values)
     },
 
     toDriver: (value) => (Array.isArray(value) ? value.map(toElement) : toScalar(value)),
-    // pg writes objects as JSON and arrays as arrays, which is what users of Knex expect.
+    // pg binds objects as JSON and arrays as arrays, which is what users of Knex expect.
     toDriverFromBuilder: (value) => value,
 
     Client: PostgresClient,
     commandLine:
-      tlsOf(url).otherwise === undefined && channelBindingOf(url) !== 'require' ? 'pg' : PostgresClient,
+      tlsOf(url).fallbackSsl === undefined && channelBindingOf(url) !== 'require' ? 'pg' : PostgresClient,
     knexConfig: (_, settings) => knexConfig(url, settings),
     dial: (client, signal) => (client as PostgresClient).dial(signal),
     open(raw, settings, signal) {
@@ -61,16 +61,16 @@ export function postgres(url: DatabaseURL): Dialect {
     },
     security,
 
-    begin: beginning,
-    door: null,
-    exclusion: advisoryLock,
+    begin: beginFor,
+    writeMutex: null,
+    namedLock: advisoryLock,
 
     translate,
     translateConnect: (error): ConnectFailure => connectFailure(error, url, wasReached),
   }
 }
 
-/** Of an array, which may have several dimensions. */
+/** Checks an element of an array, which may be an array itself. */
 function toElement(value: unknown): unknown {
   return Array.isArray(value) ? value.map(toElement) : toScalar(value)
 }
@@ -88,21 +88,21 @@ function toScalar(value: unknown): unknown {
   return value
 }
 
-/** As documents and pg's intervals do. It is a method, which nothing has that came out of a request. */
+/** Returns whether pg binds the object by its own method, as it does with json() and intervals. Parsed JSON has no methods. */
 function bindsItself(value: object): boolean {
   return 'toPostgres' in value && typeof value.toPostgres === 'function'
 }
 
-const BEGIN: Beginning = { open: ['BEGIN'], waits: true, close: [] }
+const BEGIN: TransactionStatements = { open: ['BEGIN'], canBeDeferred: true, close: [] }
 
-function beginning(modes: TransactionModes, session: Session): Beginning {
+function beginFor(modes: TransactionModes, session: Session): TransactionStatements {
   const text = beginText(modes)
-  // What its user sends by himself would not wait for BEGIN.
+  // What the caller sends through `connection.raw` would not wait for BEGIN.
   const waits = !mayBeRefused(modes) && !(session as PostgresSession).isExposed
-  return waits && text === 'BEGIN' ? BEGIN : { open: [text], waits, close: [] }
+  return waits && text === 'BEGIN' ? BEGIN : { open: [text], canBeDeferred: waits, close: [] }
 }
 
-/** By a standby: https://www.postgresql.org/docs/current/hot-standby.html */
+/** Returns whether a standby refuses such a BEGIN: https://www.postgresql.org/docs/current/hot-standby.html */
 function mayBeRefused({ isolation, readOnly }: TransactionModes): boolean {
   return isolation === 'serializable' || readOnly === false
 }
@@ -115,21 +115,21 @@ function beginText(modes: TransactionModes): string {
   return parts.join(' ')
 }
 
-/** What does not answer for so long is asked anew: after a fail-over its name may lead to a server that does. */
-const LONGEST_DIAL_MILLIS = 10_000
+/** How long one attempt to connect may take. The next attempt resolves the name anew, which helps after a fail-over. */
+const DEFAULT_DIAL_TIMEOUT_MILLIS = 10_000
 
-/** libpq's connect_timeout is in seconds, and 0 for no limit. */
-function longestDialMillis({ options: { connect_timeout: seconds } }: DatabaseURL): number {
-  if (seconds === undefined) return LONGEST_DIAL_MILLIS
+/** Returns the limit of one attempt to connect. libpq's connect_timeout is in seconds, and 0 means no limit. */
+function dialTimeoutMillis({ options: { connect_timeout: seconds } }: DatabaseURL): number {
+  if (seconds === undefined) return DEFAULT_DIAL_TIMEOUT_MILLIS
   if (!/^\d+$/.test(seconds))
     throw new ConfigurationError(`connect_timeout is a whole number of seconds, got '${seconds}'.`)
   return Number(seconds) * 1000 || Infinity
 }
 
-/** A configuration for Knex: ours, and the one that the Knex CLI reads. */
+/** Returns the configuration for Knex, both for a Database and for the Knex CLI. */
 export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
   const { host, application_name: application, options } = url.options
-  const { ssl, otherwise } = tlsOf(url)
+  const { ssl, fallbackSsl } = tlsOf(url)
   const channelBinding = channelBindingOf(url)
   const connection = {
     host: url.hostname ?? host,
@@ -142,14 +142,14 @@ export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
     ssl,
     enableChannelBinding: channelBinding === undefined ? undefined : channelBinding !== 'disable',
     channelBinding,
-    // Off in pg by default: a dead peer would be noticed after minutes only.
+    // pg turns it off by default, and then notices a dead peer only after minutes.
     keepAlive: true,
-    // Never longer than somebody may wait for it; pg takes 0 for no limit.
-    connectionTimeoutMillis: Math.min(Math.ceil(settings.pool.acquireTimeoutMillis), longestDialMillis(url)),
-    types: TYPES,
+    // Not longer than a caller may wait for a connection. For pg, 0 means no limit.
+    connectionTimeoutMillis: Math.min(Math.ceil(settings.pool.acquireTimeoutMillis), dialTimeoutMillis(url)),
+    types: TYPE_PARSERS,
   }
   return {
     connection: Object.fromEntries(Object.entries(connection).filter(([, value]) => value !== undefined)),
-    ...(otherwise !== undefined && { otherwise }),
+    ...(fallbackSsl !== undefined && { fallbackSsl }),
   }
 }

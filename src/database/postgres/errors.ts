@@ -1,4 +1,4 @@
-/** PostgreSQL's errors, by SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html */
+/** Translates PostgreSQL's errors by their SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 import {
   BindError,
   CheckViolationError,
@@ -17,10 +17,10 @@ import {
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure } from '../driver/dialect'
 import type { Statement } from '../driver/statement'
-import { codeOf, isTooLong, messageOf, textOf } from '../driver/driver-error'
+import { codeOf, isStringTooLong, messageOf, messageWithoutData } from '../driver/driver-error'
 import { UnreadableError } from './value-parsers'
 
-/** The fields of an ErrorResponse, as pg hands them over. */
+/** The fields of an ErrorResponse, as pg provides them. */
 interface ServerError {
   readonly severity: string
   readonly code: string
@@ -31,31 +31,31 @@ interface ServerError {
   readonly detail?: string
 }
 
-/** Whether a prepared statement was refused because its columns have changed. Other things that are not supported have the same code. */
+/** Returns whether a prepared statement was refused because its columns have changed. Code 0A000 alone has other meanings too. */
 export function isStalePlan(error: object): boolean {
   return 'routine' in error && codeOf(error) === '0A000' && error.routine === 'RevalidateCachedQuery'
 }
 
-/** Connect errors that go away by themselves; Node's codes and SQLSTATEs. */
-const TRANSIENT = new Set([
+/** Connect errors that go away by themselves: Node's codes and SQLSTATEs. */
+const TRANSIENT_CODES = new Set([
   'ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN',
   '53300', '57P01', '57P02', '57P03',
 ]) // prettier-ignore
 
-/** What a wrong address gives, and a right one while the server behind it, its name or its socket is being replaced. */
+/** Errors of a wrong address, and of a right one while its server, DNS name or socket file is being replaced. */
 const UNKNOWN_ADDRESS = new Set(['ENOTFOUND', 'EAI_FAIL', 'ENOENT'])
 
 /**
- * SQLSTATEs by which the server says why it hangs up: a shutdown, an administrator, a crash, a dropped database, and the
- * timeouts idle_session_timeout, idle_in_transaction_session_timeout and transaction_timeout.
+ * SQLSTATEs that the server sends when it closes the connection: for a shutdown, an administrator, a crash, a dropped
+ * database, and the timeouts idle_session_timeout, idle_in_transaction_session_timeout and transaction_timeout.
  */
-const HANG_UPS = new Set(['57P01', '57P02', '57P03', '57P04', '57P05', '25P03', '25P04'])
+const HANG_UP_CODES = new Set(['57P01', '57P02', '57P03', '57P04', '57P05', '25P03', '25P04'])
 
 export function translate(error: unknown, sql: string): DatabaseError {
   if (error instanceof DatabaseError) return error
   const cause = { cause: error }
   if (error instanceof UnreadableError) return new QueryError(error.message, sql, { cause: error.cause })
-  if (isTooLong(error)) {
+  if (isStringTooLong(error)) {
     return new QueryError(
       'A value of the statement, or a row or message of its answer, is longer than a string may be. Write or read it in parts.',
       sql,
@@ -67,7 +67,7 @@ export function translate(error: unknown, sql: string): DatabaseError {
   }
   if (!isServerError(error)) {
     const reason = messageOf(error)
-    return mayPass(error)
+    return isTransientError(error)
       ? new ConnectionError(
           `The connection to the database was lost while a statement ran: ${reason}.`,
           cause,
@@ -121,7 +121,7 @@ export function translate(error: unknown, sql: string): DatabaseError {
         cause,
       )
     case '57014':
-      // Only the words tell why, and they are in the language of the server: a timeout is the likelier one.
+      // Only the message has the reason, in the language of the server. Where it is not English, a timeout is likelier.
       if (error.message.includes('user request'))
         return new QueryCanceledError('The statement was cancelled by the server.', sql, cause)
       return new QueryTimeoutError(
@@ -148,18 +148,18 @@ export function translate(error: unknown, sql: string): DatabaseError {
         return new ConstraintViolationError(`A constraint refused the row${where}.`, sql, violation, cause)
       }
   }
-  return new QueryError(`${textOf(error)} (SQLSTATE ${error.code})`, sql, cause)
+  return new QueryError(`${messageWithoutData(error)} (SQLSTATE ${error.code})`, sql, cause)
 }
 
-/** `wasReached`: the address has led to the server before. */
+/** Translates an error from connecting. `wasReached`: the server was reached at this address before. */
 export function connectFailure(error: unknown, url: DatabaseURL, wasReached: boolean): ConnectFailure {
   if (error instanceof DatabaseError && !(error instanceof ConnectionError))
     return { error, isTransient: false }
-  // What afterConnect ran into is translated already; whether it passes, the driver's error tells.
+  // An error from afterConnect is translated already; its cause, the driver's error, decides whether it is transient.
   const root = error instanceof ConnectionError ? (error.cause ?? error) : error
   const code = codeOf(root)
   const reason = messageOf(root) || code
-  const isTransient = mayPass(root) || (wasReached && UNKNOWN_ADDRESS.has(code))
+  const isTransient = isTransientError(root) || (wasReached && UNKNOWN_ADDRESS.has(code))
   return {
     error: new ConnectionError(`Could not connect to ${url.toString()}: ${reason}.${advice(code)}`, {
       cause: error,
@@ -169,12 +169,12 @@ export function connectFailure(error: unknown, url: DatabaseURL, wasReached: boo
   }
 }
 
-/** Whether a connect error goes away by itself. */
-export function mayPass(error: unknown): boolean {
+/** Returns whether a connect error goes away by itself. */
+export function isTransientError(error: unknown): boolean {
   return (
     /^Connection terminated|timeout expired|not queryable|was closed|socket|read E|write E/i.test(
       messageOf(error),
-    ) || TRANSIENT.has(codeOf(error))
+    ) || TRANSIENT_CODES.has(codeOf(error))
   )
 }
 
@@ -205,20 +205,20 @@ function isServerError(error: unknown): error is ServerError {
   return typeof error === 'object' && error !== null && 'severity' in error && codeOf(error) !== ''
 }
 
-/** Whether it is the server's own reason for hanging up. Its word for FATAL is in the language of the server. */
+/** Returns whether the server closes the connection with this error. `severity` is in the language of the server. */
 export function isHangUp(error: unknown): error is ServerError {
-  return isServerError(error) && (HANG_UPS.has(error.code) || /^(?:FATAL|PANIC)$/.test(error.severity))
+  return isServerError(error) && (HANG_UP_CODES.has(error.code) || /^(?:FATAL|PANIC)$/.test(error.severity))
 }
 
-/** The key's columns are only in the detail, in any language: `Key (lower(email), tenant)=(…) already exists.` */
+/** Reads the key's columns from the detail, in any language: `Key (lower(email), tenant)=(…) already exists.` */
 function columnsOf(error: ServerError): readonly string[] {
   if (error.column !== undefined) return [error.column]
   const key = /\(((?:[^()]|\([^()]*\))*)\)=\(/.exec(error.detail ?? '')?.[1]
   return key?.split(/,\s*(?![^(]*\))/).map((column) => column.replaceAll('"', '')) ?? []
 }
 
-/** Why PostgreSQL would take no such statement, and hang up instead of saying so. */
-export function refusalOf({ bindings, sql }: Pick<Statement, 'bindings' | 'sql'>): BindError | null {
+/** Returns an error for a statement at which PostgreSQL would close the connection without a reason; else null. */
+export function limitError({ bindings, sql }: Pick<Statement, 'bindings' | 'sql'>): BindError | null {
   const count = bindings.length
   if (count > MOST_VALUES) {
     return new BindError(
@@ -233,9 +233,9 @@ export function refusalOf({ bindings, sql }: Pick<Statement, 'bindings' | 'sql'>
   )
 }
 
-/** The protocol counts them in 16 bits: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-BIND */
+/** The protocol counts values in 16 bits: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-BIND */
 const MOST_VALUES = 65_535
-/** Of one message, a little less than PostgreSQL allows: PQ_LARGE_MESSAGE_LIMIT. */
+/** The largest message in bytes, a little below PostgreSQL's limit, PQ_LARGE_MESSAGE_LIMIT. */
 const MOST_BYTES = 1_073_000_000
 
 function isTooLarge(sql: string, bindings: readonly unknown[], sizeOf: (value: unknown) => number): boolean {
@@ -244,7 +244,7 @@ function isTooLarge(sql: string, bindings: readonly unknown[], sizeOf: (value: u
   return size > MOST_BYTES
 }
 
-/** Found out at once, and enough for all but the largest. */
+/** Returns an upper bound of the bytes of a value without counting them. */
 function mostBytesOf(value: unknown): number {
   if (typeof value === 'string') return 3 * value.length
   return ArrayBuffer.isView(value) ? value.byteLength : 0

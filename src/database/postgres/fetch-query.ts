@@ -1,54 +1,54 @@
-/** Reads the next rows of a cursor on PostgreSQL. */
+/** A reader of the rows of one cursor on PostgreSQL. */
 import type { FieldDef } from 'pg'
 import type { Row } from '../driver/statement'
 import type { Session } from '../driver/session'
-import type { SessionTypes } from './array-types'
-import { takeRows } from './row-tap'
-import type { Connected, Wire } from './prepared-query'
-import { type Columns, parseTexts, readRow, toColumns, toRow } from './row-decoder'
+import type { SessionTypeParsers } from './array-types'
+import { setRowConsumer } from './row-tap'
+import type { PgClient, QueryConnection } from './prepared-query'
+import { type Columns, parseRemainingTexts, readRow, toColumns, toRow } from './row-decoder'
 import { describePortal, executePortal, nameBytes } from './protocol'
 
-/** Rows in the first piece, and in the largest: more gain nothing. */
-const FIRST_PIECE = 256
-const LARGEST_PIECE = 1000
-/** Bytes in a piece, beyond which rows are so heavy that fewer are asked for. */
-const HEAVY_PIECE = 1_000_000
+/** Rows of the first batch, and of the largest one: larger batches are not faster. */
+const FIRST_BATCH = 256
+const LARGEST_BATCH = 1000
+/** Bytes that a batch is meant to stay below: for large rows fewer are requested. */
+const BATCH_BYTES = 1_000_000
 
-/** What a session is to the cursor that is read. */
-interface Conversation extends Pick<Session, 'run'> {
-  readonly raw: Connected
-  readonly types: SessionTypes
-  /** Waits for the answer to what was sent past {@link run}. */
-  answered<T>(sent: Promise<T>): Promise<T>
+/** The part of a session that is used here. */
+interface FetchSession extends Pick<Session, 'run'> {
+  readonly raw: PgClient
+  readonly types: SessionTypeParsers
+  /** Waits for a query that was sent without {@link run}. */
+  awaitSent<T>(sent: Promise<T>): Promise<T>
 }
 
 /**
- * One cursor, whose columns are the same from its first row to its last. It is read by the protocol's Execute: for a FETCH
- * the server would put the rows aside until it has all of them, and describe them anew.
+ * Reads one cursor by the protocol's Execute, and asks for its columns once. For an SQL FETCH the server would collect the
+ * rows before it sends the first, and describe the columns each time.
  */
-export class Fetching {
+export class CursorReader {
   isAtEnd = false
-  readonly #session: Conversation
+  readonly #session: FetchSession
   readonly #name: Buffer
   #columns: Columns | null = null
-  #worthwhile = FIRST_PIECE
+  #batchSize = FIRST_BATCH
 
-  constructor(session: Conversation, name: string) {
+  constructor(session: FetchSession, name: string) {
     this.#session = session
     this.#name = nameBytes(name)
   }
 
-  /** The next rows: at most `most`, or as many as are worth a journey. */
+  /** Returns the next rows: at most `most`, or a batch if `most` is null. */
   async next(most: number | null): Promise<readonly Row[]> {
-    const rows = await this.#session.answered(this.#fetch(most))
+    const rows = await this.#session.awaitSent(this.#fetch(most))
     const columns = this.#columns
-    if (columns?.isIncomplete === true)
-      this.#columns = await parseTexts(rows, columns, this.#session, columns)
+    if (columns?.hasUnknownTypes === true)
+      this.#columns = await parseRemainingTexts(rows, columns, this.#session, columns)
     return rows
   }
 
   async #fetch(most: number | null): Promise<readonly Row[]> {
-    const count = most ?? this.#worthwhile
+    const count = most ?? this.#batchSize
     const execute = executePortal(this.#name, count)
     const message = this.#columns === null ? Buffer.concat([describePortal(this.#name), execute]) : execute
     const { raw, types } = this.#session
@@ -61,33 +61,33 @@ export class Fetching {
     })
     this.#columns = columns
     this.isAtEnd = isAtEnd
-    const light = Math.floor((HEAVY_PIECE * rows.length) / Math.max(1, bytes))
-    this.#worthwhile = Math.max(1, Math.min(2 * count, LARGEST_PIECE, light))
+    const mostByBytes = Math.floor((BATCH_BYTES * rows.length) / Math.max(1, bytes))
+    this.#batchSize = Math.max(1, Math.min(2 * count, LARGEST_BATCH, mostByBytes))
     return rows
   }
 }
 
-/** A message of pg's. */
+/** pg's DataRow message. */
 interface DataRow {
   readonly fields: readonly (string | null)[]
   readonly length: number
 }
 
-/** What pg's Client hands the server's answers to: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY */
+/** A query object for pg's Client: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY */
 class FetchQuery {
-  /** Under the name by which pg finds it, to put an end to its own `query_timeout`. */
+  /** pg looks for this name, to end its own `query_timeout`. */
   readonly callback: (error: Error | null) => void
   readonly rows: Row[] = []
   bytes = 0
   columns: Columns | null
   isAtEnd = false
-  readonly #types: SessionTypes
+  readonly #types: SessionTypeParsers
   readonly #message: Buffer
-  /** What a parser of one of its values threw. */
+  /** The first error that a parser of a value threw. */
   #failure: Error | null = null
 
   constructor(
-    types: SessionTypes,
+    types: SessionTypeParsers,
     message: Buffer,
     columns: Columns | null,
     callback: FetchQuery['callback'],
@@ -98,9 +98,9 @@ class FetchQuery {
     this.callback = callback
   }
 
-  submit(wire: Wire): null {
-    takeRows(wire, this)
-    if (wire.stream.writable) wire.stream.write(this.#message)
+  submit(connection: QueryConnection): null {
+    setRowConsumer(connection, this)
+    if (connection.stream.writable) connection.stream.write(this.#message)
     return null
   }
 
@@ -108,11 +108,11 @@ class FetchQuery {
     this.columns = toColumns(this.#types, fields)
   }
 
-  takeRow(bytes: Buffer, at: number, end: number): void {
+  consumeRow(bytes: Buffer, at: number, end: number): void {
     this.#add(end - at, (columns) => readRow(bytes, at, columns))
   }
 
-  /** The same where pg has made texts of the bytes. */
+  /** Called by pg where there is no row tap. */
   handleDataRow({ fields, length }: DataRow): void {
     this.#add(length, (columns) => toRow(fields, columns))
   }

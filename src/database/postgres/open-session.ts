@@ -1,15 +1,15 @@
-/** Makes a session of a connection to PostgreSQL that was just opened. */
-import { MOST_PREPARED, type Settings } from '../options'
+/** Makes a session of a new connection to PostgreSQL. */
+import { DEFAULT_PREPARED_STATEMENTS, type Settings } from '../options'
 import type { ArrayTypes } from './array-types'
-import { unlessGivenUp } from './client'
+import { destroyOnAbort } from './client'
 import type { RawConnection } from './client'
 import { PostgresSession } from './session'
-import { settled } from './session-settings'
+import { applySessionSettings } from './session-settings'
 
 /**
- * Behind a pooler such as PgBouncer nothing is prepared unless it is `asked` for: the next statement may run in another
- * process of the server, which knows nothing of it. A pooler gives its clients numbers of its own for the process that they
- * talk to.
+ * Behind a pooler such as PgBouncer the session prepares statements only if the option `preparedStatements` is set: the next
+ * statement may run in another server process, which does not know them. A pooler is recognised by its process id, which
+ * differs from that of the server process.
  */
 export async function openSession(
   raw: RawConnection,
@@ -17,7 +17,12 @@ export async function openSession(
   signal: AbortSignal,
   arrays: ArrayTypes,
 ): Promise<PostgresSession> {
-  const settings = await unlessGivenUp({ begun: raw }, signal, settled(raw))
+  const settings = await destroyOnAbort({ raw }, signal, applySessionSettings(raw))
   const isBehindPooler = settings.pid !== raw.processID
-  return new PostgresSession(raw, settings, arrays, asked ?? (isBehindPooler ? 0 : MOST_PREPARED))
+  return new PostgresSession(
+    raw,
+    settings,
+    arrays,
+    asked ?? (isBehindPooler ? 0 : DEFAULT_PREPARED_STATEMENTS),
+  )
 }

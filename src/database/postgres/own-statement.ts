@@ -1,16 +1,17 @@
-/** Statements of our own, about which nothing need be known. */
-import type { Facts, Statement } from '../driver/statement'
+/** Statements that this folder sends by itself. */
+import type { StatementFacts, Statement } from '../driver/statement'
 
-const PLAIN: Facts = {
+const FACTS: StatementFacts = {
   verb: '',
   laterVerbs: [],
-  isSeveral: false,
+  isMultiStatement: false,
   isRead: false,
   hasReturning: false,
   isRepeatable: false,
   changesSession: false,
 }
 
-export function plainly(sql: string): Statement {
-  return { sql, bindings: [], facts: PLAIN, take: 'all' }
+/** Makes a statement without values, none of whose facts matter. */
+export function ownStatement(sql: string): Statement {
+  return { sql, bindings: [], facts: FACTS, take: 'all' }
 }

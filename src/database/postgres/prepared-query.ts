@@ -1,8 +1,8 @@
-/** One run of a prepared statement on a connection to PostgreSQL, and what becomes of it. */
+/** One run of a prepared statement on a connection to PostgreSQL. */
 import type pg from 'pg'
 import type { Statement } from '../driver/statement'
-import type { SessionTypes } from './array-types'
-import { takeRows } from './row-tap'
+import type { SessionTypeParsers } from './array-types'
+import { setRowConsumer } from './row-tap'
 import {
   type Columns,
   NO_COLUMNS,
@@ -15,70 +15,72 @@ import {
   toRow,
 } from './row-decoder'
 
-export interface Prepared {
+export interface CachedStatement {
   readonly sql: string
   readonly name: Buffer
-  /** The server has it. */
+  /** True while the server has the statement under this name. */
   isParsed: boolean
-  /** Its place in the order of use: the higher, the later. */
-  lastRun: number
-  /** Known once the server has described it. */
+  /** The number of its last use: the higher, the later. */
+  lastUse: number
+  /** Null until the server has described them. */
   columns: Columns | null
 }
 
-/** What pg's Client lets a query of one's own do, and its types leave out. */
-export interface Wire {
+/** The part of pg's Connection that query objects use; pg's types leave it out. */
+export interface QueryConnection {
   readonly stream: { write(bytes: Buffer): void; readonly writable: boolean }
   on(event: 'parseComplete' | 'bindComplete', listener: () => void): void
 }
 
-export interface Connected {
+export interface PgClient {
   readonly connection: unknown
   query(query: object): void
 }
 
-/** What a query is made of. */
-interface Parts {
-  readonly prepared: Prepared
-  /** The server had parsed it before. */
-  readonly wasKept: boolean
+interface QueryParts {
+  readonly prepared: CachedStatement
+  /** True if the server had parsed the statement before. */
+  readonly wasParsed: boolean
   readonly statement: Statement
   readonly message: readonly Buffer[]
-  /** A BEGIN is in front of it. */
-  readonly begins: boolean
+  /** True if a BEGIN is sent in front of the statement. */
+  readonly startsWithBegin: boolean
 }
 
-type Outcome = [error: null, result: PreparedResult] | [error: Error]
+type QueryOutcome = [error: null, result: PreparedResult] | [error: Error]
 
-/** What pg's Client hands the server's answers to: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY */
+/** A query object for pg's Client: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY */
 export class PreparedQuery {
-  readonly prepared: Prepared
-  readonly wasKept: boolean
-  /** Under the name by which pg finds it, to put an end to its own `query_timeout`. */
-  callback: (...outcome: Outcome) => void = () => undefined
+  readonly prepared: CachedStatement
+  readonly wasParsed: boolean
+  /** pg looks for this name, to end its own `query_timeout`. */
+  callback: (...outcome: QueryOutcome) => void = () => undefined
   readonly #message: readonly Buffer[]
-  /** What is answered next is the BEGIN in front of it. */
-  #isBeginning: boolean
-  readonly #types: SessionTypes
+  /** True until the BEGIN in front of the statement is answered. */
+  #awaitsBegin: boolean
+  readonly #types: SessionTypeParsers
   readonly #asArrays: boolean
   #rows: unknown[] | null = null
   #tag: string | null = null
   #transactionId: string | null = null
-  /** What a parser of one of its values threw. */
+  /** The first error that a parser of a value threw. */
   #failure: Error | null = null
 
-  constructor(types: SessionTypes, { prepared, wasKept, statement, message, begins }: Parts) {
+  constructor(
+    types: SessionTypeParsers,
+    { prepared, wasParsed, statement, message, startsWithBegin }: QueryParts,
+  ) {
     this.prepared = prepared
-    this.wasKept = wasKept
+    this.wasParsed = wasParsed
     this.#message = message
-    this.#isBeginning = begins
+    this.#awaitsBegin = startsWithBegin
     this.#types = types
     this.#asArrays = statement.asArrays === true
   }
 
-  submit(wire: Wire): null {
-    const { stream } = wire
-    takeRows(wire, this)
+  submit(connection: QueryConnection): null {
+    const { stream } = connection
+    setRowConsumer(connection, this)
     if (stream.writable) {
       const [first, ...rest] = this.#message
       stream.write(rest.length === 0 && first !== undefined ? first : Buffer.concat(this.#message))
@@ -90,13 +92,13 @@ export class PreparedQuery {
     this.prepared.columns = toColumns(this.#types, fields)
   }
 
-  takeRow(bytes: Buffer, at: number): void {
+  consumeRow(bytes: Buffer, at: number): void {
     if (this.#tag === null)
       this.#add((columns) => (this.#asArrays ? readArray(bytes, at, columns) : readRow(bytes, at, columns)))
-    else this.#guarded(() => (this.#transactionId = readFirst(bytes, at)))
+    else this.#keepingFailure(() => (this.#transactionId = readFirst(bytes, at)))
   }
 
-  /** The same where pg has made texts of the bytes. */
+  /** Called by pg where there is no row tap. */
   handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
     if (this.#tag === null)
       this.#add((columns) => (this.#asArrays ? toArray(fields, columns) : toRow(fields, columns)))
@@ -106,11 +108,11 @@ export class PreparedQuery {
   #add(make: (columns: Columns) => unknown): void {
     const { columns } = this.prepared
     if (columns === null || this.#failure !== null) return
-    this.#guarded(() => (this.#rows ??= []).push(make(columns)))
+    this.#keepingFailure(() => (this.#rows ??= []).push(make(columns)))
   }
 
-  /** It runs in a listener of the socket, where nobody would catch an error. */
-  #guarded(work: () => void): void {
+  /** Keeps an error for the query's end: this runs in a listener of the socket, where nothing would catch it. */
+  #keepingFailure(work: () => void): void {
     try {
       work()
     } catch (error) {
@@ -119,11 +121,11 @@ export class PreparedQuery {
   }
 
   handleCommandComplete({ text }: { readonly text: string }): void {
-    if (!this.#isBeginning) this.#tag ??= text
-    this.#isBeginning = false
+    if (!this.#awaitsBegin) this.#tag ??= text
+    this.#awaitsBegin = false
   }
 
-  /** After the first row of several. The Sync that was sent along ends the rest. */
+  /** Called after the first row if only that was requested. The Sync that is already sent ends the portal. */
   handlePortalSuspended(): void {}
 
   handleError(error: Error): void {
@@ -135,7 +137,7 @@ export class PreparedQuery {
       this.callback(this.#failure)
       return
     }
-    // A statement without columns is not described by anything.
+    // pg gets no RowDescription for a statement without columns.
     const columns = (this.prepared.columns ??= NO_COLUMNS)
     this.callback(null, new PreparedResult(this.#tag ?? '', this.#rows ?? [], columns, this.#transactionId))
   }

@@ -1,25 +1,25 @@
-/** Messages of PostgreSQL's extended query protocol, as bytes: https://www.postgresql.org/docs/current/protocol-message-formats.html */
+/** Writes messages of PostgreSQL's extended query protocol: https://www.postgresql.org/docs/current/protocol-message-formats.html */
 import { types } from 'node:util'
 import pg from 'pg'
 
-/** How pg writes a value as a parameter; its types leave it out. */
+/** pg's function that writes a value as a parameter; pg's types leave it out. */
 const { prepareValue } = (
   pg as unknown as { utils: { prepareValue(this: void, value: unknown): string | Buffer | null } }
 ).utils
 
-/** `name` as the protocol writes it, with its end. */
+/** Returns `name` as the protocol writes it, with a zero byte at its end. */
 export function nameBytes(name: string): Buffer {
   return Buffer.from(`${name}\0`)
 }
 
-/** Parse: gives a statement a name. The types of its parameters are the server's to find out. */
+/** Parse: prepares a statement under a name, and lets the server infer the types of its parameters. */
 export function parse(name: Buffer, sql: string): Buffer {
   const text = Buffer.from(`${sql}\0`)
   return message('P', name, text, Buffer.alloc(2))
 }
 
 /** Describe: asks for the columns of a statement. */
-export function describe(name: Buffer): Buffer {
+export function describeStatement(name: Buffer): Buffer {
   return message('D', STATEMENT, name)
 }
 
@@ -35,8 +35,8 @@ export function executePortal(name: Buffer, mostRows: number): Buffer {
   return Buffer.concat([message('E', name, most), SYNC])
 }
 
-/** Close: forgets a statement. One that does not exist is no error. */
-export function close(name: Buffer): Buffer {
+/** Close: deallocates a statement. It is no error if the statement does not exist. */
+export function closeStatement(name: Buffer): Buffer {
   return message('C', STATEMENT, name)
 }
 
@@ -58,12 +58,17 @@ const EXECUTE_AND_SYNC = {
 }
 
 /**
- * Bind and Execute, and Sync if it is the last: runs a statement with values. Written by hand into one buffer, since it
- * is sent for every query.
+ * Bind and Execute, and Sync if `isLast`: runs a prepared statement with values. Written by hand into one buffer, since
+ * every query sends it.
  *
  * @throws what pg throws for a value that it cannot write
  */
-export function run(name: Buffer, values: readonly unknown[], rows: 'all' | 'one', isLast: boolean): Buffer {
+export function bindAndExecute(
+  name: Buffer,
+  values: readonly unknown[],
+  rows: 'all' | 'one',
+  isLast: boolean,
+): Buffer {
   const count = values.length
   const parameters: (string | Buffer | null)[] = []
   let size = 12 + name.length
@@ -113,19 +118,19 @@ export function copyData(text: string): Buffer {
 
 export const COPY_DONE = message('c')
 
-/** A value as it is sent: text, or bytes. */
+/** Returns the value as it is sent: text, bytes, or null. */
 export function toParameter(value: unknown): string | Buffer | null {
   if (typeof value === 'string') return value
   if (typeof value === 'number') return String(value)
-  return Array.isArray(value) && value.length === 0 ? EMPTY_ARRAY : prepareValue(exact(value))
+  return Array.isArray(value) && value.length === 0 ? EMPTY_ARRAY : prepareValue(withOffsetSeconds(value))
 }
 
 /**
- * A Date whose local time was behind UTC by no whole minutes, as before time zones, with the seconds of that: pg writes local
- * times, and leaves them out. Other values as they are.
+ * Returns a Date as text if its local time differs from UTC by a number of seconds that is not whole minutes, as before time
+ * zones existed: pg writes local times and leaves out the seconds of the offset. Returns other values unchanged.
  */
-function exact(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(exact)
+function withOffsetSeconds(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withOffsetSeconds)
   if (!types.isDate(value) || pg.defaults.parseInputDatesAsUTC) return value
   if (Number.isNaN(value.getTime()) || value.getSeconds() === value.getUTCSeconds()) return value
   const local = new Date(0)
@@ -142,8 +147,8 @@ function exact(value: unknown): unknown {
 }
 
 /**
- * What pg writes, `{}`, is also an empty object: a column of JSON would store it without a word, while it refuses all other
- * arrays. A form feed is a blank to an array, and none to JSON.
+ * pg writes an empty array as `{}`, which a JSON column would silently store as an empty object, though it refuses all
+ * other arrays. A form feed is white space in an array's text and an error in JSON.
  */
 const EMPTY_ARRAY = '\f{}'
 

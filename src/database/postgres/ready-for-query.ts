@@ -1,19 +1,22 @@
-/** Answers of PostgreSQL that are waited for in a hurry: to a ping, and the end of a statement that failed. */
+/** Waits for answers of PostgreSQL with a time limit: to a ping, and ReadyForQuery after a statement that failed. */
 import type { Session } from '../driver/session'
 import type { RawConnection } from './client'
 
-interface Conversation extends Pick<Session, 'broken' | 'destroy'> {
+interface DestroyableSession extends Pick<Session, 'broken' | 'destroy'> {
   readonly raw: RawConnection
 }
 
-/** How long that may take. */
-const PATIENCE_MILLIS = 2000
+/** How long an answer may take. */
+const ANSWER_TIMEOUT_MILLIS = 2000
 
-/** Waits for an answer. A session that gives none is destroyed. */
-export async function patiently(session: Conversation, answer: Promise<unknown>): Promise<void> {
+/** Waits for an answer, and destroys the session if it does not come in time. */
+export async function withAnswerTimeout(
+  session: DestroyableSession,
+  answer: Promise<unknown>,
+): Promise<void> {
   const timer = setTimeout(() => {
     session.destroy()
-  }, PATIENCE_MILLIS)
+  }, ANSWER_TIMEOUT_MILLIS)
   try {
     await answer
   } finally {
@@ -21,8 +24,8 @@ export async function patiently(session: Conversation, answer: Promise<unknown>)
   }
 }
 
-/** pg reports an error before the server is ready for the next statement: only then is the transaction's state known. */
-export async function readyAgain(session: Conversation): Promise<void> {
+/** Waits for ReadyForQuery: pg reports an error before it, and the transaction's status is known only after it. */
+export async function waitForReady(session: DestroyableSession): Promise<void> {
   const { raw } = session
   if (raw.readyForQuery || session.broken !== null) return
   await new Promise<void>((resolve) => {
@@ -35,7 +38,7 @@ export async function readyAgain(session: Conversation): Promise<void> {
     const timer = setTimeout(() => {
       session.destroy()
       end()
-    }, PATIENCE_MILLIS)
+    }, ANSWER_TIMEOUT_MILLIS)
     raw.connection.on('readyForQuery', end)
     raw.on('end', end)
   })

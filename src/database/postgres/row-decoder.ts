@@ -1,37 +1,37 @@
-/** Rows of PostgreSQL's texts, made faster than pg makes them. */
+/** Decodes PostgreSQL's rows into objects or arrays, faster than pg does. */
 import pg from 'pg'
 import type { Result, Row } from '../driver/statement'
 import type { Session } from '../driver/session'
-import { isTooLong } from '../driver/driver-error'
-import type { SessionTypes } from './array-types'
-import { AS_IT_IS, type Parser, typeName, UnreadableError } from './value-parsers'
+import { isStringTooLong } from '../driver/driver-error'
+import type { SessionTypeParsers } from './array-types'
+import { IDENTITY_PARSER, type Parser, typeName, UnreadableError } from './value-parsers'
 
-/** Makes a value of its bytes. */
+/** Decodes one value from its bytes. */
 type Reader = (bytes: Buffer, from: number, to: number) => unknown
 
-/** The columns of a result, ready to make rows of. */
+/** The columns of a result, with all that is needed to decode rows. */
 export interface Columns {
   readonly fields: readonly pg.FieldDef[]
-  /** Null where the text is the value. */
+  /** One for each column; null where the text is the value. */
   readonly parsers: readonly (Parser | null)[]
-  /** The same for bytes. */
+  /** One for each column. */
   readonly readers: readonly Reader[]
-  /** A row without values: to copy it is faster than to make one column by column. */
-  readonly blank: Row
-  /** Some of its texts can only be read when their types have been looked up. */
-  readonly isIncomplete: boolean
+  /** A row whose values are null: copying it is faster than adding column by column. */
+  readonly emptyRow: Row
+  /** True if types have to be looked up before all texts can be parsed. */
+  readonly hasUnknownTypes: boolean
 }
 
-/** Commands whose tag counts rows that they changed; that of SELECT counts rows that it read. */
+/** Commands whose tag counts the rows that they changed; the tag of SELECT counts the rows that it read. */
 const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE'])
 
-/** What became of a prepared statement. */
+/** The result of a prepared statement. */
 export class PreparedResult implements Result {
   readonly rows: readonly unknown[]
   readonly command: string
   readonly rowCount: number
   readonly lastInsertId = null
-  /** Of the transaction that it ran in, where that was asked for. */
+  /** The id of its transaction, if that was asked for. */
   readonly transactionId: string | null
   readonly columns: Columns
   readonly #tag: string
@@ -46,7 +46,7 @@ export class PreparedResult implements Result {
     this.columns = columns
   }
 
-  /** As pg has it. */
+  /** The result in the form of pg's own. */
   get forKnex() {
     const { command, rows } = this
     const rowCount = this.#tag === '' ? rows.length : countOf(this.#tag)
@@ -54,54 +54,65 @@ export class PreparedResult implements Result {
   }
 }
 
-/** The number at the end of a command's tag, such as `INSERT 0 3`. */
+/** Returns the number at the end of a command's tag, such as `INSERT 0 3`. */
 function countOf(tag: string): number {
   return Number(tag.slice(tag.lastIndexOf(' ') + 1))
 }
 
-export const NO_COLUMNS: Columns = { fields: [], parsers: [], readers: [], blank: {}, isIncomplete: false }
+export const NO_COLUMNS: Columns = {
+  fields: [],
+  parsers: [],
+  readers: [],
+  emptyRow: {},
+  hasUnknownTypes: false,
+}
 
-/** What pg has for whole numbers, unless somebody has set another one. */
+/** pg's parser of integers, or the one that the program has put in its place. */
 const AS_INTEGER = pg.types.getTypeParser(pg.types.builtins.INT4, 'text') as Parser
 const isPlainInteger = ['0', '-7', '2147483647'].every((text) => AS_INTEGER(text) === Number(text))
 
-export function toColumns(types: SessionTypes, fields: readonly pg.FieldDef[]): Columns {
-  const blank: Row = {}
-  // Defined rather than set: a column may be called __proto__.
+export function toColumns(types: SessionTypeParsers, fields: readonly pg.FieldDef[]): Columns {
+  const emptyRow: Row = {}
+  // Not by assignment: a column may be called __proto__.
   for (const { name } of fields) {
-    Object.defineProperty(blank, name, { value: null, enumerable: true, configurable: true, writable: true })
+    Object.defineProperty(emptyRow, name, {
+      value: null,
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    })
   }
   const parsers = fields.map((field) => {
-    const parser = field.format === 'binary' ? AS_IT_IS : types.getTypeParser(field.dataTypeID)
-    return parser === AS_IT_IS ? null : parser
+    const parser = field.format === 'binary' ? IDENTITY_PARSER : types.getTypeParser(field.dataTypeID)
+    return parser === IDENTITY_PARSER ? null : parser
   })
   return {
     fields,
     parsers,
     readers: parsers.map((parser, index) => readerOf(parser, fields[index]?.dataTypeID ?? 0)),
-    blank,
-    isIncomplete: types.unknownOf(fields).length > 0,
+    emptyRow,
+    hasUnknownTypes: types.unknownTypes(fields).length > 0,
   }
 }
 
 /**
- * Makes values of what is still text in rows, which are objects or arrays: in columns that had no parser `before`. Types of
- * which nobody knows whether they are arrays are looked up by the session.
+ * Looks up unknown types by the session, then parses texts in place in rows that are objects or arrays: in the columns that
+ * had no parser in `previous`. Returns the columns with their parsers.
  */
-export async function parseTexts(
+export async function parseRemainingTexts(
   rows: readonly unknown[],
   { fields }: Pick<Columns, 'fields'>,
-  session: Pick<Session, 'run'> & { readonly types: SessionTypes },
-  before = NO_COLUMNS,
+  session: Pick<Session, 'run'> & { readonly types: SessionTypeParsers },
+  previous = NO_COLUMNS,
 ): Promise<Columns> {
   const { types } = session
-  const unknown = types.unknownOf(fields)
+  const unknown = types.unknownTypes(fields)
   if (unknown.length > 0) await types.lookUp(unknown, session)
   const columns = toColumns(types, fields)
   for (const [index, parser] of columns.parsers.entries()) {
     const field = fields[index]
-    if (field === undefined || parser === null || (before.parsers[index] ?? null) !== null) continue
-    // A name that occurs twice has the value of the last one.
+    if (field === undefined || parser === null || (previous.parsers[index] ?? null) !== null) continue
+    // Of columns with the same name an object has the value of the last one.
     const isLast = !fields.some(({ name }, later) => later > index && name === field.name)
     for (const row of rows as Record<string | number, unknown>[]) {
       const key = Array.isArray(row) ? index : field.name
@@ -120,13 +131,13 @@ function parse(parser: Parser, text: string, field?: pg.FieldDef): unknown {
   }
 }
 
-/** The error of a parser, or of a text that is too long, with the column that it is about. It never quotes the value. */
+/** Makes an error that names the column and the reason. It never quotes the value. */
 function unreadable(
   { name = '', dataTypeID = 0 }: Partial<pg.FieldDef> = {},
   cause: unknown,
 ): UnreadableError {
   const what = `Column '${name}', of type ${typeName(dataTypeID)}, holds a value that cannot be read`
-  if (isTooLong(cause)) {
+  if (isStringTooLong(cause)) {
     return new UnreadableError(
       `${what}: as a text it is longer than a string may be. Read it in parts, by substring().`,
       {
@@ -138,7 +149,7 @@ function unreadable(
   return new UnreadableError(`${what}: ${why}. Select it as text: CAST(… AS text).`, { cause })
 }
 
-/** Types whose texts are digits, and fit a number: somebody may have set that parser for others. */
+/** Types whose text is an integer that fits a number. A program may have set the integer parser for other types as well. */
 const INTEGERS = new Set<number>([pg.types.builtins.INT2, pg.types.builtins.INT4, pg.types.builtins.OID])
 
 function readerOf(parser: Parser | null, type: number): Reader {
@@ -147,7 +158,7 @@ function readerOf(parser: Parser | null, type: number): Reader {
   return (bytes, from, to) => parser(readText(bytes, from, to))
 }
 
-/** `toString()` takes half as long again to find out what it is asked for; what it then calls, its types leave out. */
+/** Calls `utf8Slice`, which `toString()` calls too, after checks that take half as long again. Its types leave it out. */
 function readText(
   bytes: Buffer & { utf8Slice?(from: number, to: number): string },
   from: number,
@@ -166,9 +177,9 @@ function readInteger(bytes: Buffer, from: number, to: number): number {
 const MINUS = 45
 const ZERO = 48
 
-/** A row as the server sends it, from `at`: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW */
-export function readRow(bytes: Buffer, at: number, { fields, readers, blank }: Columns): Row {
-  const row = { ...blank }
+/** Decodes a DataRow from `at` to an object: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW */
+export function readRow(bytes: Buffer, at: number, { fields, readers, emptyRow }: Columns): Row {
+  const row = { ...emptyRow }
   const count = bytes.readInt16BE(at)
   let from = at + COUNT_SIZE
   let i = 0
@@ -178,7 +189,7 @@ export function readRow(bytes: Buffer, at: number, { fields, readers, blank }: C
       from += LENGTH_SIZE
       const field = fields[i]
       const read = readers[i]
-      // A name that occurs twice has the value of the last one, also when that is null.
+      // Of columns with the same name the last one wins, also with null.
       if (field !== undefined && read !== undefined)
         row[field.name] = size < 0 ? null : read(bytes, from, from + size)
       if (size > 0) from += size
@@ -189,7 +200,7 @@ export function readRow(bytes: Buffer, at: number, { fields, readers, blank }: C
   return row
 }
 
-/** The same where columns of one name are kept apart. */
+/** Decodes a DataRow from `at` to an array, which keeps columns of the same name apart. */
 export function readArray(bytes: Buffer, at: number, { fields, readers }: Columns): unknown[] {
   const row: unknown[] = []
   let from = at + COUNT_SIZE
@@ -206,23 +217,23 @@ export function readArray(bytes: Buffer, at: number, { fields, readers }: Column
   return row
 }
 
-/** The text of its first value. */
+/** Returns the text of the first value of a DataRow. */
 export function readFirst(bytes: Buffer, at: number): string | null {
   const from = at + COUNT_SIZE + LENGTH_SIZE
   const size = bytes.readInt32BE(from - LENGTH_SIZE)
   return size < 0 ? null : readText(bytes, from, from + size)
 }
 
-/** The count of its values, and before each value its length. */
+/** Sizes in bytes of the number of values, and of the length in front of each value. */
 const COUNT_SIZE = 2
 const LENGTH_SIZE = 4
 
-/** The same of texts that pg has made of the bytes. */
+/** Makes a row of texts that pg has decoded. */
 export function toRow(texts: readonly (string | null)[], columns: Columns): Row {
-  const row = { ...columns.blank }
+  const row = { ...columns.emptyRow }
   for (const [i, value] of toArray(texts, columns).entries()) {
     const field = columns.fields[i]
-    // A name that occurs twice has the value of the last one, also when that is null.
+    // Of columns with the same name the last one wins, also with null.
     if (field !== undefined) row[field.name] = value
   }
   return row

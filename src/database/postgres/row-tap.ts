@@ -1,14 +1,17 @@
-/** What comes from PostgreSQL, in whole messages: rows go to who asked for their bytes, and everything else to pg. */
+/**
+ * A tap between the socket and pg's parser: passes rows as bytes to the query that runs, and all other messages to pg. It is
+ * faster because pg makes an object of every row and a string of every value.
+ */
 import { EventEmitter } from 'node:events'
-import { isTooLong } from '../driver/driver-error'
+import { isStringTooLong } from '../driver/driver-error'
 
-/** pg makes an object of every row, and a text of every value, before anybody is asked what he makes of it. */
-export interface RowTaker {
-  /** One row, from `at` up to `end`: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW */
-  takeRow(bytes: Buffer, at: number, end: number): void
+/** A query object that takes rows as bytes. */
+export interface RowConsumer {
+  /** Takes one row, from `at` to `end`: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW */
+  consumeRow(bytes: Buffer, at: number, end: number): void
 }
 
-/** The part of pg's connection that is used here; its types leave it out. */
+/** The part of pg's Connection that is used here; pg's types leave it out. */
 interface Attaching {
   attachListeners?(stream: Source): void
 }
@@ -17,92 +20,92 @@ interface Source {
   on(event: 'data', listener: (chunk: Buffer) => void): unknown
 }
 
-/** A type and a length, which counts itself. */
+/** Bytes of a message's type (1) and length (4); the length includes its own 4 bytes. */
 const HEADER = 5
 const DATA_ROW = 68 // D
 const READY_FOR_QUERY = 90 // Z
 
-class Incoming {
-  /** Who has the rows until the server is ready for the next statement. */
-  taker: RowTaker | null = null
+class MessageSplitter {
+  /** Takes the rows until the next ReadyForQuery; null: pg does. */
+  consumer: RowConsumer | null = null
   readonly #toPg: (bytes: Buffer) => void
-  /** The beginning of a message whose end has not come yet. */
-  #parts: Buffer[] = []
-  #held = 0
-  /** How long that message is, as far as it is known. */
-  #needed = HEADER
+  /** The start of a message that has not arrived whole. */
+  #chunks: Buffer[] = []
+  #bufferedBytes = 0
+  /** The length of that message, or of its header while the length is unknown. */
+  #neededBytes = HEADER
 
   constructor(toPg: (bytes: Buffer) => void) {
     this.#toPg = toPg
   }
 
   receive(chunk: Buffer): void {
-    this.#held += chunk.length
-    this.#parts.push(chunk)
-    if (this.#held < this.#needed) return
-    const bytes = this.#parts.length === 1 ? chunk : Buffer.concat(this.#parts)
+    this.#bufferedBytes += chunk.length
+    this.#chunks.push(chunk)
+    if (this.#bufferedBytes < this.#neededBytes) return
+    const bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks)
     let at = 0
-    // What pg has been given it is not given again, should a listener of its throw.
-    let given = 0
-    const give = (): void => {
-      const whole = bytes.subarray(given, at)
-      given = at
+    // Advanced before pg is called, so that pg does not get the same bytes twice if one of its listeners throws.
+    let forwarded = 0
+    const forwardToPg = (): void => {
+      const whole = bytes.subarray(forwarded, at)
+      forwarded = at
       if (whole.length > 0) this.#toPg(whole)
     }
-    this.#needed = HEADER
+    this.#neededBytes = HEADER
     try {
       while (at + HEADER <= bytes.length) {
         const next = at + 1 + bytes.readUInt32BE(at + 1)
         if (next > bytes.length) {
-          this.#needed = next - at
+          this.#neededBytes = next - at
           break
         }
         const type = bytes[at]
-        if (type === DATA_ROW && this.taker !== null) {
-          give()
-          this.taker.takeRow(bytes, at + HEADER, next)
-          given = next
+        if (type === DATA_ROW && this.consumer !== null) {
+          forwardToPg()
+          this.consumer.consumeRow(bytes, at + HEADER, next)
+          forwarded = next
         }
         at = next
         if (type === READY_FOR_QUERY) {
-          this.taker = null
-          give()
+          this.consumer = null
+          forwardToPg()
         }
       }
-      give()
+      forwardToPg()
     } finally {
-      this.#parts = given === bytes.length ? [] : [bytes.subarray(given)]
-      this.#held = bytes.length - given
+      this.#chunks = forwarded === bytes.length ? [] : [bytes.subarray(forwarded)]
+      this.#bufferedBytes = bytes.length - forwarded
     }
   }
 }
 
-const incoming = new WeakMap<object, Incoming>()
+const splitters = new WeakMap<object, MessageSplitter>()
 
-/** Gets between a connection that is not open yet and the parser of pg. Without that, pg makes the rows, which takes longer. */
-export function divertRows(connection: object): void {
+/** Installs the tap on a pg Connection that is not open yet. Does nothing if pg has no `attachListeners`: pg makes the rows then. */
+export function installRowTap(connection: object): void {
   const attaching: Attaching = connection
   const attach = attaching.attachListeners?.bind(connection)
   if (attach === undefined) return
   attaching.attachListeners = (stream: Source & { destroy?(error: unknown): void }) => {
     const relay = new EventEmitter()
-    const own = new Incoming((bytes) => relay.emit('data', bytes))
-    incoming.set(connection, own)
+    const splitter = new MessageSplitter((bytes) => relay.emit('data', bytes))
+    splitters.set(connection, splitter)
     attach(relay)
     stream.on('data', (chunk) => {
       try {
-        own.receive(chunk)
+        splitter.receive(chunk)
       } catch (error) {
-        // Nobody else would catch it. pg's parser reads the same message anew with all that comes, and gets no further.
-        if (!isTooLong(error)) throw error
+        // Nothing else would catch it, and pg's parser would fail at the same message again with each chunk.
+        if (!isStringTooLong(error)) throw error
         stream.destroy?.(error)
       }
     })
   }
 }
 
-/** Has the rows of the statement that is sent now taken past pg, if that is possible. */
-export function takeRows(connection: object, taker: RowTaker): void {
-  const own = incoming.get(connection)
-  if (own !== undefined) own.taker = taker
+/** Has the rows of the statement that is sent now go to `consumer`, if the tap is installed. */
+export function setRowConsumer(connection: object, consumer: RowConsumer): void {
+  const splitter = splitters.get(connection)
+  if (splitter !== undefined) splitter.consumer = consumer
 }

@@ -1,4 +1,4 @@
-/** What operators should know of a connection to PostgreSQL: what its user may do, and who could listen in on the way. */
+/** Finds out what operators should know of a connection to PostgreSQL: the rights of its role, and whether it is encrypted. */
 import { BlockList, isIPv6 } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Security } from '../driver/dialect'
@@ -8,9 +8,9 @@ const LOCAL = new BlockList()
 LOCAL.addSubnet('127.0.0.0', 8)
 LOCAL.addAddress('::1', 'ipv6')
 
-/** The same by name would not do: `localhost` is local, and so is any other name that stands for a loopback address. */
+/** Judges the address, not the host name: names other than `localhost` can stand for a loopback address. */
 export function isRemoteAddress(address: string | undefined): boolean {
-  // That of a Unix domain socket.
+  // A Unix domain socket has no address.
   if (address === undefined) return false
   return !LOCAL.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
 }
@@ -20,7 +20,7 @@ export async function security(raw: object, ask: (sql: string) => Promise<unknow
   return {
     isSuperuser: (await ask("SELECT current_setting('is_superuser')")) === 'on',
     isRemote: isRemoteAddress(stream.remoteAddress),
-    // Not pg_stat_ssl: behind a pooler that knows of the way from the pooler on, and not of the one up to it.
+    // Not from pg_stat_ssl: behind a pooler that describes the connection between the pooler and the server.
     isEncrypted: stream instanceof TLSSocket,
   }
 }

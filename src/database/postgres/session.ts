@@ -1,67 +1,76 @@
-/** What runs on one connection to PostgreSQL, watched so that it is never lent out in an unknown state. */
+/** A session on PostgreSQL: runs statements on one connection and tracks its state, so that it is never lent in an unknown one. */
 import { QueryCanceledError } from '../errors'
-import type { Cursor, Result, Statement, Target } from '../driver/statement'
+import type { Cursor, Result, Statement, InsertTarget } from '../driver/statement'
 import type { Outcome, Session } from '../driver/session'
 import type { RawConnection } from './client'
 import { PostgresConnection } from './connection'
 import { PostgresCopies } from './copy'
 import { requestCancel } from './cancel-request'
-import { holdQueue, latestIn, runsAnother, type Submitted, withdraw } from './client-queue'
+import { pauseQueue, lastSubmitted, isRunningAnother, type QueuedQuery, withdraw } from './client-queue'
 import { PostgresCursors } from './cursors'
-import { plainly } from './own-statement'
-import { refusalOf } from './errors'
+import { ownStatement } from './own-statement'
+import { limitError } from './errors'
 import { outcomeOf } from './transaction-outcome'
-import { type ArrayTypes, SessionTypes } from './array-types'
-import { type Attempt, PreparedStatements } from './statement-cache'
+import { type ArrayTypes, SessionTypeParsers } from './array-types'
+import { type FailedRun, StatementCache } from './statement-cache'
 import type { PreparedQuery } from './prepared-query'
-import { answered, ask, control, controlled, hasTypes, isControl, refuseStream } from './simple-query'
-import { patiently, readyAgain } from './ready-for-query'
-import { parseTexts, type PreparedResult } from './row-decoder'
-import { APPLY, type SessionSettings } from './session-settings'
-import { within } from '../context/watchdog'
+import {
+  sendQuery,
+  sendControl,
+  controlResult,
+  hasOwnParsers,
+  isControl,
+  refuseStream,
+  toAnswer,
+} from './simple-query'
+import { withAnswerTimeout, waitForReady } from './ready-for-query'
+import { parseRemainingTexts, type PreparedResult } from './row-decoder'
+import { APPLY_SETTINGS, type SessionSettings } from './session-settings'
+import { waitAtMost } from '../context/watchdog'
 
-const STRIKE_EVERY_MILLIS = 50
+const CANCEL_EVERY_MILLIS = 50
 
-/** Statements that write, and so give their transaction an id. What a SELECT writes by a function goes unnoticed. */
+/** Statements that write, and so give their transaction an id. Writes of functions that a SELECT calls are not noticed. */
 const WRITES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'CREATE', 'ALTER', 'DROP', 'TRUNCATE'])
 
 export class PostgresSession extends PostgresConnection implements Session {
   #transactionId: string | null = null
   /**
-   * Where the BEGIN of its transaction is: kept for the first statement, sent and not answered yet, or answered while nothing
-   * else has run, so that the transaction can be begun anew.
+   * The state of BEGIN. `deferred`: kept until the first statement; `sent`: not answered yet; `fresh`: answered, and nothing
+   * else has run, so that the transaction can be restarted; `none`: no transaction, or one that cannot be restarted.
    */
   #begin: 'none' | 'deferred' | 'sent' | 'fresh' = 'none'
   #beginSql = ''
-  /** Settles when BEGIN is answered, where it was sent by itself. */
-  #beginning: Promise<void> | null = null
-  /** True once its holder has seen pg's client, and may send statements that bypass this class. */
+  /** Settles when a BEGIN that was sent alone is answered; else null. */
+  #sentBegin: Promise<void> | null = null
+  /** True once the caller has read `connection.raw`, and may send statements that bypass this class. */
   isExposed = false
-  /** What pg was given for the statement that runs, where its user may have given it others. */
-  #latest: Submitted | null = null
-  /** How often it was told to stop what runs. */
-  #cancels = 0
+  /** The query that pg was given for the statement that runs; set only while `isExposed`. */
+  #lastSubmitted: QueuedQuery | null = null
+  /** How often {@link cancel} was called. */
+  #cancelCount = 0
   readonly #cursors = new PostgresCursors(this)
   readonly #copies = new PostgresCopies(this)
-  /** Null where nothing is prepared. */
-  #prepared: PreparedStatements | null
+  /** Null if this session prepares no statements. */
+  #statementCache: StatementCache | null
 
   readonly #settings: SessionSettings
 
-  readonly types: SessionTypes
+  readonly types: SessionTypeParsers
 
-  /** `arrays`: what is known of the types of this database; `mostPrepared`: how many prepared statements it keeps. */
+  /** `arrays`: the array types of this database; `mostPrepared`: how many prepared statements are kept, 0 for none. */
   constructor(raw: RawConnection, settings: SessionSettings, arrays: ArrayTypes, mostPrepared: number) {
     super(raw)
     this.#settings = settings
-    this.types = new SessionTypes(raw, arrays)
-    const heard = (): void => {
+    this.types = new SessionTypeParsers(raw, arrays)
+    const onStarted = (): void => {
       this.#setBegin('none')
     }
-    this.#prepared = mostPrepared === 0 ? null : new PreparedStatements(raw, this.types, mostPrepared, heard)
+    this.#statementCache =
+      mostPrepared === 0 ? null : new StatementCache(raw, this.types, mostPrepared, onStarted)
   }
 
-  /** As the server tells it: idle, in a transaction, or in one that has failed. */
+  /** The transaction status as the server reports it: idle, in a transaction, in a failed transaction. */
   get status(): 'I' | 'T' | 'E' | null {
     if (this.#begin === 'deferred' || this.#begin === 'sent') return 'T'
     return this.raw.getTransactionStatus()
@@ -72,14 +81,14 @@ export class PostgresSession extends PostgresConnection implements Session {
   }
 
   get isClean(): boolean {
-    return this.running === null && !this.inTransaction && !this.#cursors.areHeld
+    return this.running === null && !this.inTransaction && !this.#cursors.hasHeld
   }
 
   get transactionId(): string | null {
     return this.#transactionId
   }
 
-  /** As pgjdbc does it: a journey less, and no server that waits for a first statement. `now()` is when that comes. */
+  /** Defers BEGIN until the first statement, as pgjdbc does: it saves a round trip, and `now()` is the time of that statement. */
   begin(sql: string): void {
     this.#transactionId = null
     this.#setBegin('deferred', sql)
@@ -90,7 +99,7 @@ export class PostgresSession extends PostgresConnection implements Session {
     this.#beginSql = sql
   }
 
-  get isEmpty(): boolean {
+  get isBeginDeferred(): boolean {
     return this.#begin === 'deferred'
   }
 
@@ -100,264 +109,278 @@ export class PostgresSession extends PostgresConnection implements Session {
   }
 
   run(statement: Statement): Promise<Result> {
-    const refused = refusalOf(statement)
+    const refused = limitError(statement)
     if (refused !== null) return Promise.reject(refused)
-    if (this.#beginning !== null) return this.#runBehind(this.#beginning, statement)
+    if (this.#sentBegin !== null) return this.#runAfterSentBegin(this.#sentBegin, statement)
     if (!this.inTransaction) this.#transactionId = null
-    const prepared = this.#prepared
-    if (prepared?.takes(statement) === true) return this.#runPrepared(prepared, statement)
-    if (this.#begin === 'deferred') return this.#runAfter(this.#beginSql, statement)
-    this.#spoilFresh()
+    const prepared = this.#statementCache
+    if (prepared?.accepts(statement) === true) return this.#runPrepared(prepared, statement)
+    if (this.#begin === 'deferred') return this.#runAfterDeferredBegin(this.#beginSql, statement)
+    this.#forbidRestart()
     if (isControl(statement)) return this.#runControl(statement)
-    const { into } = statement
-    return into === undefined ? this.#runUnprepared(statement) : this.#runMany(statement, into)
+    const { insertsInto } = statement
+    return insertsInto === undefined ? this.#runUnprepared(statement) : this.#runCopy(statement, insertsInto)
   }
 
-  /** For a statement that BEGIN cannot go together with. Where nothing has begun, nothing has to be ended. */
-  async #runAfter(begin: string, statement: Statement): Promise<Result> {
+  /** Sends the deferred BEGIN alone, then runs the statement. A COMMIT or ROLLBACK needs neither: nothing has begun. */
+  async #runAfterDeferredBegin(begin: string, statement: Statement): Promise<Result> {
     if (statement.sql === 'COMMIT' || statement.sql === 'ROLLBACK') {
       this.#setBegin('none')
-      return controlled(statement.sql)
+      return controlResult(statement.sql)
     }
-    return this.#runBehind(this.#sendBegin(begin), statement)
+    return this.#runAfterSentBegin(this.#sendBegin(begin), statement)
   }
 
-  /** Unless it is cancelled by then: what has not been sent the server cannot stop. */
-  async #runBehind(beginning: Promise<void>, statement: Statement): Promise<Result> {
-    const cancels = this.#cancels
-    await beginning
-    if (this.#cancels > cancels)
+  /** Runs the statement when BEGIN is answered, unless it is cancelled meanwhile: the server cannot stop an unsent one. */
+  async #runAfterSentBegin(sentBegin: Promise<void>, statement: Statement): Promise<Result> {
+    const cancelCount = this.#cancelCount
+    await sentBegin
+    if (this.#cancelCount > cancelCount)
       throw new QueryCanceledError('The query was cancelled before it was sent.', statement.sql)
     return this.run(statement)
   }
 
-  /** Sends it by itself. What is run meanwhile waits for it. */
+  /** Sends BEGIN alone. Statements that are run meanwhile wait for its answer. */
   #sendBegin(begin: string): Promise<void> {
     this.#setBegin('sent', begin)
-    const begun = this.#asBegun(begin)
+    const restartSql = this.#restartSqlOf(begin)
     const send = async (): Promise<void> => {
       try {
-        await this.#sent(
-          control(this.raw, begin, () => this.#closeIfExposed()),
-          plainly(begin),
+        await this.#waitFor(
+          sendControl(this.raw, begin, () => this.#closeIfExposed()),
+          ownStatement(begin),
         )
         this.#onFirstAnswer()
-        this.#setFresh(begun)
+        this.#allowRestart(restartSql)
       } catch (error) {
         this.#onFirstAnswer()
         throw error
       } finally {
-        this.#beginning = null
+        this.#sentBegin = null
       }
     }
-    this.#beginning = send()
-    return this.#beginning
+    this.#sentBegin = send()
+    return this.#sentBegin
   }
 
-  /** How a transaction can be begun anew; null for a BEGIN inside of one that was opened by hand, which begins nothing. */
-  #asBegun(begin: string): string | null {
+  /** Returns the BEGIN that can restart the transaction; null if it is sent inside of one, where it begins nothing. */
+  #restartSqlOf(begin: string): string | null {
     return this.raw.getTransactionStatus() === 'I' ? begin : null
   }
 
-  /** Remembers how the transaction was begun, unless its holder may have sent something in it already. */
-  #setFresh(begun: string | null): void {
-    if (begun !== null && !this.isExposed && this.broken === null) this.#setBegin('fresh', begun)
+  /** Keeps the BEGIN, unless the caller may have sent something in the transaction already. */
+  #allowRestart(restartSql: string | null): void {
+    if (restartSql !== null && !this.isExposed && this.broken === null) this.#setBegin('fresh', restartSql)
   }
 
-  /** Something else runs in the transaction, which cannot be begun anew without it. */
-  #spoilFresh(): void {
+  /** Notes that a statement has run in the transaction: a restart would lose its effect. */
+  #forbidRestart(): void {
     if (this.#begin === 'fresh') this.#setBegin('none')
   }
 
-  /** BEGIN was refused: what the user has had pg send behind it would be committed at once. */
+  /** Destroys an exposed session when BEGIN was refused: what the caller has sent behind it would be committed at once. */
   #closeIfExposed(): void {
     if (this.isExposed) this.destroy()
   }
 
-  /** The first statement of a transaction was answered, or lost. */
+  /** Called when the first statement of a transaction was answered, or failed. */
   #onFirstAnswer(): void {
     if (this.broken !== null) return
     this.#setBegin('none')
-    // Where nothing has begun, whatever follows would be committed at once.
+    // BEGIN has failed, so that later statements would be committed at once.
     if (this.raw.getTransactionStatus() === 'I') this.destroy()
   }
 
-  async #runMany(statement: Statement, into: Target): Promise<Result> {
-    const copied = await this.#copies.run(statement, into, this.#isToIdentify(statement))
+  async #runCopy(statement: Statement, into: InsertTarget): Promise<Result> {
+    const copied = await this.#copies.run(statement, into, this.#needsTransactionId(statement))
     if (copied === null) return this.#runUnprepared(statement)
     this.#transactionId ??= copied.transactionId
     return copied.result
   }
 
   async #runControl(statement: Statement): Promise<Result> {
-    const begun = statement.facts.verb === 'BEGIN' ? this.#asBegun(statement.sql) : null
-    const result = await this.#sent(control(this.raw, statement.sql), statement)
-    this.#setFresh(begun)
+    const restartSql = statement.facts.verb === 'BEGIN' ? this.#restartSqlOf(statement.sql) : null
+    const result = await this.#waitFor(sendControl(this.raw, statement.sql), statement)
+    this.#allowRestart(restartSql)
     return result
   }
 
   async #runUnprepared(statement: Statement): Promise<Result> {
     refuseStream(statement)
-    const identifies = this.#isToIdentify(statement)
-    const native = await this.#sent(ask(this.raw, statement, identifies), statement)
-    if (!hasTypes(statement)) for (const each of [native].flat()) await parseTexts(each.rows, each, this)
-    const answer = answered(native, identifies)
-    if (identifies) this.#transactionId = answer.transactionId
+    const asksTransactionId = this.#needsTransactionId(statement)
+    const native = await this.#waitFor(sendQuery(this.raw, statement, asksTransactionId), statement)
+    if (!hasOwnParsers(statement))
+      for (const each of [native].flat()) await parseRemainingTexts(each.rows, each, this)
+    const answer = toAnswer(native, asksTransactionId)
+    if (asksTransactionId) this.#transactionId = answer.transactionId
     return answer.result
   }
 
-  /** Whether it is to ask for the id of its transaction, which the first statement that writes makes the server give. */
-  #isToIdentify({ facts }: Statement): boolean {
-    return this.#transactionId === null && this.status === 'T' && !facts.isSeveral && WRITES.has(facts.verb)
+  /** Returns whether to ask for the transaction's id, which the server assigns at the first statement that writes. */
+  #needsTransactionId({ facts }: Statement): boolean {
+    return (
+      this.#transactionId === null && this.status === 'T' && !facts.isMultiStatement && WRITES.has(facts.verb)
+    )
   }
 
-  /** Written without more promises than one, since every query of a program goes through it. */
-  #runPrepared(prepared: PreparedStatements, statement: Statement): Promise<Result> {
-    const identifies = this.#isToIdentify(statement)
-    const wasIdle = this.status === 'I'
+  /** Makes one promise only, since nearly every query runs here. */
+  #runPrepared(prepared: StatementCache, statement: Statement): Promise<Result> {
+    const asksTransactionId = this.#needsTransactionId(statement)
+    const wasOutsideTransaction = this.status === 'I'
     const begin = this.#begin === 'deferred' ? this.#beginSql : null
-    const begun = this.#begin === 'fresh' ? this.#beginSql : begin === null ? null : this.#asBegun(begin)
-    const query = prepared.queryFor(statement, begin, identifies)
+    const restartSql =
+      this.#begin === 'fresh' ? this.#beginSql : begin === null ? null : this.#restartSqlOf(begin)
+    const query = prepared.queryFor(statement, begin, asksTransactionId)
     this.#setBegin(begin === null ? 'none' : 'sent', begin ?? '')
     const running = new Promise<Result>((resolve) => {
       query.callback = (...[error, result]) => {
         if (error !== null) {
           if (this.#begin === 'sent') this.#closeIfExposed()
-          resolve(this.#again(error, { prepared, query, statement, isWhole: wasIdle, begin, begun }))
+          resolve(
+            this.#retryIfRefused(error, {
+              prepared,
+              query,
+              statement,
+              wasOutsideTransaction,
+              begin,
+              restartSql,
+            }),
+          )
           return
         }
         this.#setBegin('none')
-        if (identifies) this.#transactionId = result.transactionId
-        this.#ended(prepared, statement)
-        resolve(result.columns.isIncomplete ? this.#completed(result, query) : result)
+        if (asksTransactionId) this.#transactionId = result.transactionId
+        this.#finishPrepared(prepared, statement)
+        resolve(result.columns.hasUnknownTypes ? this.#parseUnknownTypes(result, query) : result)
       }
       this.raw.query(query)
     })
-    this.#runs(running)
+    this.#track(running)
     return running
   }
 
-  async #completed(result: PreparedResult, { prepared }: PreparedQuery): Promise<Result> {
+  async #parseUnknownTypes(result: PreparedResult, { prepared }: PreparedQuery): Promise<Result> {
     const { rows, columns } = result
-    prepared.columns = await parseTexts(rows, columns, this, columns)
+    prepared.columns = await parseRemainingTexts(rows, columns, this, columns)
     return result
   }
 
-  #ended(prepared: PreparedStatements, statement: Statement): void {
+  #finishPrepared(prepared: StatementCache, statement: Statement): void {
     this.running = null
-    if (statement.facts.changesSession) prepared.follow(statement, this.inTransaction)
+    if (statement.facts.changesSession) prepared.observe(statement, this.inTransaction)
   }
 
-  /** Runs it once more if it was refused before it ran, and nothing but itself is lost by that. */
-  async #again(error: Error, attempt: Attempt): Promise<Result> {
-    const { prepared, query, statement, isWhole, begin, begun } = attempt
+  /** Runs a refused statement once more if it had not run, and if no other statement's effect is lost by that. */
+  async #retryIfRefused(error: Error, failed: FailedRun): Promise<Result> {
+    const { prepared, query, statement, wasOutsideTransaction, begin, restartSql } = failed
     const refusal = prepared.refusalOf(error, query)
-    await this.#readyAgain(error)
+    await this.#waitForReady(error)
     if (refusal === null && begin !== null) this.#onFirstAnswer()
-    this.#ended(prepared, statement)
-    const reason = this.reasonFor(error)
+    this.#finishPrepared(prepared, statement)
+    const reason = this.hangUpReasonOr(error)
     if (refusal === null) throw reason
-    // Somebody between us and the server, or the user, has other ideas about what is prepared.
-    if (refusal === 'unknown') this.#prepared = null
-    // The server has refused it before it ran, but a transaction is spoilt by that, unless it has only just begun.
+    // A pooler, or the caller, has changed which statements the server has prepared.
+    if (refusal === 'unknown') this.#statementCache = null
+    // The refusal has aborted the transaction, which can be restarted only if nothing else has run in it.
     if (this.broken !== null) throw reason
     this.#setBegin('none')
-    if (!isWhole && begun === null) throw reason
-    if (begun !== null) {
-      if (this.inTransaction) await this.#sent(control(this.raw, 'ROLLBACK'), plainly('ROLLBACK'))
-      this.#setBegin('deferred', begun)
+    if (!wasOutsideTransaction && restartSql === null) throw reason
+    if (restartSql !== null) {
+      if (this.inTransaction) await this.#waitFor(sendControl(this.raw, 'ROLLBACK'), ownStatement('ROLLBACK'))
+      this.#setBegin('deferred', restartSql)
     }
     return this.run(statement)
   }
 
-  /** Waits for a statement that was sent, and after an error until the connection is ready for the next one. */
-  async #sent<T>(sent: Promise<T>, statement: Statement): Promise<T> {
-    this.#runs(sent)
+  /** Waits for a query that was sent, and after an error until the connection is ready for the next one. */
+  async #waitFor<T>(sent: Promise<T>, statement: Statement): Promise<T> {
+    this.#track(sent)
     try {
       return await sent
     } catch (error) {
-      await this.#readyAgain(error)
-      throw this.reasonFor(error)
+      await this.#waitForReady(error)
+      throw this.hangUpReasonOr(error)
     } finally {
       this.running = null
-      this.#prepared?.follow(statement, this.inTransaction)
+      this.#statementCache?.observe(statement, this.inTransaction)
     }
   }
 
-  /** What pg was given just now settles with `running`. */
-  #runs(running: Promise<unknown>): void {
+  /** Notes that the query that pg was given just now settles with `running`. */
+  #track(running: Promise<unknown>): void {
     this.running = running
-    if (this.isExposed) this.#latest = latestIn(this.raw)
+    if (this.isExposed) this.#lastSubmitted = lastSubmitted(this.raw)
   }
 
-  /** Of what was never sent the server says nothing; and when another one runs already, it has been ready. */
-  async #readyAgain(error: unknown): Promise<void> {
+  /** Waits for ReadyForQuery, unless the query was never sent, or pg runs another one, which it does only after that. */
+  async #waitForReady(error: unknown): Promise<void> {
     if (error instanceof QueryCanceledError) return
-    if (this.isExposed && runsAnother(this.raw, this.#latest)) return
-    await readyAgain(this)
+    if (this.isExposed && isRunningAnother(this.raw, this.#lastSubmitted)) return
+    await waitForReady(this)
   }
 
   outcomeOf(transactionId: string): Promise<Outcome> {
     return outcomeOf(this, transactionId)
   }
 
-  answered<T>(sent: Promise<T>): Promise<T> {
-    this.#spoilFresh()
-    return this.#sent(sent, plainly(''))
+  awaitSent<T>(sent: Promise<T>): Promise<T> {
+    this.#forbidRestart()
+    return this.#waitFor(sent, ownStatement(''))
   }
 
-  openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
-    return this.#cursors.open(statement, alone)
+  openCursor(statement: Statement, isExclusive: boolean): Promise<Cursor> {
+    return this.#cursors.open(statement, isExclusive)
   }
 
-  #plain(sql: string): Promise<Result> {
-    return this.run(plainly(sql))
+  #runOwn(sql: string): Promise<Result> {
+    return this.run(ownStatement(sql))
   }
 
   /**
-   * A request that overtakes its statement is forgotten by the server, so it is repeated until the statement has ended.
-   * What the user sends by pg's client is spared: ours may wait behind it, and it may follow while a request is on its way.
+   * Repeats the cancel request until the statement has ended, because the server ignores a request that arrives before its
+   * statement. Never hits a query of the caller on `connection.raw`: pg's queue is paused, and our statement is removed if
+   * it still waits in it.
    */
   async cancel(): Promise<void> {
-    this.#cancels += 1
-    const goOn = this.isExposed ? holdQueue(this.raw) : null
-    const unsent = new QueryCanceledError('The query was cancelled before it was sent.', '')
+    this.#cancelCount += 1
+    const resumeQueue = this.isExposed ? pauseQueue(this.raw) : null
+    const notSent = new QueryCanceledError('The query was cancelled before it was sent.', '')
     try {
       for (let running = this.running; running !== null && this.broken === null; running = this.running) {
-        if (!withdraw(this.raw, this.#latest, unsent)) await requestCancel(this.raw)
-        await within(STRIKE_EVERY_MILLIS, running).catch(() => undefined)
+        if (!withdraw(this.raw, this.#lastSubmitted, notSent)) await requestCancel(this.raw)
+        await waitAtMost(CANCEL_EVERY_MILLIS, running).catch(() => undefined)
       }
     } finally {
-      goOn?.()
+      resumeQueue?.()
     }
   }
 
   ping(): Promise<void> {
-    return patiently(this, this.#plain('SELECT 1'))
+    return withAnswerTimeout(this, this.#runOwn('SELECT 1'))
   }
 
   async reset(): Promise<string | null> {
     const wasOpen = this.inTransaction
-    if (wasOpen) await this.#plain('ROLLBACK')
+    if (wasOpen) await this.#runOwn('ROLLBACK')
     await this.#cursors.closeHeld()
     return wasOpen ? 'an open transaction, which was rolled back' : null
   }
 
-  async renew(): Promise<'new'> {
-    await this.#plain('DISCARD ALL')
-    // Prepared statements are gone as well, which neither pg nor we notice.
+  async discardSettings(): Promise<'fresh'> {
+    await this.#runOwn('DISCARD ALL')
+    // DISCARD ALL has deallocated the prepared statements, which pg does not notice.
     this.raw.connection.parsedStatements = {}
-    this.#prepared?.forget()
-    await this.run({ ...plainly(APPLY), bindings: this.#settings.bindings })
-    return 'new'
+    this.#statementCache?.clear()
+    await this.run({ ...ownStatement(APPLY_SETTINGS), bindings: this.#settings.bindings })
+    return 'fresh'
   }
 
-  /** A type parser that is set for the connection is for the statements that were prepared before as well. */
-  exposed(): void {
-    this.#prepared?.forget()
+  /** Clears the statement cache, because a type parser that the caller sets has to work for earlier statements as well. */
+  onRawExposed(): void {
+    this.#statementCache?.clear()
     this.isExposed = true
-    // What its holder sends by pg's client belongs into the transaction as well.
+    // What the caller sends through `connection.raw` belongs to the transaction as well.
     if (this.#begin === 'deferred') this.#sendBegin(this.#beginSql).catch(() => undefined)
-    else this.#spoilFresh()
+    else this.#forbidRestart()
   }
 }

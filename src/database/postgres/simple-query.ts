@@ -1,12 +1,12 @@
-/** How PostgreSQL is asked without preparing anything, and two ways to do it that pg's own Query does not have. */
+/** Runs statements on PostgreSQL without preparing them, by pg's Query and by query objects of our own. */
 import pg from 'pg'
 import { QueryError } from '../errors'
 import type { Result, Statement } from '../driver/statement'
-import { AS_IT_IS, TYPES } from './value-parsers'
+import { IDENTITY_PARSER, TYPE_PARSERS } from './value-parsers'
 import { toParameter } from './protocol'
 
-/** The part of pg's wire protocol that is used here: https://www.postgresql.org/docs/current/protocol-flow.html */
-interface Wire {
+/** The part of pg's Connection that is used here: https://www.postgresql.org/docs/current/protocol-flow.html */
+interface QueryConnection {
   parse(message: { text: string; name: string }): void
   bind(message: { portal: string; statement: string; values: unknown[] }): void
   describe(message: { type: 'P'; name: string }): void
@@ -14,42 +14,42 @@ interface Wire {
   sync(): void
 }
 
-/** Stops after the first row: the server makes no more of them, and no second round trip is needed. */
+/** Asks for the first row only, in one round trip. */
 class FirstRowQuery extends pg.Query {
-  _getRows(wire: Wire): void {
-    wire.execute({ portal: '', rows: 1 })
-    // Ends the portal as well: what is left of its rows is never asked for.
-    wire.sync()
+  _getRows(connection: QueryConnection): void {
+    connection.execute({ portal: '', rows: 1 })
+    // Sync also closes the portal, so that the server makes no further rows.
+    connection.sync()
   }
 
-  /** pg's own would ask for more rows; the sync that was sent along is the answer. */
+  /** pg's own method would ask for more rows, but the sync is sent already. */
   handlePortalSuspended(): void {}
 }
 
 /**
- * Asks for the id of the transaction in the same breath, as a second result. Should the connection be lost while it
- * commits, the server can be asked by that id what became of it.
+ * Also asks for the id of the transaction, as a second result in the same round trip. If the connection is lost while the
+ * transaction commits, its outcome can be looked up by that id.
  */
 class IdentifiedQuery extends pg.Query {
-  _getRows(wire: Wire): void {
-    wire.execute({ portal: '', rows: 0 })
-    wire.parse({ text: 'SELECT txid_current()::text', name: '' })
-    wire.bind({ portal: '', statement: '', values: [] })
-    wire.describe({ type: 'P', name: '' })
-    wire.execute({ portal: '', rows: 0 })
-    wire.sync()
+  _getRows(connection: QueryConnection): void {
+    connection.execute({ portal: '', rows: 0 })
+    connection.parse({ text: 'SELECT txid_current()::text', name: '' })
+    connection.bind({ portal: '', statement: '', values: [] })
+    connection.describe({ type: 'P', name: '' })
+    connection.execute({ portal: '', rows: 0 })
+    connection.sync()
   }
 }
 
-/** Statements that open or end a transaction: most of a short one's time, and without rows or values. */
-const CONTROL = new Set(['BEGIN', 'COMMIT', 'ROLLBACK', 'SAVEPOINT', 'RELEASE'])
+/** Statements that open or end a transaction or savepoint. They have no rows and no values, so a simpler query object will do. */
+const CONTROL_VERBS = new Set(['BEGIN', 'COMMIT', 'ROLLBACK', 'SAVEPOINT', 'RELEASE'])
 
 export function isControl({ facts, bindings }: Statement): boolean {
-  return CONTROL.has(facts.verb) && !facts.isSeveral && bindings.length === 0
+  return CONTROL_VERBS.has(facts.verb) && !facts.isMultiStatement && bindings.length === 0
 }
 
-/** Runs such a statement. `failed` is called before anything is sent that waits behind it. */
-export function control(
+/** Runs a control statement. On an error it calls `failed` before pg sends the next query of its queue. */
+export function sendControl(
   raw: Pick<pg.Client, 'query'>,
   sql: string,
   failed: () => void = () => undefined,
@@ -58,7 +58,7 @@ export function control(
     raw.query(
       new ControlQuery(sql, (error, command) => {
         if (error === null) {
-          resolve(controlled(command))
+          resolve(controlResult(command))
           return
         }
         failed()
@@ -68,16 +68,16 @@ export function control(
   })
 }
 
-/** What came of such a statement. */
-export function controlled(command: string): Result {
+/** Makes the result of a control statement. */
+export function controlResult(command: string): Result {
   const response = { command, rowCount: null, rows: [], fields: [] }
   return { rows: [], rowCount: 0, lastInsertId: null, command, forKnex: { response } }
 }
 
-/** The simple protocol, with nothing around it: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SIMPLE-QUERY */
+/** A query object for the simple protocol: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SIMPLE-QUERY */
 class ControlQuery {
   readonly #sql: string
-  /** Under the name by which pg finds it, to put an end to its own `query_timeout`. */
+  /** pg looks for this name, to end its own `query_timeout`. */
   readonly callback: (error: Error | null, command: string) => void
   #command = ''
 
@@ -86,8 +86,8 @@ class ControlQuery {
     this.callback = callback
   }
 
-  submit(wire: { query(text: string): void }): null {
-    wire.query(this.#sql)
+  submit(connection: { query(text: string): void }): null {
+    connection.query(this.#sql)
     return null
   }
 
@@ -104,56 +104,56 @@ class ControlQuery {
   }
 }
 
-/** Knex's `.options({ types })`. */
-export function hasTypes({ driverOptions = {} }: Statement): boolean {
+/** Returns whether the caller gave parsers by Knex's `.options({ types })`. */
+export function hasOwnParsers({ driverOptions = {} }: Statement): boolean {
   return 'types' in driverOptions
 }
 
-/** Leaves texts as they are: they are read when all have come. */
-const TEXTS = {
+/** Parsers that leave texts unparsed: the session parses them after it has looked up unknown types. */
+const UNPARSED = {
   getTypeParser: (oid: number, format?: 'text' | 'binary') =>
-    format === 'binary' ? TYPES.getTypeParser(oid, format) : AS_IT_IS,
+    format === 'binary' ? TYPE_PARSERS.getTypeParser(oid, format) : IDENTITY_PARSER,
 }
 
-/** Runs a statement. Several in one text give several results. Values are texts, unless it has parsers of its own. */
-export function ask(
+/** Runs a statement; several in one text give several results. Values stay unparsed texts unless the caller gave parsers. */
+export function sendQuery(
   raw: Pick<pg.Client, 'query'>,
   statement: Statement,
-  identifies: boolean,
+  asksTransactionId: boolean,
 ): Promise<pg.QueryResult | pg.QueryResult[]> {
   const config = {
-    types: TEXTS,
+    types: UNPARSED,
     ...statement.driverOptions,
     text: statement.sql,
     values: statement.bindings.map(toParameter),
     ...(statement.asArrays === true && { rowMode: 'array' }),
   }
-  // The simple protocol, which pg chooses for a statement without values, knows neither limits nor company.
+  // For a statement without values pg would use the simple protocol, which has no row limit and no second statement.
   const extended = { ...config, queryMode: 'extended' }
-  const { isRead, isSeveral } = statement.facts
-  const takesFirst = statement.take === 'first' && isRead && !isSeveral
+  const { isRead, isMultiStatement } = statement.facts
+  const takesFirst = statement.take === 'first' && isRead && !isMultiStatement
   return new Promise((resolve, reject) => {
     const callback = (error: Error | null, result: pg.QueryResult): void => {
       if (error) reject(error)
       else resolve(result)
     }
     if (takesFirst) raw.query(new FirstRowQuery(extended, callback))
-    else if (identifies) raw.query(new IdentifiedQuery(extended, callback))
+    else if (asksTransactionId) raw.query(new IdentifiedQuery(extended, callback))
     else raw.query(config, callback)
   })
 }
 
-/** Commands whose tag counts rows that they changed; that of SELECT counts rows that it read. */
+/** Commands whose tag counts the rows that they changed; the tag of SELECT counts the rows that it read. */
 const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'COPY'])
 
-/** What {@link ask} was answered. */
-export function answered(
+/** Makes a result of what {@link sendQuery} resolved to. */
+export function toAnswer(
   native: pg.QueryResult | pg.QueryResult[],
-  identifies: boolean,
+  asksTransactionId: boolean,
 ): { readonly result: Result; readonly transactionId: string | null } {
   // Several statements in one text give several results; the last one counts, as in psql.
   const results = Array.isArray(native) ? native : [native]
-  const transactionId = identifies ? textOf(results.pop()) : null
+  const transactionId = asksTransactionId ? onlyValueOf(results.pop()) : null
   const last = results.at(-1)
   const command = last?.command ?? ''
   const result = {
@@ -161,14 +161,14 @@ export function answered(
     rowCount: CHANGES.has(command) ? (last?.rowCount ?? 0) : 0,
     lastInsertId: null,
     command,
-    forKnex: { response: identifies ? last : native },
+    forKnex: { response: asksTransactionId ? last : native },
   }
   return { result, transactionId }
 }
 
 const COPIES_STREAM = /\b(?:from\s+stdin|to\s+stdout)\b/i
 
-/** @throws QueryError for a COPY that pg would wait with for rows that nobody sends, or whose rows it would throw away */
+/** @throws QueryError for a COPY from STDIN, whose rows nobody would send, or to STDOUT, whose rows pg would drop */
 export function refuseStream({ facts, sql }: Statement): void {
   if (facts.verb !== 'COPY' || !COPIES_STREAM.test(sql)) return
   throw new QueryError(
@@ -177,8 +177,8 @@ export function refuseStream({ facts, sql }: Statement): void {
   )
 }
 
-/** The one value of a result, whether its rows are objects or arrays. */
-function textOf(result: pg.QueryResult | undefined): string | null {
+/** Returns the one value of a result, whether its rows are objects or arrays. */
+function onlyValueOf(result: pg.QueryResult | undefined): string | null {
   const row = result?.rows[0] as object | undefined
   return row === undefined ? null : String(Object.values(row)[0])
 }

@@ -1,209 +1,220 @@
-/** Prepared statements of one connection to PostgreSQL: parsed once by the server, kept under a name, the least used forgotten. */
+/** The cache of prepared statements of one connection to PostgreSQL, which evicts the least recently used one. */
 import { createHash } from 'node:crypto'
 import type { Statement } from '../driver/statement'
 import { codeOf } from '../driver/driver-error'
-import type { SessionTypes } from './array-types'
+import type { SessionTypeParsers } from './array-types'
 import { isStalePlan } from './errors'
-import { type Connected, type Prepared, PreparedQuery, type Wire } from './prepared-query'
-import { invalidatesPlans, mayUndo } from './plan-invalidation'
-import { close, describe, nameBytes, parse, run } from './protocol'
-import { LONGEST_KEPT } from '../sql/text-cache'
+import { type PgClient, type CachedStatement, PreparedQuery, type QueryConnection } from './prepared-query'
+import { invalidatesPlans, mayUndoChanges } from './plan-invalidation'
+import { closeStatement, describeStatement, nameBytes, parse, bindAndExecute } from './protocol'
+import { MAX_TEXT_LENGTH } from '../sql/text-cache'
 
-/** What PostgreSQL plans, and so is worth keeping the plan of. */
+/** Statements that PostgreSQL plans, so that preparing them saves time. */
 const PLANNED = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE', 'VALUES', 'TABLE'])
 
 /**
- * The server reads such a literal when it parses the statement, so that it would stay what it was then:
+ * Literals such as 'now', which the server evaluates when it parses the statement: a prepared one would keep the old value.
  * https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-DATETIME-SPECIAL-VALUES
  */
-const MOMENT = /'[^']*\b(?:now|today|tomorrow|yesterday)\b[^']*'/i
+const EVALUATED_ONCE = /'[^']*\b(?:now|today|tomorrow|yesterday)\b[^']*'/i
 
-/** Errors by which a statement is refused that was parsed for what is there no more: about data, names and types. */
-const REFUSALS = /^(?:22|42|XX)/
+/** SQLSTATE classes of the errors of a statement that was parsed for an older schema: data, names and types. */
+const REFUSAL_CODES = /^(?:22|42|XX)/
 
 const TRANSACTION_ID = 'SELECT txid_current()::text'
 
-/** Whether a statement is one that can be prepared, and is worth it. */
+/** Returns whether a statement can be prepared, and is worth it. */
 function isPreparable({ sql, shownSql, facts, driverOptions }: Statement): boolean {
   return (
     PLANNED.has(facts.verb) &&
-    !facts.isSeveral &&
+    !facts.isMultiStatement &&
     driverOptions === undefined &&
     shownSql === undefined &&
-    sql.length <= LONGEST_KEPT
+    sql.length <= MAX_TEXT_LENGTH
   )
 }
 
 /**
- * `outdated`: what the statement was parsed for, its columns or the types of its values, may have changed; `unknown`: the
- * server knows none of that name, or another one.
+ * Why the server refused a prepared statement. `outdated`: its columns or the types of its values may have changed;
+ * `unknown`: the server has no statement of that name, or has another one.
  */
 export type Refusal = 'outdated' | 'unknown'
 
-/** A prepared statement that was sent. */
-export interface Attempt {
-  readonly prepared: PreparedStatements
+/** A run of a prepared statement that failed. */
+export interface FailedRun {
+  readonly prepared: StatementCache
   readonly query: PreparedQuery
   readonly statement: Statement
-  /** It is a transaction of its own. */
-  readonly isWhole: boolean
-  /** BEGIN, where that was sent in front of it. */
+  /** True if the statement ran outside of a transaction. */
+  readonly wasOutsideTransaction: boolean
+  /** The BEGIN that was sent in front of it, or null. */
   readonly begin: string | null
-  /** How the transaction was begun whose first statement it is. */
-  readonly begun: string | null
+  /** The BEGIN that can restart the transaction if this is its first statement; else null. */
+  readonly restartSql: string | null
 }
 
-export class PreparedStatements {
-  readonly #types: SessionTypes
+export class StatementCache {
+  readonly #types: SessionTypeParsers
   readonly #most: number
-  readonly #known = new Map<string, Prepared>()
-  #runs = 0
-  readonly #transactionId = toPrepared(TRANSACTION_ID)
-  /** Names that the server is to forget, with the next statement. */
-  #outdated: Buffer[] = []
-  /** Those that are being parsed, in the order of their answers. */
-  #parsing: Prepared[] = []
-  /** How many the server has still to plan, up to the one that runs now: then it has begun with that. */
-  #unboundMessages = 0
-  /** Something was unsettled in the transaction that is open, by whose end that is undone, or by that of a savepoint. */
-  #isUnsettled = false
+  readonly #statements = new Map<string, CachedStatement>()
+  #useCount = 0
+  readonly #transactionId = newStatement(TRANSACTION_ID)
+  /** Names of statements to deallocate on the server, together with the next statement. */
+  #toDeallocate: Buffer[] = []
+  /** Statements whose ParseComplete is expected, in order. */
+  #awaitingParse: CachedStatement[] = []
+  /** BindComplete messages still expected; 0 means that the statement has started. */
+  #pendingBinds = 0
+  /** True if a statement of the open transaction has invalidated plans: its end, or that of a savepoint, may undo that. */
+  #invalidatedInTransaction = false
 
   /**
-   * `most`: how many are kept. The server keeps some kilobytes for each. `heard` is called when it has begun with what was
-   * sent.
+   * `most`: how many statements are kept; each takes some kilobytes on the server. `onStarted` is called when the server has
+   * accepted the values of a statement.
    */
-  constructor(raw: Connected, types: SessionTypes, most: number, heard: () => void) {
+  constructor(raw: PgClient, types: SessionTypeParsers, most: number, onStarted: () => void) {
     this.#types = types
     this.#most = most
-    const wire = raw.connection as Wire
-    wire.on('parseComplete', () => {
-      const parsed = this.#parsing.shift()
+    const connection = raw.connection as QueryConnection
+    connection.on('parseComplete', () => {
+      const parsed = this.#awaitingParse.shift()
       if (parsed !== undefined) parsed.isParsed = true
     })
-    wire.on('bindComplete', () => {
-      if (this.#unboundMessages > 0) this.#unboundMessages -= 1
-      heard()
+    connection.on('bindComplete', () => {
+      if (this.#pendingBinds > 0) this.#pendingBinds -= 1
+      onStarted()
     })
   }
 
-  /** Whether a statement is to be prepared. */
-  takes(statement: Statement): boolean {
+  /** Returns whether a statement is to be prepared. */
+  accepts(statement: Statement): boolean {
     const { sql } = statement
-    return isPreparable(statement) && (this.#known.has(sql) || !MOMENT.test(sql))
+    return isPreparable(statement) && (this.#statements.has(sql) || !EVALUATED_ONCE.test(sql))
   }
 
   /**
-   * The query for a statement, behind the one that begins its transaction if that has still to be sent, and together with
-   * the question for the id of the transaction if `identifies`. It is to be sent before anything else is.
+   * Makes the query for a statement. It starts with `begin` if that is not null, and also asks for the transaction's id if
+   * `asksTransactionId`. The caller has to send it before any other query.
    *
    * @throws what pg throws for a value that it cannot write
    */
-  queryFor(statement: Statement, begin: string | null, identifies: boolean): PreparedQuery {
+  queryFor(statement: Statement, begin: string | null, asksTransactionId: boolean): PreparedQuery {
     const prepared = this.#prepared(statement.sql)
-    const wasKept = prepared.isParsed
-    const message = this.#messageOf(prepared, statement, begin, identifies)
-    this.#unboundMessages = begin === null ? 1 : 2
-    return new PreparedQuery(this.#types, { prepared, wasKept, statement, message, begins: begin !== null })
+    const wasParsed = prepared.isParsed
+    const message = this.#messagesFor(prepared, statement, begin, asksTransactionId)
+    this.#pendingBinds = begin === null ? 1 : 2
+    return new PreparedQuery(this.#types, {
+      prepared,
+      wasParsed,
+      statement,
+      message,
+      startsWithBegin: begin !== null,
+    })
   }
 
-  /** Why a statement that failed was refused before it ran, if that is no fault of its: then it is worth another try. */
-  refusalOf(error: Error, { prepared, wasKept }: PreparedQuery): Refusal | null {
-    // What it had still to parse the server skips, and the next one to be parsed is not ours, perhaps.
-    this.#parsing = []
-    return this.#unboundMessages === 0 ? null : this.#refusalOf(error, prepared, wasKept)
+  /** Returns why the server refused a statement before it ran, if another try can succeed; else null. */
+  refusalOf(error: Error, { prepared, wasParsed }: PreparedQuery): Refusal | null {
+    // After an error the server skips the rest, so that its next ParseComplete may be for a query of the caller.
+    this.#awaitingParse = []
+    return this.#pendingBinds === 0 ? null : this.#reasonOfRefusal(error, prepared, wasParsed)
   }
 
-  /** Keeps up with what another statement has done to those that are prepared, or the end of a transaction. */
-  follow(statement: Statement, isInTransaction: boolean): void {
-    const isUndone = this.#isUnsettled && (mayUndo(statement) || !isInTransaction)
-    const unsettles = invalidatesPlans(statement)
-    if (isUndone || unsettles) this.forget()
-    this.#isUnsettled = isInTransaction && (this.#isUnsettled || unsettles)
+  /** Clears the cache if a statement, or the end of a transaction, may have made prepared statements outdated. */
+  observe(statement: Statement, isInTransaction: boolean): void {
+    const isUndone = this.#invalidatedInTransaction && (mayUndoChanges(statement) || !isInTransaction)
+    const invalidates = invalidatesPlans(statement)
+    if (isUndone || invalidates) this.clear()
+    this.#invalidatedInTransaction = isInTransaction && (this.#invalidatedInTransaction || invalidates)
   }
 
-  /** All are parsed anew: what they mean may have changed. */
-  forget(): void {
-    for (const prepared of [...this.#known.values(), this.#transactionId]) {
-      if (prepared.isParsed) this.#outdated.push(prepared.name)
+  /** Has every statement parsed again before its next use. */
+  clear(): void {
+    for (const prepared of [...this.#statements.values(), this.#transactionId]) {
+      if (prepared.isParsed) this.#toDeallocate.push(prepared.name)
       prepared.isParsed = false
     }
-    this.#known.clear()
+    this.#statements.clear()
   }
 
   /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
-  #refusalOf(error: Error, prepared: Prepared, wasKept: boolean): Refusal | null {
+  #reasonOfRefusal(error: Error, prepared: CachedStatement, wasParsed: boolean): Refusal | null {
     const code = codeOf(error)
     if (code === '26000' || code === '42P05') {
-      this.forget()
+      this.clear()
       return 'unknown'
     }
-    if (!wasKept) return null
+    if (!wasParsed) return null
     if (isStalePlan(error)) {
-      // Others of the same table are no better.
-      this.forget()
+      // Other statements on the same table are outdated as well.
+      this.clear()
       return 'outdated'
     }
-    // Nobody knows whether it is parsed for a type that a column has no more, or the value is wrong.
-    if (!REFUSALS.test(code)) return null
-    this.#known.delete(prepared.sql)
-    this.#outdated.push(prepared.name)
+    // The reason may be a wrong value, or a type that a column no longer has: parsing it again tells.
+    if (!REFUSAL_CODES.test(code)) return null
+    this.#statements.delete(prepared.sql)
+    this.#toDeallocate.push(prepared.name)
     return 'outdated'
   }
 
-  #prepared(sql: string): Prepared {
-    let prepared = this.#known.get(sql)
+  #prepared(sql: string): CachedStatement {
+    let prepared = this.#statements.get(sql)
     if (prepared === undefined) {
-      prepared = toPrepared(sql)
-      if (this.#known.size >= this.#most) this.#forgetOldest()
-      this.#known.set(sql, prepared)
+      prepared = newStatement(sql)
+      if (this.#statements.size >= this.#most) this.#evictOldest()
+      this.#statements.set(sql, prepared)
     }
-    this.#runs += 1
-    prepared.lastRun = this.#runs
+    this.#useCount += 1
+    prepared.lastUse = this.#useCount
     return prepared
   }
 
-  #forgetOldest(): void {
-    let oldest: Prepared | undefined
-    for (const one of this.#known.values()) if (one.lastRun < (oldest?.lastRun ?? Infinity)) oldest = one
+  #evictOldest(): void {
+    let oldest: CachedStatement | undefined
+    for (const one of this.#statements.values()) if (one.lastUse < (oldest?.lastUse ?? Infinity)) oldest = one
     if (oldest === undefined) return
-    this.#known.delete(oldest.sql)
-    if (oldest.isParsed) this.#outdated.push(oldest.name)
+    this.#statements.delete(oldest.sql)
+    if (oldest.isParsed) this.#toDeallocate.push(oldest.name)
   }
 
-  #messageOf(
-    prepared: Prepared,
+  #messagesFor(
+    prepared: CachedStatement,
     statement: Statement,
     begin: string | null,
-    identifies: boolean,
+    asksTransactionId: boolean,
   ): readonly Buffer[] {
     const takesFirst = statement.take === 'first' && statement.facts.isRead
-    const bound = run(prepared.name, statement.bindings, takesFirst ? 'one' : 'all', !identifies)
-    const parts = this.#outdated.map(close)
-    this.#outdated = []
-    if (begin !== null) parts.push(...this.#whole(this.#prepared(begin), false))
-    parts.push(...this.#parsed(prepared))
-    if (prepared.columns === null) parts.push(describe(prepared.name))
+    const bound = bindAndExecute(
+      prepared.name,
+      statement.bindings,
+      takesFirst ? 'one' : 'all',
+      !asksTransactionId,
+    )
+    const parts = this.#toDeallocate.map(closeStatement)
+    this.#toDeallocate = []
+    if (begin !== null) parts.push(...this.#messagesWithoutValues(this.#prepared(begin), false))
+    parts.push(...this.#parseMessages(prepared))
+    if (prepared.columns === null) parts.push(describeStatement(prepared.name))
     parts.push(bound)
-    if (identifies) parts.push(...this.#whole(this.#transactionId, true))
+    if (asksTransactionId) parts.push(...this.#messagesWithoutValues(this.#transactionId, true))
     return parts
   }
 
-  /** One without values. */
-  #whole(prepared: Prepared, isLast: boolean): readonly Buffer[] {
-    return [...this.#parsed(prepared), run(prepared.name, [], 'all', isLast)]
+  /** Returns the messages that run a statement without values. */
+  #messagesWithoutValues(prepared: CachedStatement, isLast: boolean): readonly Buffer[] {
+    return [...this.#parseMessages(prepared), bindAndExecute(prepared.name, [], 'all', isLast)]
   }
 
-  /** What makes the server parse it, if it has not. */
-  #parsed(prepared: Prepared): readonly Buffer[] {
+  /** Returns the messages that have the server parse a statement, none if it has it. */
+  #parseMessages(prepared: CachedStatement): readonly Buffer[] {
     if (prepared.isParsed) return []
-    this.#parsing.push(prepared)
-    // It may have been parsed by a statement whose answer was lost on the way.
-    return [close(prepared.name), parse(prepared.name, prepared.sql)]
+    this.#awaitingParse.push(prepared)
+    // Close comes first: the server may have parsed it for a statement whose answer was lost.
+    return [closeStatement(prepared.name), parse(prepared.name, prepared.sql)]
   }
 }
 
-function toPrepared(sql: string): Prepared {
-  // By its text, so that a name says the same on every connection.
+function newStatement(sql: string): CachedStatement {
+  // The name is made from the text, so that it means the same on every connection.
   const hash = createHash('sha256').update(sql).digest('base64url').slice(0, 22)
-  return { sql, name: nameBytes(`millpond_${hash}`), isParsed: false, lastRun: 0, columns: null }
+  return { sql, name: nameBytes(`millpond_${hash}`), isParsed: false, lastUse: 0, columns: null }
 }

@@ -1,25 +1,25 @@
-/** TLS to PostgreSQL, as libpq means its sslmode: https://www.postgresql.org/docs/current/libpq-ssl.html */
+/** TLS options for PostgreSQL, with libpq's meaning of sslmode: https://www.postgresql.org/docs/current/libpq-ssl.html */
 import { readFileSync } from 'node:fs'
 import { isIP, type Socket } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import { ConfigurationError } from '../errors'
 import type { DatabaseURL } from '../url'
 import { codeOf, messageOf } from '../driver/driver-error'
-import { mayPass } from './errors'
+import { isTransientError } from './errors'
 
 const MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
 type Mode = (typeof MODES)[number]
 
-/** What pg takes as `ssl`: false for none, undefined for what its environment says. */
+/** pg's option `ssl`: false means no TLS, undefined leaves it to PGSSLMODE. */
 export type Tls = ConnectionOptions | false | undefined
 
 export interface TlsSettings {
   readonly ssl: Tls
-  /** What is tried when the server refuses the first way. */
-  readonly otherwise?: Tls
+  /** Tried when the server refuses `ssl`. */
+  readonly fallbackSsl?: Tls
 }
 
-/** @throws ConfigurationError for a mode that there is not, or a file that cannot be read */
+/** @throws ConfigurationError for an unknown mode, or a file that cannot be read */
 export function tlsOf(url: DatabaseURL): TlsSettings {
   const { host, sslrootcert, sslcert, sslkey } = url.options
   const mode = modeOf(url)
@@ -29,7 +29,7 @@ export function tlsOf(url: DatabaseURL): TlsSettings {
   if ((sslcert === undefined) !== (sslkey === undefined))
     throw new ConfigurationError('sslcert and sslkey belong together: give both of them, or none.')
   const files = {
-    ca: sslrootcert === SYSTEM ? undefined : sslrootcert,
+    ca: sslrootcert === SYSTEM_AUTHORITIES ? undefined : sslrootcert,
     cert: sslcert,
     key: sslkey,
   }
@@ -37,21 +37,21 @@ export function tlsOf(url: DatabaseURL): TlsSettings {
     ...Object.fromEntries(
       Object.entries(files).flatMap(([name, file]) => (file === undefined ? [] : [[name, contentOf(file)]])),
     ),
-    // As libpq: a mode that only encrypts does not ask who is there, unless it is told whom to trust.
+    // As in libpq, a mode that only encrypts does not verify the server, unless a root certificate is given.
     rejectUnauthorized: mode.startsWith('verify') || sslrootcert !== undefined,
     ...(mode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
   }
-  if (mode === 'allow') return { ssl: false, otherwise: tls }
-  return mode === 'prefer' ? { ssl: tls, otherwise: false } : { ssl: tls }
+  if (mode === 'allow') return { ssl: false, fallbackSsl: tls }
+  return mode === 'prefer' ? { ssl: tls, fallbackSsl: false } : { ssl: tls }
 }
 
-/** Stands for the authorities that Node trusts. */
-const SYSTEM = 'system'
+/** The value of sslrootcert for the authorities that Node trusts. */
+const SYSTEM_AUTHORITIES = 'system'
 
 function modeOf({ options }: DatabaseURL): Mode | undefined {
   const { sslmode, sslrootcert, sslcert, sslkey } = options
   if (sslmode === undefined) {
-    if (sslrootcert === SYSTEM) return 'verify-full'
+    if (sslrootcert === SYSTEM_AUTHORITIES) return 'verify-full'
     if ((sslrootcert ?? sslcert ?? sslkey) === undefined) return undefined
     throw new ConfigurationError(
       'sslrootcert, sslcert and sslkey do nothing without sslmode. Write sslmode=verify-full.',
@@ -62,7 +62,7 @@ function modeOf({ options }: DatabaseURL): Mode | undefined {
     const advice = sslmode === 'no-verify' ? ' Write require, which does not ask who is there.' : ''
     throw new ConfigurationError(`sslmode is one of ${MODES.join(', ')}, got '${sslmode}'.${advice}`)
   }
-  if (sslrootcert === SYSTEM && mode !== 'verify-full') {
+  if (sslrootcert === SYSTEM_AUTHORITIES && mode !== 'verify-full') {
     throw new ConfigurationError(
       `sslrootcert=system needs sslmode=verify-full, got '${mode}': anybody can get a certificate of such an authority.`,
     )
@@ -70,15 +70,15 @@ function modeOf({ options }: DatabaseURL): Mode | undefined {
   return mode
 }
 
-const BINDINGS = ['disable', 'prefer', 'require']
+const CHANNEL_BINDINGS = ['disable', 'prefer', 'require']
 
-/** Whether the login is to prove that it is the server itself at the other end of TLS. pg does nothing for it unasked. */
+/** Returns the URL's channel_binding: whether the login proves that TLS ends at the server itself. pg does not do it by default. */
 export function channelBindingOf({ options: { channel_binding: asked } }: DatabaseURL): string | undefined {
-  if (asked === undefined || BINDINGS.includes(asked)) return asked
-  throw new ConfigurationError(`channel_binding is one of ${BINDINGS.join(', ')}, got '${asked}'.`)
+  if (asked === undefined || CHANNEL_BINDINGS.includes(asked)) return asked
+  throw new ConfigurationError(`channel_binding is one of ${CHANNEL_BINDINGS.join(', ')}, got '${asked}'.`)
 }
 
-/** The part of pg's connection that tells of the login. */
+/** The part of pg's Connection that reports the steps of the login. */
 export interface Login {
   readonly stream: Socket
   emit(event: 'error', error: Error): void
@@ -88,14 +88,14 @@ export interface Login {
   ): void
 }
 
-/** Ends a login that does not prove it, before a password is sent: pg prefers one that does, and takes any. */
+/** Ends a login without channel binding before a password is sent: pg prefers channel binding, but accepts any login. */
 export function requireChannelBinding(login: Login): void {
   let isBound = false
   for (const step of ['SASL', 'CleartextPassword', 'MD5Password', 'Ok']) {
     login.prependListener(`authentication${step}`, ({ mechanisms }) => {
       isBound ||= mechanisms?.includes('SCRAM-SHA-256-PLUS') === true
       if (isBound) return
-      // The server may have said already that it is ready.
+      // Emitted as well, since the login may be complete by now.
       login.emit('error', new Error('it lets users in without channel binding, which the URL requires'))
       login.stream.destroy()
     })
@@ -112,17 +112,21 @@ function contentOf(file: string): string {
   }
 }
 
-/** What tls.connect needs to know about the host: a name for SNI may not be an address. */
-export function identityOf(host: string): ConnectionOptions {
+/** Returns the host options of tls.connect: an IP address is not allowed as the name for SNI. */
+export function serverIdentity(host: string): ConnectionOptions {
   return isIP(host) === 0 ? { host, servername: host } : { host }
 }
 
-/** What another way may help against: what the server says, and TLS that fails. Not a server that is away. */
-export function isRefusal(error: unknown): boolean {
-  return !mayPass(error) && !(error instanceof Error && 'syscall' in error) && codeOf(error) !== 'ENOTFOUND'
+/** Returns whether connecting with the other TLS setting may help: for a refusal or a TLS failure, not if the server is unreachable. */
+export function isTlsRefusal(error: unknown): boolean {
+  return (
+    !isTransientError(error) &&
+    !(error instanceof Error && 'syscall' in error) &&
+    codeOf(error) !== 'ENOTFOUND'
+  )
 }
 
-/** The error that says more when both ways have failed: what a server without TLS says to a client that wants it is the less. */
-export function moreTelling({ encrypted, plain }: { encrypted: unknown; plain: unknown }): unknown {
+/** Returns the more specific error when both ways have failed: "does not support SSL" is the less specific. */
+export function moreSpecificError({ encrypted, plain }: { encrypted: unknown; plain: unknown }): unknown {
   return messageOf(encrypted) === 'The server does not support SSL connections' ? plain : encrypted
 }

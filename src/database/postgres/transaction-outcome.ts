@@ -1,11 +1,11 @@
-/** What became of a transaction of another session. */
+/** Looks up whether a transaction of another session was committed. */
 import type { Outcome, Session } from '../driver/session'
-import { plainly } from './own-statement'
+import { ownStatement } from './own-statement'
 
-/** Asks the server, by the id of the transaction: https://www.postgresql.org/docs/current/functions-info.html */
+/** Asks the server by the id of the transaction: https://www.postgresql.org/docs/current/functions-info.html */
 export async function outcomeOf(session: Pick<Session, 'run'>, transactionId: string): Promise<Outcome> {
   const sql = 'SELECT txid_status($1::bigint) AS status'
-  const { rows } = await session.run({ ...plainly(sql), bindings: [transactionId] })
+  const { rows } = await session.run({ ...ownStatement(sql), bindings: [transactionId] })
   switch ((rows[0] as { status: string | null } | undefined)?.status) {
     case 'committed':
       return 'committed'
@@ -14,7 +14,7 @@ export async function outcomeOf(session: Pick<Session, 'run'>, transactionId: st
     case 'in progress':
       return 'open'
     default:
-      // Too long ago for the server to remember.
+      // The server no longer keeps the status of so old a transaction.
       return 'unknown'
   }
 }

@@ -1,16 +1,16 @@
-/** What PostgreSQL's texts become: what pg makes of them, but where that loses something, or cannot be bound again. */
+/** Parsers of PostgreSQL's texts: pg's own, but for types where pg's value loses something or cannot be bound again. */
 import pg from 'pg'
 import { readArray } from './array-text'
 
 export type Parser = (text: string) => unknown
 
-/** Where the parser of a type is found. */
-export interface Types {
+/** Finds the parser of a type. */
+export interface TypeParsers {
   getTypeParser(oid: number, format: 'text'): Parser
 }
 
-/** What pg has for types whose text is the value. No type has that number, so that nobody has set another parser for it. */
-export const AS_IT_IS = pg.types.getTypeParser(0 as never, 'text') as Parser
+/** pg's parser for types that it does not know: it returns the text. No type has oid 0, so no program has replaced it. */
+export const IDENTITY_PARSER = pg.types.getTypeParser(0 as never, 'text') as Parser
 
 const { DATE, TIMESTAMP, TIMESTAMPTZ, INTERVAL, NUMERIC, CIRCLE } = pg.types.builtins
 const POINT = 600
@@ -18,32 +18,32 @@ const POINT = 600
 /** A value that a parser cannot read. The message completes the sentence "… a value that cannot be read: ". */
 export class UnreadableError extends Error {}
 
-/** A type that is read otherwise than by pg. */
-interface Own {
-  /** What pg's own parser makes of a text: any other parser is the program's own, and stays. */
+/** A parser that replaces pg's own for a type. */
+interface ParserOverride {
+  /** A text and pg's value for it: a parser that returns another value was set by the program, and is kept. */
   readonly sample: readonly [text: string, value: unknown]
-  /** The parser, which may ask pg's own. */
-  read(this: void, pgs: Parser): Parser
+  /** Returns the parser to use, which may call pg's own. */
+  read(this: void, pgParser: Parser): Parser
 }
 
-const SCALARS: Readonly<Record<number, Own>> = {
-  // pg makes midnight of it, in the local time zone: another day elsewhere.
+const SCALAR_OVERRIDES: Readonly<Record<number, ParserOverride>> = {
+  // pg returns a Date of midnight in the local time zone, which is another day in other zones.
   [DATE]: { sample: ['0044-03-15 BC', new Date(-43, 2, 15)], read: () => readDate },
-  // pg gives null for what it cannot read.
-  [TIMESTAMP]: { sample: ['0044-03-15 01:02:03 BC', new Date(-43, 2, 15, 1, 2, 3)], read: momentBy },
+  // pg returns null for a text that it cannot read.
+  [TIMESTAMP]: { sample: ['0044-03-15 01:02:03 BC', new Date(-43, 2, 15, 1, 2, 3)], read: timestampParser },
   [TIMESTAMPTZ]: {
     sample: ['0044-03-15 01:02:03+00 BC', new Date(Date.UTC(-43, 2, 15, 1, 2, 3))],
-    read: momentBy,
+    read: timestampParser,
   },
-  // pg gives an empty one for what it cannot read.
-  [INTERVAL]: { sample: ['-1 days', { days: -1 }], read: intervalBy },
-  // pg's cannot be bound.
+  // pg returns an empty interval for a text that it cannot read.
+  [INTERVAL]: { sample: ['-1 days', { days: -1 }], read: intervalParser },
+  // pg's values cannot be bound.
   [POINT]: { sample: ['(1,2)', { x: 1, y: 2 }], read: () => readPoint },
   [CIRCLE]: { sample: ['<(1,2),3>', { x: 1, y: 2, radius: 3 }], read: () => readCircle },
 }
 
-/** Arrays that pg reads, by the type of their elements: those above, and numeric, of which pg makes numbers that lose digits. */
-const ARRAYS: Readonly<Record<number, number>> = {
+/** Element types of arrays that pg parses: those above, and numeric, of whose elements pg makes numbers that lose digits. */
+const ELEMENT_TYPES: Readonly<Record<number, number>> = {
   1115: TIMESTAMP,
   1182: DATE,
   1185: TIMESTAMPTZ,
@@ -52,34 +52,36 @@ const ARRAYS: Readonly<Record<number, number>> = {
   1231: NUMERIC,
 }
 
-const OWN: Readonly<Record<number, Own>> = {
-  ...SCALARS,
-  ...Object.fromEntries(Object.entries(ARRAYS).map(([oid, element]) => [oid, arrayOf(element)])),
+const OVERRIDES: Readonly<Record<number, ParserOverride>> = {
+  ...SCALAR_OVERRIDES,
+  ...Object.fromEntries(Object.entries(ELEMENT_TYPES).map(([oid, element]) => [oid, arrayOverride(element)])),
 }
 
-/** Parsers as pg asks for them. */
-export const TYPES = {
+/** The parsers, in the form of pg's option `types`. */
+export const TYPE_PARSERS = {
   getTypeParser(oid: number, format: 'text' | 'binary' = 'text'): Parser {
-    const theirs = pg.types.getTypeParser(oid, format) as Parser
-    const own = OWN[oid]
-    return own !== undefined && format === 'text' && isPgs(theirs, own) ? own.read(theirs) : theirs
+    const pgParser = pg.types.getTypeParser(oid, format) as Parser
+    const override = OVERRIDES[oid]
+    return override !== undefined && format === 'text' && isPgParser(pgParser, override)
+      ? override.read(pgParser)
+      : pgParser
   },
 }
 
-const judged = new WeakMap<Own, { readonly parser: Parser; readonly isPgs: boolean }>()
+const knownParsers = new WeakMap<ParserOverride, { readonly parser: Parser; readonly isPgParser: boolean }>()
 
-/** Whether a parser is pg's own, which can only be told by what it does: it may have been replaced before this is loaded. */
-function isPgs(parser: Parser, own: Own): boolean {
-  let last = judged.get(own)
+/** Returns whether a parser is pg's own. It is judged by its result, because it may be replaced before this file loads. */
+function isPgParser(parser: Parser, override: ParserOverride): boolean {
+  let last = knownParsers.get(override)
   if (last?.parser !== parser) {
-    const [text, value] = own.sample
-    last = { parser, isPgs: JSON.stringify(attempt(parser, text)) === JSON.stringify(value) }
-    judged.set(own, last)
+    const [text, value] = override.sample
+    last = { parser, isPgParser: JSON.stringify(parseOrUndefined(parser, text)) === JSON.stringify(value) }
+    knownParsers.set(override, last)
   }
-  return last.isPgs
+  return last.isPgParser
 }
 
-function attempt(parser: Parser, text: string): unknown {
+function parseOrUndefined(parser: Parser, text: string): unknown {
   try {
     return parser(text)
   } catch {
@@ -87,18 +89,18 @@ function attempt(parser: Parser, text: string): unknown {
   }
 }
 
-function arrayOf(element: number): Own {
-  const [text, value] = SCALARS[element]?.sample ?? ['1.50', 1.5]
+function arrayOverride(element: number): ParserOverride {
+  const [text, value] = SCALAR_OVERRIDES[element]?.sample ?? ['1.50', 1.5]
   return {
     sample: [`{"${text}"}`, [value]],
-    read: () => (texts) => readArray(texts, ',', TYPES.getTypeParser(element)),
+    read: () => (texts) => readArray(texts, ',', TYPE_PARSERS.getTypeParser(element)),
   }
 }
 
 const OTHER_FORMAT = 'the session has another DateStyle or IntervalStyle'
 
 function readDate(text: string): string {
-  // As nearly all are, and faster to find out than by the pattern.
+  // A faster check than the pattern, which nearly all dates pass.
   if (text.length === 10 && text.charCodeAt(4) === HYPHEN && text.charCodeAt(7) === HYPHEN) return text
   if (!/^(?:\d{4,}-\d\d-\d\d(?: BC)?|-?infinity)$/.test(text)) throw new UnreadableError(OTHER_FORMAT)
   return text
@@ -106,9 +108,9 @@ function readDate(text: string): string {
 
 const HYPHEN = 45
 
-function momentBy(pgs: Parser): Parser {
+function timestampParser(pgParser: Parser): Parser {
   return (text) => {
-    const moment = pgs(text)
+    const moment = pgParser(text)
     if (moment === null) throw new UnreadableError(OTHER_FORMAT)
     if (moment instanceof Date && Number.isNaN(moment.getTime()))
       throw new UnreadableError('it is beyond what a Date can hold')
@@ -119,15 +121,15 @@ function momentBy(pgs: Parser): Parser {
 const INTERVAL_TEXT =
   /^(?:[+-]?\d+ years?(?: |$))?(?:[+-]?\d+ mons?(?: |$))?(?:[+-]?\d+ days?(?: |$))?(?:[+-]?\d+:\d\d:\d\d(?:\.\d+)?)?$/
 
-function intervalBy(pgs: Parser): Parser {
+function intervalParser(pgParser: Parser): Parser {
   return (text) => {
     if (/^-?infinity$/.test(text)) return text.startsWith('-') ? -Infinity : Infinity
     if (text === '' || !INTERVAL_TEXT.test(text)) throw new UnreadableError(OTHER_FORMAT)
-    return pgs(text)
+    return pgParser(text)
   }
 }
 
-/** Its method, by which pg binds it, tells it from an object that came out of a request. */
+/** A point. pg binds it by its method, which an object from parsed JSON cannot have. */
 class Point {
   constructor(
     readonly x: number,
@@ -173,13 +175,13 @@ const NAMES = new Map<number, string>([
   ...Object.entries(pg.types.builtins).map(([name, oid]) => [oid, name.toLowerCase()] as const),
 ])
 
-/** The name of a type, for people. */
+/** Returns the name of a type for error messages. */
 export function typeName(oid: number): string {
-  const element = ARRAYS[oid]
+  const element = ELEMENT_TYPES[oid]
   return element === undefined ? (NAMES.get(oid) ?? `number ${oid} in pg_type`) : `${typeName(element)}[]`
 }
 
-/** Types of PostgreSQL's own that are no arrays. */
-export function isPlain(oid: number): boolean {
+/** Returns whether it is a built-in type that is not an array. */
+export function isBuiltInScalar(oid: number): boolean {
   return NAMES.has(oid)
 }

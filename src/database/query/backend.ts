@@ -1,4 +1,4 @@
-/** What a Database stands on: its dialect, its Knex instance, its pools. */
+/** The parts of a Database: its dialect, its Knex instance, its pools. */
 import type { Knex } from 'knex'
 import type { Limits } from '../context/limits'
 import type { Dialect, Security } from '../driver/dialect'
@@ -15,11 +15,11 @@ export interface Backend {
   readonly knex: Knex
   /** A pool lives from connect() to disconnect(), so each connect() makes its own. */
   createPool(prepare: (lease: Lease) => Promise<void>): Pool
-  /** What became of a transaction whose connection was lost; `unknown` if that cannot be found out. */
+  /** Returns the outcome of a transaction whose connection was lost; `unknown` if it cannot be found out. */
   outcomeOf(transactionId: string, limits: Limits): Promise<Outcome>
-  /** Prepares to have a name for oneself, among all processes that use the database, unless the signal is aborted first. */
-  exclusion(name: string, signal: AbortSignal, lost: () => void): Promise<NamedLock>
-  /** What operators should know of a connection. */
+  /** Opens a lock that all processes share; the signal cancels the opening. Calls `lost` when a held lock is lost. */
+  openNamedLock(name: string, signal: AbortSignal, lost: () => void): Promise<NamedLock>
+  /** Returns what the user may do, and how the connection is protected. */
   security(lease: Lease, limits: Limits): Promise<Security>
   /** Runs a builder that only Knex can run, such as a schema change in several steps. */
   runProgram(builder: Knex.SchemaBuilder, lease: Lease): Promise<unknown>

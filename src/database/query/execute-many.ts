@@ -1,25 +1,28 @@
-/** Divides the many sets of values of one executeMany into statements. */
+/** Divides the sets of values of one executeMany into statements. */
 import type { Knex } from 'knex'
 import { rowsPerInsert } from '../sql/bulk-insert'
 import type { Statement } from '../driver/statement'
 import { type Compiler, isTable, KnexProgram, type Query, type Values } from '../sql/compiler'
-import { within } from '../context/watchdog'
+import { waitAtMost } from '../context/watchdog'
 import { ConfigurationError } from '../errors'
 import type { Limits } from '../context/limits'
 
-export interface Many {
-  /** Whether one more set of values goes into the statement of those. */
+export interface ChunkPlan {
+  /** Returns whether `next` may join the chunk, which becomes one statement. */
   fits(this: void, chunk: readonly Values[], next: Values): boolean
   statementOf(this: void, chunk: readonly Values[]): Statement
 }
 
 /** @throws ConfigurationError for a query that cannot be run with sets of values */
-export function manyOf(compiler: Compiler, query: Query): Many {
+export function chunkPlanOf(compiler: Compiler, query: Query): ChunkPlan {
   if (typeof query === 'string') {
     const bulk = compiler.bulk(query)
     if (bulk !== null)
-      return { fits: (chunk, next) => chunk.length < bulk.size && !isHeavy(next), statementOf: bulk.of }
-    return { fits: () => false, statementOf: ([row]) => one(compiler, query, row) }
+      return {
+        fits: (chunk, next) => chunk.length < bulk.size && !isLarge(next),
+        statementOf: bulk.statementFor,
+      }
+    return { fits: () => false, statementOf: ([row]) => compileOne(compiler, query, row) }
   }
   if (!isTable(query)) {
     throw new ConfigurationError("executeMany takes SQL with :names, or database.table('name').")
@@ -27,39 +30,40 @@ export function manyOf(compiler: Compiler, query: Query): Many {
   return { fits: fitsTogether, statementOf: (rows) => insert(compiler, query, rows) }
 }
 
-/** A larger set of values, in characters and bytes, begins a new statement: one statement has 1 GB at most. */
-const HEAVY = 500_000
+/** A larger set of values, counted in characters and bytes, starts a new statement: a statement has at most 1 GB. */
+const LARGE_SET_SIZE = 500_000
 
-function isHeavy(values: Values): boolean {
+function isLarge(values: Values): boolean {
   let size = 0
   for (const name in values) {
     const value = values[name]
     if (typeof value === 'string') size += value.length
     else if (ArrayBuffer.isView(value)) size += value.byteLength
   }
-  return size > HEAVY
+  return size > LARGE_SET_SIZE
 }
 
 /**
- * Sets with other columns get a statement of their own, and those without any one each: what a set leaves out has the
- * column's default, and not every database can be asked for that in one row of several.
+ * Returns whether `next` may join the INSERT of the chunk: it names the same columns, and the statement is not too large.
+ * A column that a set leaves out gets its default, and not every database can do that for one row of several, so other
+ * columns need another statement. A set without columns gets a statement of its own.
  */
 function fitsTogether(chunk: readonly Values[], next: Values): boolean {
   const columns = columnsOf(chunk[0] ?? {})
   const others = columnsOf(next)
-  if (columns.length === 0 || chunk.length >= rowsPerInsert(columns.length) || isHeavy(next)) return false
+  if (columns.length === 0 || chunk.length >= rowsPerInsert(columns.length) || isLarge(next)) return false
   return columns.length === others.length && columns.every((column) => others.includes(column))
 }
 
 function insert(compiler: Compiler, table: Knex.QueryBuilder, sets: readonly Values[]): Statement {
   const rows = sets.map((set) => Object.fromEntries(columnsOf(set).map((column) => [column, set[column]])))
   const [first] = rows
-  const single = one(compiler, table.clone().insert(first))
+  const single = compileOne(compiler, table.clone().insert(first))
   if (rows.length === 1) return single
-  return { ...one(compiler, table.clone().insert(rows)), shownSql: single.sql, isOneOfMany: true }
+  return { ...compileOne(compiler, table.clone().insert(rows)), shownSql: single.sql, isPartOfBulk: true }
 }
 
-/** Without those that are undefined, which are left out as well. */
+/** Returns the names of the columns. An undefined value counts as left out. */
 function columnsOf(row: Values): readonly string[] {
   if (typeof row !== 'object' || row === null || Array.isArray(row)) {
     throw new ConfigurationError('Each set of values is an object with a property for each column.')
@@ -67,7 +71,7 @@ function columnsOf(row: Values): readonly string[] {
   return Object.keys(row).filter((column) => row[column] !== undefined)
 }
 
-function one(compiler: Compiler, query: Query, row?: Values): Statement {
+function compileOne(compiler: Compiler, query: Query, row?: Values): Statement {
   const statement = compiler.compile(query, row, { take: 'count' })
   if (statement instanceof KnexProgram) {
     throw new ConfigurationError('A schema builder takes no values. Run it by execute(), or await it.')
@@ -75,13 +79,13 @@ function one(compiler: Compiler, query: Query, row?: Values): Statement {
   return statement
 }
 
-/** Divides values as they come, so that no more of them are held than one statement takes. */
+/** Divides values as they arrive, so that only the values of one statement are in memory. */
 export class Chunks<T> {
   readonly #values: Iterable<T> | AsyncIterable<T>
   readonly #fits: (chunk: readonly T[], next: T) => boolean
   readonly #limits: Limits
-  #isGivenUp = false
-  #refuse: (error: unknown) => void = noop
+  #isAborted = false
+  #rejectPending: (error: unknown) => void = noop
 
   constructor(
     values: Iterable<T> | AsyncIterable<T>,
@@ -93,24 +97,24 @@ export class Chunks<T> {
     this.#limits = limits
   }
 
-  /** Has whoever waits for the next chunk fail, even where the source never gives its values. */
-  giveUp(error: unknown): void {
-    this.#isGivenUp = true
-    this.#refuse(error)
+  /** Rejects the pending wait for values, even if the source never delivers them. */
+  abort(error: unknown): void {
+    this.#isAborted = true
+    this.#rejectPending(error)
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<readonly T[]> {
     const values = this.#values
     if (Symbol.asyncIterator in values) {
-      yield* this.#arriving(values[Symbol.asyncIterator]())
+      yield* this.#chunksOf(values[Symbol.asyncIterator]())
       return
     }
     const stopWatching = this.#watch()
     try {
       let chunk: T[] = []
-      // Not `for await`, which waits for each: with an array that is most of the time.
-      for (const one of values) {
-        const value = one instanceof Promise ? await this.#unlessGivenUp(one as Promise<T>) : one
+      // `for await` would await each value: with an array that takes most of the time.
+      for (const item of values) {
+        const value = item instanceof Promise ? await this.#orAbort(item as Promise<T>) : item
         if (chunk.length > 0 && !this.#fits(chunk, value)) {
           yield chunk
           chunk = []
@@ -125,44 +129,44 @@ export class Chunks<T> {
 
   #watch(): () => void {
     return this.#limits.watch((expiry) => {
-      this.giveUp(this.#limits.error(expiry))
+      this.abort(this.#limits.error(expiry))
     })
   }
 
-  /** The same as that promise, unless {@link giveUp} comes first. */
-  #unlessGivenUp<V>(work: Promise<V>): Promise<V> {
+  /** Settles as `work` does, or rejects when {@link abort} is called first. */
+  #orAbort<V>(work: Promise<V>): Promise<V> {
     return new Promise<V>((resolve, reject) => {
-      this.#refuse = reject
+      this.#rejectPending = reject
       work.then(resolve, reject)
     })
   }
 
-  /** A source that gives none is not waited for beyond the limits. */
-  async *#arriving(source: AsyncIterator<T>): AsyncGenerator<readonly T[]> {
+  /** Divides the values of an async source, and stops waiting for it at the limits. */
+  async *#chunksOf(source: AsyncIterator<T>): AsyncGenerator<readonly T[]> {
     const stopWatching = this.#watch()
     try {
       let chunk: T[] = []
       for (;;) {
-        // Watched over as a whole: to do so for each value would take as long as all the rest.
-        const beyond = await this.#unlessGivenUp(this.#fill(chunk, source))
+        // The limits are watched once per chunk: once per value would double the time.
+        const next = await this.#orAbort(this.#fill(chunk, source))
         if (chunk.length > 0) yield chunk
-        if (beyond === null) return
-        chunk = [beyond.value]
+        if (next === null) return
+        chunk = [next.value]
       }
     } finally {
       stopWatching()
       const closing = Promise.resolve(source.return?.()).catch(noop)
-      // One that is stuck is not closed either, and may be so for ever.
-      await (this.#isGivenUp ? within(PATIENCE_MILLIS, closing) : closing)
+      // A stuck source may never close.
+      await (this.#isAborted ? waitAtMost(SOURCE_CLOSE_MILLIS, closing) : closing)
     }
   }
 
-  /** Returns the value that goes into the next chunk, or null at the end. */
+  /** Fills the chunk. Returns the first value of the next chunk, or null at the end. */
   async #fill(chunk: T[], source: AsyncIterator<T>): Promise<{ readonly value: T } | null> {
     for (;;) {
       this.#limits.check()
       const { done, value } = await source.next()
-      if (done === true || this.#isGivenUp) return null
+      if (done === true || this.#isAborted) return null
       if (chunk.length > 0 && !this.#fits(chunk, value)) return { value }
       chunk.push(value)
     }
@@ -171,5 +175,5 @@ export class Chunks<T> {
 
 const noop = (): void => undefined
 
-/** How long a source that was given up has to close itself. */
-const PATIENCE_MILLIS = 50
+/** How long an aborted source may take to close itself. */
+const SOURCE_CLOSE_MILLIS = 50

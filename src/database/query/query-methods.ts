@@ -1,13 +1,13 @@
-/** The six ways to run a query, written once. */
+/** The six query methods, shared by Database, Connection and Transaction. */
 import type { Backend } from './backend'
 import { type Access, type Result, type Row, shownSql, type Statement, WRITE } from '../driver/statement'
 import type { StreamSource, Work } from '../pool/lease'
-import { KnexProgram, type Query, several, type Take, type Values } from '../sql/compiler'
+import { KnexProgram, type Query, multiStatementError, type Take, type Values } from '../sql/compiler'
 import { ConfigurationError } from '../errors'
 import { Limits } from '../context/limits'
-import { Chunks, manyOf } from './execute-many'
+import { Chunks, chunkPlanOf } from './execute-many'
 import {
-  checked,
+  checkOptions,
   type ExecuteResult,
   QUERY_OPTIONS,
   type Queryable,
@@ -24,10 +24,10 @@ const FETCH_OPTIONS = [...QUERY_OPTIONS, 'column'] as const
 export abstract class QueryMethods implements Queryable {
   protected abstract readonly backend: Backend
 
-  /** Lends the connection that a statement of this one runs on, when it is its turn. */
+  /** Lends the connection to `work` when it is its turn. */
   protected abstract use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T>
-  /** Settles now, in the caller's scope, where a stream will be read from. */
-  protected abstract reading(limits: Limits): StreamSource
+  /** Returns where a stream reads its rows, decided now, in the caller's scope. */
+  protected abstract streamSource(limits: Limits): StreamSource
   abstract transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>
   abstract begin(options?: TransactionOptions): Promise<Transaction>
 
@@ -36,7 +36,7 @@ export abstract class QueryMethods implements Queryable {
     values?: Values,
     options?: QueryOptions,
   ): Promise<R[]> {
-    const statement = this.#compiled(query, values, ALL)
+    const statement = this.#compile(query, values, ALL)
     const { rows } = await this.#run(statement, options)
     return (statement.process === undefined ? rows : statement.process(rows)) as R[]
   }
@@ -46,7 +46,7 @@ export abstract class QueryMethods implements Queryable {
     values?: Values,
     options?: QueryOptions,
   ): Promise<R | null> {
-    const statement = this.#compiled(query, values, FIRST)
+    const statement = this.#compile(query, values, FIRST)
     const { rows } = await this.#run(statement, options)
     const row = rows[0] ?? null
     return (row === null || statement.process === undefined ? row : statement.process(row)) as R | null
@@ -59,10 +59,10 @@ export abstract class QueryMethods implements Queryable {
   ): Promise<T | null> {
     const column = options?.column ?? 0
     const take: Take = { take: 'first', asArrays: typeof column === 'number' }
-    const statement = this.#compiled(query, values, take)
+    const statement = this.#compile(query, values, take)
     const { rows } = await this.#run(statement, options)
     if (rows.length === 0) return null
-    // A column that is counted has no name that could be changed.
+    // `process` may rename columns, which does not concern a column given by its index.
     const row =
       typeof column === 'number' || statement.process === undefined ? rows[0] : statement.process(rows[0])
     if (typeof row !== 'object' || row === null || !Object.hasOwn(row, column)) {
@@ -76,7 +76,7 @@ export abstract class QueryMethods implements Queryable {
 
   async execute(query: Query, values?: Values, options?: QueryOptions): Promise<ExecuteResult> {
     const statement = this.backend.compiler.compile(query, values, { take: 'count' })
-    const limits = Limits.of(checked(options, QUERY_OPTIONS), textOf(statement))
+    const limits = Limits.of(checkOptions(options, QUERY_OPTIONS), sqlOrTitle(statement))
     if (statement instanceof KnexProgram) {
       await this.use(limits, WRITE, (lease) => this.backend.runProgram(statement.builder, lease))
       return { rowCount: 0, lastInsertId: null }
@@ -88,18 +88,18 @@ export abstract class QueryMethods implements Queryable {
   }
 
   /**
-   * The values are read as they are needed, some hundreds at a time, so that they may come from a generator without
-   * being held in memory. `query` is SQL with `:names`, or `database.table('name')`, where a column that a set leaves
-   * out gets its default. An `INSERT … VALUES (…)` of names alone inserts those hundreds in one statement; any other is
-   * run for each set of values.
+   * Reads the values as they are needed, some hundreds at a time, so that a generator's values are never all in memory.
+   * `query` is SQL with `:names`, or `database.table('name')`, where a column that a set leaves out gets its default.
+   * An `INSERT … VALUES (…)` of names alone inserts hundreds of sets in one statement; any other statement runs once for
+   * each set of values.
    */
   async executeMany(
     query: Query,
     values: Iterable<Values> | AsyncIterable<Values>,
     options?: QueryOptions,
   ): Promise<{ rowCount: number }> {
-    checked(options, QUERY_OPTIONS)
-    const { fits, statementOf } = manyOf(this.backend.compiler, query)
+    checkOptions(options, QUERY_OPTIONS)
+    const { fits, statementOf } = chunkPlanOf(this.backend.compiler, query)
     if (!isIterable(values))
       throw new ConfigurationError(
         'executeMany takes an iterable of values, such as an array or a generator.',
@@ -113,20 +113,20 @@ export abstract class QueryMethods implements Queryable {
       for await (const chunk of chunks) {
         const statement = statementOf(chunk)
         rowCount += await running
-        running = this.#change(tx, statement)
+        running = this.#runChunk(tx, statement)
         running.catch((error: unknown) => {
-          chunks.giveUp(error)
+          chunks.abort(error)
         })
       }
       return { rowCount: rowCount + (await running) }
     }, options)
   }
 
-  async #change(on: Transaction, statement: Statement): Promise<number> {
-    // Every transaction is made of these verbs; its interface does not say so, because it is for everybody.
-    if (!(on instanceof QueryMethods)) throw new TypeError('not a transaction of this library')
+  async #runChunk(tx: Transaction, statement: Statement): Promise<number> {
+    // Every transaction extends this class; the public interface `Transaction` does not show it.
+    if (!(tx instanceof QueryMethods)) throw new TypeError('not a transaction of this library')
     const limits = Limits.of(undefined, shownSql(statement))
-    const { rowCount } = await on.use(limits, WRITE, (lease, bounded) => lease.run(statement, bounded))
+    const { rowCount } = await tx.use(limits, WRITE, (lease, bounded) => lease.run(statement, bounded))
     return rowCount
   }
 
@@ -135,39 +135,39 @@ export abstract class QueryMethods implements Queryable {
     values?: Values,
     options?: QueryOptions & { readonly batchSize?: number },
   ): AsyncIterableIterator<R> {
-    const statement = this.#compiled(query, values, ALL)
-    if (statement.facts.isSeveral) throw several(statement.sql)
-    checked(options, [...QUERY_OPTIONS, 'batchSize'])
+    const statement = this.#compile(query, values, ALL)
+    if (statement.facts.isMultiStatement) throw multiStatementError(statement.sql)
+    checkOptions(options, [...QUERY_OPTIONS, 'batchSize'])
     const batchSize = options?.batchSize ?? null
     if (batchSize !== null && (!Number.isInteger(batchSize) || batchSize < 1)) {
       throw new ConfigurationError(`batchSize is a whole number from 1 up, got ${String(batchSize)}.`)
     }
     const limits = Limits.of(options, statement.sql)
     return new RowStream(
-      this.reading(limits),
+      this.streamSource(limits),
       statement,
       limits,
       batchSize,
     ) as AsyncIterableIterator<unknown> as AsyncIterableIterator<R>
   }
 
-  #compiled(query: Query, values: Values | undefined, take: Take): Statement {
+  #compile(query: Query, values: Values | undefined, take: Take): Statement {
     const statement = this.backend.compiler.compile(query, values, take)
-    if (statement instanceof KnexProgram) throw noRows()
+    if (statement instanceof KnexProgram) throw schemaBuilderError()
     return statement
   }
 
   #run(statement: Statement, options: QueryOptions | undefined): Promise<Result> {
-    const limits = Limits.of(checked(options, FETCH_OPTIONS), statement.sql)
+    const limits = Limits.of(checkOptions(options, FETCH_OPTIONS), statement.sql)
     return this.use(limits, statement.facts, (lease, bounded) => lease.run(statement, bounded))
   }
 }
 
-function textOf(statement: Statement | KnexProgram): string {
+function sqlOrTitle(statement: Statement | KnexProgram): string {
   return statement instanceof KnexProgram ? 'a schema change' : statement.sql
 }
 
-function noRows(): ConfigurationError {
+function schemaBuilderError(): ConfigurationError {
   return new ConfigurationError('A schema builder has no rows. Run it by execute(), or await it.')
 }
 

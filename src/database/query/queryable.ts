@@ -1,4 +1,4 @@
-/** What can run a query: a Database, a Connection and a Transaction all are this. */
+/** The interface of everything that can run a query: a Database, a Connection, a Transaction. */
 import { inspect } from 'node:util'
 import { ISOLATION_LEVELS, type IsolationLevel } from '../driver/dialect'
 import type { Row } from '../driver/statement'
@@ -7,9 +7,9 @@ import { ConfigurationError } from '../errors'
 import { Limits } from '../context/limits'
 
 export interface QueryOptions {
-  /** Aborting it takes a waiting query out of its queue and cancels a running one on the server. */
+  /** Aborting the signal removes a waiting query from its queue, and cancels a running one on the server. */
   readonly signal?: AbortSignal
-  /** For the whole call: waiting for a connection, and running. */
+  /** The time limit of the whole call: waiting for a connection, and running. */
   readonly timeoutMillis?: number
 }
 
@@ -20,11 +20,11 @@ export interface TransactionOptions extends QueryOptions {
   readonly deferrable?: boolean
   /** Rolls back even when the work succeeds: for tests. */
   readonly forceRollback?: boolean
-  /** How often the whole work is run again after a serialization failure or a deadlock. Outermost only. Default 0. */
+  /** How often the work runs again after a serialization failure or a deadlock. Outermost only. Default 0. */
   readonly retries?: number
 }
 
-/** What can run a query. A function that takes one leaves it to its caller whether there is a transaction. */
+/** Runs queries. A function that takes a Queryable lets its caller decide on the transaction. */
 export interface Queryable {
   /** Runs a query and resolves to all of its rows; `[]` when there are none. */
   fetchAll<R extends object = Row>(query: Query, values?: Values, options?: QueryOptions): Promise<R[]>
@@ -50,9 +50,9 @@ export interface Queryable {
     values?: Values,
     options?: QueryOptions & { readonly batchSize?: number },
   ): AsyncIterableIterator<R>
-  /** Runs work in a transaction that its queries join by themselves: commits when it resolves, rolls back when it rejects. */
+  /** Runs work in a transaction, which its queries join: commits when the work resolves, rolls back when it rejects. */
   transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>
-  /** Begins a transaction that is yours to end, and that nothing joins by itself. */
+  /** Begins a transaction that the caller ends. Only queries made on it run in it. */
   begin(options?: TransactionOptions): Promise<Transaction>
 }
 
@@ -68,8 +68,8 @@ export interface Connection extends Queryable, AsyncDisposable {
   /** The driver's own connection, for what has no method here: pg's `Client`, or sqlite3's `Database`. Not after release(). */
   readonly raw: unknown
   /**
-   * Gives the connection back. What runs on it is cancelled, and a transaction that is still open is rolled back:
-   * call it when the work is done. A second call does nothing.
+   * Cancels what runs on the connection, rolls back a transaction that is still open, and gives the connection back.
+   * A second call does nothing.
    */
   release(): Promise<void>
 }
@@ -81,9 +81,9 @@ export interface Transaction extends Queryable, AsyncDisposable {
   readonly state: 'open' | 'committed' | 'rolled back'
   commit(): Promise<void>
   rollback(): Promise<void>
-  /** Runs when the outermost transaction has committed, after its connection went back; awaited. Dropped on rollback. */
+  /** Runs work after the outermost transaction has committed and released its connection; awaited. Dropped on rollback. */
   afterCommit(work: () => unknown): void
-  /** Runs when this transaction, or one around it, was rolled back and the outermost one has ended; awaited. */
+  /** Runs work after the outermost transaction has ended, if this one or one around it was rolled back; awaited. */
   afterRollback(work: () => unknown): void
 }
 
@@ -92,8 +92,15 @@ const TRANSACTION_OPTIONS = [
   ...QUERY_OPTIONS, 'isolation', 'readOnly', 'deferrable', 'forceRollback', 'retries',
 ] // prettier-ignore
 
-/** The options, if there is none among them that nobody knows. */
-export function checked<T extends object>(options: T | undefined, known: readonly string[]): T | undefined {
+/**
+ * Returns the options.
+ *
+ * @throws ConfigurationError for an unknown option
+ */
+export function checkOptions<T extends object>(
+  options: T | undefined,
+  known: readonly string[],
+): T | undefined {
   if (options === undefined) return options
   if (typeof options !== 'object' || options === null) {
     throw new ConfigurationError(`Options are an object, got ${inspect(options)}.`)
@@ -104,14 +111,17 @@ export function checked<T extends object>(options: T | undefined, known: readonl
 }
 
 /**
- * The options of a transaction, and the work that is to be done in it.
+ * Checks the options of a transaction and its work, and returns the options.
  *
- * @throws ConfigurationError for an option that is unknown or has no such value, or work that is none
+ * @throws ConfigurationError for an unknown option, a wrong value, or work that is not a function
  */
-export function checkedTransaction(options: TransactionOptions, work: unknown = noWork): TransactionOptions {
-  checked(options, TRANSACTION_OPTIONS)
-  checkedWork('transaction', work)
-  for (const name of BOOLEANS) {
+export function checkTransactionOptions(
+  options: TransactionOptions,
+  work: unknown = noWork,
+): TransactionOptions {
+  checkOptions(options, TRANSACTION_OPTIONS)
+  checkWork('transaction', work)
+  for (const name of BOOLEAN_OPTIONS) {
     const value = options[name]
     if (value === undefined || typeof value === 'boolean') continue
     throw new ConfigurationError(`${name} is true or false, got ${inspect(value)}.`)
@@ -128,17 +138,17 @@ export function checkedTransaction(options: TransactionOptions, work: unknown = 
   return options
 }
 
-const BOOLEANS = ['readOnly', 'deferrable', 'forceRollback'] as const
+const BOOLEAN_OPTIONS = ['readOnly', 'deferrable', 'forceRollback'] as const
 
 const noWork = (): void => undefined
 
-/** @throws ConfigurationError for work that is no function: before anything is opened for it */
-export function checkedWork(method: string, work: unknown): void {
+/** @throws ConfigurationError for work that is not a function, before anything is opened for it */
+export function checkWork(method: string, work: unknown): void {
   if (typeof work === 'function') return
   throw new ConfigurationError(`${method}(work) takes a function, got ${inspect(work)}.`)
 }
 
-/** How long a transaction may take as a whole, from now on. */
-export function limitsOf({ signal, timeoutMillis }: TransactionOptions): Limits {
+/** Returns the limits of a whole transaction, which starts now. */
+export function transactionLimits({ signal, timeoutMillis }: TransactionOptions): Limits {
   return Limits.of({ signal, timeoutMillis }, 'BEGIN')
 }

@@ -6,19 +6,19 @@ import type { Limits } from '../context/limits'
 
 type Next = IteratorResult<Row, undefined>
 
-/** An async generator would do the same, and take three times as long for a row that is there already. */
+/** Behaves like an async generator, but returns a row that is already in memory in a third of a generator's time. */
 export class RowStream implements AsyncIterableIterator<Row> {
-  readonly #pieces: AsyncGenerator<readonly Row[]>
+  readonly #batches: AsyncGenerator<readonly Row[]>
   readonly #limits: Limits
   readonly #process: Statement['process']
   #rows: readonly Row[] = []
-  #at = 0
-  /** How many calls are under way, and the last of them. */
-  #calls = 0
-  #last: Promise<unknown> = Promise.resolve()
+  #position = 0
+  /** The number of calls that have not settled, and the last of them. */
+  #pendingCalls = 0
+  #lastCall: Promise<unknown> = Promise.resolve()
 
-  constructor(reading: StreamSource, statement: Statement, limits: Limits, batchSize: number | null) {
-    this.#pieces = piecesOf(reading, statement, limits, batchSize)
+  constructor(source: StreamSource, statement: Statement, limits: Limits, batchSize: number | null) {
+    this.#batches = readBatches(source, statement, limits, batchSize)
     this.#limits = limits
     this.#process = statement.process
   }
@@ -28,19 +28,19 @@ export class RowStream implements AsyncIterableIterator<Row> {
   }
 
   next(): Promise<Next> {
-    const isThere = this.#calls === 0 && this.#at < this.#rows.length
-    return isThere ? this.#give() : this.#inTurn(() => this.#advance())
+    const isBuffered = this.#pendingCalls === 0 && this.#position < this.#rows.length
+    return isBuffered ? this.#takeRow() : this.#enqueue(() => this.#advance())
   }
 
   return(): Promise<Next> {
-    return this.#inTurn(() => {
-      this.#rows = NONE
-      return this.#end(this.#pieces.return(undefined))
+    return this.#enqueue(() => {
+      this.#rows = NO_ROWS
+      return this.#finish(this.#batches.return(undefined))
     })
   }
 
   throw(error: unknown): Promise<Next> {
-    return this.#inTurn(() => this.#fail(error))
+    return this.#enqueue(() => this.#fail(error))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -48,88 +48,91 @@ export class RowStream implements AsyncIterableIterator<Row> {
   }
 
   async #advance(): Promise<Next> {
-    while (this.#at >= this.#rows.length) {
-      const { done, value } = await this.#pieces.next()
-      if (done === true) return END
+    while (this.#position >= this.#rows.length) {
+      const { done, value } = await this.#batches.next()
+      if (done === true) return DONE
       this.#rows = value
-      this.#at = 0
+      this.#position = 0
     }
-    return this.#give()
+    return this.#takeRow()
   }
 
-  #give(): Promise<Next> {
-    let value = this.#rows[this.#at] as Row
+  #takeRow(): Promise<Next> {
+    let value = this.#rows[this.#position] as Row
     try {
       this.#limits.check()
       if (this.#process !== undefined) value = this.#process(value) as Row
     } catch (error) {
       return this.#fail(error)
     }
-    this.#at += 1
-    // What has been worked on need not be kept until the next piece is there.
-    if (this.#at === this.#rows.length) this.#rows = NONE
+    this.#position += 1
+    // Lets the memory of these rows be freed before the next batch arrives.
+    if (this.#position === this.#rows.length) this.#rows = NO_ROWS
     return Promise.resolve({ done: false, value })
   }
 
   #fail(error: unknown): Promise<Next> {
-    this.#rows = NONE
-    return this.#end(this.#pieces.throw(error))
+    this.#rows = NO_ROWS
+    return this.#finish(this.#batches.throw(error))
   }
 
-  async #end(ending: Promise<unknown>): Promise<Next> {
+  async #finish(ending: Promise<unknown>): Promise<Next> {
     await ending
-    return END
+    return DONE
   }
 
-  /** Behind the calls that are under way, as a generator does it; at once when there are none. */
-  #inTurn(call: () => Promise<Next>): Promise<Next> {
-    const result = this.#after(this.#calls === 0 ? null : this.#last, call)
-    this.#last = result.catch(noop)
+  /** Runs the call after the pending ones, as a generator does; synchronously if there are none. */
+  #enqueue(call: () => Promise<Next>): Promise<Next> {
+    const result = this.#runAfter(this.#pendingCalls === 0 ? null : this.#lastCall, call)
+    this.#lastCall = result.catch(noop)
     return result
   }
 
-  async #after(earlier: Promise<unknown> | null, call: () => Promise<Next>): Promise<Next> {
-    this.#calls += 1
+  async #runAfter(earlier: Promise<unknown> | null, call: () => Promise<Next>): Promise<Next> {
+    this.#pendingCalls += 1
     try {
       if (earlier !== null) await earlier
       return await call()
     } finally {
-      this.#calls -= 1
+      this.#pendingCalls -= 1
     }
   }
 }
 
-const NONE: readonly Row[] = []
+const NO_ROWS: readonly Row[] = []
 
-const END: Next = { done: true, value: undefined }
+const DONE: Next = { done: true, value: undefined }
 
 const noop = (): void => undefined
 
-async function* piecesOf(
-  reading: StreamSource,
+/** Reads the rows in batches and closes the cursor at the end, at an error and when the caller leaves early. */
+async function* readBatches(
+  source: StreamSource,
   statement: Statement,
   limits: Limits,
   batchSize: number | null,
 ): AsyncGenerator<readonly Row[]> {
   let cursor: Cursor | undefined
   let hasFailed = false
-  let ahead: Promise<readonly Row[]> | undefined
+  let prefetched: Promise<readonly Row[]> | undefined
   let ending: Promise<void> | undefined
-  const finish = (): Promise<void> => (ending ??= end(reading, statement, cursor))
+  const finish = (): Promise<void> => (ending ??= closeSource(source, statement, cursor))
   try {
-    const opened = await reading.use((lease, bounded) => lease.openCursor(statement, reading.alone, bounded))
+    const opened = await source.use((lease, bounded) =>
+      lease.openCursor(statement, source.isExclusive, bounded),
+    )
     cursor = opened
     const read = (): Promise<readonly Row[]> =>
-      reading.use((lease, bounded) => lease.read(opened, batchSize, statement, bounded))
+      source.use((lease, bounded) => lease.read(opened, batchSize, statement, bounded))
     let rows = await read()
     for (let count = 1; ; count += 1) {
       const isLast = opened.isAtEnd
-      // The server makes the next piece while this one is worked on. Who leaves early has none made in vain.
-      if (reading.alone && count > 1 && !isLast) {
-        ahead = read()
-        ahead.catch(noop)
+      // Reads the next batch while the caller works on this one. Not after the first: the caller may leave early.
+      if (source.isExclusive && count > 1 && !isLast) {
+        prefetched = read()
+        prefetched.catch(noop)
       }
-      // Whoever reads may never come back for the next row.
+      // The caller may never ask for the next row, so the limits end the stream by themselves.
       const stopWatching = limits.watch(() => void finish().catch(noop))
       try {
         yield rows
@@ -138,9 +141,9 @@ async function* piecesOf(
         stopWatching()
       }
       if (isLast) return
-      rows = NONE
-      rows = await (ahead ?? read())
-      ahead = undefined
+      rows = NO_ROWS
+      rows = await (prefetched ?? read())
+      prefetched = undefined
     }
   } catch (error) {
     hasFailed = true
@@ -153,13 +156,17 @@ async function* piecesOf(
   }
 }
 
-async function end(reading: StreamSource, statement: Statement, cursor: Cursor | undefined): Promise<void> {
+async function closeSource(
+  source: StreamSource,
+  statement: Statement,
+  cursor: Cursor | undefined,
+): Promise<void> {
   try {
-    if (cursor !== undefined) await reading.close((lease, limits) => lease.close(cursor, statement, limits))
+    if (cursor !== undefined) await source.close((lease, limits) => lease.close(cursor, statement, limits))
   } catch (error) {
-    // A transaction that has ended has closed its cursors.
+    // The cursors of an ended transaction are closed already.
     if (!(error instanceof TransactionClosedError)) throw error
   } finally {
-    await reading.release()
+    await source.release()
   }
 }

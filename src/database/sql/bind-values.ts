@@ -1,21 +1,21 @@
-/** The values that go with a text: one for each of its names, and no others. */
+/** Checks that the values given with SQL text match its placeholders. */
 import { BindError, ConfigurationError } from '../errors'
 
 /** Values for the `:names` of a text. */
 export type Values = Readonly<Record<string, unknown>>
 
-/** @throws ConfigurationError for values where there is nothing to give them to */
+/** @throws ConfigurationError for values given with a query that has its own */
 export function refuseValues(values: Values | undefined, what: string): void {
   if (values !== undefined && Object.keys(values).length > 0) {
     throw new ConfigurationError(`Values go with SQL text; ${what} has its own.`)
   }
 }
 
-/** @throws BindError when there are others than the text has names for */
+/** @throws BindError when the names of the values are not those of the text */
 export function refuseMismatch(names: readonly string[], values: Values, text: string): void {
   if (typeof values !== 'object' || values === null) {
     throw new ConfigurationError(
-      `Values are an object with a property for each :name, got ${describe(values)}.`,
+      `Values are an object with a property for each :name, got ${typeName(values)}.`,
     )
   }
   const given = Object.keys(values)
@@ -34,8 +34,8 @@ function mismatch(missing: readonly string[], extra: readonly string[]): string 
   return parts.join('; ')
 }
 
-/** A value in an error, without what is in it. */
-export function describe(value: unknown): string {
+/** Returns what to call a value in an error, without its content. */
+export function typeName(value: unknown): string {
   if (value === null) return 'null'
   return Array.isArray(value) ? 'an array' : typeof value
 }

@@ -1,20 +1,20 @@
-/** A statement as nearly every call makes one. */
-import type { Facts, Statement } from '../driver/statement'
+/** The statement that nearly every call makes. */
+import type { StatementFacts, Statement } from '../driver/statement'
 
-/** What the caller is after, and how he takes rows. */
+/** What the caller wants of a result, and in which form. */
 export interface Take extends Pick<Statement, 'take'> {
   readonly asArrays?: boolean | undefined
 }
 
-/** A class and no literal, since it lives while the database is asked: see docs/design.md. */
+/** A class instead of a literal, since it lives across an await: see docs/design.md. */
 export class BoundStatement implements Statement {
   readonly sql: string
   readonly bindings: readonly unknown[]
-  readonly facts: Facts
+  readonly facts: StatementFacts
   readonly take: Statement['take']
   readonly asArrays: boolean
 
-  constructor(sql: string, bindings: readonly unknown[], facts: Facts, { take, asArrays }: Take) {
+  constructor(sql: string, bindings: readonly unknown[], facts: StatementFacts, { take, asArrays }: Take) {
     this.sql = sql
     this.bindings = bindings
     this.facts = facts

@@ -1,31 +1,32 @@
-/** One INSERT of many rows, made of an INSERT of one. */
+/** Turns an INSERT of one row into an INSERT of many rows. */
 import type { Dialect } from '../driver/dialect'
-import type { Target } from '../driver/statement'
+import type { InsertTarget } from '../driver/statement'
 import type { ParsedSql } from '../driver/parsed-sql'
 
-/** `INSERT … VALUES (` names `) …`, taken apart. */
+/** The parts of `INSERT … VALUES (:names) …`. */
 export interface BulkInsert {
   readonly head: string
-  /** Of the tuple, in order; one may occur twice. */
+  /** The placeholders of the tuple, in order; a name may occur twice. */
   readonly names: readonly string[]
   readonly tail: string
-  /** Where the tuple goes, if that is all that the statement says. */
-  readonly into: Target | undefined
+  /** Where the tuple goes, if the statement does nothing else. */
+  readonly insertsInto: InsertTarget | undefined
 }
 
-/** Rows in one INSERT: more gain nothing. */
-const LARGEST_BULK = 500
+/** The most rows in one INSERT: more gain nothing. */
+const MAX_ROWS = 500
 /** SQLite takes 32 766 values in one statement, PostgreSQL 65 535. */
-const MOST_BINDINGS = 30_000
+const MAX_BINDINGS = 30_000
 
-/** How many rows of so many values go into one INSERT. */
-export function rowsPerInsert(values: number): number {
-  return Math.max(1, Math.min(LARGEST_BULK, Math.floor(MOST_BINDINGS / values)))
+/** Returns how many rows of `valuesPerRow` values go into one INSERT. */
+export function rowsPerInsert(valuesPerRow: number): number {
+  return Math.max(1, Math.min(MAX_ROWS, Math.floor(MAX_BINDINGS / valuesPerRow)))
 }
 
-const OWN_TAIL = /^\s*\)\s*(?:on\s+conflict\b[^]*\bdo\s+nothing\s*)?;?\s*$/i
+/** What may follow the tuple: nothing, or ON CONFLICT … DO NOTHING. */
+const BULK_TAIL = /^\s*\)\s*(?:on\s+conflict\b[^]*\bdo\s+nothing\s*)?;?\s*$/i
 
-/** Null when the statement is no INSERT of one tuple that holds placeholders and nothing else. */
+/** Takes an INSERT of one tuple apart. Null for other statements, and for a tuple of more than placeholders. */
 export function bulkInsertOf({ verb, segments, hasReturning }: ParsedSql): BulkInsert | null {
   if (verb !== 'INSERT' || hasReturning || segments.length < 3) return null
   const texts = segments.flatMap((segment) => ('text' in segment ? segment.text : []))
@@ -33,14 +34,14 @@ export function bulkInsertOf({ verb, segments, hasReturning }: ParsedSql): BulkI
   const [head = '', ...rest] = texts
   const tail = rest.at(-1) ?? ''
   const isTuple = rest.slice(0, -1).every((text) => /^\s*,\s*$/.test(text))
-  // VALUES must be the INSERT's own, and nothing may follow that looks at more than its one row: PostgreSQL, for one,
-  // updates no row twice in one statement, and two sets of values may have one key.
-  if (/\b(?:select|with)\b/i.test(head) || !OWN_TAIL.test(tail)) return null
+  // VALUES must belong to the INSERT itself. After it, ON CONFLICT DO UPDATE is refused: PostgreSQL updates no row twice
+  // in one statement, and two sets of values may have the same key.
+  if (/\b(?:select|with)\b/i.test(head) || !BULK_TAIL.test(tail)) return null
   if (!isTuple || !/\bvalues\s*\(\s*$/i.test(head)) return null
-  return { head, names, tail, into: targetOf(head, names.length, tail) }
+  return { head, names, tail, insertsInto: insertTargetOf(head, names.length, tail) }
 }
 
-/** Writes the INSERT of so many tuples. What it wrote last is mostly what it is asked for next. */
+/** Returns a function that writes the INSERT of so many rows. It keeps the last text, which most calls want again. */
 export function tupleWriter(
   { head, names, tail }: BulkInsert,
   { placeholder }: Pick<Dialect, 'placeholder'>,
@@ -64,7 +65,8 @@ const PLAIN_HEAD = new RegExp(
 )
 const PLAIN_TAIL = /^\s*\)\s*;?\s*$/
 
-function targetOf(head: string, width: number, tail: string): Target | undefined {
+/** Returns table and columns of a plain INSERT of `width` columns; undefined for one that says more. */
+function insertTargetOf(head: string, width: number, tail: string): InsertTarget | undefined {
   const [, table, list] = PLAIN_HEAD.exec(head) ?? []
   if (table === undefined || list === undefined || !PLAIN_TAIL.test(tail)) return undefined
   const columns = list.match(new RegExp(NAME, 'gi')) ?? []

@@ -10,13 +10,13 @@ import { parseSql } from './parser'
 import type { ParsedSql } from '../driver/parsed-sql'
 import { TextCache } from './text-cache'
 import { type Take, BoundStatement } from './bound-statement'
-import { describe, refuseMismatch, refuseValues, type Values } from './bind-values'
+import { typeName, refuseMismatch, refuseValues, type Values } from './bind-values'
 
 /** SQL text with `:names`, a sql`…` query, or a Knex builder. */
 export type Query = string | SqlQuery | Knex.QueryBuilder | Knex.Raw | Knex.SchemaBuilder
 export type { Values } from './bind-values'
 
-/** Where the text can be asked for without running anything. */
+/** The part of a Knex builder by which its SQL is read without running it. */
 interface Compilable {
   readonly client?: {
     readonly transacting?: boolean
@@ -37,15 +37,15 @@ interface CompiledByKnex {
 
 export type { Take } from './bound-statement'
 
-/** A compiled query as it goes through Knex; `response` and `context` are what its dialects read back. */
+/** A query that Knex has compiled; Knex's dialects read `response` and `context` after it has run. */
 export interface KnexQuery {
   sql: string
   bindings?: readonly unknown[]
-  /** Left out where Knex itself has written the text: BEGIN, SAVEPOINT, COMMIT and the like. */
+  /** Undefined for SQL that Knex writes itself: BEGIN, SAVEPOINT, COMMIT and the like. */
   method?: string
   returning?: unknown
   options?: object
-  /** What `.timeout(ms)` asks for. */
+  /** The milliseconds of `.timeout(ms)`. */
   timeout?: number | false
   cancelOnTimeout?: boolean
   response?: unknown
@@ -57,32 +57,34 @@ export class KnexProgram {
   constructor(readonly builder: Knex.SchemaBuilder) {}
 }
 
-/** How many texts are parsed only once. */
+/** How many parsed texts are kept. */
 const CACHE_SIZE = 1000
 
 /** Methods for which Knex's SQLite dialect reads counts and ids instead of rows. */
-const COUNTED: ReadonlySet<string> = new Set(['insert', 'update', 'del', 'counter'])
+const COUNTING_METHODS: ReadonlySet<string> = new Set(['insert', 'update', 'del', 'counter'])
 
 export class Compiler {
   readonly #dialect: Dialect
   readonly #parsed = new TextCache<ParsedSql>(CACHE_SIZE)
-  /** Texts whose placeholders do not depend on the values, with the driver's placeholders in them. */
-  readonly #fixed = new WeakMap<ParsedSql, string | null>()
-  /** The same for what Knex has compiled. */
-  readonly #numbered = new TextCache<string>(CACHE_SIZE)
+  /** The text for the driver, where it does not depend on the values; null where it does. */
+  readonly #constantTexts = new WeakMap<ParsedSql, string | null>()
+  /** SQL that Knex has compiled, with the driver's placeholders. */
+  readonly #nativeTexts = new TextCache<string>(CACHE_SIZE)
 
   constructor(dialect: Dialect) {
     this.#dialect = dialect
   }
 
   /**
+   * Turns a query and its values into a statement, or into a program that only Knex can run.
+   *
    * @throws BindError when values and placeholders do not match, or a value cannot be bound
-   * @throws ConfigurationError when the query is none, or is bound to a transaction of Knex's own
+   * @throws ConfigurationError when `query` is no query, or is bound to a transaction of Knex's own
    */
   compile(query: Query, values: Values | undefined, take: Take): Statement | KnexProgram {
     if (values !== undefined && (typeof values !== 'object' || values === null || Array.isArray(values))) {
       throw new ConfigurationError(
-        `Values are an object with a property for each :name, got ${describe(values)}.`,
+        `Values are an object with a property for each :name, got ${typeName(values)}.`,
       )
     }
     if (typeof query === 'string') return this.#fromText(query, values, take)
@@ -92,61 +94,63 @@ export class Compiler {
       return this.#fromText(named.text, named.values, take)
     }
     if (!isCompilable(query)) {
-      throw new ConfigurationError(`A query is SQL text, sql\`…\` or a Knex builder, got ${describe(query)}.`)
+      throw new ConfigurationError(`A query is SQL text, sql\`…\` or a Knex builder, got ${typeName(query)}.`)
     }
     refuseValues(values, 'a Knex builder')
     return this.#fromBuilder(query, take)
   }
 
   /**
-   * For many sets of values at once: how many go into one statement, and that statement. Null when the text must be
-   * run once for each.
+   * Returns how many sets of values go into one INSERT, and a function that makes it. Null when the text must be run once
+   * for each set.
    */
-  bulk(text: string): { readonly size: number; of(this: void, rows: readonly Values[]): Statement } | null {
+  bulk(
+    text: string,
+  ): { readonly size: number; statementFor(this: void, rows: readonly Values[]): Statement } | null {
     const parsed = this.parse(text)
-    const insert = parsed.foreign === null && !parsed.isSeveral ? bulkInsertOf(parsed) : null
+    const insert = parsed.foundPlaceholder === null && !parsed.isMultiStatement ? bulkInsertOf(parsed) : null
     if (insert === null) return null
-    const { names, into } = insert
+    const { names, insertsInto } = insert
     const textFor = tupleWriter(insert, this.#dialect)
-    const of = (rows: readonly Values[]): Statement => {
+    const statementFor = (rows: readonly Values[]): Statement => {
       const bindings: unknown[] = []
       for (const row of rows) {
         refuseMismatch(parsed.names, row, text)
         for (const name of names) bindings.push(this.#toDriver(name, row[name], text))
       }
       const sql = textFor(rows.length)
-      return { sql, shownSql: text, bindings, into, facts: parsed, take: 'count', isOneOfMany: true }
+      return { sql, shownSql: text, bindings, insertsInto, facts: parsed, take: 'count', isPartOfBulk: true }
     }
-    return { size: rowsPerInsert(names.length), of }
+    return { size: rowsPerInsert(names.length), statementFor }
   }
 
-  /** A statement of our own, such as COMMIT. */
+  /** Returns a statement of the library itself, such as COMMIT. */
   plain(sql: string, take: Take = { take: 'count' }): Statement {
     return new BoundStatement(sql, [], this.parse(sql), take)
   }
 
   /**
-   * What Knex itself has compiled and is about to run.
+   * Returns the statement for SQL that Knex has compiled and is about to run.
    *
    * @throws BindError when a value cannot be bound
    */
   fromKnex({ sql, bindings = [], method = '', returning, options }: KnexQuery): Statement {
     return {
       sql,
-      bindings: this.#bindings(bindings, sql),
+      bindings: this.#builderBindings(bindings, sql),
       facts: this.#parseForKnex(sql),
-      take: COUNTED.has(method) && !returning ? 'count' : 'all',
-      ...(hasAny(options) && { driverOptions: options }),
+      take: COUNTING_METHODS.has(method) && !returning ? 'count' : 'all',
+      ...(hasProperties(options) && { driverOptions: options }),
     }
   }
 
   /**
-   * The bindings of a Knex builder as the driver takes them. Knex refuses what a caller leaves undefined, but writes
-   * undefined itself for a column that a row of several has not: NULL, where it is told `useNullAsDefault`.
+   * Returns the bindings of a Knex builder in the driver's form. Knex refuses undefined values of a caller, but sets
+   * undefined itself for a column that only some of several rows have: with `useNullAsDefault` it means NULL.
    *
    * @throws BindError when one cannot be bound
    */
-  #bindings(bindings: readonly unknown[], sql: string): readonly unknown[] {
+  #builderBindings(bindings: readonly unknown[], sql: string): readonly unknown[] {
     return bindings.map((value, index) => {
       try {
         return this.#dialect.toDriverFromBuilder(value instanceof JsonValue ? value.text : (value ?? null))
@@ -156,8 +160,9 @@ export class Compiler {
     })
   }
 
+  /** Parses SQL text, or returns the result of an earlier parse. */
   parse(sql: string): ParsedSql {
-    return this.#parsed.for(sql, () => {
+    return this.#parsed.getOrMake(sql, () => {
       if (sql.includes('\0')) {
         throw new QueryError(
           'The statement holds a NUL, where databases stop reading. Bind it as a value.',
@@ -169,53 +174,54 @@ export class Compiler {
   }
 
   /**
-   * The same for a text that Knex hands over, which may be several statements where the driver runs them all.
+   * Parses SQL that Knex hands over, which may be several statements where the driver runs them all.
    *
-   * @throws BindError where it does not
-   * @throws ConfigurationError when there is none: Knex makes no text of `insert([])`
+   * @throws BindError for several statements where the driver does not run them all
+   * @throws ConfigurationError for an empty text, which Knex makes of `insert([])`
    */
   #parseForKnex(sql: string): ParsedSql {
     const parsed = this.parse(sql)
     refuseEmpty(parsed)
-    if (parsed.isSeveral && !this.#dialect.runsSeveral) throw several(sql)
+    if (parsed.isMultiStatement && !this.#dialect.runsMultiStatements) throw multiStatementError(sql)
     return parsed
   }
 
   #fromText(text: string, values: Values = {}, take: Take): Statement {
     const parsed = this.parse(text)
     const { names } = parsed
-    if (parsed.foreign !== null) {
+    if (parsed.foundPlaceholder !== null) {
       throw new BindError(
-        `The statement holds the placeholder '${parsed.foreign}'. Write :name and give its value under that name.`,
+        `The statement holds the placeholder '${parsed.foundPlaceholder}'. Write :name and give its value under that name.`,
         text,
       )
     }
     refuseEmpty(parsed)
-    if (parsed.isSeveral) throw several(text)
+    if (parsed.isMultiStatement) throw multiStatementError(text)
     refuseMismatch(names, values, text)
-    const fixed = this.#fixedTextOf(parsed)
-    if (fixed === null) return this.#written(parsed, values, text, take)
+    const constant = this.#constantTextOf(parsed)
+    if (constant === null) return this.#withLists(parsed, values, text, take)
     const bindings = names.map((name) => this.#toDriver(name, values[name], text))
-    return new BoundStatement(fixed, bindings, parsed, take)
+    return new BoundStatement(constant, bindings, parsed, take)
   }
 
-  /** The text for the driver where it is the same whatever the values are, so that it is written once. */
-  #fixedTextOf(parsed: ParsedSql): string | null {
-    let fixed = this.#fixed.get(parsed)
-    if (fixed === undefined) {
+  /** Returns the text for the driver, if it is the same for all values, so that it is made once; else null. */
+  #constantTextOf(parsed: ParsedSql): string | null {
+    let constant = this.#constantTexts.get(parsed)
+    if (constant === undefined) {
       const { segments, names } = parsed
-      const isFixed = segments.every((segment) => 'text' in segment || !segment.isList)
+      const isConstant = segments.every((segment) => 'text' in segment || !segment.isList)
       const numbers = new Map(names.map((name, index) => [name, index + 1]))
       const texts = segments.map((segment) =>
         'text' in segment ? segment.text : this.#dialect.placeholder(numbers.get(segment.name) ?? NaN),
       )
-      fixed = isFixed ? texts.join('') : null
-      this.#fixed.set(parsed, fixed)
+      constant = isConstant ? texts.join('') : null
+      this.#constantTexts.set(parsed, constant)
     }
-    return fixed
+    return constant
   }
 
-  #written(parsed: ParsedSql, values: Values, text: string, take: Take): Statement {
+  /** Makes a statement whose text depends on the values: a list takes one placeholder per element. */
+  #withLists(parsed: ParsedSql, values: Values, text: string, take: Take): Statement {
     const bindings: unknown[] = []
     const placeholders = new Map<string, string>()
     const add = (name: string, value: unknown): string => {
@@ -261,24 +267,24 @@ export class Compiler {
           'and use database.transaction(): its queries join by themselves.',
       )
     }
-    const compiled = compiledBy(query)
+    const compiled = compileBuilder(query)
     if (isProgram(compiled) || compiled.toNative === undefined) {
-      return new KnexProgram(query as unknown as Knex.SchemaBuilder) // what toSQL() says, its type cannot
+      return new KnexProgram(query as unknown as Knex.SchemaBuilder) // a schema builder, as toSQL() shows
     }
-    // A builder of the same shape has the same text, so that its placeholders need be numbered only once.
-    const sql = this.#numbered.for(compiled.sql, () => compiled.toNative?.().sql ?? compiled.sql)
+    // Builders of the same shape have the same text, so its placeholders are numbered only once.
+    const sql = this.#nativeTexts.getOrMake(compiled.sql, () => compiled.toNative?.().sql ?? compiled.sql)
     const { options, timeout } = compiled
     const { client } = query
-    const written = new BoundStatement(
+    const statement = new BoundStatement(
       sql,
-      this.#bindings(compiled.bindings, sql),
+      this.#builderBindings(compiled.bindings, sql),
       this.#parseForKnex(sql),
       take,
     )
     const isProcessed = client !== undefined && Boolean(client.config.postProcessResponse)
-    if (!hasAny(options) && !timeout && !isProcessed) return written
-    return Object.assign(written, {
-      ...(hasAny(options) && { driverOptions: options }),
+    if (!hasProperties(options) && !timeout && !isProcessed) return statement
+    return Object.assign(statement, {
+      ...(hasProperties(options) && { driverOptions: options }),
       ...(timeout && { timeoutMillis: timeout }),
       ...(isProcessed && {
         process: (response: unknown) => client.postProcessResponse(response, query.queryContext?.()),
@@ -287,8 +293,8 @@ export class Compiler {
   }
 }
 
-/** Knex finds out only now that a binding is undefined, or that there are too few of them. */
-function compiledBy(query: Compilable): CompiledByKnex | readonly CompiledByKnex[] {
+/** Has Knex compile a builder, which fails if a binding is undefined or missing. */
+function compileBuilder(query: Compilable): CompiledByKnex | readonly CompiledByKnex[] {
   try {
     return query.toSQL()
   } catch (cause) {
@@ -296,8 +302,8 @@ function compiledBy(query: Compilable): CompiledByKnex | readonly CompiledByKnex
   }
 }
 
-/** @throws BindError for a text of several statements, where only one can be meant */
-export function several(text: string): BindError {
+/** Returns the error for a text of several statements. */
+export function multiStatementError(text: string): BindError {
   return new BindError(
     'The text holds more than one statement. Run them one by one, in a transaction if need be.',
     text,
@@ -308,8 +314,8 @@ function refuseEmpty({ verb }: ParsedSql): void {
   if (verb === '') throw new ConfigurationError('The query is empty: it holds no statement.')
 }
 
-/** Knex gives an empty object where nobody has asked for any. */
-function hasAny(options: object | undefined): options is object {
+/** Knex sets `options` to an empty object where the builder has none. */
+function hasProperties(options: object | undefined): options is object {
   return options !== undefined && Object.keys(options).length > 0
 }
 
@@ -323,20 +329,20 @@ function isCompilable(query: unknown): query is Compilable {
   return typeof query === 'object' && query !== null && 'toSQL' in query && typeof query.toSQL === 'function'
 }
 
-/** What a builder consists of. */
-interface Parts {
+/** Private parts of Knex's query builder. */
+interface BuilderParts {
   readonly _method?: string
   readonly _statements?: readonly unknown[]
   readonly _single?: object
 }
 
-/** Whether a builder is `knex('name')` and nothing more: of anything else an INSERT would keep the table only. */
+/** True for `knex('name')` and nothing more: an INSERT made of a longer builder would keep the table only. */
 export function isTable(query: unknown): query is Knex.QueryBuilder {
   if (!isCompilable(query)) return false
-  const { _method: method, _statements: statements, _single: single = {} } = query as Parts
-  const isBare = statements?.length === 0 && Object.keys(single).every((part) => TABLE.includes(part))
+  const { _method: method, _statements: statements, _single: single = {} } = query as BuilderParts
+  const isBare = statements?.length === 0 && Object.keys(single).every((part) => TABLE_PARTS.includes(part))
   return method === 'select' && isBare
 }
 
-/** The parts of a name. */
-const TABLE = ['table', 'schema', 'only']
+/** The properties of `_single` that name a table. */
+const TABLE_PARTS = ['table', 'schema', 'only']

@@ -1,4 +1,4 @@
-/** What may stand in front of a parenthesis in a query that can be run twice without harm. */
+/** Functions, types and keywords that may precede a parenthesis in a query that can be run twice without harm. */
 
 const KEYWORDS = `
   ALL AND ANY ARRAY AS BETWEEN BY CASE CUBE DISTINCT ELSE EXCEPT EXISTS FILTER FROM HAVING ILIKE IN INTERSECT IS JOIN
@@ -30,7 +30,7 @@ const FUNCTIONS = `
   TO_TSVECTOR TRANSLATE TRIM TRUNC TS_HEADLINE TS_RANK TS_RANK_CD TYPEOF UNIXEPOCH UNNEST UPPER VERSION
   WEBSEARCH_TO_TSQUERY WIDTH_BUCKET`
 
-/** A function that is not among these may write, and running it twice would write twice. */
+/** Any other function may write, and running it twice would write twice. */
 export const IDEMPOTENT_FUNCTIONS: ReadonlySet<string> = new Set(
   [KEYWORDS, TYPES, AGGREGATES, FUNCTIONS].join(' ').trim().split(/\s+/),
 )

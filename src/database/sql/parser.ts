@@ -1,46 +1,46 @@
-/** Reads SQL as text: where its placeholders are, and whether it changes anything. */
+/** The parser of SQL text: finds its placeholders, and whether it changes anything. */
 import type { Lexicon, ParsedSql, Segment } from '../driver/parsed-sql'
 import { BindError } from '../errors'
 import { IDEMPOTENT_FUNCTIONS } from './idempotent-functions'
 
-const BLANK = /\s+/y
-/** Digits and signs that say nothing here. */
+const BLANKS = /\s+/y
+/** Digits and signs that mean nothing to the parser. */
 const SIGNS = /[\d,=<>+*%^&|!~#]+/y
 const WORD = /[\p{L}_][\p{L}\p{N}_$]*/uy
 const NAME = /:\$?[\p{L}\p{M}\p{N}_]+/uy
 const DOLLAR_TAG = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy
 
-/** What may stand in front of a colon that is no placeholder: a slice `a[x:y]`, a path, the second of `::`. */
-const JOINED = /[\p{L}\p{N}_$:\])"'`]/u
+/** A character before a colon that starts no placeholder: in a slice `a[x:y]`, a path, the second of `::`. */
+const NOT_BEFORE_PLACEHOLDER = /[\p{L}\p{N}_$:\])"'`]/u
 
 /**
- * A statement up to the first word in its body, which has statements of its own: that of a function in SQL's own form
- * (PostgreSQL), or of a trigger (SQLite). Columns and triggers may be called `begin`, so that this word alone says nothing.
+ * Matches the words of a statement up to the start of a body that has statements of its own: of a function with BEGIN
+ * ATOMIC (PostgreSQL), or of a trigger (SQLite). Columns and triggers may be named `begin`, so this word is not enough.
  */
 const OPENS_BODY =
   /^CREATE (?:(?:OR REPLACE )?(?:FUNCTION|PROCEDURE) .*BEGIN ATOMIC|(?:TEMP(?:ORARY)? )?TRIGGER .*BEGIN (?:INSERT|REPLACE|UPDATE|DELETE|SELECT|VALUES|WITH))$/
 
-/** SQLite's pragmas that change the file when they are given a value, and those that do in any case. */
+/** SQLite's pragmas that change the file when they are given a value, and those that always do. */
 const WRITING_PRAGMA =
   /^(?:journal_mode|user_version|application_id|auto_vacuum|encoding|page_size|schema_version)\s*[=(]|^(?:wal_checkpoint|incremental_vacuum|optimize)/i
 
-/** They take some hundred megabytes of memory. */
-const MOST_WORDS = 10_000_000
+/** So many words take some hundred megabytes of memory. */
+const MAX_WORDS = 10_000_000
 
-const READS = new Set(['SELECT', 'VALUES', 'TABLE', 'SHOW', 'EXPLAIN'])
-// Without REPLACE, which is a function as well: the statement has INTO behind it.
-const CHANGES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'INTO'])
+const READING = new Set(['SELECT', 'VALUES', 'TABLE', 'SHOW', 'EXPLAIN'])
+// Without REPLACE, which is a function as well; as a statement it is followed by INTO.
+const CHANGING = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'INTO'])
 
 /**
- * Splits SQL at its `:name` placeholders. String literals, quoted names and comments are skipped whole, and
- * neither `::` casts nor PostgreSQL's `?` operators are taken for placeholders.
+ * Splits SQL at its `:name` placeholders, and classifies it. String literals, quoted names and comments are skipped;
+ * `::` casts and PostgreSQL's `?` operators are no placeholders.
  */
 export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
   const segments: Segment[] = []
   const names = new Set<string>()
   const words: string[] = []
   const calls: string[] = []
-  let foreign: string | null = null
+  let foundPlaceholder: string | null = null
   const nesting = new Nesting()
   let isEnded = false
   let isQualified = false
@@ -48,16 +48,16 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
   let start = 0
   let at = 0
   while (at < sql.length) {
-    const beyond = skipAt(BLANK, sql, at)
-    if (beyond > at) {
-      at = beyond
+    const blanksEnd = skipAt(BLANKS, sql, at)
+    if (blanksEnd > at) {
+      at = blanksEnd
       continue
     }
-    const signs = skipAt(SIGNS, sql, at)
-    if (signs > at) {
+    const signsEnd = skipAt(SIGNS, sql, at)
+    if (signsEnd > at) {
       nesting.token = ''
       isQualified = false
-      at = signs
+      at = signsEnd
       continue
     }
     const end = skipOpaque(sql, at, lexicon)
@@ -75,7 +75,7 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
       name !== null &&
       sql[at + 1] !== undefined &&
       !/\d/.test(sql[at + 1] ?? '') &&
-      !JOINED.test(sql[at - 1] ?? ' ')
+      !NOT_BEFORE_PLACEHOLDER.test(sql[at - 1] ?? ' ')
     ) {
       const before = sql.slice(start, at)
       const list = isOpenList(sql, at, at + name.length)
@@ -91,69 +91,70 @@ export function parseSql(sql: string, lexicon: Lexicon): ParsedSql {
     if (word !== null) {
       if (isEnded) starts.push(words.length)
       isEnded = false
-      if (words.length === MOST_WORDS)
+      if (words.length === MAX_WORDS)
         throw new BindError('The text is too long to be read. Bind its values.', '')
       words.push(word.toUpperCase())
-      // One of that name in another schema is another function.
+      // A function with a schema is another one than the known function of that name.
       if (isCalled(sql, at + word.length, lexicon)) calls.push((isQualified ? '.' : '') + word.toUpperCase())
       isQualified = false
-      nesting.word(words, starts.at(-1))
+      nesting.addWord(words, starts.at(-1))
       at += word.length
       continue
     }
-    const other = matchAt(lexicon.foreign, sql, at)
-    if (other !== null) {
-      foreign ??= other
+    const driverPlaceholder = matchAt(lexicon.driverPlaceholder, sql, at)
+    if (driverPlaceholder !== null) {
+      foundPlaceholder ??= driverPlaceholder
       nesting.token = ''
-      at += other.length
+      at += driverPlaceholder.length
       continue
     }
     const character = sql[at] ?? ''
     isQualified = character === '.'
-    nesting.sign(character)
+    nesting.addSign(character)
     isEnded ||= character === ';' && words.length > 0 && !nesting.isOpen
     at += 1
   }
   segments.push({ text: sql.slice(start) })
   const facts = classify(words, sql)
-  const isSeveral = starts.length > 1
-  const isRead = facts.isRead && !isSeveral
+  const isMultiStatement = starts.length > 1
+  const isRead = facts.isRead && !isMultiStatement
   return {
     segments,
     names: [...names],
-    foreign,
-    isSeveral,
+    foundPlaceholder,
+    isMultiStatement,
     ...facts,
     laterVerbs: starts.slice(1).map((at) => verbAt(words, at)),
     isRead,
     isRepeatable: isRead && calls.every((call) => IDEMPOTENT_FUNCTIONS.has(call)),
-    // What the later ones do is not looked at.
-    changesSession: isSeveral || lexicon.changesSession(words.join(' '), sql),
+    // Only the first statement is examined, so several count as changing it.
+    changesSession: isMultiStatement || lexicon.changesSession(words.join(' '), sql),
   }
 }
 
-/** Tells the semicolon that ends a statement from one in parentheses, as in a rule of several commands, or in a body. */
+/** Tells a semicolon that ends a statement from one in a body, or in parentheses, as in a rule of several commands. */
 class Nesting {
   #parentheses = 0
   #isInBody = false
-  /** The word or sign before this place; empty for a literal or a name in quotes. */
+  /** The last word or sign; empty after a literal or a quoted name. */
   token = ''
 
+  /** True inside of parentheses or of a body. */
   get isOpen(): boolean {
     return this.#parentheses > 0 || this.#isInBody
   }
 
-  /** `words`: those up to here; the statement begins with the one at `start`. */
-  word(words: readonly string[], start: number | undefined): void {
+  /** Adds the last of `words`, which are all words so far. `start`: the index of the statement's first word. */
+  addWord(words: readonly string[], start: number | undefined): void {
     const word = words.at(-1) ?? ''
-    // Every statement of a body has its semicolon, so that no other END, such as that of a CASE, stands behind one.
+    // Every statement of a body ends in a semicolon, so only the END of the body can follow one, not that of a CASE.
     if (this.#isInBody) this.#isInBody = word !== 'END' || (this.token !== ';' && this.token !== 'ATOMIC')
     else if (this.token === 'BEGIN' && this.#parentheses === 0)
       this.#isInBody = OPENS_BODY.test(words.slice(start).join(' '))
     this.token = word
   }
 
-  sign(character: string): void {
+  addSign(character: string): void {
     if (character === '(') this.#parentheses += 1
     if (character === ')') this.#parentheses = Math.max(0, this.#parentheses - 1)
     this.token = character
@@ -164,7 +165,7 @@ function isComment(sql: string, at: number): boolean {
   return sql[at] === '-' || sql[at] === '/'
 }
 
-/** Of the two things that begin with PREPARE, only one has to do with transactions. */
+/** Returns the word at `at`, or `PREPARE TRANSACTION`, which unlike PREPARE of a statement ends a transaction. */
 function verbAt(words: readonly string[], at: number): string {
   const [verb = '', next] = words.slice(at, at + 2)
   return verb === 'PREPARE' && next === 'TRANSACTION' ? 'PREPARE TRANSACTION' : verb
@@ -176,53 +177,53 @@ function classify(
 ): Pick<ParsedSql, 'verb' | 'isRead' | 'hasReturning'> {
   const first = verbAt(words, 0)
   const main =
-    first === 'WITH' ? (words.find((word) => CHANGES.has(word) && word !== 'INTO') ?? 'SELECT') : first
+    first === 'WITH' ? (words.find((word) => CHANGING.has(word) && word !== 'INTO') ?? 'SELECT') : first
   const isPragmaRead =
     first === 'PRAGMA' && !WRITING_PRAGMA.test(sql.replace(/^[^]*?pragma\s+(?:\w+\.)?/i, ''))
   const isExplained = first === 'EXPLAIN' && words.includes('ANALYZE')
   const locks = words.some(
     (word, index) => word === 'FOR' && /^(UPDATE|NO|SHARE|KEY)$/.test(words[index + 1] ?? ''),
   )
-  const changes = words.some((word) => CHANGES.has(word))
+  const changes = words.some((word) => CHANGING.has(word))
   return {
     verb: main,
-    isRead: isPragmaRead || (READS.has(main) && !changes && !isExplained && !locks),
+    isRead: isPragmaRead || (READING.has(main) && !changes && !isExplained && !locks),
     hasReturning: words.includes('RETURNING'),
   }
 }
 
-/** A parenthesis follows, be it behind spaces and comments. */
+/** True if a parenthesis follows, after blanks and comments or at once. */
 function isCalled(sql: string, at: number, lexicon: Lexicon): boolean {
   for (;;) {
-    at = skipAt(BLANK, sql, at)
+    at = skipAt(BLANKS, sql, at)
     const end = sql[at] === '-' || sql[at] === '/' ? skipOpaque(sql, at, lexicon) : at
     if (end === at) return sql[at] === '('
     at = end
   }
 }
 
-/** `IN` or `NOT IN` when the placeholder is all that the parentheses hold. */
+/** Returns `IN` or `NOT IN` if the placeholder stands alone in the parentheses of one; else null. */
 function isOpenList(sql: string, start: number, end: number): 'IN' | 'NOT IN' | null {
   const before = /\b(not\s+)?in\s*\(\s*$/i.exec(sql.slice(Math.max(0, start - 200), start))
   if (before === null || !/^\s*\)/.test(sql.slice(end, end + 200))) return null
   return before[1] === undefined ? 'IN' : 'NOT IN'
 }
 
-/** The end of the literal, quoted name or comment that starts here, or `at` when none does. */
+/** Returns the end of the literal, quoted name or comment that starts at `at`; `at` if none does. */
 export function skipOpaque(sql: string, at: number, lexicon: Lexicon): number {
   switch (sql[at]) {
     case "'":
       return lexicon.dollarQuotes && /(?:^|[^\p{L}\p{N}_$])e$/iu.test(sql.slice(Math.max(0, at - 2), at))
-        ? closing(sql, at, "'", true)
-        : closing(sql, at, "'", false)
+        ? endOfQuoted(sql, at, "'", true)
+        : endOfQuoted(sql, at, "'", false)
     case '"':
-      return closing(sql, at, '"', false)
+      return endOfQuoted(sql, at, '"', false)
     case '`':
-      return lexicon.bracketNames ? closing(sql, at, '`', false) : at
+      return lexicon.bracketNames ? endOfQuoted(sql, at, '`', false) : at
     case '[':
-      return lexicon.bracketNames ? after(sql, sql.indexOf(']', at), 1) : at
+      return lexicon.bracketNames ? endAfter(sql, sql.indexOf(']', at), 1) : at
     case '-':
-      return sql[at + 1] === '-' ? after(sql, sql.indexOf('\n', at), 1) : at
+      return sql[at + 1] === '-' ? endAfter(sql, sql.indexOf('\n', at), 1) : at
     case '/':
       return sql[at + 1] === '*' ? endOfComment(sql, at, lexicon.dollarQuotes) : at
     case '$': {
@@ -230,19 +231,19 @@ export function skipOpaque(sql: string, at: number, lexicon: Lexicon): number {
         lexicon.dollarQuotes && !/[\p{L}\p{N}_$]/u.test(sql[at - 1] ?? ' ')
           ? matchAt(DOLLAR_TAG, sql, at)
           : null
-      return tag === null ? at : after(sql, sql.indexOf(tag, at + tag.length), tag.length)
+      return tag === null ? at : endAfter(sql, sql.indexOf(tag, at + tag.length), tag.length)
     }
     default:
       return at
   }
 }
 
-function closing(sql: string, at: number, quote: string, backslashes: boolean): number {
+function endOfQuoted(sql: string, at: number, quote: string, backslashes: boolean): number {
   if (!backslashes) {
     let end = sql.indexOf(quote, at + 1)
-    // Two of them are one in the text.
+    // A doubled quote stands for one quote in the text.
     while (end >= 0 && sql[end + 1] === quote) end = sql.indexOf(quote, end + 2)
-    return after(sql, end, 1)
+    return endAfter(sql, end, 1)
   }
   for (let i = at + 1; i < sql.length; i += 1) {
     if (sql[i] === '\\') i += 1
@@ -253,7 +254,7 @@ function closing(sql: string, at: number, quote: string, backslashes: boolean): 
 }
 
 function endOfComment(sql: string, at: number, nests: boolean): number {
-  if (!nests) return after(sql, sql.indexOf('*/', at + 2), 2)
+  if (!nests) return endAfter(sql, sql.indexOf('*/', at + 2), 2)
   let depth = 1
   COMMENT_EDGE.lastIndex = at + 2
   for (let edge = COMMENT_EDGE.exec(sql); edge !== null; edge = COMMENT_EDGE.exec(sql)) {
@@ -265,11 +266,11 @@ function endOfComment(sql: string, at: number, nests: boolean): number {
 
 const COMMENT_EDGE = /\/\*|\*\//g
 
-function after(sql: string, found: number, length: number): number {
+function endAfter(sql: string, found: number, length: number): number {
   return found < 0 ? sql.length : found + length
 }
 
-/** Where the match ends that begins here, or `at`. */
+/** Returns the end of the match that starts at `at`; `at` if there is none. */
 function skipAt(pattern: RegExp, sql: string, at: number): number {
   pattern.lastIndex = at
   return pattern.test(sql) ? pattern.lastIndex : at

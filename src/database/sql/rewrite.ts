@@ -1,8 +1,8 @@
-/** Statements with something left out: to ask about them, or to look for what stands in them. */
+/** Rewrites statements: with parts left out, to search them or to ask the database about them. */
 import type { Lexicon } from '../driver/parsed-sql'
 import { matchAt, skipOpaque } from './parser'
 
-/** The statement with each placeholder of the driver replaced by what `replace` makes of it and of the index of its value. */
+/** Replaces each placeholder of the driver. `replace` gets it and the index of its value, from 0. */
 export function replacePlaceholders(
   sql: string,
   lexicon: Lexicon,
@@ -13,12 +13,12 @@ export function replacePlaceholders(
   let index = -1
   while (at < sql.length) {
     const end = skipOpaque(sql, at, lexicon)
-    const placeholder = end > at ? null : matchAt(lexicon.foreign, sql, at)
+    const placeholder = end > at ? null : matchAt(lexicon.driverPlaceholder, sql, at)
     const next = end > at ? end : at + (placeholder?.length ?? 1)
     if (placeholder === null) {
       result += sql.slice(at, next)
     } else {
-      // A number counts from 1; one without stands for the value behind that of the last.
+      // A numbered placeholder counts from 1; one without a number stands for the next value.
       index = /\d/.test(placeholder) ? Number(placeholder.slice(1)) - 1 : index + 1
       result += replace(placeholder, index)
     }
@@ -27,8 +27,8 @@ export function replacePlaceholders(
   return result
 }
 
-/** The statement without what stands behind its semicolon, and without comments where `keepsComments` is false. */
-export function trimmed(sql: string, lexicon: Lexicon, keepsComments: boolean): string {
+/** Returns the text up to the first semicolon, without comments unless `keepsComments`. */
+export function firstStatement(sql: string, lexicon: Lexicon, keepsComments: boolean): string {
   let result = ''
   let at = 0
   while (at < sql.length && sql[at] !== ';') {
@@ -41,10 +41,10 @@ export function trimmed(sql: string, lexicon: Lexicon, keepsComments: boolean): 
 }
 
 /**
- * The statement with blanks for literals, names in quotes, comments and whatever stands in parentheses: what is left can be
- * searched for keywords, and is where it was.
+ * Replaces literals, quoted names, comments and all that is in parentheses by blanks. The rest keeps its place, and can be
+ * searched for keywords.
  */
-export function outermost(sql: string, lexicon: Lexicon): string {
+export function blankNested(sql: string, lexicon: Lexicon): string {
   let result = ''
   let depth = 0
   let at = 0
@@ -60,25 +60,26 @@ export function outermost(sql: string, lexicon: Lexicon): string {
 }
 
 const NAME = '(?:"(?:[^"]|"")+"|\'[^\']+\'|`[^`]+`|\\[[^\\]]+\\]|[\\p{L}_][\\p{L}\\p{N}_$]*)'
-/** What stands in front of the table that a statement writes to. */
+/** The keyword before the table that a statement writes to. */
 const BEFORE_TARGET = /\b(?:into|update(?:\s+or\s+\w+)?|from)\b/i
 const TARGET = new RegExp(`^\\s*((?:${NAME}\\s*\\.\\s*)?(${NAME}))(\\s+as\\s+${NAME})?`, 'iu')
 
+/** Matches the table that a statement writes to, with its alias. */
 function findTarget(sql: string, lexicon: Lexicon): RegExpExecArray | null {
-  const before = BEFORE_TARGET.exec(outermost(sql, lexicon))
+  const before = BEFORE_TARGET.exec(blankNested(sql, lexicon))
   return before === null ? null : TARGET.exec(sql.slice(before.index + before[0].length))
 }
 
-/** The table that a statement writes to, without quotes and schema; null where it cannot be found. */
-export function targetOf(sql: string, lexicon: Lexicon): string | null {
-  const name = findTarget(trimmed(sql, lexicon, false), lexicon)?.[2] ?? null
+/** Returns the table that a statement writes to, without quotes and schema; null if it is not found. */
+export function targetTableOf(sql: string, lexicon: Lexicon): string | null {
+  const name = findTarget(firstStatement(sql, lexicon, false), lexicon)?.[2] ?? null
   return name !== null && /^["'`[]/.test(name) ? name.slice(1, -1).replaceAll('""', '"') : name
 }
 
-/** What a statement returns, as a query of its table: for asking about columns. Null where it cannot be written. */
+/** Turns the RETURNING of a statement into a query, to ask for its columns. Null if it cannot be written. */
 export function returningAsQuery(sql: string, lexicon: Lexicon): string | null {
-  const plain = trimmed(sql, lexicon, false)
-  const found = outermost(plain, lexicon)
+  const plain = firstStatement(sql, lexicon, false)
+  const found = blankNested(plain, lexicon)
   const verb = /\b(?:insert|replace|update|delete)\b/i.exec(found)
   const returning = [...found.matchAll(/\breturning\b/gi)].at(-1)
   const [, table, , alias = ''] = findTarget(plain, lexicon) ?? []

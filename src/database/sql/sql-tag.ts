@@ -1,7 +1,7 @@
-/** SQL as a tagged template, and values that need a word said about them. Values are bound, never pasted in. */
+/** The sql tag, and json(), which marks a value as JSON. Values are bound, never written into the text. */
 
 /**
- * A piece of SQL with its values. Pieces nest: one put into another keeps its own values.
+ * A piece of SQL with its values. Pieces nest: a piece inside of another one keeps its own values.
  *
  * @example
  * const recent = sql`created_at > ${since}`
@@ -17,8 +17,8 @@ export class SqlQuery {
   }
 
   /**
-   * The text with a `:$0` for each value, and the values under these names. The `$` keeps them apart from any
-   * name that a person writes.
+   * Returns the text with `:$0`, `:$1`, … for its values, and the values under these names. The `$` sets them apart from
+   * names that a person writes.
    */
   toNamed(): { text: string; values: Record<string, unknown> } {
     const values: Record<string, unknown> = {}
@@ -52,7 +52,7 @@ export function sql(strings: TemplateStringsArray, ...values: unknown[]): SqlQue
   return new SqlQuery(strings, values)
 }
 
-/** A value that is to be bound as a JSON document: see {@link json}. */
+/** A value that is bound as a JSON document: see {@link json}. */
 export class JsonValue {
   readonly text: string
 
@@ -60,12 +60,12 @@ export class JsonValue {
     this.text = JSON.stringify(value)
   }
 
-  /** For pg: in an array it is bound as its text, too. */
+  /** Called by pg for a value in an array, which is bound as its text too. */
   toPostgres(): string {
     return this.text
   }
 
-  /** In another document it is that part of it. */
+  /** Makes it a plain part of a document that contains it. */
   toJSON(): unknown {
     return JSON.parse(this.text)
   }

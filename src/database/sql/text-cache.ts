@@ -1,41 +1,41 @@
-/** What was found out about texts of SQL. Bounded in number and in size, since a program may make texts without end. */
+/** A cache by SQL text, bounded in number and in length, since a program may generate texts without end. */
 
-/** A text as long as this was made by a program, as a bulk import is, and seldom comes twice. */
-export const LONGEST_KEPT = 10_000
+/** A longer text is generated, as for a bulk import, and seldom comes twice. */
+export const MAX_TEXT_LENGTH = 10_000
 
 export class TextCache<T> {
   readonly #capacity: number
-  readonly #known = new Map<string, T>()
+  readonly #entries = new Map<string, T>()
 
   constructor(capacity: number) {
     this.#capacity = capacity
   }
 
   get(text: string): T | undefined {
-    return this.#known.get(text)
+    return this.#entries.get(text)
   }
 
   set(text: string, value: T): void {
-    if (text.length > LONGEST_KEPT) return
-    if (this.#known.size >= this.#capacity) {
-      for (const oldest of this.#known.keys()) {
-        this.#known.delete(oldest)
+    if (text.length > MAX_TEXT_LENGTH) return
+    if (this.#entries.size >= this.#capacity) {
+      for (const oldest of this.#entries.keys()) {
+        this.#entries.delete(oldest)
         break
       }
     }
-    this.#known.set(text, value)
+    this.#entries.set(text, value)
   }
 
-  /** What is known about a text, found out if need be. */
-  for(text: string, find: () => T): T {
-    const known = this.#known.get(text)
-    if (known !== undefined) return known
-    const found = find()
-    this.set(text, found)
-    return found
+  /** Returns the value for a text, made by `make` and kept if there is none yet. */
+  getOrMake(text: string, make: () => T): T {
+    const cached = this.#entries.get(text)
+    if (cached !== undefined) return cached
+    const made = make()
+    this.set(text, made)
+    return made
   }
 
   clear(): void {
-    this.#known.clear()
+    this.#entries.clear()
   }
 }

@@ -1,8 +1,8 @@
-/** The driver `@appthreat/sqlite3`: it tells columns, steps many rows at once, and knows integers of 64 bits. */
+/** The driver `@appthreat/sqlite3`: it names columns, fetches many rows per call, and reads 64-bit integers exactly. */
 import { setImmediate } from 'node:timers/promises'
 import type sqlite3 from 'sqlite3'
 import type { Row, Statement } from '../driver/statement'
-import { CallbackConnection, openRaw, type SettleRows } from './callback-connection'
+import { CallbackConnection, openRaw, type RowsCallback } from './callback-connection'
 import type { Column, SqliteDriver } from './driver'
 
 const { default: appthreat } = require('@appthreat/sqlite3') as { default: typeof sqlite3 }
@@ -11,7 +11,7 @@ export const driver: SqliteDriver = {
   name: '@appthreat/sqlite3',
   async open(file, flags) {
     const raw = await openRaw(appthreat, file, flags)
-    // Integers beyond 2^53 as BigInts, all others as numbers.
+    // Reads integers beyond 2^53 as BigInts, and all others as numbers.
     raw.configure('integerMode' as 'busyTimeout', 'mixed' as unknown as number)
     return new AppthreatConnection(raw)
   },
@@ -19,9 +19,9 @@ export const driver: SqliteDriver = {
 
 const AS_ARRAYS = { rowMode: 'array' } as const
 
-/** What it has beyond sqlite3. */
+/** The members that the sqlite3 package does not have. */
 interface AppthreatStatement extends sqlite3.Statement {
-  /** As they were when it was prepared. */
+  /** The columns at the time when the statement was prepared. */
   readonly columns: readonly { readonly name: string; readonly declaredType?: string }[]
   fetch(count: number, ...bindingsAndCallback: unknown[]): void
   getSync(bindings: readonly unknown[], options: typeof AS_ARRAYS): unknown[] | undefined
@@ -29,10 +29,10 @@ interface AppthreatStatement extends sqlite3.Statement {
 }
 
 class AppthreatConnection extends CallbackConnection {
-  protected readonly longestPiece = 1024
+  protected readonly maxBatch = 1024
 
   columns(statement: Statement): Promise<readonly Column[]> {
-    return this.perform(statement, (prepared, settle) => {
+    return this.withPrepared(statement, (prepared, settle) => {
       const { columns } = prepared as AppthreatStatement
       settle(
         null,
@@ -41,7 +41,7 @@ class AppthreatConnection extends CallbackConnection {
     })
   }
 
-  /** Its asynchronous calls give objects only, and the others must not be made within one of its callbacks. */
+  /** Uses synchronous calls, since asynchronous ones give objects only. They are not allowed within the driver's callbacks. */
   readonly arrays = async ({ sql, bindings, take }: Statement): Promise<unknown[][]> => {
     const prepared = (await this.prepare(sql)) as AppthreatStatement
     await setImmediate()
@@ -54,23 +54,23 @@ class AppthreatConnection extends CallbackConnection {
     }
   }
 
-  protected bindable(statement: Statement): Statement {
+  protected toBindable(statement: Statement): Statement {
     return statement
   }
 
-  protected exact(rows: Row[]): Row[] {
-    // Not by for-in: V8 compiles that anew for ever, once it has met rows of several shapes.
+  protected withExactIntegers(rows: Row[]): Row[] {
+    // Not by for-in: V8 keeps recompiling that once it has met rows of several shapes.
     for (const key of Object.keys(rows[0] ?? {})) {
       for (const row of rows) if (typeof row[key] === 'bigint') row[key] = String(row[key])
     }
     return rows
   }
 
-  protected next(
+  protected nextRows(
     prepared: sqlite3.Statement,
     count: number,
     bindings: readonly unknown[] | undefined,
-    settle: SettleRows,
+    settle: RowsCallback,
   ): void {
     if (bindings === undefined) (prepared as AppthreatStatement).fetch(count, settle)
     else (prepared as AppthreatStatement).fetch(count, bindings, settle)

@@ -1,45 +1,49 @@
-/** Waiting for a SQLite file that somebody else has locked, in this process or in another. */
+/** Waits for a SQLite file that another connection has locked, in this process or in another. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { messageOf } from '../driver/driver-error'
 import { Canceller } from '../context/canceller'
 import { Limits } from '../context/limits'
 import type { Mutex, Unlock } from '../context/mutex'
-import { own, type SqliteConnection } from './driver'
+import { ownStatement, type SqliteConnection } from './driver'
 
-/** How long SQLite itself waits at each attempt, and how long a pause is at most: random, so that processes do not ask in step. */
+/** How long SQLite waits at each attempt, and the longest pause between attempts, which is random to spread processes. */
 const ATTEMPT_MILLIS = 20
 
 export function isBusy(error: unknown): boolean {
   return messageOf(error).startsWith('SQLITE_BUSY')
 }
 
-/** Returns how long the connection was told to wait, by us or by `afterConnect`. From now on that is for {@link Waits}. */
-export async function takePatience(connection: SqliteConnection): Promise<number> {
-  const [row] = await connection.all(own('PRAGMA busy_timeout'))
-  const patienceMillis = Number(row?.['timeout'])
-  await connection.all(own(`PRAGMA busy_timeout = ${Math.min(patienceMillis, ATTEMPT_MILLIS)}`))
-  return patienceMillis
+/**
+ * Returns the connection's busy timeout, which this library or `afterConnect` has set, and shortens it to one attempt:
+ * {@link AbortableWaits} does the waiting from now on.
+ */
+export async function takeOverBusyTimeout(connection: SqliteConnection): Promise<number> {
+  const [row] = await connection.all(ownStatement('PRAGMA busy_timeout'))
+  const busyTimeoutMillis = Number(row?.['timeout'])
+  await connection.all(ownStatement(`PRAGMA busy_timeout = ${Math.min(busyTimeoutMillis, ATTEMPT_MILLIS)}`))
+  return busyTimeoutMillis
 }
 
-/** Asks something that the caller has not asked for, such as the types of columns, again while the file is locked. */
-export type Ask = <T>(call: () => Promise<T>) => Promise<T>
+/** Runs a query of the library's own, such as for the types of columns, and repeats it while the file is locked. */
+export type RetryWhileBusy = <T>(call: () => Promise<T>) => Promise<T>
 
-/** Waits that can be called off. */
-export class Waits {
+/** The waits of one session, which can be aborted. */
+export class AbortableWaits {
   #current: Canceller | null = null
 
-  forTurn(mutex: Mutex): Promise<Unlock> {
-    return this.#during((limits) => mutex.lock(limits))
+  /** Waits for a mutex. */
+  lock(mutex: Mutex): Promise<Unlock> {
+    return this.#abortable((limits) => mutex.lock(limits))
   }
 
   /**
-   * Runs a call again and again while the file is locked. SQLite's busy handler would sleep in one of libuv's threads, where
-   * nobody can call it off, and soon asks ten times a second only: beside processes that write without a pause, it finds the
-   * file locked for seconds.
+   * Repeats a call while the file is locked, for up to `busyTimeoutMillis`. SQLite's busy handler would sleep in a libuv thread,
+   * where nothing can abort it, and would soon try only ten times a second: beside processes that write all the time it finds
+   * the file locked for seconds.
    */
-  whileBusy<T>(patienceMillis: number, call: () => Promise<T>): Promise<T> {
-    const deadline = performance.now() + patienceMillis
-    return this.#during(async (limits) => {
+  retryWhileBusy<T>(busyTimeoutMillis: number, call: () => Promise<T>): Promise<T> {
+    const deadline = performance.now() + busyTimeoutMillis
+    return this.#abortable(async (limits) => {
       for (;;) {
         limits.check()
         try {
@@ -52,7 +56,7 @@ export class Waits {
     })
   }
 
-  async #during<T>(work: (limits: Limits) => Promise<T>): Promise<T> {
+  async #abortable<T>(work: (limits: Limits) => Promise<T>): Promise<T> {
     this.#current = new Canceller(() => new Error('The statement was cancelled while it waited.'))
     try {
       return await work(Limits.until(this.#current))

@@ -1,8 +1,8 @@
-/** Knex's client for SQLite, which writes statements and never meets a driver. */
+/** Knex's client for SQLite, which compiles statements only: it never loads a driver. */
 import knex, { type Knex } from 'knex'
-import { refuseRebuild } from './transaction-state'
+import { rebuildError } from './transaction-state'
 
-/** What Knex 3.3 has, and its types leave out: it makes a table anew by two ways. */
+/** Private members of Knex 3.3, which rebuilds a table in two ways. */
 interface Ddl {
   readonly client: { transaction(work: unknown, config: object): Promise<unknown> }
   readonly connection: object
@@ -16,7 +16,7 @@ interface Ddl {
 const Base = knex({ client: 'sqlite3', useNullAsDefault: true }).client.constructor as typeof Knex.Client
 const prototype = Base.prototype as unknown as { ddl(this: object, ...args: unknown[]): Ddl }
 
-/** Self-references count: the copy's rows refer to the table that is dropped. */
+/** Finds whether any table refers to this one. A self-reference counts: the copy's rows refer to the dropped table. */
 const REFERENCES = `
   SELECT 1 FROM pragma_table_list AS t, pragma_foreign_key_list(t.name, t.schema) AS f
   WHERE f."table" = ? COLLATE NOCASE LIMIT 1`
@@ -26,19 +26,19 @@ export class CompilingClient extends Base {
     return {}
   }
 
-  /** Refuses to make a table anew in a transaction that foreign keys are on in, if rows may refer to it. */
+  /** Refuses to rebuild a table in a transaction in which foreign keys are on, if rows may refer to the table. */
   ddl(...args: unknown[]): Ddl {
     const made = prototype.ddl.apply(this, args)
     const keepsForeignKeysOn = async (): Promise<boolean> => {
       if (!(await made.isForeignCheckEnabled())) return false
-      // To set them as they are is refused in a transaction only.
+      // Knex refuses to set foreign keys, even to their present value, in a transaction only.
       const isInTransaction = await made.setForeignCheck(true).then(
         () => false,
         () => true,
       )
       if (!isInTransaction) return false
       const references = this.raw(REFERENCES, [made.tableName()]).connection(made.connection)
-      if (((await references) as unknown[]).length > 0) throw refuseRebuild('')
+      if (((await references) as unknown[]).length > 0) throw rebuildError('')
       return true
     }
     const { client } = made

@@ -1,20 +1,20 @@
-/** Results of SQLite that are read in pieces. */
+/** Cursors of SQLite: over rows that were read ahead, and over an open statement. */
 import { BufferedCursor } from '../driver/buffered-cursor'
 import type { Cursor, Row, Statement } from '../driver/statement'
 import { QueryError, TransactionClosedError } from '../errors'
 import type { SqliteConnection, Steps } from './driver'
 import { sizeOf } from './rows'
 
-const USUAL_PIECE = 256
-/** How much is read ahead; of a database in memory all, since it has no other connection, and holds all rows already. */
-const MOST_ROWS = 100_000
-const MOST_BYTES = 2 ** 26
+const BATCH_SIZE = 256
+/** The most that is read ahead. A database in memory has no such limit: it holds all rows already. */
+const MAX_ROWS = 100_000
+const MAX_BYTES = 2 ** 26
 
 /**
- * Reads a whole result where others use the connection too: a statement that is open there would see what they write, be ended
- * by a cancel that is meant for theirs, and end with a savepoint that is rolled back.
+ * Reads a whole result ahead on a connection that also runs other statements. An open statement would see what they write,
+ * would be stopped by a cancel that is meant for one of them, and would end with a savepoint that is rolled back.
  *
- * @throws QueryError when it is larger than may be held in memory
+ * @throws QueryError when the result is too large to be held in memory
  */
 export async function readAhead(connection: SqliteConnection, statement: Statement): Promise<Row[]> {
   const steps = await connection.step(statement, true)
@@ -22,10 +22,10 @@ export async function readAhead(connection: SqliteConnection, statement: Stateme
   let bytes = 0
   try {
     do {
-      const piece = await steps.read(null)
-      bytes += sizeOf(piece)
-      for (const row of piece) rows.push(row)
-      if (rows.length > MOST_ROWS || bytes > MOST_BYTES) throw tooLarge(statement)
+      const batch = await steps.read(null)
+      bytes += sizeOf(batch)
+      for (const row of batch) rows.push(row)
+      if (rows.length > MAX_ROWS || bytes > MAX_BYTES) throw tooLarge(statement)
     } while (!steps.isAtEnd)
     return rows
   } finally {
@@ -35,15 +35,15 @@ export async function readAhead(connection: SqliteConnection, statement: Stateme
 
 function tooLarge({ sql }: Statement): QueryError {
   return new QueryError(
-    `iterate() in a transaction, or on a connection that is held, reads its rows into memory: ${MOST_ROWS} of them or ` +
-      `${MOST_BYTES / 2 ** 20} MB at most, and there are more. Iterate outside of it, or read by pages: ` +
+    `iterate() in a transaction, or on a connection that is held, reads its rows into memory: ${MAX_ROWS} of them or ` +
+      `${MAX_BYTES / 2 ** 20} MB at most, and there are more. Iterate outside of it, or read by pages: ` +
       'WHERE id > :last ORDER BY id LIMIT :size.',
     sql,
   )
 }
 
-/** Reads from rows in memory, as long as the transaction lasts that they are of. */
-export class AheadCursor extends BufferedCursor {
+/** A cursor over rows in memory, which can be read until their transaction ends. */
+export class ReadAheadCursor extends BufferedCursor {
   readonly #isOver: () => boolean
 
   constructor(rows: readonly unknown[], isOver: () => boolean) {
@@ -52,14 +52,14 @@ export class AheadCursor extends BufferedCursor {
   }
 
   override async read(count: number | null): Promise<readonly Row[]> {
-    if (!this.#isOver()) return super.read(count ?? USUAL_PIECE)
+    if (!this.#isOver()) return super.read(count ?? BATCH_SIZE)
     throw new TransactionClosedError(
       'The rows that are left cannot be read: the transaction that they were read in has ended. Read them before.',
     )
   }
 }
 
-/** Reads from a statement that is open, on a connection that nobody else uses meanwhile. */
+/** A cursor over an open statement, on a connection that runs nothing else meanwhile. */
 export class SteppingCursor implements Cursor {
   readonly #steps: Steps
   readonly read: (count: number | null) => Promise<readonly Row[]>

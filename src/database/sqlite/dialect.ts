@@ -1,4 +1,4 @@
-/** SQLite: how to write for it, connect to it, and read its errors. Its drivers stand behind the contract in driver.ts. */
+/** The dialect of SQLite: how to write SQL for it, connect to it, and read its errors. Its drivers implement driver.ts. */
 import { types } from 'node:util'
 import type { Knex } from 'knex'
 import type { ConnectFailure, Dialect } from '../driver/dialect'
@@ -15,7 +15,7 @@ import { textOfDate } from './rows'
 import type { SqliteSession } from './session'
 import { type SharedFile, sharedFileOf } from './shared-file'
 
-/** Each is loaded when it is asked for, and is never chosen by itself. */
+/** The drivers by their name in the URL. A driver is loaded when a URL names it. */
 const DRIVERS: Readonly<Record<string, () => { readonly driver: SqliteDriver }>> = {
   sqlite3: () => require('./sqlite3') as { driver: SqliteDriver },
   appthreat: () => require('./appthreat') as { driver: SqliteDriver },
@@ -27,24 +27,24 @@ const LONG_LIST = 1000
 export function sqlite(url: DatabaseURL): Dialect {
   checkParameters(url)
   const driver = driverOf(url)
-  const taken = new Set<string>()
+  const lockedNames = new Set<string>()
   let shared: SharedFile | undefined
-  // Found when it is needed first, since a Database is made without a look at any file.
+  // Looked up at first use, because making a Database must not touch the file system.
   const sharedFile = (): SharedFile => (shared ??= sharedFileOf(url))
   return {
     name: 'sqlite',
     isSingle: url.isMemory,
-    runsSeveral: false,
+    runsMultiStatements: false,
     errorAbortsTransaction: false,
-    // It may wait for another process before it looks whether it was interrupted.
+    // A statement may wait for another process before it notices that it was interrupted.
     cancelGraceMillis: 6000,
     lexicon: SQLITE_LEXICON,
 
-    // Numbered, so that a name that occurs twice is bound once.
+    // Numbered, so that a value whose name occurs twice is bound once.
     placeholder: (n) => `?${n}`,
     writeList(before, _isNegated, values, bind) {
       const json = values.length > LONG_LIST && values.every(isJsonScalar) ? JSON.stringify(values) : '\\u'
-      // SQLite ends a text at its first NUL, and takes half of a pair of surrogates for a character.
+      // JSON escapes NUL and lone surrogates as \u…, which SQLite would read differently from bound values.
       if (json.includes('\\u')) return before + values.map(bind).join(', ')
       return `${before}SELECT +value FROM json_each(${bind(json)})`
     },
@@ -52,31 +52,31 @@ export function sqlite(url: DatabaseURL): Dialect {
     toDriverFromBuilder: (value) => (isDocument(value) ? JSON.stringify(value) : toDriver(value)),
 
     Client: CompilingClient,
-    // As Knex's own: a migration that makes a table anew would delete what refers to its rows.
+    // As in Knex's own client: a migration that rebuilds a table would otherwise delete the rows that refer to it.
     commandLine: { setUp: ['PRAGMA foreign_keys = OFF'] },
     knexConfig: () => knexConfig(url),
-    // A file is there or is not: there is nothing to wait for.
+    // Opening a file does not wait, so the signal is not needed.
     dial: (client) => openConnection(url, filenameOf(client), driver, sharedFile()),
     open: (connection) => openSession(connection as SqliteConnection, sharedFile()),
-    // Who may open the file is asked of the system, and nothing leaves this machine.
+    // SQLite has no users and no network.
     security: () => Promise.resolve({ isSuperuser: false, isRemote: false, isEncrypted: false }),
 
-    // A transaction that is going to write says so at once: the change from reader to writer half-way fails with
-    // SQLITE_BUSY without waiting. Isolation is always serializable, whatever less was asked for.
+    // A transaction that may write begins IMMEDIATE: a change from reader to writer later can fail with SQLITE_BUSY
+    // without waiting. Isolation is always serializable, even if a lower level was asked for.
     begin({ readOnly }, session) {
-      // A connection that may not write cannot say so, and stays as it is.
+      // BEGIN IMMEDIATE fails on a read-only connection, and query_only must stay on.
       if ((session as SqliteSession).isReadOnly) return { open: ['BEGIN DEFERRED'], close: [] }
       return readOnly === true
         ? { open: ['PRAGMA query_only = ON', 'BEGIN DEFERRED'], close: ['PRAGMA query_only = OFF'] }
         : { open: ['BEGIN IMMEDIATE'], close: [] }
     },
-    // One at a time takes a connection in order to write; the others wait without holding one.
-    get door() {
-      return sharedFile().door
+    // One writer at a time takes a connection; the others wait without holding one.
+    get writeMutex() {
+      return sharedFile().writeMutex
     },
 
-    exclusion: (name) =>
-      url.isMemory ? Promise.resolve(nameLock(name, taken)) : fileLock(name, url, driver),
+    namedLock: (name) =>
+      url.isMemory ? Promise.resolve(nameLock(name, lockedNames)) : fileLock(name, url, driver),
 
     translate,
     translateConnect(error): ConnectFailure {
@@ -92,12 +92,12 @@ export function sqlite(url: DatabaseURL): Dialect {
   }
 }
 
-/** A configuration for Knex: ours, and the one that the Knex CLI reads. */
+/** Returns the configuration for Knex, both for a Database and for the Knex CLI. */
 export function knexConfig(url: DatabaseURL): Knex.Config {
   return { connection: { filename: url.database }, useNullAsDefault: true }
 }
 
-/** What a knexfile may have changed. */
+/** Returns the file of Knex's settings, which the option `knex` may have changed. */
 function filenameOf(client: Knex.Client): string {
   return (client as unknown as { connectionSettings: { filename: string } }).connectionSettings.filename
 }
@@ -142,10 +142,10 @@ function isDocument(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !types.isDate(value) && !ArrayBuffer.isView(value)
 }
 
-/** The value as every driver binds it; a Date as text, as SQLite's own date functions write it. */
+/** Returns the value in a form that every driver binds; a Date as text in the format of SQLite's date functions. */
 function toDriver(value: unknown): unknown {
   if (value === undefined) throw new Error('is undefined. Give null for NULL.')
-  // 2^63 is refused as a number too: not every driver binds it as the same value.
+  // The number 2^63 is refused too: drivers bind it as different values.
   if ((typeof value === 'bigint' && BigInt.asIntN(64, value) !== value) || value === 2 ** 63)
     throw new Error('is beyond the 64 bits of an integer. Write it as text.')
   if (typeof value === 'number' && Number.isNaN(value))
@@ -159,7 +159,7 @@ function toDriver(value: unknown): unknown {
       throw new Error('is a Date outside of the years 0 to 9999, whose text would not sort with others.')
     return textOfDate(value)
   }
-  // The drivers take every other view of memory as it is.
+  // The drivers bind typed arrays and Buffers, but not a DataView.
   if (value instanceof DataView) return Buffer.from(value.buffer, value.byteOffset, value.byteLength)
   if (Array.isArray(value))
     throw new Error('is an array, which SQLite has no type for. Inside IN (:ids) it is spread.')

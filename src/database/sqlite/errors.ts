@@ -1,4 +1,4 @@
-/** SQLite's errors as ours, by what they say: sqlite3 tells the primary result code only. */
+/** Translates SQLite's errors by their message, because the driver sqlite3 gives only the primary result code. */
 import { messageOf } from '../driver/driver-error'
 import {
   CheckViolationError,
@@ -68,7 +68,7 @@ function translateViolation(text: string, sql: string, cause: ErrorOptions): Con
   }
 }
 
-/** Reads `users.tenant, users.email`, `index 'name'`, or the name of a check. */
+/** Reads the columns `users.tenant, users.email`, `index 'name'`, or the name of a check. */
 function violationOf(kind: string, text: string): Violation {
   const [, index] = /^index '(.*)'$/.exec(text) ?? []
   if (kind === 'CHECK' || index !== undefined) return { constraint: index ?? text, table: null, columns: [] }

@@ -1,44 +1,44 @@
-/** Mutual exclusion on SQLite: a file beside the database that is locked, and that the system unlocks when its owner ends. */
+/** A named lock on SQLite: a locked file beside the database, which the system unlocks when its process ends. */
 import type { NamedLock } from '../driver/session'
 import type { DatabaseURL } from '../url'
 import { isBusy } from './busy-retry'
-import { OPEN, own, type SqliteDriver } from './driver'
+import { OPEN_FLAGS, ownStatement, type SqliteDriver } from './driver'
 
-/** A database in memory belongs to one Database: `taken` are the names that somebody has there. */
-export function nameLock(name: string, taken: Set<string>): NamedLock {
+/** Makes a lock for a database in memory, which belongs to one Database. `lockedNames`: the names that are locked there. */
+export function nameLock(name: string, lockedNames: Set<string>): NamedLock {
   let hasEntered = false
   return {
-    tryEnter() {
-      hasEntered ||= !taken.has(name)
-      taken.add(name)
+    tryLock() {
+      hasEntered ||= !lockedNames.has(name)
+      lockedNames.add(name)
       return Promise.resolve(hasEntered)
     },
-    leave() {
-      if (hasEntered) taken.delete(name)
+    unlock() {
+      if (hasEntered) lockedNames.delete(name)
       return Promise.resolve()
     },
   }
 }
 
 /**
- * The file is a database of its own, so that whoever holds it keeps nobody from writing to the other one. It stays: one
- * that was deleted could still be locked by somebody, while another makes it anew.
+ * Makes a lock from a file that is a SQLite database itself, so that holding it blocks no writer of the main database. The
+ * file is never deleted: a process could still hold the lock of a deleted file while another creates a new one.
  */
 export async function fileLock(name: string, url: DatabaseURL, driver: SqliteDriver): Promise<NamedLock> {
   const file = `${url.database}.${encodeURIComponent(name)}.lock`
-  const connection = await driver.open(file, OPEN.READWRITE | OPEN.CREATE)
-  // The default makes one of libuv's few threads sleep.
-  await connection.all(own('PRAGMA busy_timeout = 0'))
+  const connection = await driver.open(file, OPEN_FLAGS.READWRITE | OPEN_FLAGS.CREATE)
+  // A busy timeout would make one of libuv's few threads sleep.
+  await connection.all(ownStatement('PRAGMA busy_timeout = 0'))
   return {
-    async tryEnter() {
+    async tryLock() {
       try {
-        await connection.run(own('BEGIN EXCLUSIVE'))
+        await connection.run(ownStatement('BEGIN EXCLUSIVE'))
         return true
       } catch (error) {
         if (isBusy(error)) return false
         throw error
       }
     },
-    leave: () => connection.close(),
+    unlock: () => connection.close(),
   }
 }

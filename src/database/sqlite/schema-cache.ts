@@ -1,65 +1,67 @@
-/** What is known of statements as long as the schema stays as it is, whoever changes it. */
+/** A cache of what is known of statements, cleared when this or any other connection or process changes the schema. */
 import type { Statement } from '../driver/statement'
-import { outermost, targetOf } from '../sql/rewrite'
+import { blankNested, targetTableOf } from '../sql/rewrite'
 import { TextCache } from '../sql/text-cache'
-import type { Ask } from './busy-retry'
-import { type Column, isQuery, own, type SqliteConnection } from './driver'
+import type { RetryWhileBusy } from './busy-retry'
+import { type Column, isQuery, ownStatement, type SqliteConnection } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 import { RowShape } from './rows'
 import type { SharedFile } from './shared-file'
 
-/** How often it looks for changes by other processes: a PRAGMA costs a fifth of the shortest query. */
+/** How often to look for changes by other processes: the PRAGMA costs a fifth of the shortest query. */
 const CHECK_EVERY_MILLIS = 1000
 
-export interface Description {
+export interface StatementInfo {
   readonly shape: RowShape
-  /** The same query, ending with its first row; null where it does not end by a line behind it. */
+  /** The query with LIMIT 1; null where that cannot be appended as a line. */
   readonly firstRow: string | null
-  /** Whether the last id will be that of this INSERT: SQLite keeps an older one where no row with an id was inserted. */
-  readonly givesId: boolean
+  /** True if the INSERT sets the last rowid; else SQLite reports that of an earlier INSERT. */
+  readonly setsRowid: boolean
 }
 
-const NOTHING: Description = { shape: new RowShape(null), firstRow: null, givesId: false }
+const NO_INFO: StatementInfo = { shape: new RowShape(null), firstRow: null, setsRowid: false }
 const INSERTS = new Set(['INSERT', 'REPLACE'])
 
 export class SchemaCache {
   readonly #connection: SqliteConnection
   readonly #file: SharedFile
-  readonly #ask: Ask
-  readonly #known = new TextCache<Description>(500)
+  readonly #retryWhileBusy: RetryWhileBusy
+  readonly #known = new TextCache<StatementInfo>(500)
   #version: unknown
   #checkedAt = -Infinity
-  /** How many changes by this process it has seen. */
-  #seen = 0
-  /** With files attached, whose changes `schema_version` does not tell. */
+  /** The value of the file's `schemaChanges` that this cache has taken into account. */
+  #seenChanges = 0
+  /** True once a file was attached: `schema_version` does not cover its changes. */
   #hasAttached = false
-  /** This connection has changed it, and may still roll that back. */
-  isChanged = false
+  /** True if this connection has changed the schema in a transaction that is still open. */
+  hasUncommittedChange = false
 
-  constructor(connection: SqliteConnection, file: SharedFile, ask: Ask) {
+  constructor(connection: SqliteConnection, file: SharedFile, retryWhileBusy: RetryWhileBusy) {
     this.#connection = connection
     this.#file = file
-    this.#ask = ask
+    this.#retryWhileBusy = retryWhileBusy
   }
 
-  /** Asked before it runs: an error would not be told from one of a statement that has written. */
-  describe(statement: Statement, isInTransaction: boolean): Description | Promise<Description> {
-    const { facts, take, isOneOfMany } = statement
+  /** Returns what is known of a statement. Called before it runs: later, an error would look like one of the statement. */
+  describe(statement: Statement, isInTransaction: boolean): StatementInfo | Promise<StatementInfo> {
+    const { facts, take, isPartOfBulk } = statement
     const isCounted = take === 'count' && !facts.hasReturning
-    if (isCounted && (isOneOfMany === true || !INSERTS.has(facts.verb))) return NOTHING
+    if (isCounted && (isPartOfBulk === true || !INSERTS.has(facts.verb))) return NO_INFO
     return (
-      (this.#isDue ? undefined : this.#known.get(statement.sql)) ?? this.#find(statement, isInTransaction)
+      (this.#mustCheck ? undefined : this.#known.get(statement.sql)) ??
+      this.#lookUp(statement, isInTransaction)
     )
   }
 
-  get #isDue(): boolean {
+  get #mustCheck(): boolean {
     return (
-      this.#seen !== this.#file.schemaChanges || performance.now() - this.#checkedAt >= CHECK_EVERY_MILLIS
+      this.#seenChanges !== this.#file.schemaChanges ||
+      performance.now() - this.#checkedAt >= CHECK_EVERY_MILLIS
     )
   }
 
-  async #find(statement: Statement, isInTransaction: boolean): Promise<Description> {
-    if (this.#isDue) await this.#check(isInTransaction)
+  async #lookUp(statement: Statement, isInTransaction: boolean): Promise<StatementInfo> {
+    if (this.#mustCheck) await this.#check(isInTransaction)
     const known = this.#known.get(statement.sql)
     if (known !== undefined) return known
     const { sql, facts, take } = statement
@@ -69,64 +71,77 @@ export class SchemaCache {
     const found = {
       shape: new RowShape(columns),
       firstRow: columns === null ? null : limited,
-      givesId: !hasRows && INSERTS.has(facts.verb) && (await this.#insertsRowid(sql)),
+      setsRowid: !hasRows && INSERTS.has(facts.verb) && (await this.#insertsRowid(sql)),
     }
     this.#known.set(sql, found)
     return found
   }
 
-  /** Asks about the text that is going to run: a driver that prepares it for that keeps it. */
+  /** Asks for the columns of the very text that will run, so that a driver can keep the prepared statement. */
   async #columns(statement: Statement, limited: string | null): Promise<readonly Column[] | null> {
-    const ask = (asked: Statement): Promise<readonly Column[] | null> =>
-      this.#ask(() => this.#connection.columns(asked))
-    // What is incomplete goes on into our LIMIT; the error is to be that of what the caller wrote.
-    return limited === null ? ask(statement) : ask({ ...statement, sql: limited }).catch(() => ask(statement))
+    const columnsOf = (asked: Statement): Promise<readonly Column[] | null> =>
+      this.#retryWhileBusy(() => this.#connection.columns(asked))
+    // In an incomplete statement our LIMIT changes the error, which is to be that of the caller's text.
+    return limited === null
+      ? columnsOf(statement)
+      : columnsOf({ ...statement, sql: limited }).catch(() => columnsOf(statement))
   }
 
   async #insertsRowid(sql: string): Promise<boolean> {
-    const target = targetOf(sql, SQLITE_LEXICON)
-    if (target === null || /\bdo\s+update\b/i.test(outermost(sql, SQLITE_LEXICON))) return false
-    const isWithoutRowid = own('SELECT 1 FROM pragma_table_list WHERE wr AND name = ? COLLATE NOCASE')
-    const found = await this.#ask(() => this.#connection.all({ ...isWithoutRowid, bindings: [target] }))
+    const target = targetTableOf(sql, SQLITE_LEXICON)
+    if (target === null || /\bdo\s+update\b/i.test(blankNested(sql, SQLITE_LEXICON))) return false
+    const isWithoutRowid = ownStatement(
+      'SELECT 1 FROM pragma_table_list WHERE wr AND name = ? COLLATE NOCASE',
+    )
+    const found = await this.#retryWhileBusy(() =>
+      this.#connection.all({ ...isWithoutRowid, bindings: [target] }),
+    )
     return found.length === 0
   }
 
   async #check(isInTransaction: boolean): Promise<void> {
     const { schemaChanges } = this.#file
     this.#checkedAt = performance.now()
-    const [row] = await this.#ask(() => this.#connection.all(own('PRAGMA schema_version')))
+    const [row] = await this.#retryWhileBusy(() =>
+      this.#connection.all(ownStatement('PRAGMA schema_version')),
+    )
     const version = row?.['schema_version']
-    // A transaction goes on to see the schema of its beginning: what has changed since is to be seen after it.
-    if (!isInTransaction) this.#seen = schemaChanges
+    // A transaction sees the schema of its beginning, so that later changes have to be looked for after it.
+    if (!isInTransaction) this.#seenChanges = schemaChanges
     if (version === this.#version && !this.#hasAttached) return
     this.#version = version
-    // Statements are prepared by the schema that the connection knows; a read makes it look whether that is still so.
-    await this.#ask(() => this.#connection.all(own('SELECT 1 FROM sqlite_schema LIMIT 1')))
-    this.#forget()
+    // A connection prepares statements with the schema that it has loaded; a read makes it load a changed one.
+    await this.#retryWhileBusy(() =>
+      this.#connection.all(ownStatement('SELECT 1 FROM sqlite_schema LIMIT 1')),
+    )
+    this.#clear()
   }
 
-  /** Called after a change by this connection, or when one may have been rolled back. */
-  change(isAttach = false): void {
-    this.isChanged = true
+  /** Called after a change of the schema by this connection, or when one may have been rolled back. */
+  noteChange(isAttach = false): void {
+    this.hasUncommittedChange = true
     this.#hasAttached ||= isAttach
-    this.#forget()
+    this.#clear()
   }
 
-  /** Tells the other connections, which see a change once its transaction has ended. */
-  tell(): void {
-    if (!this.isChanged) return
-    this.isChanged = false
+  /** Tells the other connections of a change, which they see once its transaction has ended. */
+  announce(): void {
+    if (!this.hasUncommittedChange) return
+    this.hasUncommittedChange = false
     this.#file.schemaChanges += 1
-    this.#forget()
+    this.#clear()
   }
 
-  #forget(): void {
+  #clear(): void {
     this.#known.clear()
-    this.#connection.forgetStatements()
+    this.#connection.finalizeStatements()
   }
 }
 
-/** VALUES take no LIMIT, and one around another lets SQLite choose other rows. */
+/**
+ * Appends LIMIT 1. Returns null where the text may have a limit already, since a second one around it lets SQLite choose
+ * other rows, and for VALUES, which takes none.
+ */
 function withLimit({ sql, facts }: Statement): string | null {
   return facts.verb === 'SELECT' && !/;|\/\*|\b(?:limit|values)\b/i.test(sql) ? `${sql}\nLIMIT 1` : null
 }

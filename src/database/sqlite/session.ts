@@ -1,4 +1,4 @@
-/** One connection to a SQLite file: the session of its driver's connection, with the transaction state that no driver tells. */
+/** A session on SQLite: runs statements on one connection and tracks its transaction, which no driver reports. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { BufferedCursor } from '../driver/buffered-cursor'
 import type { Cursor, Result, Row, Statement } from '../driver/statement'
@@ -6,72 +6,72 @@ import type { Session } from '../driver/session'
 import { BoundStatement } from '../sql/bound-statement'
 import { ConnectionError } from '../errors'
 import type { Unlock } from '../context/mutex'
-import { isBusy, takePatience, Waits } from './busy-retry'
-import { AheadCursor, readAhead, SteppingCursor } from './cursor'
-import { isQuery, own, type SqliteConnection } from './driver'
-import { unclear } from './rows'
-import { type Description, SchemaCache } from './schema-cache'
+import { isBusy, takeOverBusyTimeout, AbortableWaits } from './busy-retry'
+import { ReadAheadCursor, readAhead, SteppingCursor } from './cursor'
+import { isQuery, ownStatement, type SqliteConnection } from './driver'
+import { ambiguousColumns } from './rows'
+import { type StatementInfo, SchemaCache } from './schema-cache'
 import type { SharedFile } from './shared-file'
 import {
-  answerLost,
+  answerInLostTransaction,
   endsTransaction,
-  immediate,
-  isDeferred,
+  toImmediate,
+  beginsDeferred,
   isInTransaction,
-  refuseIgnored,
+  refuseIgnoredPragma,
 } from './transaction-state'
 
 const SCHEMA_CHANGES = new Set(['CREATE', 'ALTER', 'DROP', 'ATTACH', 'DETACH'])
 const CHANGES = new Set(['INSERT', 'REPLACE', 'UPDATE', 'DELETE'])
-/** Reads or writes rows, which changes nothing about the session. */
-const ROWS = new Set([...CHANGES, 'SELECT', 'VALUES'])
-/** A write that is interrupted takes its whole transaction along, with all that is around a savepoint: most end by themselves. */
+/** Verbs of statements that only read or write rows, and change nothing about the session. */
+const ROW_VERBS = new Set([...CHANGES, 'SELECT', 'VALUES'])
+/** How long a cancel lets a write in a transaction go on: an interrupt rolls back the whole transaction, not only a savepoint. */
 const WRITE_GRACE_MILLIS = 100
-/** SQLite forgets an interrupt that comes before a statement's first step. */
+/** Interrupts are repeated, because SQLite ignores one that comes before a statement's first step. */
 const INTERRUPT_EVERY_MILLIS = 5
 
-/** Settings of a connection that its user may change, and that are put back for the next one. */
+/** Settings of a connection that the caller may change, and that are reset for the next one. */
 const SETTINGS = ['query_only', 'foreign_keys'] as const
 type Settings = Readonly<Record<(typeof SETTINGS)[number], number>>
 
 export class SqliteSession implements Session {
   readonly raw: object
-  // A file has no connection that could be lost between a COMMIT and its answer.
+  // Not needed: the answer to a COMMIT cannot be lost in a network.
   readonly transactionId = null
   readonly #connection: SqliteConnection
   readonly #file: SharedFile
   readonly #schema: SchemaCache
-  /** The stream that reads here, with nobody beside it. */
+  /** The stream that has this connection for itself. */
   #cursor: SteppingCursor | null = null
   #broken: Error | null = null
-  #shutting: Promise<void> | null = null
-  /** A call is under way. */
+  #closing: Promise<void> | null = null
+  /** True while a call runs. */
   #isBusy = false
-  /** … and runs what its caller asked for, which may be interrupted; our own questions on the way may not. */
+  /** True while the caller's statement runs, which a cancel may interrupt; the library's own queries must not be. */
   #isInterruptible = false
   #isWritingInTransaction = false
-  /** As they are, and as they are to be for the next user. */
+  /** The present settings, and those that the next caller is to get. */
   #settings: Settings = { query_only: 0, foreign_keys: 1 }
-  #wanted = this.#settings
-  /** `lost`: SQLite has rolled it back by itself, and nobody who works in it knows yet. */
+  #initialSettings = this.#settings
+  /** `lost`: SQLite has rolled the transaction back by itself, and the caller has not ended it yet. */
   #transaction: 'none' | 'open' | 'lost' = 'none'
-  /** Counts them, so that one is told from the next. */
-  #transactions = 0
-  /** Opened by a SAVEPOINT without a BEGIN, so that its RELEASE is a COMMIT. */
+  /** Counts transactions, so that a cursor can tell its own from a later one. */
+  #transactionCount = 0
+  /** True if a SAVEPOINT has opened the transaction, so that its RELEASE is a COMMIT. */
   #openedBySavepoint = false
-  /** A statement has run in the transaction, and may have read. */
-  #hasRun = false
-  /** How long it waits for another process to end its writing. */
-  #patienceMillis = 0
-  #endWriting: Unlock | null = null
-  readonly #waits = new Waits()
+  /** True once a statement, which may have read, has run in the transaction. */
+  #hasRunStatement = false
+  /** How long a statement waits for another process that writes. */
+  #busyTimeoutMillis = 0
+  #unlockWriter: Unlock | null = null
+  readonly #waits = new AbortableWaits()
 
   constructor(connection: SqliteConnection, file: SharedFile) {
     this.raw = connection.raw
     this.#connection = connection
     this.#file = file
     this.#schema = new SchemaCache(connection, file, (call) =>
-      this.#waits.whileBusy(this.#patienceMillis, call),
+      this.#waits.retryWhileBusy(this.#busyTimeoutMillis, call),
     )
   }
 
@@ -87,18 +87,18 @@ export class SqliteSession implements Session {
     return (
       !this.#isBusy &&
       !this.inTransaction &&
-      !this.#schema.isChanged &&
-      !this.#isSet &&
+      !this.#schema.hasUncommittedChange &&
+      !this.#hasChangedSettings &&
       (this.#cursor?.isClosed ?? true)
     )
   }
 
-  /** Its user has changed a setting, and not put it back. */
-  get #isSet(): boolean {
-    return SETTINGS.some((name) => this.#settings[name] !== this.#wanted[name])
+  /** True if the caller has changed a setting and not reset it. */
+  get #hasChangedSettings(): boolean {
+    return SETTINGS.some((name) => this.#settings[name] !== this.#initialSettings[name])
   }
 
-  /** Told to refuse to write. */
+  /** True if the connection refuses to write. */
   get isReadOnly(): boolean {
     return this.#settings.query_only === 1
   }
@@ -111,54 +111,54 @@ export class SqliteSession implements Session {
     const endsAll = endsTransaction(statement)
     if (this.#transaction === 'lost') {
       if (endsAll) this.#transaction = 'none'
-      return answerLost(statement, endsAll)
+      return answerInLostTransaction(statement, endsAll)
     }
     const { verb, isRead } = statement.facts
     const isOpen = this.#transaction === 'open'
-    if (isOpen && verb === 'PRAGMA') refuseIgnored(statement)
+    if (isOpen && verb === 'PRAGMA') refuseIgnoredPragma(statement)
     this.#isWritingInTransaction = isOpen && !isRead
-    // As in #watch, which would take another promise for each statement.
+    // Not by #watch, which would take one more promise per statement.
     this.#isBusy = true
     try {
-      if (!isRead && !endsAll && !isDeferred(statement)) {
-        // The writer's turn lasts as long as its transaction, or else as its statement.
-        this.#endWriting ??= this.#file.writer.tryLock() ?? (await this.#waits.forTurn(this.#file.writer))
+      if (!isRead && !endsAll && !beginsDeferred(statement)) {
+        // The turn to write lasts until the end of the transaction, or of the statement outside of one.
+        this.#unlockWriter ??= this.#file.writer.tryLock() ?? (await this.#waits.lock(this.#file.writer))
       }
       const known = this.#schema.describe(statement, isOpen)
       const description = known instanceof Promise ? await known : known
-      const result = await this.#execute(immediate(statement), description)
-      this.#hasRun = isOpen
-      if (!ROWS.has(verb)) await this.#follow(statement, endsAll)
+      const result = await this.#execute(toImmediate(statement), description)
+      this.#hasRunStatement = isOpen
+      if (!ROW_VERBS.has(verb)) await this.#updateState(statement, endsAll)
       return result
     } catch (error) {
-      await this.#lookForLoss()
+      await this.#detectLostTransaction()
       throw error
     } finally {
-      this.#rest()
+      this.#onIdle()
     }
   }
 
-  async #execute(statement: Statement, { shape, firstRow, givesId }: Description): Promise<Result> {
+  async #execute(statement: Statement, { shape, firstRow, setsRowid }: StatementInfo): Promise<Result> {
     const { facts, take, asArrays = false, bindings } = statement
     const { verb, isRead } = facts
-    // One step is only the beginning of a query, which would keep its view of the file.
+    // `run` takes one step only: a query would stay unfinished and keep its snapshot of the file.
     if (take === 'count' && !facts.hasReturning && !isQuery(statement)) {
-      const { rowCount: changed, lastId } = await this.#attempt(statement, () =>
+      const { rowCount: changed, lastId } = await this.#runInterruptible(statement, () =>
         this.#connection.run(statement),
       )
-      // SQLite's figures are those of the last statement that changed something, however long ago it was.
+      // SQLite reports the figures of the last statement that changed something, which may be an earlier one.
       const rowCount = CHANGES.has(verb) ? changed : 0
-      const id = givesId && rowCount > 0 ? lastId : null
+      const id = setsRowid && rowCount > 0 ? lastId : null
       return resultOf(verb, [], rowCount, id, { changes: rowCount, lastID: lastId ?? 0 })
     }
     if (!shape.fitsObjects(asArrays)) {
       const { arrays } = this.#connection
-      if (arrays === null) throw unclear(statement)
-      const rows = await this.#attempt(statement, () => arrays(statement))
+      if (arrays === null) throw ambiguousColumns(statement)
+      const rows = await this.#runInterruptible(statement, () => arrays(statement))
       return resultOfRows(verb, shape.fromArrays(rows, asArrays))
     }
     const isFirst = take === 'first' && isRead
-    const rows = await this.#attempt(statement, () => {
+    const rows = await this.#runInterruptible(statement, () => {
       if (!isFirst) return this.#connection.all(statement)
       if (firstRow === null) return this.#connection.first(statement)
       return this.#connection.all(new BoundStatement(firstRow, bindings, facts, { take }))
@@ -166,181 +166,183 @@ export class SqliteSession implements Session {
     return resultOfRows(verb, shape.fromObjects(rows, statement))
   }
 
-  /** Runs a call, and sees what it has left behind. */
+  /** Runs a call, marks the session as busy meanwhile, and looks for a lost transaction after an error. */
   async #watch<T>(work: () => Promise<T>): Promise<T> {
     this.#isBusy = true
     try {
       return await work()
     } catch (error) {
-      await this.#lookForLoss()
+      await this.#detectLostTransaction()
       throw error
     } finally {
-      this.#rest()
+      this.#onIdle()
     }
   }
 
-  #rest(): void {
+  #onIdle(): void {
     this.#isBusy = false
-    if (this.#transaction === 'none') this.#stopWriting()
-    if (this.#transaction !== 'open') this.#schema.tell()
+    if (this.#transaction === 'none') this.#releaseWriteTurn()
+    if (this.#transaction !== 'open') this.#schema.announce()
   }
 
-  /** An error may have rolled the whole transaction back: https://www.sqlite.org/lang_transaction.html, section 3. */
-  async #lookForLoss(): Promise<void> {
+  /** Notices a transaction that an error has rolled back as a whole: https://www.sqlite.org/lang_transaction.html, section 3. */
+  async #detectLostTransaction(): Promise<void> {
     if (this.#transaction !== 'open' || (await isInTransaction(this.#connection))) return
     this.#transaction = 'lost'
-    this.#stopWriting()
+    this.#releaseWriteTurn()
   }
 
-  /** Keeps up with what a statement has done to the session. */
-  async #follow({ sql, facts: { verb } }: Statement, endsAll: boolean): Promise<void> {
-    if (SCHEMA_CHANGES.has(verb)) this.#schema.change(verb === 'ATTACH')
-    if (verb === 'ROLLBACK' && this.#schema.isChanged) this.#schema.change()
+  /** Updates the state of the session after a statement. */
+  async #updateState({ sql, facts: { verb } }: Statement, endsAll: boolean): Promise<void> {
+    if (SCHEMA_CHANGES.has(verb)) this.#schema.noteChange(verb === 'ATTACH')
+    if (verb === 'ROLLBACK' && this.#schema.hasUncommittedChange) this.#schema.noteChange()
     if (verb === 'PRAGMA')
       for (const name of SETTINGS) if (sql.toLowerCase().includes(name)) await this.#readSetting(name)
     if (endsAll) {
       this.#transaction = 'none'
     } else if (this.#transaction === 'none' && (verb === 'BEGIN' || verb === 'SAVEPOINT')) {
       this.#transaction = 'open'
-      this.#transactions += 1
+      this.#transactionCount += 1
       this.#openedBySavepoint = verb === 'SAVEPOINT'
     } else if (this.#openedBySavepoint && verb === 'RELEASE' && !(await isInTransaction(this.#connection))) {
       this.#transaction = 'none'
     }
   }
 
-  /** Runs a call that a cancel may interrupt, again as long as another process has the file locked. */
-  async #attempt<T>(statement: Statement, call: () => Promise<T>): Promise<T> {
+  /** Runs a call that a cancel may interrupt, and repeats it while another process has the file locked. */
+  async #runInterruptible<T>(statement: Statement, call: () => Promise<T>): Promise<T> {
     const { facts } = statement
-    // A transaction that has read before it writes waits in vain: what it has read is out of date by then.
-    const isLate =
-      this.#transaction === 'open' && this.#hasRun && !facts.isRead && !endsTransaction(statement)
+    // Waiting is useless for a transaction that has read before it writes: its snapshot is outdated.
+    const hasOutdatedSnapshot =
+      this.#transaction === 'open' && this.#hasRunStatement && !facts.isRead && !endsTransaction(statement)
     this.#isInterruptible = true
     try {
       return await call()
     } catch (error) {
-      if (isLate || !isBusy(error)) throw error
-      return await this.#waits.whileBusy(this.#patienceMillis, call)
+      if (hasOutdatedSnapshot || !isBusy(error)) throw error
+      return await this.#waits.retryWhileBusy(this.#busyTimeoutMillis, call)
     } finally {
       this.#isInterruptible = false
     }
   }
 
-  #stopWriting(): void {
-    this.#endWriting?.()
-    this.#endWriting = null
+  #releaseWriteTurn(): void {
+    this.#unlockWriter?.()
+    this.#unlockWriter = null
   }
 
-  async openCursor(statement: Statement, alone: boolean): Promise<Cursor> {
+  async openCursor(statement: Statement, isExclusive: boolean): Promise<Cursor> {
     const { facts } = statement
     if (!facts.isRead || (facts.verb !== 'SELECT' && facts.verb !== 'VALUES')) {
       return new BufferedCursor((await this.run({ ...statement, take: 'all' })).rows)
     }
     return this.#watch(async () => {
-      if (this.#transaction === 'lost') answerLost(statement, false)
+      if (this.#transaction === 'lost') answerInLostTransaction(statement, false)
       const isOpen = this.#transaction === 'open'
       const description = await this.#schema.describe(statement, isOpen)
       const { shape } = description
       if (!shape.fitsObjects(false))
         return new BufferedCursor((await this.#execute(statement, description)).rows)
-      if (alone) {
-        const steps = await this.#attempt(statement, () => this.#connection.step(statement, false))
+      if (isExclusive) {
+        const steps = await this.#runInterruptible(statement, () => this.#connection.step(statement, false))
         const read = (count: number | null): Promise<readonly Row[]> =>
           this.#watch(async () => {
-            const rows = await this.#attempt(statement, () => steps.read(count))
+            const rows = await this.#runInterruptible(statement, () => steps.read(count))
             return shape.fromObjects(rows, statement) as Row[]
           })
         return (this.#cursor = new SteppingCursor(steps, read))
       }
-      const rows = await this.#attempt(statement, () =>
+      const rows = await this.#runInterruptible(statement, () =>
         this.#file.isMemory ? this.#connection.all(statement) : readAhead(this.#connection, statement),
       )
-      const number = this.#transactions
-      const isOver = (): boolean => isOpen && (this.#transaction !== 'open' || this.#transactions !== number)
-      return new AheadCursor(shape.fromObjects(rows, statement), isOver)
+      const transactionNumber = this.#transactionCount
+      const isOver = (): boolean =>
+        isOpen && (this.#transaction !== 'open' || this.#transactionCount !== transactionNumber)
+      return new ReadAheadCursor(shape.fromObjects(rows, statement), isOver)
     })
   }
 
   async cancel(): Promise<void> {
-    const patientUntil = performance.now() + (this.#isWritingInTransaction ? WRITE_GRACE_MILLIS : 0)
+    const graceUntil = performance.now() + (this.#isWritingInTransaction ? WRITE_GRACE_MILLIS : 0)
     while (this.#isBusy && this.#broken === null) {
-      // Each time, as it may find the file locked, and begin to wait, only now.
+      // In each round, because the statement may begin to wait for a locked file at any moment.
       this.#waits.abort()
-      if (this.#isInterruptible && performance.now() >= patientUntil) this.#connection.interrupt()
+      if (this.#isInterruptible && performance.now() >= graceUntil) this.#connection.interrupt()
       await pause(INTERRUPT_EVERY_MILLIS)
     }
   }
 
   async ping(): Promise<void> {
-    await this.#connection.all(own('SELECT 1'))
+    await this.#connection.all(ownStatement('SELECT 1'))
   }
 
   async reset(isNew = false): Promise<string | null> {
     await this.#cursor?.close()
     const wasOpen = this.inTransaction
-    if (this.#transaction === 'open') await this.#connection.run(own('ROLLBACK'))
+    if (this.#transaction === 'open') await this.#connection.run(ownStatement('ROLLBACK'))
     this.#transaction = 'none'
-    this.#schema.tell()
+    this.#schema.announce()
     if (isNew) {
       for (const name of SETTINGS) await this.#readSetting(name)
-      this.#wanted = this.#settings
-      this.#patienceMillis = await takePatience(this.#connection)
+      this.#initialSettings = this.#settings
+      this.#busyTimeoutMillis = await takeOverBusyTimeout(this.#connection)
     }
-    if (this.#isSet) {
-      for (const name of SETTINGS) await this.#connection.all(own(`PRAGMA ${name} = ${this.#wanted[name]}`))
-      this.#settings = this.#wanted
+    if (this.#hasChangedSettings) {
+      for (const name of SETTINGS)
+        await this.#connection.all(ownStatement(`PRAGMA ${name} = ${this.#initialSettings[name]}`))
+      this.#settings = this.#initialSettings
     }
-    this.#stopWriting()
+    this.#releaseWriteTurn()
     return wasOpen ? 'an open transaction, which was rolled back' : null
   }
 
-  /** Not by a SELECT, which would read the schema, and wait for a file that is locked. */
+  /** Reads a setting by PRAGMA: a SELECT would read the schema, and wait for a locked file. */
   async #readSetting(name: string): Promise<void> {
-    const [row] = await this.#connection.all(own(`PRAGMA ${name}`))
+    const [row] = await this.#connection.all(ownStatement(`PRAGMA ${name}`))
     this.#settings = { ...this.#settings, ...row }
   }
 
-  // There is no way back but to open the file anew; a database in memory would be gone.
-  renew(): Promise<'kept' | 'spent'> {
-    return Promise.resolve(this.#file.isMemory ? 'kept' : 'spent')
+  // SQLite cannot discard all settings: the file has to be opened again, which a database in memory would not survive.
+  discardSettings(): Promise<'unchanged' | 'mustClose'> {
+    return Promise.resolve(this.#file.isMemory ? 'unchanged' : 'mustClose')
   }
 
-  // A file is not lost while it is open.
-  whenLost(): void {}
+  // An open file cannot be lost.
+  onLost(): void {}
 
-  // A file that is open does not keep Node running.
-  hold(): void {}
+  // An open file does not keep the process alive.
+  keepProcessAlive(): void {}
 
   destroy(): void {
     if (this.#broken !== null) return
     this.#broken = new ConnectionError('The connection was closed.')
     this.#waits.abort()
-    this.#shutting ??= this.#interruptAndShut()
+    this.#closing ??= this.#interruptAndClose()
   }
 
   async close(): Promise<void> {
     this.#broken ??= new ConnectionError('The connection was closed.')
-    await (this.#shutting ??= this.#shut())
+    await (this.#closing ??= this.#closeConnection())
   }
 
-  /** Once is not enough: an interrupt that comes before the first step is forgotten, and the statement would run for ever. */
-  async #interruptAndShut(): Promise<void> {
+  /** Repeats the interrupt, because SQLite ignores one that comes before the first step, and the statement would run on. */
+  async #interruptAndClose(): Promise<void> {
     this.#connection.interrupt()
     while (this.#isBusy) {
       await pause(INTERRUPT_EVERY_MILLIS)
       this.#connection.interrupt()
     }
-    await this.#shut()
+    await this.#closeConnection()
   }
 
-  async #shut(): Promise<void> {
+  async #closeConnection(): Promise<void> {
     await this.#cursor?.close()
-    // Queued behind whatever still runs; SQLite rolls an open transaction back as it closes.
+    // The driver closes after the statement that still runs; SQLite then rolls an open transaction back.
     await this.#connection.close()
-    this.#file.leave()
+    this.#file.removeConnection()
     this.#transaction = 'none'
-    this.#schema.tell()
-    this.#stopWriting()
+    this.#schema.announce()
+    this.#releaseWriteTurn()
   }
 }
 

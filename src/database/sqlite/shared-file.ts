@@ -1,4 +1,4 @@
-/** What the connections of this process to one SQLite file share: the driver, whose turn it is to write, changes of its schema. */
+/** What the connections of this process to one SQLite file share: the driver, the turn to write, the count of schema changes. */
 import { realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { ConfigurationError } from '../errors'
@@ -7,16 +7,16 @@ import type { DatabaseURL } from '../url'
 
 export class SharedFile {
   readonly isMemory: boolean
-  /** One at a time takes a connection in order to write, … */
-  readonly door = new Mutex()
+  /** Held to take a connection in order to write, so that waiting writers hold no connection. */
+  readonly writeMutex = new Mutex()
   /**
-   * … and one at a time writes. SQLite's own way of waiting, a busy handler, sleeps in one of libuv's four threads: a few
-   * waiters there, and the writer that they wait for cannot run its next statement.
+   * Held to write. SQLite's own way of waiting, a busy handler, sleeps in one of libuv's four threads: a few waiters there
+   * would keep the writer that they wait for from running its next statement.
    */
   readonly writer = new Mutex()
-  /** How often this process has changed its schema. */
+  /** How often this process has changed the schema. */
   schemaChanges = 0
-  /** False once it could not be switched to a write-ahead log. */
+  /** False once the file could not be switched to a write-ahead log. */
   mayBecomeWal = true
   #driver = ''
   #connections = 0
@@ -31,7 +31,7 @@ export class SharedFile {
    * @throws ConfigurationError when this process has the file open by another driver. SQLite's locks belong to the process, and
    * closing the file in one driver drops those of the other: https://www.sqlite.org/howtocorrupt.html, section 2.2
    */
-  enter(driver: string): void {
+  addConnection(driver: string): void {
     if (this.#connections > 0 && this.#driver !== driver && !this.isMemory) {
       throw new ConfigurationError(
         `This process has the file open by the driver ${this.#driver}, and would lose committed rows if it opened it by ` +
@@ -42,14 +42,14 @@ export class SharedFile {
     this.#connections += 1
   }
 
-  leave(): void {
+  removeConnection(): void {
     this.#connections -= 1
   }
 }
 
 const files = new Map<string, SharedFile>()
 
-/** The one of that file, by whichever path it is named. */
+/** Returns the SharedFile of the URL's file: the same one for all paths that lead to the file. */
 export function sharedFileOf(url: DatabaseURL): SharedFile {
   if (url.isMemory) return new SharedFile(true)
   const path = realPath(resolve(url.database))
@@ -58,7 +58,7 @@ export function sharedFileOf(url: DatabaseURL): SharedFile {
   return file
 }
 
-/** The path without symbolic links, be the file there or not. */
+/** Resolves symbolic links in a path, whether the file exists or not. */
 function realPath(path: string): string {
   try {
     return realpathSync.native(path)

@@ -1,11 +1,11 @@
-/** The driver `sqlite3`: it binds integers of 32 bits, rounds those beyond 2^53, steps row by row, and tells no columns. */
+/** The driver `sqlite3`: it binds 32-bit integers, rounds those beyond 2^53, fetches row by row, and does not name columns. */
 import sqlite3 from 'sqlite3'
 import type { Row, Statement } from '../driver/statement'
 import { messageOf } from '../driver/driver-error'
-import { outermost, replacePlaceholders, returningAsQuery, trimmed } from '../sql/rewrite'
+import { blankNested, replacePlaceholders, returningAsQuery, firstStatement } from '../sql/rewrite'
 import { QueryError } from '../errors'
-import { CallbackConnection, openRaw, type SettleRows } from './callback-connection'
-import { type Column, isQuery, own, type SqliteDriver, type Steps } from './driver'
+import { CallbackConnection, openRaw, type RowsCallback } from './callback-connection'
+import { type Column, isQuery, ownStatement, type SqliteDriver, type Steps } from './driver'
 import { SQLITE_LEXICON } from './lexicon'
 
 export const driver: SqliteDriver = {
@@ -14,43 +14,43 @@ export const driver: SqliteDriver = {
 }
 
 /**
- * How long a stream may take to read all rows at once before it takes single steps, which are 5 times slower. The driver's
- * `each` is of no use: now and then it loses the last rows (TryGhost/node-sqlite3#274).
+ * How long a stream may take to read all rows at once before it falls back to single steps, which are 5 times slower. The
+ * driver's `each` is not used because it sometimes loses the last rows (TryGhost/node-sqlite3#274).
  */
-const AHEAD_MILLIS = 20
-/** The same where all rows are to be in memory anyway. */
-const HELD_MILLIS = 200
+const READ_AHEAD_MILLIS = 20
+/** The same limit for a caller that keeps all rows in memory anyway. */
+const READ_ALL_MILLIS = 200
 
 class Sqlite3Connection extends CallbackConnection {
   readonly arrays = null
-  protected readonly longestPiece = 64
+  protected readonly maxBatch = 64
 
-  /** Asks by a temporary view, whose columns SQLite tells without running it. A RETURNING is made a query of its table. */
+  /** Makes a temporary view, whose columns SQLite lists without running it. A RETURNING clause becomes a query on its table. */
   async columns(statement: Statement): Promise<readonly Column[] | null> {
     const { sql } = statement
     const query = isQuery(statement)
-      ? trimmed(sql, SQLITE_LEXICON, true)
+      ? firstStatement(sql, SQLITE_LEXICON, true)
       : returningAsQuery(sql, SQLITE_LEXICON)
     if (query === null) return null
-    // As SQLite takes them from the first part of a compound SELECT; a view has types of its own.
+    // Only the first part of a compound SELECT: SQLite takes names and types from it, but a view of all has other types.
     const first = query.slice(0, findCompound(query))
     // The comment keeps names of different parameters apart.
     const select = replacePlaceholders(first, SQLITE_LEXICON, (placeholder) => `(/*${placeholder}*/NULL)`)
-    const [{ query_only: isReadOnly } = {}] = await this.all(own('PRAGMA query_only'))
+    const [{ query_only: isReadOnly } = {}] = await this.all(ownStatement('PRAGMA query_only'))
     if (isReadOnly === 1) await this.#exec('PRAGMA query_only = OFF')
     try {
-      // One may be left where an interrupt came in its way.
+      // An interrupt may have left a view.
       await this.#exec(
         `DROP VIEW IF EXISTS temp.millpond_columns; CREATE TEMP VIEW millpond_columns AS ${select}`,
       )
-      return (await this.all(own('PRAGMA temp.table_info(millpond_columns)'))).map(toColumn)
+      return (await this.all(ownStatement('PRAGMA temp.table_info(millpond_columns)'))).map(toColumn)
     } catch (error) {
-      // What cannot be a view, such as PRAGMA. Any other error says nothing about the statement.
+      // The statement cannot be a view, as with PRAGMA. Any other error says nothing about it.
       if (messageOf(error).startsWith('SQLITE_ERROR')) return null
       throw error
     } finally {
       try {
-        // A broken view would be in the way of every change of the schema.
+        // A broken view would make every change of the schema fail.
         await this.#exec('DROP VIEW IF EXISTS temp.millpond_columns')
       } finally {
         if (isReadOnly === 1) await this.#exec('PRAGMA query_only = ON')
@@ -67,18 +67,18 @@ class Sqlite3Connection extends CallbackConnection {
     })
   }
 
-  override async step(statement: Statement, isHeld: boolean): Promise<Steps> {
-    // Again and again: an interrupt that comes before the first step is forgotten.
+  override async step(statement: Statement, keepsAllRows: boolean): Promise<Steps> {
+    // Repeated, because SQLite ignores an interrupt that comes before the first step.
     const timer = setInterval(
       () => {
         this.interrupt()
       },
-      isHeld ? HELD_MILLIS : AHEAD_MILLIS,
+      keepsAllRows ? READ_ALL_MILLIS : READ_AHEAD_MILLIS,
     )
-    // What fails is to fail when it is its turn, after the rows before it.
+    // An error is to come after the rows before it, which the single steps below see to.
     const rows = await this.all(statement).catch(() => null)
     clearInterval(timer)
-    if (rows === null) return super.step(statement, isHeld)
+    if (rows === null) return super.step(statement, keepsAllRows)
     return {
       get isAtEnd() {
         return rows.length === 0
@@ -88,38 +88,42 @@ class Sqlite3Connection extends CallbackConnection {
     }
   }
 
-  protected next(
+  protected nextRows(
     prepared: sqlite3.Statement,
     count: number,
     bindings: readonly unknown[] | undefined,
-    settle: SettleRows,
+    settle: RowsCallback,
   ): void {
     const rows: Row[] = []
-    const take = (error: Error | null, row?: Row): void => {
+    const onRow = (error: Error | null, row?: Row): void => {
       if (row !== undefined) rows.push(row)
-      // Never once more after the last row: the statement would begin again.
+      // Does not step again after the last row, which would restart the statement.
       if (error !== null || row === undefined || rows.length === count) settle(error, rows, row === undefined)
-      else prepared.get(take)
+      else prepared.get(onRow)
     }
-    prepared.get(bindings ?? [], take)
+    prepared.get(bindings ?? [], onRow)
   }
 
   /**
-   * Binds integers beyond 32 bits as texts that SQLite casts. The plus takes away the cast's affinity, as a value has none; the
-   * comment tells it from a cast of the user's.
+   * Binds integers beyond 32 bits as texts that SQLite casts. The plus removes the affinity of the cast, since a bound value
+   * has none; the comment inside tells it from a cast that the caller wrote.
    */
-  protected bindable(statement: Statement): Statement {
+  protected toBindable(statement: Statement): Statement {
     const { bindings } = statement
-    if (!bindings.some(isLarge)) return statement
+    if (!bindings.some(exceeds32Bits)) return statement
     const sql = replacePlaceholders(statement.sql, SQLITE_LEXICON, (placeholder, index) =>
-      isLarge(bindings[index]) ? `+CAST(${placeholder} AS/**/INTEGER)` : placeholder,
+      exceeds32Bits(bindings[index]) ? `+CAST(${placeholder} AS/**/INTEGER)` : placeholder,
     )
-    return { ...statement, sql, bindings: bindings.map((one) => (isLarge(one) ? String(BigInt(one)) : one)) }
+    return {
+      ...statement,
+      sql,
+      bindings: bindings.map((one) => (exceeds32Bits(one) ? String(BigInt(one)) : one)),
+    }
   }
 
-  /** A number beyond 2^53 may have been another integer, unless its column stores real numbers. */
-  protected exact(found: Row[], statement: Statement): Row[] | Promise<Row[]> {
-    const rows = statement.sql.includes(' AS/**/INTEGER)') ? found.map(withOwnNames) : found
+  /** Throws for a number beyond 2^53 that may be a rounded integer, unless its column is declared as real. */
+  protected withExactIntegers(found: Row[], statement: Statement): Row[] | Promise<Row[]> {
+    const rows = statement.sql.includes(' AS/**/INTEGER)') ? found.map(withWrittenNames) : found
     const keys = Object.keys(rows[0] ?? {}).filter((key) => rows.some((row) => mayBeRounded(row[key])))
     return keys.length === 0 ? rows : this.#refuseRounded(rows, keys, statement)
   }
@@ -129,7 +133,7 @@ class Sqlite3Connection extends CallbackConnection {
     // A compound SELECT has the types of its first part only.
     const columns = (findCompound(sql) === undefined ? await this.columns(statement) : null) ?? []
     const rounded = keys.find(
-      (key) => !columns.some((one) => one.names.includes(key) && REAL.test(one.declared)),
+      (key) => !columns.some((one) => one.names.includes(key) && REAL_AFFINITY.test(one.declared)),
     )
     if (rounded === undefined) return rows
     const [what, how] = facts.isRead
@@ -143,33 +147,33 @@ class Sqlite3Connection extends CallbackConnection {
   }
 }
 
-/** Where the second part of a compound SELECT begins, if it is one. */
+/** Returns where the second part of a compound SELECT begins; undefined for a simple one. */
 function findCompound(sql: string): number | undefined {
-  return /\b(?:union|except|intersect)\b/i.exec(outermost(sql, SQLITE_LEXICON))?.index
+  return /\b(?:union|except|intersect)\b/i.exec(blankNested(sql, SQLITE_LEXICON))?.index
 }
 
-/** SQLite names a column by the text of its expression, which is here as its user wrote it. */
-function withOwnNames(row: Row): Row {
+/** Renames columns that SQLite has named by their expression, so that they have the text that the caller wrote. */
+function withWrittenNames(row: Row): Row {
   const name = (key: string): string => key.replaceAll(/\+CAST\((\?\d*) AS\/\*\*\/INTEGER\)/g, '$1')
   return Object.fromEntries(Object.entries(row).map(([key, value]) => [name(key), value]))
 }
 
-/** Declared as real by SQLite's rules: https://www.sqlite.org/datatype3.html, section 3.1 */
-const REAL = /^(?!.*(?:int|char|clob|text|blob)).*(?:real|floa|doub)/i
+/** Types with REAL affinity: https://www.sqlite.org/datatype3.html, section 3.1 */
+const REAL_AFFINITY = /^(?!.*(?:int|char|clob|text|blob)).*(?:real|floa|doub)/i
 
 function mayBeRounded(value: unknown): boolean {
   if (typeof value !== 'number' || Number.isSafeInteger(value)) return false
   return Math.abs(value) > Number.MAX_SAFE_INTEGER && Math.abs(value) <= 2 ** 63
 }
 
-function isLarge(value: unknown): value is number | bigint {
+function exceeds32Bits(value: unknown): value is number | bigint {
   if (typeof value !== 'number') return typeof value === 'bigint'
   return value !== (value | 0) && Number.isInteger(value) && value >= -(2 ** 63) && value < 2 ** 63
 }
 
 function toColumn(row: Row): Column {
   const name = String(row['name'])
-  // Of columns with one name the second is told as `name:1`, which may also be a name of its own.
+  // SQLite lists the second column of the same name as `name:1`, which may also be its real name.
   const base = name.replace(/:\d+$/, '')
   return { names: base === name ? [name] : [name, base], declared: String(row['type']) }
 }

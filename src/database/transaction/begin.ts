@@ -1,40 +1,45 @@
 /** Sends a BEGIN or SAVEPOINT. */
-import type { Beginning } from '../driver/dialect'
+import type { TransactionStatements } from '../driver/dialect'
 import type { TransactionNode } from './transaction-node'
 import { attachCleanup } from '../errors'
 import type { Limits } from '../context/limits'
 
-export interface Circumstances {
-  /** It is a BEGIN. */
+export interface BeginOptions {
+  /** True for BEGIN, false for SAVEPOINT. */
   readonly isOutermost: boolean
   readonly limits: Limits
-  /** Throws when it would be too late for it. */
-  refuse(this: void): void
+  /** Throws when the parent has ended meanwhile. */
+  refuseIfEnded(this: void): void
 }
 
-/** @throws the reason why it failed, or what `refuse` throws; then nothing is open */
+/**
+ * Sends the statements that open a transaction or a savepoint.
+ *
+ * @throws the error of a statement or of `refuseIfEnded`; then nothing is open
+ */
 export async function sendBegin(
-  on: TransactionNode,
-  { open, close }: Beginning,
-  { isOutermost, limits, refuse }: Circumstances,
+  parent: TransactionNode,
+  { open, close }: TransactionStatements,
+  { isOutermost, limits, refuseIfEnded }: BeginOptions,
 ): Promise<void> {
-  await on.section(limits, async (lease) => {
+  await parent.section(limits, async (lease) => {
     try {
-      for (const text of open) await lease.runOwn(on.backend.compiler.plain(text), limits)
-      refuse()
+      for (const text of open) await lease.runUnchecked(parent.backend.compiler.plain(text), limits)
+      refuseIfEnded()
     } catch (error) {
-      // Part of it may have happened, and is undone here: a SAVEPOINT by the end of its transaction.
-      if (isOutermost) await undo(on, close, error)
+      // Some statements may have run. BEGIN is undone here; a SAVEPOINT is undone when its transaction ends.
+      if (isOutermost) await undo(parent, close, error)
       throw error
     }
   })
 }
 
-async function undo(on: TransactionNode, close: readonly string[], error: unknown): Promise<void> {
-  const { lease } = on
+async function undo(parent: TransactionNode, close: readonly string[], error: unknown): Promise<void> {
+  const { lease } = parent
   try {
     await lease.reset()
-    if (lease.isUsable) for (const text of close) await lease.runThrough(on.backend.compiler.plain(text))
+    if (lease.isUsable)
+      for (const text of close) await lease.runUninterrupted(parent.backend.compiler.plain(text))
   } catch (cleanup) {
     lease.destroy()
     attachCleanup(error, cleanup)

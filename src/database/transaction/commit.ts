@@ -1,4 +1,4 @@
-/** Sends a COMMIT, and finds out what became of it when the answer does not come. */
+/** Sends COMMIT, and finds out its outcome when the connection is lost before the answer. */
 import type { Backend } from '../query/backend'
 import type { Result } from '../driver/statement'
 import { messageOf } from '../driver/driver-error'
@@ -6,40 +6,41 @@ import type { Lease } from '../pool/lease'
 import type { Limits } from '../context/limits'
 import { CommitUnknownError, ConnectionError, TransactionError } from '../errors'
 
-export interface Circumstances {
+export interface CommitOptions {
+  /** 1 for COMMIT; more for a savepoint. */
   readonly depth: number
   readonly isReadOnly: boolean
-  /** A COMMIT is not cancelled, but past its deadline nobody waits for the answer of a server that is silent. */
+  /** COMMIT is never cancelled, but past the deadline a silent server's connection is cut. */
   readonly limits: Limits
 }
 
 /**
- * Commits, or releases a savepoint.
+ * Commits a transaction, or releases a savepoint.
  *
- * @throws ConnectionError when the connection was lost, and it is certain that nothing was committed
- * @throws CommitUnknownError when it was lost, and that is not certain
+ * @throws ConnectionError when the connection was lost and certainly nothing was committed
+ * @throws CommitUnknownError when the connection was lost and the outcome is unknown
  * @throws TransactionError when the server rolled back instead
  */
 export async function sendCommit(
   backend: Backend,
   lease: Lease,
   sql: string,
-  { depth, isReadOnly, limits }: Circumstances,
+  { depth, isReadOnly, limits }: CommitOptions,
 ): Promise<void> {
-  lease.refuseIfOver()
-  const { broken, transactionId, isEmpty = false } = lease.session
-  // Lost earlier: what was never sent cannot have happened.
-  if (broken !== null && !isEmpty) throw rolledBack(broken)
+  lease.refuseIfEnded()
+  const { broken, transactionId, isBeginDeferred = false } = lease.session
+  // The connection was lost earlier, so COMMIT was never sent and nothing was committed.
+  if (broken !== null && !isBeginDeferred) throw rolledBackError(broken)
   let result: Result
   try {
-    result = await lease.runThrough(backend.compiler.plain(sql), limits)
+    result = await lease.runUninterrupted(backend.compiler.plain(sql), limits)
   } catch (cause) {
-    // Without its connection a savepoint is surely gone, and one that only reads has nothing to be in doubt about; of a
-    // COMMIT the answer may have been lost on its way.
+    // A savepoint is certainly gone with its connection, and a read-only transaction has no outcome to doubt. The answer
+    // to a COMMIT may have been lost on its way.
     if (!(cause instanceof ConnectionError) || depth > 1 || isReadOnly) throw cause
     const outcome = transactionId === null ? 'unknown' : await backend.outcomeOf(transactionId, limits)
     if (outcome === 'committed') return
-    if (outcome === 'rolled back') throw rolledBack(cause)
+    if (outcome === 'rolled back') throw rolledBackError(cause)
     throw new CommitUnknownError(
       'The connection was lost while the server was committing, and it could not be asked what became of it. ' +
         'Look for what the transaction wrote before doing it again.',
@@ -56,7 +57,7 @@ export async function sendCommit(
   }
 }
 
-function rolledBack(lost: Error): ConnectionError {
+function rolledBackError(lost: Error): ConnectionError {
   const cause = lost instanceof ConnectionError ? (lost.cause ?? lost) : lost
   return new ConnectionError(
     'The connection was lost before the transaction was committed, so all of it was rolled back ' +

@@ -1,8 +1,8 @@
-/** One connection, held: whoever has it runs every statement on it, one after the other. */
+/** A held connection: its caller's statements run on it, one after the other. */
 import type { Backend } from '../query/backend'
-import { because } from '../pool/transaction-control'
+import { cancelledBecause } from '../pool/transaction-control'
 import type { Access } from '../driver/statement'
-import type { Lease, StreamSource, Statements, Work } from '../pool/lease'
+import type { Lease, StreamSource, StatementRunner, Work } from '../pool/lease'
 import type { Pool } from '../pool/pool'
 import { TransactionClosedError, TransactionError } from '../errors'
 import { TransactionNode } from './transaction-node'
@@ -15,13 +15,13 @@ import { QueryMethods } from '../query/query-methods'
 export class HeldConnection extends TransactionNode implements Connection {
   protected readonly title = 'connection'
   protected readonly limits = Limits.none
-  /** Null for a connection that was never lent: the one that afterConnect gets. */
+  /** Null for the connection that afterConnect gets, which was never lent. */
   readonly #pool: Pool | null
   #state: 'open' | 'ending' | 'released' = 'open'
 
   constructor(backend: Backend, key: object, pool: Pool | null, lease: Lease) {
     super({ backend, key, parent: null, lease }, false, null)
-    lease.ground = this
+    lease.transactionParent = this
     this.#pool = pool
   }
 
@@ -33,7 +33,7 @@ export class HeldConnection extends TransactionNode implements Connection {
     return this.#state === 'open'
   }
 
-  protected get isGone(): boolean {
+  protected get hasEnded(): boolean {
     return this.#state === 'released'
   }
 
@@ -46,22 +46,22 @@ export class HeldConnection extends TransactionNode implements Connection {
   async release(): Promise<void> {
     if (this.#state === 'released') return
     this.#state = 'released'
-    if (this.lease.isBusy) await this.lease.interrupt(because('its connection was given back'))
+    if (this.lease.isBusy) await this.lease.interrupt(cancelledBecause('its connection was given back'))
     await this.#pool?.release(this.lease)
   }
 
   /**
-   * Gives the connection back when all that was started on it has ended.
+   * Waits for the statements that were started on the connection, then gives it back.
    *
-   * @throws TransactionError when a transaction was begun on it and not ended
+   * @throws TransactionError when a transaction that the caller began on it is still open; it is rolled back
    */
   async finish(): Promise<void> {
     this.#state = 'ending'
     if (this.child?.isHandle === true) {
-      const { isOver } = this.lease
+      const { isEnded } = this.lease
       await this.release()
-      // Taken back by its limits, which are what it failed of.
-      if (isOver) this.lease.refuseIfOver()
+      // The pool took the lease back at its limits: that is the reason to report.
+      if (isEnded) this.lease.refuseIfEnded()
       throw new TransactionError(
         'The work has ended, but a transaction that it began is still open, and was rolled back. ' +
           'End it with commit() or rollback(), or declare it with `await using`.',
@@ -72,7 +72,7 @@ export class HeldConnection extends TransactionNode implements Connection {
     await this.release()
   }
 
-  /** The same where nothing is left to be ended, which is the common case. Returns whether it is done. */
+  /** Gives the connection back synchronously if nothing runs on it, the common case. Returns whether it did. */
   tryFinish(): boolean {
     if (this.child !== null || this.lease.isBusy) return false
     const unlock = this.turns.tryLock()
@@ -88,29 +88,29 @@ export class HeldConnection extends TransactionNode implements Connection {
   }
 }
 
-/** The connection of a transaction that is open already: what is run on it runs in that transaction. */
+/** A handle on the connection of an open transaction: its statements run in that transaction. */
 export class JoinedConnection extends QueryMethods implements Connection {
   protected readonly backend: Backend
-  readonly #held: TransactionNode
-  readonly #statements: Statements
+  readonly #node: TransactionNode
+  readonly #statements: StatementRunner
   #isReleased = false
-  readonly #begun: Transaction[] = []
+  readonly #transactions: Transaction[] = []
 
   get isOpen(): boolean {
     return !this.#isReleased
   }
 
-  /** `statements` says how they run, where that is not just in `held`. */
-  constructor(held: TransactionNode, statements: Statements = held) {
+  /** `statements`, if given, runs the statements instead of `node`. */
+  constructor(node: TransactionNode, statements: StatementRunner = node) {
     super()
-    this.backend = held.backend
-    this.#held = held
+    this.backend = node.backend
+    this.#node = node
     this.#statements = statements
   }
 
   get raw(): unknown {
     this.#refuseIfReleased()
-    return this.#held.lease.expose()
+    return this.#node.lease.expose()
   }
 
   protected async use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
@@ -118,9 +118,9 @@ export class JoinedConnection extends QueryMethods implements Connection {
     return this.#statements.use(limits, access, work)
   }
 
-  protected reading(limits: Limits): StreamSource {
+  protected streamSource(limits: Limits): StreamSource {
     this.#refuseIfReleased()
-    return this.#statements.reading(limits)
+    return this.#statements.streamSource(limits)
   }
 
   override async transaction<T>(
@@ -128,21 +128,22 @@ export class JoinedConnection extends QueryMethods implements Connection {
     options?: TransactionOptions,
   ): Promise<T> {
     this.#refuseIfReleased()
-    return this.#held.transaction(work, options)
+    return this.#node.transaction(work, options)
   }
 
   override async begin(options?: TransactionOptions): Promise<Transaction> {
     this.#refuseIfReleased()
-    const begun = await this.#held.begin(options)
-    this.#begun.push(begun)
-    return begun
+    const transaction = await this.#node.begin(options)
+    this.#transactions.push(transaction)
+    return transaction
   }
 
-  /** The connection itself is not ours to give back, but nothing runs by this handle any more, and nothing stays open. */
+  /** Refuses further statements and rolls back what was begun on this handle. The connection itself stays lent. */
   async release(): Promise<void> {
     this.#isReleased = true
-    // The innermost one first, as they end.
-    for (const begun of this.#begun.splice(0).toReversed()) if (begun.state === 'open') await begun.rollback()
+    // From the innermost outwards.
+    for (const transaction of this.#transactions.splice(0).toReversed())
+      if (transaction.state === 'open') await transaction.rollback()
   }
 
   #refuseIfReleased(): void {

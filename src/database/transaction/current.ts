@@ -1,8 +1,8 @@
-/** What the queries of a Database run in here: the transaction or connection of their scope, or that of a forced rollback. */
+/** The transaction or connection that queries of this scope run in: the scope's own, or that of a forced rollback. */
 import type { Access } from '../driver/statement'
-import type { StreamSource, Statements, Work } from '../pool/lease'
-import { alreadyInside, type ForcedRollback } from './force-rollback'
-import { TransactionNode, type OpenLevel } from './transaction-node'
+import type { StreamSource, StatementRunner, Work } from '../pool/lease'
+import { nestedForceRollback, type ForcedRollback } from './force-rollback'
+import { TransactionNode, type ChildTransaction } from './transaction-node'
 import type { Limits } from '../context/limits'
 import { LazyValue } from '../context/lazy-value'
 import type { TransactionOptions } from '../query/queryable'
@@ -18,14 +18,14 @@ export class CurrentTransaction {
     this.#key = key
   }
 
-  /** Everything runs in it that has no transaction of its own, whoever runs it; for tests. */
+  /** The forced rollback that all queries of the Database run in, whatever their scope; null if there is none. */
   get forced(): ForcedRollback | null {
     return this.#forced
   }
 
-  /** @throws TransactionError when there is something to run in already */
+  /** @throws TransactionError inside a transaction, a held connection or another forced rollback */
   async force(begin: () => Promise<ForcedRollback>): Promise<void> {
-    if (this.#isForcing || this.find() !== null) throw alreadyInside()
+    if (this.#isForcing || this.find() !== null) throw nestedForceRollback()
     this.#isForcing = true
     try {
       this.#forced = await begin()
@@ -35,59 +35,60 @@ export class CurrentTransaction {
     }
   }
 
-  async endForced(drains: boolean): Promise<void> {
+  async endForced(waitForStatements: boolean): Promise<void> {
     const forced = this.#forced
     this.#forced = null
     this.#isForcing = false
-    await forced?.end(drains)
+    await forced?.end(waitForStatements)
   }
 
+  /** Returns the transaction or connection of this scope, perhaps not opened yet; null if there is none. */
   find(): TransactionNode | LazyValue<TransactionNode> | null {
     const bound = boundTo(this.#key)
     if (bound instanceof TransactionNode || bound instanceof LazyValue)
       return bound as TransactionNode | LazyValue<TransactionNode>
-    return this.#forced?.level ?? null
+    return this.#forced?.node ?? null
   }
 
-  /** What {@link find} finds, opened if need be. Without a promise where none is needed: who waits for one loses his place in the queue. */
+  /** Returns what {@link find} finds, opened. Synchronous where possible: awaiting loses the place in the queue. */
   get(): TransactionNode | null | Promise<TransactionNode> {
     const found = this.find()
     return found instanceof LazyValue ? found.get() : found
   }
 
-  /** Begins a transaction by hand in `held`. */
-  async beginIn(held: TransactionNode, options: TransactionOptions): Promise<OpenLevel> {
-    const begun = await held.begin(options)
-    return this.#forced?.level === held ? this.#forced.track(begun) : begun
+  /** Begins a transaction in `node` that the caller ends. */
+  async beginIn(node: TransactionNode, options: TransactionOptions): Promise<ChildTransaction> {
+    const begun = await node.begin(options)
+    return this.#forced?.node === node ? this.#forced.track(begun) : begun
   }
 
-  /** How statements run there; null where each takes a connection of its own. */
-  statements(): Statements | null {
+  /** Returns what runs statements in this scope; null where each statement takes a connection of its own. */
+  statements(): StatementRunner | null {
     const found = this.find()
     if (found === null) return null
-    if (found instanceof LazyValue) return onDemand(found)
+    if (found instanceof LazyValue) return lazyStatements(found)
     return this.statementsOf(found)
   }
 
-  /** How statements run in `held`: in a forced rollback, not just in it. */
-  statementsOf(held: TransactionNode): Statements {
-    return this.#forced !== null && held === this.#forced.level ? this.#forced : held
+  /** Returns what runs statements in `node`: the forced rollback, if `node` is its transaction. */
+  statementsOf(node: TransactionNode): StatementRunner {
+    return this.#forced !== null && node === this.#forced.node ? this.#forced : node
   }
 }
 
-function onDemand(held: LazyValue<TransactionNode>): Statements {
+function lazyStatements(node: LazyValue<TransactionNode>): StatementRunner {
   return {
     use: async <T>(limits: Limits, access: Access, work: Work<T>): Promise<T> => {
-      // Whoever was called off is told that, and not that he is late.
+      // A cancelled caller gets its own error, not the one about the ended scope.
       limits.check()
-      return (await held.get()).use(limits, access, work)
+      return (await node.get()).use(limits, access, work)
     },
-    reading: (limits): StreamSource => {
+    streamSource: (limits): StreamSource => {
       let reading: Promise<StreamSource> | undefined
       const opened = (): Promise<StreamSource> =>
-        (reading ??= held.get().then((level) => level.readingInside(limits)))
+        (reading ??= node.get().then((opened) => opened.streamSourceInDescendant(limits)))
       return {
-        alone: false,
+        isExclusive: false,
         use: async (work) => (await opened()).use(work),
         close: async (work) => (await opened()).close(work),
         release: () => Promise.resolve(),

@@ -1,4 +1,4 @@
-/** One transaction that everything runs in and that is rolled back at the end: for tests. */
+/** A forced rollback, for tests: one transaction that all queries run in, rolled back at the end. */
 import type { Backend } from '../query/backend'
 import type { Access } from '../driver/statement'
 import type { StreamSource, Work } from '../pool/lease'
@@ -9,22 +9,22 @@ import type { TransactionNode } from './transaction-node'
 import { Limits } from '../context/limits'
 import { currentScope, type Scope } from '../context/scope'
 import { captureCallSite, siteOf } from '../context/call-site'
-import { unlimited } from './opening'
+import { plainOpening } from './opening'
 import { OpenTransaction } from './transaction'
 
-/** What is open until somebody ends it. */
-interface Handle {
+/** A transaction or connection that the caller ends. */
+interface OpenHandle {
   readonly isOpen: boolean
 }
 
-interface Tracked {
+interface HandleInfo {
   readonly since: number
   readonly site: string | null
   readonly scope: Scope | undefined
 }
 
 export class ForcedRollback {
-  readonly #handles = new Map<Handle, Tracked>()
+  readonly #handles = new Map<OpenHandle, HandleInfo>()
   readonly #connection: HeldConnection
   readonly #transaction: OpenTransaction
 
@@ -34,7 +34,7 @@ export class ForcedRollback {
   }
 
   static async begin(backend: Backend, key: object, pool: Pool): Promise<ForcedRollback> {
-    const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, isOurs: true })
+    const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, isInternal: true })
     const connection = new HeldConnection(backend, key, pool, lease)
     try {
       return new ForcedRollback(connection, await OpenTransaction.openForced(connection))
@@ -44,19 +44,19 @@ export class ForcedRollback {
     }
   }
 
-  /** What everything runs in that has no transaction of its own. */
-  get level(): TransactionNode {
+  /** The transaction that queries without a transaction of their own run in. */
+  get node(): TransactionNode {
     return this.#transaction
   }
 
   /**
-   * Runs one statement. On a database where a failed one spoils its whole transaction it gets a savepoint of its
-   * own, so that the test can go on as the program would.
+   * Runs one statement. Where a failed statement aborts the whole transaction, it gets a savepoint of its own, so that
+   * the test can go on as the program would.
    */
   async use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
     const { backend } = this.#transaction
     if (!backend.dialect.errorAbortsTransaction) return this.#transaction.use(limits, access, work)
-    const savepoint = await OpenTransaction.open(this.#transaction, unlimited(limits))
+    const savepoint = await OpenTransaction.open(this.#transaction, plainOpening(limits))
     let result: T
     try {
       result = await savepoint.use(limits, access, work)
@@ -68,12 +68,12 @@ export class ForcedRollback {
     return result
   }
 
-  reading(limits: Limits): StreamSource {
-    return this.#transaction.reading(limits, this)
+  streamSource(limits: Limits): StreamSource {
+    return this.#transaction.streamSource(limits, this)
   }
 
-  /** Remembers what somebody has to end by hand. */
-  track<H extends Handle>(handle: H): H {
+  /** Records a handle, for `holders()`. */
+  track<H extends OpenHandle>(handle: H): H {
     this.#handles.set(handle, {
       since: performance.now(),
       site: siteOf(captureCallSite()),
@@ -82,7 +82,7 @@ export class ForcedRollback {
     return handle
   }
 
-  /** Whoever has something open in it, longest first: the one connection itself is nobody's. */
+  /** Returns the open handles, longest first. The connection itself has no holder. */
   holders(): readonly Holder[] {
     return [...this.#handles].flatMap(([handle, { since, site, scope }]) => {
       if (!handle.isOpen) {
@@ -94,15 +94,15 @@ export class ForcedRollback {
     })
   }
 
-  /** Rolls it back: what still runs in it is waited for if `drains` says so, and else cancelled. */
-  async end(drains: boolean): Promise<void> {
-    if (drains) (await this.#transaction.drain())()
+  /** Rolls back, after waiting for running statements or, without `waitForStatements`, cancelling them. */
+  async end(waitForStatements: boolean): Promise<void> {
+    if (waitForStatements) (await this.#transaction.drain())()
     await this.#transaction.fail(null)
     await this.#connection.release()
   }
 }
 
-export function alreadyInside(): TransactionError {
+export function nestedForceRollback(): TransactionError {
   return new TransactionError(
     'forceRollback() rolls all of its Database back, so it cannot begin inside of a transaction, a held connection or ' +
       'another forceRollback().',

@@ -1,14 +1,14 @@
-/** What is to be done once the outermost transaction has ended: afterCommit and afterRollback. */
+/** The hooks of a transaction, afterCommit and afterRollback: they run when the outermost transaction has ended. */
 import { attachCleanup, TransactionError } from '../errors'
 import { runBound } from '../context/scope'
 
-/** Work to be done when the outermost transaction has ended. */
+/** Work that runs after the outermost transaction has ended. */
 export interface Hook {
   readonly on: 'commit' | 'rollback'
   readonly work: () => unknown
 }
 
-/** Those of one transaction. There is one for each, and most stay empty. */
+/** The hooks of one transaction. The list is made at the first hook, since most transactions have none. */
 export class Hooks {
   #list: Hook[] | null = null
 
@@ -27,36 +27,36 @@ export class Hooks {
 
 const NONE: readonly Hook[] = []
 
-/** Runs work and then the hooks that it has left. An error of the work stays the one that is thrown. */
-export async function followedBy<T>(
+/** Runs work, then the hooks that it has added, inside `enclosing()`. An error of the work wins over one of a hook. */
+export async function withHooks<T>(
   key: object,
-  around: () => object | null,
-  after: Hooks,
+  enclosing: () => object | null,
+  hooks: Hooks,
   work: () => Promise<T>,
 ): Promise<T> {
   let result: T
   try {
     result = await work()
   } catch (error) {
-    await runHooks(key, around(), after.all).catch((cleanup: unknown) => {
+    await runHooks(key, enclosing(), hooks.all).catch((cleanup: unknown) => {
       attachCleanup(error, cleanup)
     })
     throw error
   }
-  if (after.all.length > 0) await runHooks(key, around(), after.all)
+  if (hooks.all.length > 0) await runHooks(key, enclosing(), hooks.all)
   return result
 }
 
 /**
- * Runs all of them, also after one that fails.
+ * Runs all hooks, even after one of them fails.
  *
- * @throws TransactionError when one of them fails, which changes nothing about the transaction
+ * @throws TransactionError when a hook fails; the transaction has ended all the same
  */
-export async function runHooks(key: object, around: object | null, hooks: readonly Hook[]): Promise<void> {
+export async function runHooks(key: object, enclosing: object | null, hooks: readonly Hook[]): Promise<void> {
   let failure: TransactionError | undefined
   for (const { on, work } of hooks) {
     try {
-      await runBound(key, around, async () => work())
+      await runBound(key, enclosing, async () => work())
     } catch (cause) {
       if (failure !== undefined) attachCleanup(failure, cause)
       failure ??= new TransactionError(
@@ -68,8 +68,11 @@ export async function runHooks(key: object, around: object | null, hooks: readon
   if (failure !== undefined) throw failure
 }
 
-/** What a savepoint leaves to its parent: a commit in here is none yet; a rollback is one, whatever follows. */
-export function handUp(hooks: readonly Hook[], outcome: 'commit' | 'rollback'): Hook[] {
+/**
+ * Returns the hooks that a savepoint leaves to its parent. A released savepoint leaves all of them. A savepoint that was
+ * rolled back leaves its afterRollback hooks, which then run whether the parent commits or rolls back.
+ */
+export function hooksForParent(hooks: readonly Hook[], outcome: 'commit' | 'rollback'): Hook[] {
   if (outcome === 'commit') return [...hooks]
   return hooks.flatMap((hook) => (hook.on === 'commit' ? [] : [{ ...hook, on: 'commit' }, hook]))
 }

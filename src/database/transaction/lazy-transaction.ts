@@ -1,30 +1,30 @@
-/** Transactions and connections that are opened by the first query of their work, if it makes any. */
+/** Transactions and connections that the first query of the work opens; without a query none is opened. */
 import type { CurrentTransaction } from './current'
 import { beginTransaction, acquireConnection, type ConnectionSource } from './with-connection'
-import type { TransactionNode, OpenLevel } from './transaction-node'
+import type { TransactionNode, ChildTransaction } from './transaction-node'
 import { LazyValue } from '../context/lazy-value'
 import type { TransactionOptions } from '../query/queryable'
 import { runBound } from '../context/scope'
 
-/** Asked for when it is needed, since a Database that is not connected has none. */
-type Lender = () => ConnectionSource
+/** Called only at the first query, since it throws while the Database is not connected. */
+type GetSource = () => ConnectionSource
 
 export function lazyTransaction<T>(
   key: object,
-  ambient: CurrentTransaction,
-  lender: Lender,
+  current: CurrentTransaction,
+  getSource: GetSource,
   work: () => Promise<T>,
   options: TransactionOptions,
 ): Promise<T> {
-  // Settled here: where the query is made, it is this very transaction.
-  const around = ambient.find()
-  const open = async (signal: AbortSignal): Promise<OpenLevel> => {
-    const bound = around instanceof LazyValue ? await around.get() : around
+  // Looked up here: in the scope of the query, the current transaction is this one.
+  const enclosingOrLazy = current.find()
+  const open = async (signal: AbortSignal): Promise<ChildTransaction> => {
+    const enclosing = enclosingOrLazy instanceof LazyValue ? await enclosingOrLazy.get() : enclosingOrLazy
     const signals = options.signal === undefined ? [signal] : [signal, options.signal]
     const limited = { ...options, signal: AbortSignal.any(signals) }
-    return bound === null ? beginTransaction(lender(), limited) : ambient.beginIn(bound, limited)
+    return enclosing === null ? beginTransaction(getSource(), limited) : current.beginIn(enclosing, limited)
   }
-  return whenAsked(key, work, open, {
+  return runWithLazy(key, work, open, {
     succeeded: (tx) => tx.finish(false),
     failed: (tx, error) => tx.fail(error),
   })
@@ -32,38 +32,38 @@ export function lazyTransaction<T>(
 
 export function lazyConnection<T>(
   key: object,
-  ambient: CurrentTransaction,
-  lender: Lender,
+  current: CurrentTransaction,
+  getSource: GetSource,
   work: () => Promise<T>,
 ): Promise<T> {
-  if (ambient.find() !== null) return work()
-  return whenAsked(key, work, (signal) => acquireConnection(lender(), signal), {
+  if (current.find() !== null) return work()
+  return runWithLazy(key, work, (signal) => acquireConnection(getSource(), signal), {
     succeeded: (connection) => connection.finish(),
     failed: (connection) => connection.release(),
   })
 }
 
-interface Ends<H> {
+interface OnSettled<H> {
   succeeded(this: void, opened: H): Promise<void>
   failed(this: void, opened: H, error: unknown): Promise<void>
 }
 
-async function whenAsked<T, H extends TransactionNode>(
+async function runWithLazy<T, H extends TransactionNode>(
   key: object,
   work: () => Promise<T>,
   open: (signal: AbortSignal) => Promise<H>,
-  { succeeded, failed }: Ends<H>,
+  { succeeded, failed }: OnSettled<H>,
 ): Promise<T> {
-  const demand = new LazyValue(open)
+  const lazy = new LazyValue(open)
   let result: T
   try {
-    result = await runBound(key, demand, work)
+    result = await runBound(key, lazy, work)
   } catch (error) {
-    const opened = await demand.cancel()
+    const opened = await lazy.cancel()
     if (opened !== null) await failed(opened, error)
     throw error
   }
-  const opened = await demand.end()
+  const opened = await lazy.end()
   if (opened !== null) await succeeded(opened)
   return result
 }

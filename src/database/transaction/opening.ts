@@ -1,4 +1,4 @@
-/** How a transaction is to be opened, and what is to come after its end. */
+/** How to open a transaction, and what to do after its end. */
 import type { Hook } from './hooks'
 import type { Limits } from '../context/limits'
 import type { TransactionOptions } from '../query/queryable'
@@ -7,13 +7,13 @@ type AfterEnd = (hooks: readonly Hook[]) => Promise<void> | undefined
 
 export class Opening {
   readonly options: TransactionOptions
-  /** For the transaction as a whole. */
+  /** The limits of the whole transaction. */
   readonly limits: Limits
-  /** Ended by hand, so that waiting for it may be waiting for oneself. */
+  /** True for a transaction that the caller ends: waiting for it may be a deadlock. */
   readonly isHandle: boolean
-  /** Where in the program, if that is worth knowing. */
+  /** The call site, or null where it is not recorded. */
   readonly site: Error | null
-  /** Takes the hooks that are due once it has ended. Undefined: that is all. */
+  /** Receives the due hooks after the end. Returns undefined if there is nothing to await. */
   readonly afterEnd: AfterEnd
 
   constructor(
@@ -31,7 +31,7 @@ export class Opening {
   }
 }
 
-/** A transaction without options, whose hooks go nowhere. */
-export function unlimited(limits: Limits): Opening {
+/** Opens a transaction without options, and drops its hooks. */
+export function plainOpening(limits: Limits): Opening {
   return new Opening({}, limits, false, null, () => undefined)
 }

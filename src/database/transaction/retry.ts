@@ -1,14 +1,14 @@
-/** Runs something again that the database chose to fail. */
+/** Runs work again after a serialization failure or a deadlock. */
 import { databaseErrorOf, SerializationError } from '../errors'
 
-const FIRST_BACKOFF_MILLIS = 10
-const LONGEST_BACKOFF_MILLIS = 1000
+const MIN_BACKOFF_MILLIS = 10
+const MAX_BACKOFF_MILLIS = 1000
 
-/** Runs `attempt` until it resolves, or fails otherwise than by a serialization failure, or has been tried enough. */
-export async function withRetries<T>(retries: number, attempt: () => Promise<T>): Promise<T> {
+/** Calls `run` again after each `SerializationError`, at most `retries` times, with a pause in between. */
+export async function withRetries<T>(retries: number, run: () => Promise<T>): Promise<T> {
   for (let failures = 1; ; failures += 1) {
     try {
-      return await attempt()
+      return await run()
     } catch (error) {
       if (!(databaseErrorOf(error) instanceof SerializationError) || failures > retries) throw error
       await backOff(failures)
@@ -16,8 +16,8 @@ export async function withRetries<T>(retries: number, attempt: () => Promise<T>)
   }
 }
 
-/** Jittered, so that two transactions that met once do not meet again in step. */
+/** Waits for a random time, so that two transactions that collided do not collide again in step. */
 function backOff(failures: number): Promise<void> {
-  const longest = Math.min(FIRST_BACKOFF_MILLIS * 2 ** (failures - 1), LONGEST_BACKOFF_MILLIS)
-  return new Promise((resolve) => setTimeout(resolve, longest * Math.random()))
+  const maxMillis = Math.min(MIN_BACKOFF_MILLIS * 2 ** (failures - 1), MAX_BACKOFF_MILLIS)
+  return new Promise((resolve) => setTimeout(resolve, maxMillis * Math.random()))
 }

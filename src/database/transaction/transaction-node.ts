@@ -1,80 +1,86 @@
-/** What a held connection and a transaction on it have in common: statements take turns, and transactions open on it. */
+/** A node of the tree of transactions: a held connection, or a transaction or savepoint on it. */
 import type { Backend } from '../query/backend'
 import { type Access, STREAM } from '../driver/statement'
-import type { Ground, Lease, StreamSource, Statements, Work } from '../pool/lease'
+import type { TransactionParent, Lease, StreamSource, StatementRunner, Work } from '../pool/lease'
 import { ConfigurationError, TransactionClosedError, TransactionError } from '../errors'
 import { Limits } from '../context/limits'
 import { Mutex, type Unlock } from '../context/mutex'
-import { followedBy, type Hook, Hooks, runHooks } from './hooks'
+import { withHooks, type Hook, Hooks, runHooks } from './hooks'
 import { LazyValue } from '../context/lazy-value'
 import { Opening } from './opening'
-import { checkedTransaction, limitsOf, type Transaction, type TransactionOptions } from '../query/queryable'
+import {
+  checkTransactionOptions,
+  transactionLimits,
+  type Transaction,
+  type TransactionOptions,
+} from '../query/queryable'
 import { sharedSource } from '../pool/stream-source'
 import { withRetries } from './retry'
 import { boundTo, runBound } from '../context/scope'
 import { captureCallSite, siteOf } from '../context/call-site'
 import { QueryMethods } from '../query/query-methods'
 
-/** Where in the tree a level grows. */
-export interface Place {
+/** The place of a new node in the tree. */
+export interface NodeContext {
   readonly backend: Backend
   readonly key: object
   readonly parent: TransactionNode | null
   readonly lease: Lease
 }
 
-/** A transaction as the block sees it that it was opened for. */
-export interface Endable {
-  /** The end of a block that succeeded. */
+/** Ends a transaction block: commits after success, rolls back after failure. */
+export interface TransactionBlock {
+  /** Commits, or rolls back if `forceRollback` is true. */
   finish(forceRollback: boolean): Promise<void>
-  /** The end of a block that failed. */
+  /** Rolls back because of `reason`. */
   fail(reason: unknown): Promise<void>
 }
 
-/** A transaction that has begun. */
-export type OpenLevel = TransactionNode & Transaction & Endable
+/** An open transaction, which is a child of the connection or transaction that opened it. */
+export type ChildTransaction = TransactionNode & Transaction & TransactionBlock
 
 /**
- * One level of the tree that grows on a connection: the connection, its transaction, the savepoints in it. Each
- * level runs one thing at a time, and a child that is open is such a thing: while it lasts, its parent waits.
+ * A node of the tree of one connection: the connection is the root, its transaction the child, savepoints lie below.
+ * Each node runs one statement or one child transaction at a time: while a child is open, its parent waits.
  */
-export abstract class TransactionNode extends QueryMethods implements Ground {
+export abstract class TransactionNode extends QueryMethods implements TransactionParent {
   readonly backend: Backend
   /** The Database, as the key under which scopes know it. */
   readonly key: object
   readonly parent: TransactionNode | null
   readonly lease: Lease
   protected readonly turns = new Mutex()
-  /** The transaction that has this level's turn now. */
+  /** The open transaction that holds this node's turn now. */
   protected child: TransactionNode | null = null
+  /** True for a transaction that the caller ends by commit() or rollback(). */
   readonly isHandle: boolean
   readonly #site: Error | null
-  readonly #isOverNow = (): boolean => this.isOver
-  /** Transactions on it that are ended by hand, or will be. */
-  #handles = 0
+  readonly #isOverGuard = (): boolean => this.isOver
+  /** Children that the caller ends by commit() or rollback(): open ones, and those that wait for their turn. */
+  #handleCount = 0
 
-  protected constructor(place: Place, isHandle: boolean, site: Error | null) {
+  protected constructor(context: NodeContext, isHandle: boolean, site: Error | null) {
     super()
-    this.backend = place.backend
-    this.key = place.key
-    this.parent = place.parent
-    this.lease = place.lease
+    this.backend = context.backend
+    this.key = context.key
+    this.parent = context.parent
+    this.lease = context.lease
     this.isHandle = isHandle
     this.#site = site
   }
 
-  /** What the level is called in errors. */
+  /** The name of the node in errors. */
   protected abstract readonly title: string
-  /** False from the moment in which its end begins: what comes later is refused. */
+  /** False once the end of the node has begun: later statements are refused. */
   protected abstract readonly isAccepting: boolean
-  /** True once it is certain that nothing of it will stay. What still waits for its turn is refused as well. */
-  protected abstract readonly isGone: boolean
-  /** The level's own limits, on top of those of each call. */
+  /** True once the node is released, committed or to be rolled back. Statements that wait for their turn are refused too. */
+  protected abstract readonly hasEnded: boolean
+  /** The node's own limits, which apply in addition to those of each call. */
   protected abstract readonly limits: Limits
 
-  /** Begins one level further in. */
-  protected abstract open(opening: Opening): Promise<OpenLevel>
-  /** Whether a failed transaction may be run again here: only the outermost one starts from a clean slate. */
+  /** Opens a child: a transaction on a connection, a savepoint in a transaction. */
+  protected abstract open(opening: Opening): Promise<ChildTransaction>
+  /** True if a failed child may be run again: only the outermost transaction can be, since it undoes everything. */
   protected abstract readonly mayRetry: boolean
 
   override transaction<T>(
@@ -82,24 +88,24 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
     options: TransactionOptions = {},
   ): Promise<T> {
     const hooks = new Hooks()
-    const around = (): TransactionNode | null => this.nearestOpen()
-    return followedBy(this.key, around, hooks, () => this.transactionBefore(hooks, work, options))
+    const enclosing = (): TransactionNode | null => this.nearestOpen()
+    return withHooks(this.key, enclosing, hooks, () => this.transactionCollectingHooks(hooks, work, options))
   }
 
-  /** The same, but what is to follow is left in `hooks`: for one who has a connection to give back first. */
-  async transactionBefore<T>(
+  /** Runs a transaction and collects its due hooks in `hooks`: the caller runs them after releasing the connection. */
+  async transactionCollectingHooks<T>(
     hooks: Hooks,
     work: (tx: Transaction) => Promise<T>,
     options: TransactionOptions,
-    limits = limitsOf(options),
+    limits = transactionLimits(options),
   ): Promise<T> {
-    const { retries = 0, forceRollback = false } = checkedTransaction(options, work)
+    const { retries = 0, forceRollback = false } = checkTransactionOptions(options, work)
     const afterEnd = (due: readonly Hook[]): undefined => {
       hooks.add(due)
     }
-    const opening = new Opening(options, limits, false, this.siteOfChild(), afterEnd)
-    const attempt = async (): Promise<T> => {
-      // Those of a try that is made again never happened.
+    const opening = new Opening(options, limits, false, this.callSiteForChild(), afterEnd)
+    const runOnce = async (): Promise<T> => {
+      // Hooks of an earlier, failed run are dropped.
       hooks.clear()
       const tx = await this.open(opening)
       let result: T
@@ -112,58 +118,59 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
       await tx.finish(forceRollback)
       return result
     }
-    return retries > 0 && this.mayRetry ? withRetries(retries, attempt) : attempt()
+    return retries > 0 && this.mayRetry ? withRetries(retries, runOnce) : runOnce()
   }
 
-  override async begin(options: TransactionOptions = {}): Promise<OpenLevel> {
+  override async begin(options: TransactionOptions = {}): Promise<ChildTransaction> {
     const afterEnd = (hooks: readonly Hook[]): Promise<void> => runHooks(this.key, this.nearestOpen(), hooks)
-    return this.beginThen(options, limitsOf(options), afterEnd)
+    return this.beginHandle(options, transactionLimits(options), afterEnd)
   }
 
-  /** Begins a transaction that is ended by hand, and says what comes after its end. */
-  async beginThen(
+  /** Begins a transaction that the caller ends. `afterEnd` gets the hooks that are due then. */
+  async beginHandle(
     options: TransactionOptions,
     limits: Limits,
     afterEnd: (hooks: readonly Hook[]) => Promise<void>,
-  ): Promise<OpenLevel> {
-    checkedTransaction(options)
+  ): Promise<ChildTransaction> {
+    checkTransactionOptions(options)
     if (options.retries !== undefined || options.forceRollback !== undefined) {
       throw new ConfigurationError(
         'begin() takes neither retries nor forceRollback: what is ended by hand cannot be run again, and ends as it is told.',
       )
     }
-    return this.open(new Opening(options, limits, true, this.siteOfChild(), afterEnd))
+    return this.open(new Opening(options, limits, true, this.callSiteForChild(), afterEnd))
   }
 
-  /** The caller's place in the program. Only a savepoint can be in somebody's way, so only its place is worth the time. */
-  protected siteOfChild(): Error | null {
+  /** Returns the call site of a new child, for errors; null on a connection, where it is not worth the time. */
+  protected callSiteForChild(): Error | null {
     return this.parent === null ? null : captureCallSite()
   }
 
-  /** The innermost level around here that has not ended, for what follows the end of one. */
+  /** Returns this node or its nearest open ancestor: hooks run in it. */
   protected nearestOpen(): TransactionNode | null {
     return this.isOver ? (this.parent?.nearestOpen() ?? null) : this
   }
 
-  /** A transaction is asked for that is ended by hand, so that waiting for it may be waiting for oneself. */
-  expectHandle(): () => void {
-    this.#handles += 1
+  /** Counts a child that the caller ends: waiting for it may be a deadlock. Returns the function that uncounts it. */
+  trackHandle(): () => void {
+    this.#handleCount += 1
     return () => {
-      this.#handles -= 1
+      this.#handleCount -= 1
     }
   }
 
-  /** Takes this level's turn, if it is free; else null. For statements, and for children that keep it as long as they last. */
+  /** Takes this node's turn if it is free; else returns null. A statement or a child keeps it until it ends. */
   tryTakeTurn(): Unlock | null {
     this.#refuseIfEnded(!this.isAccepting)
-    this.refuseToWaitForSelf()
+    this.refuseSelfDeadlock()
     return this.turns.tryLock()
   }
 
-  /** Waits for the turn that was not free. */
+  /** Waits for this node's turn. */
   async waitForTurn(limits: Limits): Promise<Unlock> {
-    const patience = this.backend.settings.pool.acquireTimeoutMillis
-    const bounded = this.#handles > 0 ? limits.within(patience, () => this.#tooLong(patience)) : limits
+    const millis = this.backend.settings.pool.acquireTimeoutMillis
+    const bounded =
+      this.#handleCount > 0 ? limits.within(millis, () => this.#waitTimeoutError(millis)) : limits
     const unlock = await this.turns.lock(bounded)
     if (this.isOver) {
       unlock()
@@ -177,72 +184,72 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
     bounded.check()
     const unlock = this.tryTakeTurn() ?? (await this.waitForTurn(bounded))
     const { lease } = this
-    lease.enter(this.#isOverNow, bounded)
+    lease.beginSection(this.#isOverGuard, bounded)
     try {
       return await work(lease, bounded)
     } finally {
-      lease.leave()
+      lease.endSection()
       unlock()
     }
   }
 
-  /** A call's limits together with those of this level and of all around it. */
+  /** Returns a call's limits combined with those of this node and of its ancestors. */
   bounded(limits: Limits): Limits {
     const own = limits.and(this.limits)
     return this.parent === null ? own : this.parent.bounded(own)
   }
 
-  /** Runs statements in a turn that was taken; they are refused from the moment in which this level is gone. */
+  /** Runs statements in a turn that the caller has taken. They are refused once this node has ended. */
   section<T>(limits: Limits, work: (lease: Lease) => Promise<T>): Promise<T> {
-    return this.lease.section(this.#isOverNow, limits, work)
+    return this.lease.section(this.#isOverGuard, limits, work)
   }
 
-  /** `statements` says how they run here, where that is not just in this level. */
-  reading(limits: Limits, statements: Pick<Statements, 'use'> = this): StreamSource {
-    if (this.#innermost() === this) return this.readingInside(limits, statements)
-    // Asked of the outer handle inside of the inner one: refused when it begins, as every statement is.
+  /** Returns where a stream reads its rows. `statements`, if given, runs its statements instead of this node. */
+  streamSource(limits: Limits, statements: Pick<StatementRunner, 'use'> = this): StreamSource {
+    if (this.#currentDescendant() === this) return this.streamSourceInDescendant(limits, statements)
+    // The outer transaction is used inside the inner one: `use` refuses that when the stream begins.
     return sharedSource(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
-  /** The same, but whoever reads it inside of a transaction that was opened in this one since, reads it there. */
-  readingInside(limits: Limits, statements: Pick<Statements, 'use'> = this): StreamSource {
-    let opened: TransactionNode | undefined
+  /** Returns where a stream reads its rows: in the descendant that is current at the first read, if there is one. */
+  streamSourceInDescendant(limits: Limits, statements: Pick<StatementRunner, 'use'> = this): StreamSource {
+    let reader: TransactionNode | undefined
     return sharedSource(limits, (bounded, work) => {
-      opened ??= this.#innermost()
-      const level = opened.#innermost()
-      return (level === this ? statements : level).use(bounded, STREAM, work)
+      reader ??= this.#currentDescendant()
+      const node = reader.#currentDescendant()
+      return (node === this ? statements : node).use(bounded, STREAM, work)
     })
   }
 
-  /** Makes `child` the one that this level waits for. Returns how to let go of it. */
+  /** Makes `child` the open child of this node. Returns the function that removes it. */
   adopt(child: TransactionNode): () => void {
     this.child = child
-    this.lease.ground = child
+    this.lease.transactionParent = child
     return () => {
       if (this.child !== child) return
       this.child = null
-      this.lease.ground = this
+      this.lease.transactionParent = this
     }
   }
 
-  /** Resolves when all statements that were accepted so far have ended, and no other can come in between. */
+  /** Waits until all accepted statements have ended, and holds the turn so that no other can start. */
   drain(): Promise<Unlock> {
     return this.turns.lock(Limits.none)
   }
 
   isInside(other: TransactionNode): boolean {
-    for (let level = this.parent; level !== null; level = level.parent) {
-      if (level === other) return true
+    for (let node = this.parent; node !== null; node = node.parent) {
+      if (node === other) return true
     }
     return false
   }
 
-  /** @throws TransactionClosedError when this level, or one around it, has ended */
-  refuseIfGone(): void {
+  /** @throws TransactionClosedError when this node, an ancestor or the lease has ended */
+  refuseIfClosed(): void {
     this.#refuseIfEnded(this.isOver)
   }
 
-  /** @throws TransactionClosedError when its end has begun, which would wait for ever for a handle opened now */
+  /** @throws TransactionClosedError when the end of this node has begun: it would wait for ever for a new handle */
   refuseIfEnding(): void {
     this.#refuseIfEnded(!this.isAccepting)
   }
@@ -251,32 +258,32 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
     return !this.isOver
   }
 
-  /** True when this level has ended, or one around it has. */
+  /** True when this node, an ancestor or the lease has ended. */
   get isOver(): boolean {
-    return this.isGone || this.lease.isOver || this.parent?.isOver === true
+    return this.hasEnded || this.lease.isEnded || this.parent?.isOver === true
   }
 
   #refuseIfEnded(isEnded: boolean): void {
     if (!isEnded && !this.isOver) return
-    this.lease.refuseIfOver()
+    this.lease.refuseIfEnded()
     throw new TransactionClosedError(
       `The statement did not run: its ${this.title} has ended. Something still runs after the work that it belongs to ` +
         'has settled; await it there, or wrap it in database.detached() to let it run on its own.',
     )
   }
 
-  /** The ambient transaction is inside this one, so this one's turn comes when the ambient one has ended: never. */
-  protected refuseToWaitForSelf(): void {
-    const inner = this.#innermost()
+  /** Refuses a statement inside an open descendant: it would wait for the descendant, which waits for the statement. */
+  protected refuseSelfDeadlock(): void {
+    const inner = this.#currentDescendant()
     if (inner === this) return
     throw new TransactionError(
       `The outer ${this.title} is used inside the ${inner.title} that is open in it, and would wait for it for ever. ` +
-        `Use the inner one, or the database itself.\nThe inner one was ${inner.#place()}`,
+        `Use the inner one, or the database itself.\nThe inner one was ${inner.#describeSite()}`,
     )
   }
 
-  /** The ambient level, if it is open inside of this one, which waits for it. */
-  #innermost(): TransactionNode {
+  /** Returns the scope's current node if it is an open descendant of this one; else this one. */
+  #currentDescendant(): TransactionNode {
     const bound = boundTo(this.key)
     const inner = bound instanceof LazyValue ? bound.opened : bound
     return inner instanceof TransactionNode && inner.isOpen && inner.isAccepting && inner.isInside(this)
@@ -284,15 +291,15 @@ export abstract class TransactionNode extends QueryMethods implements Ground {
       : this
   }
 
-  #tooLong(millis: number): TransactionError {
+  #waitTimeoutError(millis: number): TransactionError {
     const { child } = this
     return new TransactionError(
       `The ${this.title} waited ${millis} ms for the ${child?.title ?? 'transaction'} in it to end. ` +
-        `Commit it or roll it back first.${child === null ? '' : `\nIt was ${child.#place()}`}`,
+        `Commit it or roll it back first.${child === null ? '' : `\nIt was ${child.#describeSite()}`}`,
     )
   }
 
-  #place(): string {
+  #describeSite(): string {
     return `opened ${siteOf(this.#site) ?? 'at a place that was not recorded'}`
   }
 }

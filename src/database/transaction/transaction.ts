@@ -1,104 +1,117 @@
 /** A transaction: BEGIN … COMMIT on a held connection; inside another one, a savepoint. */
-import { because } from '../pool/transaction-control'
+import { cancelledBecause } from '../pool/transaction-control'
 import type { Result } from '../driver/statement'
 import { attachCleanup, TransactionClosedError, TransactionError } from '../errors'
 import { sendBegin } from './begin'
 import { sendCommit } from './commit'
-import { type Endable, TransactionNode } from './transaction-node'
-import { handUp, Hooks } from './hooks'
+import { type TransactionBlock, TransactionNode } from './transaction-node'
+import { hooksForParent, Hooks } from './hooks'
 import { Limits } from '../context/limits'
 import type { Unlock } from '../context/mutex'
-import { type Opening, unlimited } from './opening'
+import { type Opening, plainOpening } from './opening'
 import type { Transaction } from '../query/queryable'
 import { refuseOtherModes, type TransactionSql, transactionSql } from './transaction-sql'
 
-export class OpenTransaction extends TransactionNode implements Transaction, Endable {
+export class OpenTransaction extends TransactionNode implements Transaction, TransactionBlock {
   readonly depth: number
   protected override readonly mayRetry = false
   protected readonly limits: Limits
   readonly #opening: Opening
   readonly #sql: TransactionSql
-  readonly #leaveParent: Unlock
+  readonly #releaseParent: Unlock
   readonly #hooks = new Hooks()
-  /** `ending`: a commit is under way, and nothing more is accepted. */
+  /** `ending`: a commit is under way, and no further statement is accepted. */
   #state: 'open' | 'ending' | 'committed' | 'rolled back' = 'open'
-  #end: Promise<void> | null = null
-  #isForced = false
-  /** Why it was rolled back before its end, if its limits have run out. */
+  #ending: Promise<void> | null = null
+  #isForcedRollback = false
+  /** The error of the limits that ran out and so rolled the transaction back; else null. */
   #expired: Error | null = null
   readonly #stopWatching: () => void
 
-  private constructor(on: TransactionNode, opening: Opening, sql: TransactionSql, unlockParent: Unlock) {
-    super({ backend: on.backend, key: on.key, parent: on, lease: on.lease }, opening.isHandle, opening.site)
-    this.depth = depthOn(on)
+  private constructor(parent: TransactionNode, opening: Opening, sql: TransactionSql, unlockParent: Unlock) {
+    super(
+      { backend: parent.backend, key: parent.key, parent, lease: parent.lease },
+      opening.isHandle,
+      opening.site,
+    )
+    this.depth = depthIn(parent)
     this.limits = opening.limits
     this.#opening = opening
     this.#sql = sql
-    const abandon = on.adopt(this)
+    const releaseFromParent = parent.adopt(this)
     this.lease.transactions += 1
-    this.#stopWatching = this.lease.until.covers(this.limits) ? nothing : this.#watch()
-    this.#leaveParent = () => {
+    this.#stopWatching = this.lease.until.covers(this.limits) ? noop : this.#rollBackWhenExpired()
+    this.#releaseParent = () => {
       this.#stopWatching()
       this.lease.transactions -= 1
-      abandon()
+      releaseFromParent()
       unlockParent()
     }
   }
 
-  /** Rolls it back when its limits run out before those of the connection, whatever its work waits for then. */
-  #watch(): () => void {
+  /** Rolls the transaction back when its limits run out, even while its work waits for something else. */
+  #rollBackWhenExpired(): () => void {
     return this.limits.watch((expiry) => {
       const expired = this.limits.error(expiry)
-      // A statement that runs is ended by its own limits, which know more about it.
+      // A running statement is cancelled by its own limits first: their error is more precise.
       queueMicrotask(() => {
         if (this.#state !== 'open') return
         this.#expired = expired
-        this.fail(expired).catch(nothing)
+        this.fail(expired).catch(noop)
       })
     })
   }
 
-  /** @throws the reason why BEGIN or SAVEPOINT failed; then nothing is open */
-  static async open(on: TransactionNode, opening: Opening): Promise<OpenTransaction> {
+  /**
+   * Opens a transaction on a connection, or a savepoint in a transaction.
+   *
+   * @throws the error of BEGIN or SAVEPOINT; then nothing is open
+   */
+  static async open(parent: TransactionNode, opening: Opening): Promise<OpenTransaction> {
     const { options, limits } = opening
-    if (on instanceof OpenTransaction && !on.#outermost().#isForced) {
-      refuseOtherModes(options, on.#outermost().#opening.options)
+    if (parent instanceof OpenTransaction && !parent.#outermost().#isForcedRollback) {
+      refuseOtherModes(options, parent.#outermost().#opening.options)
     }
-    const bounded = on.bounded(limits)
-    const free = on.tryTakeTurn()
-    const forget = opening.isHandle ? on.expectHandle() : nothing
+    const bounded = parent.bounded(limits)
+    const acquiredTurn = parent.tryTakeTurn()
+    const untrackHandle = opening.isHandle ? parent.trackHandle() : noop
     const unlock =
-      free ??
-      (await on.waitForTurn(bounded).catch((error: unknown) => {
-        forget()
+      acquiredTurn ??
+      (await parent.waitForTurn(bounded).catch((error: unknown) => {
+        untrackHandle()
         throw error
       }))
-    const refuse = (): void => {
-      on.refuseIfGone()
-      if (opening.isHandle) on.refuseIfEnding()
+    const refuseIfEnded = (): void => {
+      parent.refuseIfClosed()
+      if (opening.isHandle) parent.refuseIfEnding()
     }
     let sql: TransactionSql
     try {
-      sql = transactionSql(on.backend.dialect, on.lease.session, depthOn(on), options)
-      if (sql.begin.waits === true) {
-        refuse()
-        for (const text of sql.begin.open) on.lease.begin(text, bounded)
-      } else await sendBegin(on, sql.begin, { isOutermost: depthOn(on) === 1, limits: bounded, refuse })
+      sql = transactionSql(parent.backend.dialect, parent.lease.session, depthIn(parent), options)
+      if (sql.begin.canBeDeferred === true) {
+        refuseIfEnded()
+        for (const text of sql.begin.open) parent.lease.begin(text, bounded)
+      } else
+        await sendBegin(parent, sql.begin, {
+          isOutermost: depthIn(parent) === 1,
+          limits: bounded,
+          refuseIfEnded,
+        })
     } catch (error) {
-      forget()
+      untrackHandle()
       unlock()
       throw error
     }
-    return new OpenTransaction(on, opening, sql, () => {
-      forget()
+    return new OpenTransaction(parent, opening, sql, () => {
+      untrackHandle()
       unlock()
     })
   }
 
-  /** The transaction of a test, in which others are to feel as if they were outermost. */
-  static async openForced(on: TransactionNode): Promise<OpenTransaction> {
-    const transaction = await OpenTransaction.open(on, unlimited(Limits.none))
-    transaction.#isForced = true
+  /** Opens the transaction of a forced rollback: transactions inside it behave as if they were outermost. */
+  static async openForced(parent: TransactionNode): Promise<OpenTransaction> {
+    const transaction = await OpenTransaction.open(parent, plainOpening(Limits.none))
+    transaction.#isForcedRollback = true
     return transaction
   }
 
@@ -119,7 +132,7 @@ export class OpenTransaction extends TransactionNode implements Transaction, End
     return this.#state === 'open'
   }
 
-  protected get isGone(): boolean {
+  protected get hasEnded(): boolean {
     return this.#state === 'rolled back' || this.#state === 'committed'
   }
 
@@ -134,41 +147,41 @@ export class OpenTransaction extends TransactionNode implements Transaction, End
   }
 
   /**
-   * Commits, when all statements that were sent through it have ended; a savepoint becomes part of its parent.
+   * Commits after all statements that were sent through it have ended. A savepoint becomes part of its parent.
    *
-   * @throws TransactionClosedError when it has ended already
-   * @throws TransactionError when one inside it is still open, or the server rolled back instead
+   * @throws TransactionClosedError when the transaction has ended already
+   * @throws TransactionError when a transaction inside it is still open, or the server rolled back instead
    * @throws CommitUnknownError when the connection was lost before the server's answer
    */
   async commit(): Promise<void> {
     this.#refuseIfEnded('commit()')
-    this.refuseToWaitForSelf()
+    this.refuseSelfDeadlock()
     if (this.child?.isHandle === true) {
       throw new TransactionError(
         'A transaction inside this one is still open. Commit it or roll it back first.',
       )
     }
     this.#state = 'ending'
-    this.#end = this.#commit()
-    await this.#end
+    this.#ending = this.#commit()
+    await this.#ending
   }
 
   /**
-   * Rolls back; what still runs in it is cancelled. Does nothing when that has happened already.
+   * Cancels the statements that still run, and rolls back. Does nothing when the transaction is rolled back already.
    *
-   * @throws TransactionClosedError when it is committed
+   * @throws TransactionClosedError when the transaction is committed
    */
   async rollback(): Promise<void> {
     if (this.#state !== 'rolled back') this.#refuseIfEnded('rollback()')
     await this.fail(null)
   }
 
-  /** The end of a block that succeeded: commits, unless it was ended inside. */
+  /** Ends the transaction block after its work succeeded: commits, unless the work has ended the transaction. */
   async finish(forceRollback: boolean): Promise<void> {
     if (this.#state !== 'open') {
-      await this.#end
+      await this.#ending
       if (this.#expired !== null) throw this.#expired
-      if (this.#state === 'committed' && this.#isUndone()) throw undone()
+      if (this.#state === 'committed' && this.#isRolledBackByAncestor()) throw rolledBackWithParent()
       return
     }
     if (this.child?.isHandle === true) {
@@ -181,8 +194,8 @@ export class OpenTransaction extends TransactionNode implements Transaction, End
     }
     this.#state = 'ending'
     if (!forceRollback) {
-      this.#end = this.#commit()
-      await this.#end
+      this.#ending = this.#commit()
+      await this.#ending
       return
     }
     const unlock = await this.drain()
@@ -190,14 +203,14 @@ export class OpenTransaction extends TransactionNode implements Transaction, End
     await this.fail(null)
   }
 
-  /** The end of a block that failed: cancels what runs, refuses what waits, rolls back. */
+  /** Ends the transaction block after its work failed: cancels running statements, refuses waiting ones, rolls back. */
   async fail(reason: unknown): Promise<void> {
-    // A commit that is under way cannot be called back; a rollback is done once.
-    if (this.#end !== null) await Promise.allSettled([this.#end])
-    if (this.isGone) return
+    // A commit that is under way cannot be cancelled, and a rollback is done once.
+    if (this.#ending !== null) await Promise.allSettled([this.#ending])
+    if (this.hasEnded) return
     this.#state = 'rolled back'
-    this.#end = this.#interruptAndRollBack(reason)
-    await this.#end
+    this.#ending = this.#interruptAndRollBack(reason)
+    await this.#ending
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -207,8 +220,8 @@ export class OpenTransaction extends TransactionNode implements Transaction, End
   async #commit(): Promise<void> {
     const unlock = this.turns.tryLock() ?? (await this.drain())
     try {
-      this.lease.refuseIfOver()
-      if (this.#parentIsGone()) throw undone()
+      this.lease.refuseIfEnded()
+      if (this.#parentIsGone()) throw rolledBackWithParent()
       const limits = this.bounded(Limits.of(undefined, 'COMMIT'))
       limits.check()
       const isReadOnly = this.#outermost().#opening.options.readOnly === true
@@ -219,12 +232,12 @@ export class OpenTransaction extends TransactionNode implements Transaction, End
     } finally {
       unlock()
     }
-    const after = this.#sql.begin.close.length > 0 ? this.#leave('committed') : this.#left('committed')
-    if (after !== undefined) await after
+    const settled = this.#sql.begin.close.length > 0 ? this.#cleanUp('committed') : this.#settle('committed')
+    if (settled !== undefined) await settled
   }
 
   async #interruptAndRollBack(reason: unknown): Promise<void> {
-    await this.lease.interrupt(because('its transaction was rolled back'))
+    await this.lease.interrupt(cancelledBecause('its transaction was rolled back'))
     await this.#rollBack(reason)
   }
 
@@ -233,56 +246,58 @@ export class OpenTransaction extends TransactionNode implements Transaction, End
     const { lease } = this
     try {
       for (const text of this.#sql.rollback) {
-        // With the parent gone, or the connection, there is nothing left to roll back to.
-        if (lease.inTransaction && !this.#parentIsGone()) await this.#run(text)
+        // Nothing is left to roll back once the parent has ended or the connection is lost.
+        if (lease.inTransaction && !this.#parentIsGone()) await this.#runThrough(text)
       }
     } catch (cleanup) {
-      // What state the connection is in nobody knows: it must not be used again.
+      // The state of the connection is unknown: it must not be used again.
       lease.destroy()
       attachCleanup(error, cleanup)
     }
     try {
-      await this.#leave('rolled back')
+      await this.#cleanUp('rolled back')
     } catch (cleanup) {
-      // A hook failed. That is news only when there is none worse.
+      // A hook failed. Its error is thrown only when there is no earlier one.
       if (error === null) throw cleanup
       attachCleanup(error, cleanup)
     }
   }
 
-  async #leave(state: 'committed' | 'rolled back'): Promise<void> {
+  /** Runs the statements that restore the connection after a transaction, then settles it. */
+  async #cleanUp(state: 'committed' | 'rolled back'): Promise<void> {
     this.#state = state
     try {
-      if (this.lease.isUsable) for (const text of this.#sql.begin.close) await this.#run(text)
+      if (this.lease.isUsable) for (const text of this.#sql.begin.close) await this.#runThrough(text)
     } catch {
       this.lease.destroy()
     }
-    await this.#left(state)
+    await this.#settle(state)
   }
 
-  #left(state: 'committed' | 'rolled back'): Promise<void> | undefined {
+  /** Gives the parent its turn back, and passes the hooks on. Returns undefined if there is nothing to await. */
+  #settle(state: 'committed' | 'rolled back'): Promise<void> | undefined {
     this.#state = state
-    this.#leaveParent()
+    this.#releaseParent()
     const outcome = state === 'committed' ? 'commit' : 'rollback'
-    if (this.parent instanceof OpenTransaction && !this.parent.#isForced && !this.#parentIsGone()) {
-      this.parent.#hooks.add(handUp(this.#hooks.all, outcome))
+    if (this.parent instanceof OpenTransaction && !this.parent.#isForcedRollback && !this.#parentIsGone()) {
+      this.parent.#hooks.add(hooksForParent(this.#hooks.all, outcome))
       return this.#opening.afterEnd([])
     }
     return this.#opening.afterEnd(this.#hooks.all.filter((hook) => hook.on === outcome))
   }
 
-  #run(text: string): Promise<Result> {
-    return this.lease.runThrough(this.backend.compiler.plain(text), this.bounded(Limits.none))
+  #runThrough(text: string): Promise<Result> {
+    return this.lease.runUninterrupted(this.backend.compiler.plain(text), this.bounded(Limits.none))
   }
 
   #parentIsGone(): boolean {
     return this.parent?.isOver === true
   }
 
-  /** Whether a transaction around this one has ended without a COMMIT. */
-  #isUndone(): boolean {
-    for (let level = this.parent; level instanceof OpenTransaction; level = level.parent) {
-      if (level.#state !== 'committed' && level.isOver) return true
+  /** Returns whether a transaction around this one has ended without a COMMIT. */
+  #isRolledBackByAncestor(): boolean {
+    for (let node = this.parent; node instanceof OpenTransaction; node = node.parent) {
+      if (node.#state !== 'committed' && node.isOver) return true
     }
     return false
   }
@@ -298,14 +313,14 @@ export class OpenTransaction extends TransactionNode implements Transaction, End
   }
 }
 
-const nothing = (): void => undefined
+const noop = (): void => undefined
 
-function undone(): TransactionClosedError {
+function rolledBackWithParent(): TransactionClosedError {
   return new TransactionClosedError(
     'What is around this transaction has ended, and it was rolled back with it.',
   )
 }
 
-function depthOn(on: TransactionNode): number {
-  return on instanceof OpenTransaction ? on.depth + 1 : 1
+function depthIn(parent: TransactionNode): number {
+  return parent instanceof OpenTransaction ? parent.depth + 1 : 1
 }

@@ -1,14 +1,19 @@
-/** Connections borrowed from the pool for one piece of work, and given back whatever becomes of it. */
+/** Borrows a connection from the pool for one piece of work, and gives it back however the work ends. */
 import type { Backend } from '../query/backend'
 import type { Access } from '../driver/statement'
 import type { Lease, Work } from '../pool/lease'
 import type { Pool } from '../pool/pool'
 import { HeldConnection, type JoinedConnection } from './connection'
 import { ConnectionError } from '../errors'
-import { followedBy, Hooks, runHooks } from './hooks'
-import type { OpenLevel } from './transaction-node'
+import { withHooks, Hooks, runHooks } from './hooks'
+import type { ChildTransaction } from './transaction-node'
 import { Limits } from '../context/limits'
-import { type Connection, limitsOf, type Transaction, type TransactionOptions } from '../query/queryable'
+import {
+  type Connection,
+  transactionLimits,
+  type Transaction,
+  type TransactionOptions,
+} from '../query/queryable'
 
 export interface ConnectionSource {
   readonly backend: Backend
@@ -17,25 +22,26 @@ export interface ConnectionSource {
   readonly pool: Pool
 }
 
-/** Borrows a connection that is not given back by itself. */
+/** Borrows a connection that the caller gives back. */
 export async function acquireConnection(
   { backend, key, pool }: ConnectionSource,
   signal?: AbortSignal,
 ): Promise<HeldConnection> {
   const limits = Limits.of({ signal }, '')
   const lease =
-    pool.tryLend(limits, false, true) ?? (await pool.lend(limits, { writes: false, isHeld: true }))
+    pool.tryLend(limits, false, true) ?? (await pool.lend(limits, { writes: false, endsWithLimits: true }))
   return new HeldConnection(backend, key, pool, lease)
 }
 
-/** Runs work with a connection. When the work succeeds, what it has started on the connection ends first. */
+/** Runs work with a connection, and gives it back. After success, statements still running on it are awaited first. */
 export async function withConnection<T>(
   { backend, key, pool }: ConnectionSource,
   limits: Limits,
   writes: boolean,
   work: (connection: HeldConnection) => Promise<T>,
 ): Promise<T> {
-  const lease = pool.tryLend(limits, writes, true) ?? (await pool.lend(limits, { writes, isHeld: true }))
+  const lease =
+    pool.tryLend(limits, writes, true) ?? (await pool.lend(limits, { writes, endsWithLimits: true }))
   const connection = new HeldConnection(backend, key, pool, lease)
   let result: T
   try {
@@ -48,7 +54,7 @@ export async function withConnection<T>(
   return result
 }
 
-/** Runs work with the connection of a transaction that is open already, which keeps it. */
+/** Runs work with the connection of an open transaction, which keeps the connection. */
 export async function withJoinedConnection<T>(
   connection: JoinedConnection,
   work: (connection: Connection) => Promise<T>,
@@ -61,68 +67,70 @@ export async function withJoinedConnection<T>(
 }
 
 /**
- * Runs work of one statement on a connection lent for it. A read that meets a dead connection is run again, once: what
- * was lost before, nobody had noticed.
+ * Runs work of one statement on a connection lent for it. A repeatable read that fails because its connection was lost
+ * runs once more, on another connection: the loss may be older than the statement.
  */
 export async function withLease<T>(pool: Pool, limits: Limits, access: Access, work: Work<T>): Promise<T> {
   const lease = pool.tryLend(limits, !access.isRead) ?? (await pool.lend(limits, { writes: !access.isRead }))
-  lease.enter(null, limits)
+  lease.beginSection(null, limits)
   try {
     return await work(lease, limits)
   } catch (error) {
-    if (!isDead(error, lease) || !access.isRepeatable) throw error
+    if (!lostConnection(error, lease) || !access.isRepeatable) throw error
   } finally {
-    lease.leave()
+    lease.endSection()
     if (!pool.tryRelease(lease)) await pool.release(lease)
   }
-  const fresh = await pool.lend(limits, { writes: false })
+  const newLease = await pool.lend(limits, { writes: false })
   try {
-    return await fresh.section(null, limits, () => work(fresh, limits))
+    return await newLease.section(null, limits, () => work(newLease, limits))
   } finally {
-    await pool.release(fresh)
+    await pool.release(newLease)
   }
 }
 
-function isDead(error: unknown, lease: Lease): boolean {
+/** Returns whether the statement failed because its connection was lost. */
+function lostConnection(error: unknown, lease: Lease): boolean {
   return error instanceof ConnectionError && lease.session.broken !== null
 }
 
-/** Runs work in a transaction, and its hooks when the connection has been given back. */
+/** Runs work in a transaction, then runs its hooks after giving the connection back. */
 export function runTransaction<T>(
-  from: ConnectionSource,
+  source: ConnectionSource,
   work: (tx: Transaction) => Promise<T>,
   options: TransactionOptions,
 ): Promise<T> {
-  const limits = limitsOf(options)
+  const limits = transactionLimits(options)
   const hooks = new Hooks()
-  const around = (): null => null
-  return followedBy(from.key, around, hooks, () =>
+  const enclosing = (): null => null
+  return withHooks(source.key, enclosing, hooks, () =>
     retryBeginOnce((progress) =>
-      withConnection(from, limits, options.readOnly !== true, (connection) => {
+      withConnection(source, limits, options.readOnly !== true, (connection) => {
         progress.lease = connection.lease
-        const started = (tx: Transaction): Promise<T> => {
-          progress.hasBegun = true
+        const startWork = (tx: Transaction): Promise<T> => {
+          progress.workStarted = true
           return work(tx)
         }
-        return connection.transactionBefore(hooks, started, options, limits)
+        return connection.transactionCollectingHooks(hooks, startWork, options, limits)
       }),
     ),
   )
 }
 
-/** Begins a transaction that gives its connection back when it has been ended. */
+/** Begins a transaction that gives its connection back when it ends. */
 export function beginTransaction(
   { backend, key, pool }: ConnectionSource,
   options: TransactionOptions,
-): Promise<OpenLevel> {
-  const limits = limitsOf(options)
+): Promise<ChildTransaction> {
+  const limits = transactionLimits(options)
   return retryBeginOnce(async (progress) => {
     const writes = options.readOnly !== true
-    const lease = pool.tryLend(limits, writes, true) ?? (await pool.lend(limits, { writes, isHeld: true }))
+    const lease =
+      pool.tryLend(limits, writes, true) ?? (await pool.lend(limits, { writes, endsWithLimits: true }))
     progress.lease = lease
     const connection = new HeldConnection(backend, key, pool, lease)
     try {
-      return await connection.beginThen(options, limits, async (hooks) => {
+      return await connection.beginHandle(options, limits, async (hooks) => {
         await connection.release()
         await runHooks(key, null, hooks)
       })
@@ -133,19 +141,19 @@ export function beginTransaction(
   })
 }
 
-interface Progress {
+interface BeginProgress {
   lease?: Lease
-  hasBegun?: boolean
+  workStarted?: boolean
 }
 
-/** Begins once more, on another connection, when the first one was dead already. */
-async function retryBeginOnce<T>(attempt: (progress: Progress) => Promise<T>): Promise<T> {
-  const progress: Progress = {}
+/** Runs `attempt` once more, on another connection, if the first was lost before the caller's work started. */
+async function retryBeginOnce<T>(attempt: (progress: BeginProgress) => Promise<T>): Promise<T> {
+  const progress: BeginProgress = {}
   try {
     return await attempt(progress)
   } catch (error) {
-    const { lease, hasBegun = false } = progress
-    if (hasBegun || lease === undefined || !isDead(error, lease)) throw error
+    const { lease, workStarted = false } = progress
+    if (workStarted || lease === undefined || !lostConnection(error, lease)) throw error
   }
   return attempt({})
 }

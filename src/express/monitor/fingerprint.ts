@@ -1,48 +1,48 @@
-/** What a statement is called in lists: its text without anything that differs from call to call. */
+/** Fingerprints of statements: their text without anything that differs from call to call. */
 
-const MOST_READ = 4000
-const MOST_KEPT = 500
-const MOST_KNOWN = 500
+const MAX_TEXT_LENGTH = 4000
+const MAX_FINGERPRINT_LENGTH = 500
+const MAX_CACHED = 500
 
 /**
- * Comments and space; then what may hide a quote: names, strings of each kind, dollar quotes. A literal that does not
- * end goes on to the end of the text, so that no part of it is taken for SQL.
+ * Matches comments and space; then what may contain a quote: names, strings of each kind, dollar quotes. A literal without
+ * an end extends to the end of the text, so that no part of it is taken for SQL.
  */
 const TOKEN =
   /(?<space>\s+|--[^\n]*|\/\*[^]*?(?:\*\/|$))|(?<name>"(?:[^"]|"")*(?:"|$)|`(?:[^`]|``)*(?:`|$))|(?<value>[eE]'(?:[^'\\]|\\[^]|'')*(?:'|$)|(?:[bBnNxX]|[uU]&)?'(?:[^']|'')*(?:'|$)|\$(?<tag>[\p{L}_]*)\$[^]*?(?:\$\k<tag>\$|$)|[$?]\d+|(?<![:\w])[:@$][\p{L}_][\p{L}\p{N}_]*|\?(?![|&-])|(?<![\p{L}\p{N}_.])(?:0[xX][\da-fA-F]+|(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))|(?<word>[\p{L}_][\p{L}\p{N}_$]*)|(?<other>[^])/gu
 
-/** A list in parentheses, and rows of such lists. */
+/** A list of placeholders in parentheses, and rows of such lists. */
 const LIST = /\( ?\?(?: ?, ?\?)* ?\)/g
 const ROWS = /(\(\u2026\))(?: ?, ?\(\u2026\))+/g
 
-interface Known {
+interface CachedFingerprint {
   readonly fingerprint: string
   readonly operation: string
 }
 
-const known = new Map<string, Known>()
+const cache = new Map<string, CachedFingerprint>()
 
 /**
- * Literals, numbers and placeholders become `?`, lists of them `(…)`, space one blank, and comments go: two calls of one
- * statement look the same, however many values they had, and no value is to be seen. What differs in its names differs.
+ * Returns the text with `?` for literals, numbers and placeholders, `(…)` for lists of them, one blank for space, and without
+ * comments: two calls of one statement look the same, however many values they had, and show no value. Names stay.
  */
 export function fingerprintOf(sql: string): string {
-  return knownOf(sql).fingerprint
+  return cachedOf(sql).fingerprint
 }
 
-function knownOf(sql: string): Known {
-  const before = known.get(sql)
-  if (before !== undefined) return before
+function cachedOf(sql: string): CachedFingerprint {
+  const cached = cache.get(sql)
+  if (cached !== undefined) return cached
   const found = { fingerprint: normalise(sql), operation: firstWordOf(sql) }
-  // Programs have few statements; one that has many must not fill the memory.
-  if (known.size >= MOST_KNOWN) known.clear()
-  if (sql.length <= MOST_READ) known.set(sql, found)
+  // Programs have few statements; one with many must not fill the memory.
+  if (cache.size >= MAX_CACHED) cache.clear()
+  if (sql.length <= MAX_TEXT_LENGTH) cache.set(sql, found)
   return found
 }
 
 function normalise(sql: string): string {
   let text = ''
-  for (const { 0: token, groups = {} } of sql.slice(0, MOST_READ).matchAll(TOKEN)) {
+  for (const { 0: token, groups = {} } of sql.slice(0, MAX_TEXT_LENGTH).matchAll(TOKEN)) {
     if (groups['value'] !== undefined) text += '?'
     else if (groups['space'] === undefined) text += token
     else if (!text.endsWith(' ')) text += ' '
@@ -53,7 +53,7 @@ function normalise(sql: string): string {
     .replace(LIST, (list) => (list.includes(',') ? '(…)' : list))
     .replace(/\b(in|values) ?\( ?\? ?\)/gi, '$1 (…)')
     .replace(ROWS, '$1')
-  return short.length > MOST_KEPT ? `${short.slice(0, MOST_KEPT)}…` : short
+  return short.length > MAX_FINGERPRINT_LENGTH ? `${short.slice(0, MAX_FINGERPRINT_LENGTH)}…` : short
 }
 
 const OPERATIONS = new Set(
@@ -62,10 +62,10 @@ const OPERATIONS = new Set(
   ),
 )
 
-/** The first word, such as SELECT, or OTHER: a label of a metric must have few values, whatever it is asked. */
+/** Returns the first word, such as SELECT, or OTHER: a label of a metric must have few values, whatever is run. */
 export function operationOf(sql: string): string {
-  // A long text is not kept, and its fingerprint takes longer than this.
-  return known.get(sql)?.operation ?? firstWordOf(sql)
+  // The fingerprint of a long text is not cached, and takes longer to make than this.
+  return cache.get(sql)?.operation ?? firstWordOf(sql)
 }
 
 function firstWordOf(sql: string): string {

@@ -1,24 +1,24 @@
-/** The pool monitor: a page, what it shows as JSON and as a stream, and metrics for Prometheus. */
+/** The pool monitor: a page, its data as JSON and as a stream, and metrics for Prometheus. */
 import path from 'node:path'
 import express, { type Request, type RequestHandler, type Router } from 'express'
 import { ConfigurationError, type Database } from '../../database'
-import { Live } from './live'
-import { type DatabaseReport, Observation, type Sample } from './observation'
+import { EventStream } from './event-stream'
+import { type DatabaseReport, DatabaseStats, type Sample } from './database-stats'
 import type * as PrometheusModule from './prometheus'
 
-/** What `GET pool.json` answers. */
+/** The answer of `GET pool.json`. */
 export interface MonitorReport {
   readonly process: { readonly pid: number; readonly uptimeSeconds: number }
   readonly databases: readonly (DatabaseReport & { readonly samples: readonly Sample[] })[]
 }
 
-/** A Router that also listens to Databases. */
+/** A Router that also listens to events of Databases. */
 export interface Monitor extends Router {
-  /** Ends its streams and stops listening; the figures stay as they are. `serve` does this for its own. */
+  /** Ends the event streams and stops listening to events; the figures stay as they are. `serve` calls this for its monitor. */
   close(): void
 }
 
-/** Scripts, styles and data from here, and nothing from anywhere else, nor inside of somebody else's page. */
+/** Allows scripts, styles and data from this server only, and forbids framing by other pages. */
 const HEADERS = {
   'Content-Security-Policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
@@ -29,19 +29,20 @@ const HEADERS = {
   'Cache-Control': 'no-store',
 }
 
-/** Beside this file, where the build puts them as well. */
+/** The build copies the assets, so that they are beside this file in dist/ too. */
 const ASSETS = path.join(__dirname, 'assets')
 
 /**
- * Answers, below where it is mounted, `GET /` with a page that shows live who holds what, `/pool.json` with the same as
- * JSON, `/events` with the same as a stream, and `/metrics` for Prometheus.
+ * Returns a router that answers `GET /` with a page that shows live who holds which connections, `/pool.json` with the same
+ * data as JSON, `/events` with the same as a stream, and `/metrics` for Prometheus.
  *
- * It shows labels, places in the program and statements, though never their values: mount it where only operators
- * come. `serve(app, { admin: { port } })` does so, on a listener of its own.
+ * It shows labels, call sites and statements, though never their values: mount it where only operators have access.
+ * `serve(app, { admin: { port } })` mounts it on a separate listener.
  *
- * It listens from the moment it is made, so make it before `connect()`. Per statement that costs some microseconds.
+ * The monitor listens to events as soon as it is made, so make it before `connect()`. That costs some microseconds per
+ * statement.
  *
- * @throws ConfigurationError when it is given no database
+ * @throws ConfigurationError without any database
  * @example
  * app.use('/monitor', monitor(database))
  */
@@ -49,9 +50,9 @@ export function monitor(...databases: readonly Database[]): Monitor {
   if (databases.length === 0)
     throw new ConfigurationError('monitor() takes the databases that it shall show.')
   const named = byName(databases)
-  const observations = [...named].map(([name, database]) => new Observation(database, name))
-  const live = new Live(observations)
-  // Loaded with the first monitor: many applications have none.
+  const allStats = [...named].map(([name, database]) => new DatabaseStats(database, name))
+  const stream = new EventStream(allStats)
+  // Loaded here, because many applications have no monitor.
   const { Prometheus } = require('./prometheus') as typeof PrometheusModule
   const prometheus = new Prometheus(named)
   const router = express.Router({ strict: true })
@@ -63,12 +64,12 @@ export function monitor(...databases: readonly Database[]): Monitor {
     response.sendFile('page.html', { root: ASSETS, cacheControl: false })
   })
   router.get('/pool.json', (_request, response) => {
-    response.json(reportOf(observations))
+    response.json(reportOf(allStats))
   })
   router.get('/events', (request, response) => {
-    // Express answers HEAD by the same handler, and this one does not end.
+    // Express calls this handler for HEAD as well, and the stream would not end.
     if (request.method === 'HEAD') response.type('text/event-stream').end()
-    else live.add(request, response)
+    else stream.add(request, response)
   })
   router.get('/metrics', async (_request, response) => {
     response.set('Content-Type', prometheus.contentType).send(await prometheus.text())
@@ -76,17 +77,17 @@ export function monitor(...databases: readonly Database[]): Monitor {
   router.use('/assets', express.static(ASSETS, { index: false, setHeaders: (to) => void to.set(HEADERS) }))
   return Object.assign(router, {
     close() {
-      live.close()
+      stream.close()
       prometheus.close()
-      for (const observation of observations) observation.close()
+      for (const stats of allStats) stats.close()
     },
   })
 }
 
-function reportOf(observations: readonly Observation[]): MonitorReport {
+function reportOf(allStats: readonly DatabaseStats[]): MonitorReport {
   return {
     process: { pid: process.pid, uptimeSeconds: Math.round(process.uptime()) },
-    databases: observations.map((one) => ({ ...one.report(), samples: one.samples })),
+    databases: allStats.map((one) => ({ ...one.report(), samples: one.samples })),
   }
 }
 
@@ -101,7 +102,7 @@ function byName(databases: readonly Database[]): Map<string, Database> {
   return named
 }
 
-/** The page asks for what is below it, which needs a slash at the end of its own address. */
+/** Redirects to the address with a slash at its end, which the relative addresses of the page need. */
 const withSlash: RequestHandler = (request, response, next) => {
   if (pathOf(request).endsWith('/')) next()
   else response.redirect(308, `${request.baseUrl.split('/').at(-1) ?? ''}/`)

@@ -1,61 +1,61 @@
-/** The metrics of Databases for Prometheus, under the names that OpenTelemetry's get there. */
+/** The metrics of Databases for Prometheus, with the names that OpenTelemetry's metrics get there. */
 import { Counter, Gauge, type Metric, Registry } from 'prom-client'
 import type { Database, DatabaseEvents } from '../../database'
 import { operationOf } from './fingerprint'
-import { type Series, Times } from './times'
+import { type Series, FastHistogram } from './fast-histogram'
 
 const POOL = 'db_client_connection_pool_name'
 const STATE = 'db_client_connection_state'
 
-/** As OpenTelemetry's conventions advise, in seconds. */
+/** The bucket limits of histograms, in seconds, as OpenTelemetry's conventions advise. */
 const SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10]
 
-type Heard = 'query' | 'create' | 'acquire' | 'release' | 'timeout' | 'leak' | 'cleanup' | 'retire'
-type Listeners = { readonly [E in Heard]: (...args: DatabaseEvents[E]) => void }
+type ObservedEvent = 'query' | 'create' | 'acquire' | 'release' | 'timeout' | 'leak' | 'cleanup' | 'retire'
+type Listeners = { readonly [E in ObservedEvent]: (...args: DatabaseEvents[E]) => void }
 
-/** Metrics in a registry of their own, which the application's, if it has one, does not meet. */
+/** The metrics, in a registry of their own that is separate from the application's. */
 export class Prometheus {
   readonly #registry = new Registry()
   readonly #databases: ReadonlyMap<string, Database>
-  readonly #closings: (() => void)[] = []
+  readonly #unsubscribes: (() => void)[] = []
 
-  readonly #operation = this.#times(
+  readonly #operation = this.#histogram(
     'db_client_operation_duration_seconds',
     'How long a statement took, from being sent to its answer.',
     ['db_system_name', 'db_namespace', 'db_operation_name', 'error_type'],
   )
-  readonly #wait = this.#times(
+  readonly #wait = this.#histogram(
     'db_client_connection_wait_time_seconds',
     'How long a connection was waited for.',
   )
-  readonly #use = this.#times('db_client_connection_use_time_seconds', 'How long a connection was out.')
-  readonly #create = this.#times(
+  readonly #use = this.#histogram('db_client_connection_use_time_seconds', 'How long a connection was out.')
+  readonly #create = this.#histogram(
     'db_client_connection_create_time_seconds',
     'How long it took to open a connection.',
   )
-  readonly #timeouts = this.#count(
+  readonly #timeouts = this.#counter(
     'db_client_connection_timeouts_total',
     'Those who waited for a connection in vain.',
   )
-  readonly #leaks = this.#count(
+  readonly #leaks = this.#counter(
     'millpond_connection_leaks_total',
     'Connections that were out for longer than leakThresholdMillis, and what became of them.',
     ['state'],
   )
-  readonly #cleanups = this.#count(
+  readonly #cleanups = this.#counter(
     'millpond_connection_cleanups_total',
     'Connections that came back with something left open.',
   )
-  readonly #retired = this.#count(
+  readonly #retired = this.#counter(
     'millpond_connections_retired_total',
     'Connections that were closed for good, and why.',
     ['reason'],
   )
 
-  /** @param databases by the name that they have in the metrics */
+  /** @param databases by their name in the metrics */
   constructor(databases: ReadonlyMap<string, Database>) {
     this.#databases = databases
-    this.#levels()
+    this.#addGauges()
     for (const [name, database] of databases) this.#listen(name, database)
   }
 
@@ -67,17 +67,17 @@ export class Prometheus {
     return this.#registry.metrics()
   }
 
-  /** Stops listening. */
+  /** Stops listening to events. */
   close(): void {
-    for (const close of this.#closings) close()
-    this.#closings.length = 0
+    for (const close of this.#unsubscribes) close()
+    this.#unsubscribes.length = 0
   }
 
-  #times(name: string, help: string, labels: readonly string[] = []): Times {
-    return new Times({ ...this.#common(name, help, labels), buckets: SECONDS })
+  #histogram(name: string, help: string, labels: readonly string[] = []): FastHistogram {
+    return new FastHistogram({ ...this.#common(name, help, labels), buckets: SECONDS })
   }
 
-  #count(name: string, help: string, labels: readonly string[] = []): Counter {
+  #counter(name: string, help: string, labels: readonly string[] = []): Counter {
     return new Counter(this.#common(name, help, labels))
   }
 
@@ -85,9 +85,9 @@ export class Prometheus {
     return { name, help, labelNames: [POOL, ...labels], registers: [this.#registry] }
   }
 
-  /** Read only when somebody asks. */
-  #levels(): void {
-    const level = (
+  /** Adds the gauges, which are read only when the metrics are requested. */
+  #addGauges(): void {
+    const addGauge = (
       name: string,
       help: string,
       read: (stats: ReturnType<Database['stats']>) => readonly (readonly [number, Record<string, string>?])[],
@@ -103,7 +103,7 @@ export class Prometheus {
         },
       })
     }
-    level(
+    addGauge(
       'db_client_connection_count',
       'Connections, by what they do.',
       ({ used, idle }) => [
@@ -112,13 +112,13 @@ export class Prometheus {
       ],
       [STATE],
     )
-    level('db_client_connection_pending_requests', 'Those who wait for a connection.', ({ waiting }) => [
+    addGauge('db_client_connection_pending_requests', 'Those who wait for a connection.', ({ waiting }) => [
       [waiting],
     ])
-    level('db_client_connection_max', 'As many connections as there may be.', ({ size, maxOverflow }) => [
+    addGauge('db_client_connection_max', 'As many connections as there may be.', ({ size, maxOverflow }) => [
       [size + maxOverflow],
     ])
-    level('db_client_connection_idle_max', 'As many as are kept when nobody needs them.', ({ size }) => [
+    addGauge('db_client_connection_idle_max', 'As many as are kept when nobody needs them.', ({ size }) => [
       [size],
     ])
   }
@@ -130,7 +130,7 @@ export class Prometheus {
       db_system_name: database.url.dialect,
       db_namespace: database.url.database,
     }
-    // A counter that is not there until it counts is none that an alert can ask for an increase.
+    // Starts counters at 0, because an alert on an increase needs a counter that exists before it counts.
     this.#timeouts.inc(pool, 0)
     this.#cleanups.inc(pool, 0)
     for (const state of ['held', 'returned', 'reclaimed']) this.#leaks.inc({ ...pool, state }, 0)
@@ -160,7 +160,7 @@ export class Prometheus {
     }
     for (const [event, listener] of Object.entries(listeners)) {
       database.on(event as 'query', listener as Listeners['query'])
-      this.#closings.push(() => database.off(event as 'query', listener as Listeners['query']))
+      this.#unsubscribes.push(() => database.off(event as 'query', listener as Listeners['query']))
     }
   }
 }

@@ -1,7 +1,7 @@
-/** The accounts in the database, and their balances. */
+/** Queries on accounts and their balances. */
 import { type Queryable, sql } from '../../database'
-import { afterPlace, allOf, inOrder } from '../keyset'
-import type { Page } from '../page'
+import { afterCursor, conjunction, orderAndLimit } from '../keyset-sql'
+import type { Page } from '../pagination'
 
 export interface Account {
   id: number
@@ -10,14 +10,14 @@ export interface Account {
   balance: number
 }
 
-/** PostgreSQL gives a bigint as text, because a number might not hold it. */
+/** PostgreSQL returns a bigint as text, because a number might not hold it. */
 interface AccountRow {
   id: number
   owner: string
   balance: number | string
 }
 
-/** The largest balance: from here on JSON numbers would lose units. */
+/** The largest balance: beyond it JSON numbers would lose units. */
 export const LARGEST_BALANCE = Number.MAX_SAFE_INTEGER
 
 function toAccount({ id, owner, balance }: AccountRow): Account {
@@ -27,7 +27,7 @@ function toAccount({ id, owner, balance }: AccountRow): Account {
   return { id, owner, balance: exact }
 }
 
-/** Not by balance: an index of it would have to be changed by every transfer. */
+/** There is no order by balance, because every transfer would have to change its index. */
 const ORDERS = { id: sql`id`, owner: sql`owner` }
 
 export async function listAccounts(
@@ -35,9 +35,12 @@ export async function listAccounts(
   page: Page<'owner'>,
   { owner }: { readonly owner?: string | undefined } = {},
 ): Promise<Account[]> {
-  const wanted = allOf(afterPlace(page, ORDERS), owner === undefined ? undefined : sql`owner = ${owner}`)
+  const wanted = conjunction(
+    afterCursor(page, ORDERS),
+    owner === undefined ? undefined : sql`owner = ${owner}`,
+  )
   const rows = await database.fetchAll<AccountRow>(
-    sql`SELECT id, owner, balance FROM accounts WHERE ${wanted} ${inOrder(page, ORDERS)}`,
+    sql`SELECT id, owner, balance FROM accounts WHERE ${wanted} ${orderAndLimit(page, ORDERS)}`,
   )
   return rows.map(toAccount)
 }
@@ -61,11 +64,11 @@ export async function createAccount(database: Queryable, account: Omit<Account, 
 }
 
 /**
- * Adds to a balance, or takes from it, unless that would leave it below zero or above the largest balance, or there
- * is no such account: then it changes nothing and returns false. In a transaction, the row stays locked to its end.
+ * Adds `change`, which may be negative, to a balance. Changes nothing and returns false if the account does not exist, or if
+ * the balance would be negative or above the largest one. In a transaction, the row stays locked until its end.
  */
 export async function changeBalance(database: Queryable, id: number, change: number): Promise<boolean> {
-  // The check and the change are one statement, so no other transaction comes between them.
+  // Check and change are one statement, so no other transaction can come between them.
   const { rowCount } = await database.execute(
     `UPDATE accounts SET balance = balance + :change
      WHERE id = :id AND balance BETWEEN :least AND :most`,

@@ -2,8 +2,8 @@
 import * as z from 'zod'
 import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
-import { id, line, money } from '../fields'
-import { pages } from '../page'
+import { id, line, money } from '../field-schemas'
+import { paginatedList } from '../pagination'
 import { type Route, route } from '../route'
 import { createAccount, findAccount, listAccounts } from './queries'
 
@@ -12,7 +12,7 @@ const account = z
   .object({ id, owner: z.string().meta({ examples: ['Ada'] }), balance: money })
   .meta({ id: 'Account' })
 
-const accounts = pages({
+const accounts = paginatedList({
   sorts: { owner: 'text' },
   filters: { owner: owner.optional() },
 })

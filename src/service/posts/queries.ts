@@ -1,7 +1,7 @@
-/** The posts in the database, each read together with its author in one statement. */
+/** Queries on posts, each of which is read together with its author in one statement. */
 import { type Queryable, sql } from '../../database'
-import { afterPlace, allOf, inOrder } from '../keyset'
-import type { Page } from '../page'
+import { afterCursor, conjunction, orderAndLimit } from '../keyset-sql'
+import type { Page } from '../pagination'
 
 export interface Post {
   id: number
@@ -33,17 +33,17 @@ export async function listPosts(
   page: Page<'title'>,
   { author_id }: { readonly author_id?: number | undefined } = {},
 ): Promise<Post[]> {
-  const wanted = allOf(
-    afterPlace(page, ORDERS),
+  const wanted = conjunction(
+    afterCursor(page, ORDERS),
     author_id === undefined ? undefined : sql`posts.author_id = ${author_id}`,
   )
   const rows = await database.fetchAll<PostRow>(
-    sql`${POST_WITH_AUTHOR} WHERE ${wanted} ${inOrder(page, ORDERS)}`,
+    sql`${POST_WITH_AUTHOR} WHERE ${wanted} ${orderAndLimit(page, ORDERS)}`,
   )
   return rows.map(toPost)
 }
 
-/** The posts of one user, or null when there is no such user. */
+/** Returns the posts of one user, or null if there is no such user. */
 export async function listPostsOf(
   database: Queryable,
   userId: number,
@@ -52,8 +52,8 @@ export async function listPostsOf(
   // The outer join keeps the user's row when there are no posts, which tells the two cases apart.
   const rows = await database.fetchAll<PostRow | (PostRow & { id: null })>(
     sql`SELECT posts.id, posts.title, posts.content, users.id AS author_id, users.username
-        FROM users LEFT JOIN posts ON posts.author_id = users.id AND ${afterPlace(page, ORDERS)}
-        WHERE users.id = ${userId} ${inOrder(page, ORDERS)}`,
+        FROM users LEFT JOIN posts ON posts.author_id = users.id AND ${afterCursor(page, ORDERS)}
+        WHERE users.id = ${userId} ${orderAndLimit(page, ORDERS)}`,
   )
   return rows.length === 0 ? null : rows.filter((row) => row.id !== null).map(toPost)
 }
@@ -77,7 +77,7 @@ export async function createPost(
   return { id, title, author_id }
 }
 
-/** Leaves as it is what is not given, and returns null when there is no such post. */
+/** Changes the given fields, and returns the post, or null if there is none. */
 export async function changePost(
   database: Queryable,
   id: number,

@@ -2,8 +2,8 @@
 import * as z from 'zod'
 import { type Database, ForeignKeyViolationError } from '../../database'
 import { HttpProblem } from '../../express'
-import { atLeastOne, id, line, text } from '../fields'
-import { pages } from '../page'
+import { atLeastOne, id, line, text } from '../field-schemas'
+import { paginatedList } from '../pagination'
 import { type Route, route } from '../route'
 import { changePost, createPost, deletePost, findPost, listPosts, listPostsOf, type Post } from './queries'
 
@@ -23,8 +23,8 @@ const createdPost = z
 const one = z.object({ id })
 
 const sorts = { title: 'text' } as const
-const posts = pages({ sorts, filters: { author_id: id.optional() } })
-const postsOfOne = pages({ sorts, filters: {} })
+const posts = paginatedList({ sorts, filters: { author_id: id.optional() } })
+const postsOfOne = paginatedList({ sorts, filters: {} })
 
 const NOT_FOUND = 'Post not found'
 const NO_AUTHOR = 'User not found'

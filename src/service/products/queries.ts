@@ -1,7 +1,7 @@
-/** The products in their own database. */
+/** Queries on products, which have their own database. */
 import { type Queryable, sql } from '../../database'
-import { afterPlace, allOf, inOrder } from '../keyset'
-import type { Page } from '../page'
+import { afterCursor, conjunction, orderAndLimit } from '../keyset-sql'
+import type { Page } from '../pagination'
 
 export interface Product {
   id: number
@@ -11,7 +11,7 @@ export interface Product {
   price: number
 }
 
-/** PostgreSQL gives a bigint as text, because a number might not hold it. */
+/** PostgreSQL returns a bigint as text, because a number might not hold it. */
 type ProductRow = Omit<Product, 'price'> & { price: number | string }
 
 const COLUMNS = 'id, name, description, price'
@@ -35,13 +35,13 @@ export async function listProducts(
   page: Page<'name' | 'price'>,
   { min_price, max_price }: ProductFilter = {},
 ): Promise<Product[]> {
-  const wanted = allOf(
-    afterPlace(page, ORDERS),
+  const wanted = conjunction(
+    afterCursor(page, ORDERS),
     min_price === undefined ? undefined : sql`price >= ${min_price}`,
     max_price === undefined ? undefined : sql`price <= ${max_price}`,
   )
   const rows = await database.fetchAll<ProductRow>(
-    sql`SELECT id, name, description, price FROM products WHERE ${wanted} ${inOrder(page, ORDERS)}`,
+    sql`SELECT id, name, description, price FROM products WHERE ${wanted} ${orderAndLimit(page, ORDERS)}`,
   )
   return rows.map(toProduct)
 }
@@ -61,7 +61,7 @@ export async function createProduct(database: Queryable, product: Omit<Product, 
   return toProduct(row)
 }
 
-/** What is left out stays as it is; a description of null is taken away. */
+/** Changes the given fields; a description of null removes it. */
 export async function changeProduct(
   database: Queryable,
   id: number,

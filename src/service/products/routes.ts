@@ -2,8 +2,8 @@
 import * as z from 'zod'
 import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
-import { atLeastOne, id, line, money, text } from '../fields'
-import { pages } from '../page'
+import { atLeastOne, id, line, money, text } from '../field-schemas'
+import { paginatedList } from '../pagination'
 import { type Route, route } from '../route'
 import { changeProduct, createProduct, deleteProduct, findProduct, listProducts } from './queries'
 
@@ -24,7 +24,7 @@ const product = z
   .meta({ id: 'Product' })
 const one = z.object({ id })
 
-const products = pages({
+const products = paginatedList({
   sorts: { name: 'text', price: 'number' },
   filters: { min_price: money.optional(), max_price: money.optional() },
 })

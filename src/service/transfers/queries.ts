@@ -1,7 +1,7 @@
-/** The history of transfers in the database. It is only ever added to. */
+/** Queries on the history of transfers, to which rows are only added. */
 import { type Queryable, sql, type SqlQuery } from '../../database'
-import { afterPlace, inOrder } from '../keyset'
-import type { Page } from '../page'
+import { afterCursor, orderAndLimit } from '../keyset-sql'
+import type { Page } from '../pagination'
 
 export interface Transfer {
   id: number
@@ -18,7 +18,7 @@ export interface Movement {
   readonly amount: number
 }
 
-/** PostgreSQL gives a bigint as text and a moment as a Date; SQLite gives a number, and text in UTC. */
+/** PostgreSQL returns a bigint as text and a timestamp as a Date; SQLite returns a number, and text in UTC. */
 interface TransferRow {
   id: number | string
   from_account: number
@@ -49,16 +49,16 @@ export async function findTransfer(database: Queryable, id: number): Promise<Tra
 
 const ORDERS = { id: sql`id` }
 
-/** The transfers from and to an account. */
+/** Returns the transfers from and to an account. */
 export async function listTransfersOf(database: Queryable, account: number, page: Page): Promise<Transfer[]> {
-  // Not `from_account = … OR to_account = …`: that would read and sort the whole history for each page.
+  // Not `from_account = … OR to_account = …`, which would read and sort the account's whole history for each page.
   const half = (side: SqlQuery): SqlQuery =>
     sql`SELECT * FROM (
           SELECT id, from_account, to_account, amount, created_at FROM transfers
-          WHERE ${side} = ${account} AND ${afterPlace(page, ORDERS)} ${inOrder(page, ORDERS)}
+          WHERE ${side} = ${account} AND ${afterCursor(page, ORDERS)} ${orderAndLimit(page, ORDERS)}
         ) AS half`
   const rows = await database.fetchAll<TransferRow>(
-    sql`${half(sql`from_account`)} UNION ALL ${half(sql`to_account`)} ${inOrder(page, ORDERS)}`,
+    sql`${half(sql`from_account`)} UNION ALL ${half(sql`to_account`)} ${orderAndLimit(page, ORDERS)}`,
   )
   return rows.map(toTransfer)
 }

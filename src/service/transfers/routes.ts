@@ -1,16 +1,16 @@
-/** Transfers over HTTP: to move money, and to read what was moved. */
+/** Transfers over HTTP: moving money, and reading the history. */
 import * as z from 'zod'
 import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
 import { findAccount } from '../accounts/queries'
-import { amount, id } from '../fields'
+import { amount, id } from '../field-schemas'
 import { idempotencyKey } from '../idempotency'
-import { pages } from '../page'
+import { paginatedList } from '../pagination'
 import { type Route, route } from '../route'
 import { findTransfer, listTransfersOf } from './queries'
 import { transfer } from './transfer'
 
-/** There are more transfers than accounts: as many as a JSON number can count. */
+/** Ids of transfers are larger than 32 bits: up to what a JSON number holds. */
 const transferId = z.int().min(1)
 
 const transferred = z
@@ -30,7 +30,7 @@ const movement = z
     message: 'Must not be the account that the money comes from',
   })
 
-const transfers = pages({ sorts: {}, filters: {}, ids: transferId })
+const transfers = paginatedList({ sorts: {}, filters: {}, ids: transferId })
 
 const NOT_FOUND = 'Transfer not found'
 const NO_ACCOUNT = 'Account not found'
@@ -78,7 +78,7 @@ export function transferRoutes(database: Database): Route[] {
       ({ params, query }) =>
         transfers.answer(`/accounts/${params.id}/transfers`, query, async (page) => {
           const found = await listTransfersOf(database, params.id, page)
-          // Only an empty page has to be told from an account that does not exist.
+          // Only an empty page can mean that the account does not exist.
           if (found.length === 0 && (await findAccount(database, params.id)) === null)
             throw new HttpProblem(404, NO_ACCOUNT)
           return found

@@ -1,4 +1,4 @@
-/** A transfer: all of it, or nothing, and with a key not more than once. */
+/** The transfer of money: it happens as a whole or not at all, and with a key at most once. */
 import type { Queryable } from '../../database'
 import { HttpProblem } from '../../express'
 import { changeBalance, findAccount } from '../accounts/queries'
@@ -6,12 +6,12 @@ import { answerOnce } from '../idempotency'
 import { type Movement, recordTransfer } from './queries'
 
 /**
- * Moves money between two accounts in one transaction, and writes it into the history. A deadlock or a serialization
- * failure with other work on the same accounts is tried again. With a key it happens at most once: see `answerOnce`.
+ * Moves money between two accounts in one transaction, and records it in the history. Retries after a deadlock or a
+ * serialization failure. With a key it happens at most once: see `answerOnce`.
  *
- * @returns what the client is told
- * @throws HttpProblem 404 for an account that does not exist, 409 when the balances do not allow it; nothing has
- *   moved then. 422 for a key of another transfer
+ * @returns the message for the client
+ * @throws HttpProblem 404 for an account that does not exist, 409 when the balances do not allow it, 422 for a key of
+ *   another transfer; nothing has moved then
  */
 export function transfer(database: Queryable, movement: Movement, key?: string): Promise<string> {
   const { from, to, amount } = movement
@@ -19,10 +19,14 @@ export function transfer(database: Queryable, movement: Movement, key?: string):
     { id: from, change: -amount },
     { id: to, change: amount },
   ]
-  // Every transfer locks its rows in the same order, so that no two can wait for each other in a circle.
+  // Every transfer locks its rows in the order of ids, so that no two can deadlock.
   changes.sort((a, b) => a.id - b.id)
-  const asked = { key, request: ['POST /transfer', from, to, amount], done: 'Transfer successful' }
-  return answerOnce(database, asked, async (tx) => {
+  const idempotentRequest = {
+    key,
+    request: ['POST /transfer', from, to, amount],
+    done: 'Transfer successful',
+  }
+  return answerOnce(database, idempotentRequest, async (tx) => {
     for (const { id, change } of changes) {
       if (!(await changeBalance(tx, id, change))) throw await reasonAgainst(tx, movement, change)
     }
@@ -38,8 +42,8 @@ async function reasonAgainst(
   const payer = await findAccount(database, from)
   if (payer === null) return new HttpProblem(404, `Account ${from} not found`)
   if ((await findAccount(database, to)) === null) return new HttpProblem(404, `Account ${to} not found`)
-  // The lower id is changed first, so a payer with the higher one has not been asked yet. Who has not got the money is
-  // told that, and not how much more the payee could take.
+  // The lower id is changed first, so a payer with the higher id is not checked yet. A payer without enough money is told
+  // that first, and not how much more the payee could take.
   const isShort = change < 0 || (from > to && payer.balance < amount)
   return new HttpProblem(
     409,

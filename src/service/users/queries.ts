@@ -1,7 +1,7 @@
-/** The users in the database. */
+/** Queries on users. */
 import { type Queryable, sql } from '../../database'
-import { afterPlace, allOf, inOrder } from '../keyset'
-import type { Page } from '../page'
+import { afterCursor, conjunction, orderAndLimit } from '../keyset-sql'
+import type { Page } from '../pagination'
 
 export interface User {
   id: number
@@ -21,13 +21,13 @@ export function listUsers(
   page: Page<'username'>,
   { username, email }: UserFilter = {},
 ): Promise<User[]> {
-  const wanted = allOf(
-    afterPlace(page, ORDERS),
+  const wanted = conjunction(
+    afterCursor(page, ORDERS),
     username === undefined ? undefined : sql`username = ${username}`,
     email === undefined ? undefined : sql`email = ${email}`,
   )
   return database.fetchAll<User>(
-    sql`SELECT id, username, email FROM users WHERE ${wanted} ${inOrder(page, ORDERS)}`,
+    sql`SELECT id, username, email FROM users WHERE ${wanted} ${orderAndLimit(page, ORDERS)}`,
   )
 }
 
@@ -46,7 +46,7 @@ export async function createUser(database: Queryable, { username, email }: Omit<
 }
 
 /**
- * Leaves as it is what is not given, and returns null when there is no such user.
+ * Changes the given fields, and returns the user, or null if there is none.
  *
  * @throws UniqueViolationError when the username or the email is taken
  */

@@ -2,8 +2,8 @@
 import * as z from 'zod'
 import { type Database, UniqueViolationError } from '../../database'
 import { HttpProblem } from '../../express'
-import { atLeastOne, email, id, line } from '../fields'
-import { pages } from '../page'
+import { atLeastOne, email, id, line } from '../field-schemas'
+import { paginatedList } from '../pagination'
 import { type Route, route } from '../route'
 import { changeUser, createUser, deleteUser, findUser, listUsers } from './queries'
 
@@ -17,7 +17,7 @@ const user = z
   .meta({ id: 'User' })
 const one = z.object({ id })
 
-const users = pages({
+const users = paginatedList({
   sorts: { username: 'text' },
   filters: { username: username.optional(), email: line(254).optional() },
 })
@@ -98,7 +98,7 @@ export function userRoutes(database: Database): Route[] {
   ]
 }
 
-/** Says which of the two is taken. Where the driver names no columns, the constraint's name has the column in it. */
+/** Throws a problem that says which of the two is taken. If the driver gives no columns, the constraint's name contains the column. */
 function refuseTaken(error: unknown): never {
   if (!(error instanceof UniqueViolationError)) throw error
   const isEmail = error.columns.includes('email') || (error.constraint ?? '').includes('email')

@@ -1,25 +1,28 @@
-/** Pages in SQL: the rows after a place in an order, found by an index and not by counting. */
+/** The SQL of keyset pagination: finds the rows after a place in an order by an index, not by counting. */
 import { sql, type SqlQuery } from '../database'
-import type { Page } from './page'
+import type { Page } from './pagination'
 
 /** The columns that a list can be sorted by, as SQL. */
-export type Columns<F extends string> = Readonly<Record<F | 'id', SqlQuery>>
+export type SortColumns<F extends string> = Readonly<Record<F | 'id', SqlQuery>>
 
-/** The condition for rows to come after the place where the page begins. */
-export function afterPlace<F extends string>(
+/** Returns the condition for rows that come after the place where the page begins. */
+export function afterCursor<F extends string>(
   { by, descending, after }: Page<F>,
-  columns: Columns<F>,
+  columns: SortColumns<F>,
 ): SqlQuery {
   if (after === null) return sql`TRUE`
   const { [by]: column, id } = columns
   if (by === 'id') return descending ? sql`${id} < ${after.id}` : sql`${id} > ${after.id}`
-  // The id tells rows apart whose values are equal, so that none is shown twice and none is left out.
+  // The id orders rows with equal values, so that none is shown twice and none is left out.
   const place = sql`(${after.value}, ${after.id})`
   return descending ? sql`(${column}, ${id}) < ${place}` : sql`(${column}, ${id}) > ${place}`
 }
 
-/** ORDER BY and LIMIT. */
-export function inOrder<F extends string>({ by, descending, limit }: Page<F>, columns: Columns<F>): SqlQuery {
+/** Returns ORDER BY and LIMIT of the page. */
+export function orderAndLimit<F extends string>(
+  { by, descending, limit }: Page<F>,
+  columns: SortColumns<F>,
+): SqlQuery {
   const { [by]: column, id } = columns
   if (by === 'id')
     return descending ? sql`ORDER BY ${id} DESC LIMIT ${limit}` : sql`ORDER BY ${id} LIMIT ${limit}`
@@ -28,8 +31,8 @@ export function inOrder<F extends string>({ by, descending, limit }: Page<F>, co
     : sql`ORDER BY ${column}, ${id} LIMIT ${limit}`
 }
 
-/** All of the conditions that there are. */
-export function allOf(...conditions: readonly (SqlQuery | undefined)[]): SqlQuery {
+/** Joins the defined conditions by AND. */
+export function conjunction(...conditions: readonly (SqlQuery | undefined)[]): SqlQuery {
   const given = conditions.filter((condition) => condition !== undefined)
   return given.reduce((all, condition) => sql`${all} AND ${condition}`, sql`TRUE`)
 }

@@ -1,6 +1,6 @@
 /**
- * The service in one file, as `build/bundle.mjs` makes it: a thousand files take longer to be found, read and compiled than
- * all else at the start takes.
+ * Loads the service from the one file that `build/bundle.mjs` makes: finding, reading and compiling a thousand files takes
+ * longer than the rest of the start.
  */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -8,92 +8,95 @@ import path from 'node:path'
 import { Script } from 'node:vm'
 import { crc32 } from 'node:zlib'
 
-/** Beside this file, so that what lies beside the service's files is found from here as well. */
+/** The bundle, beside this file, so that files beside the service's own are found from here as well. */
 export const BUNDLE = path.join(__dirname, 'bundle.js')
 
-/** What V8 has made of it, sealed. Another version of Node, or other flags, refuse it and compile anew. */
+/** V8's code cache for the bundle, with checksums. V8 rejects it in another version of Node or with other flags. */
 export const COMPILED = `${BUNDLE}.compiled`
 
-/** The names of the sources, as JSON; and where each of their lines begins in it, as numbers. */
+/** The source map: the names of the sources as JSON, and the positions as numbers. */
 export const SOURCES = `${BUNDLE}.sources`
 export const PLACES = `${BUNDLE}.places`
 
-/** Reads it, with what was compiled of it if there is such a thing. Returns null if it is missing or damaged. */
+/** Reads the bundle, with its code cache if that is intact. Returns null if the bundle is missing or damaged. */
 export function read(): Script | null {
-  // It is ASCII, of which this makes a string of one byte for each character.
-  const source = readIfThere(BUNDLE)?.toString('latin1') ?? ''
+  // The bundle is ASCII, and latin1 makes a string of one byte per character.
+  const source = readIfExists(BUNDLE)?.toString('latin1') ?? ''
   const code = source.slice(0, -TRAILER)
   const sum = crc32(code)
   if (source.slice(-TRAILER) !== trailerOf(sum)) return null
-  const cachedData = unsealed(readIfThere(COMPILED), sum)
+  const cachedData = verified(readIfExists(COMPILED), sum)
   return new Script(`(function (require, __dirname, __filename) {${source}\n})`, {
     filename: BUNDLE,
     ...(cachedData && { cachedData }),
   })
 }
 
-/** The last line of the bundle: the checksum of all before it. */
+/** Returns the last line of the bundle: the checksum of everything before it. */
 export function trailerOf(sum: number): string {
   return `\n//${sum.toString(16).padStart(8, '0')}\n`
 }
 
 const TRAILER = trailerOf(0).length
 
-/** Checksums in front of it: its own, and that of the bundle. V8 believes what it finds, and dies of what is damaged. */
-const SEAL = 8
+/** Bytes of the two checksums in front of the code cache. */
+const CHECKSUM_BYTES = 8
 
+/** Puts the checksums of the code cache and of its bundle in front of it. V8 does not check, and crashes on a damaged cache. */
 export function seal(compiled: Buffer, sum: number): Buffer {
-  const sums = Buffer.alloc(SEAL)
+  const sums = Buffer.alloc(CHECKSUM_BYTES)
   sums.writeUInt32LE(crc32(compiled))
   sums.writeUInt32LE(sum, 4)
   return Buffer.concat([sums, compiled])
 }
 
-function unsealed(sealed: Buffer | null, sum: number): Buffer | null {
-  if (sealed === null || sealed.length <= SEAL) return null
-  const compiled = sealed.subarray(SEAL)
+function verified(sealed: Buffer | null, sum: number): Buffer | null {
+  if (sealed === null || sealed.length <= CHECKSUM_BYTES) return null
+  const compiled = sealed.subarray(CHECKSUM_BYTES)
   const isWhole = sealed.readUInt32LE() === crc32(compiled) && sealed.readUInt32LE(4) === sum
   return isWhole ? compiled : null
 }
 
 /** Starts the service. */
 export function run(script: Script): void {
-  Error.prepareStackTrace = inSources
+  Error.prepareStackTrace = formatStack
   const start = script.runInThisContext() as (...given: [NodeJS.Require, string, string]) => void
   start(createRequire(BUNDLE), __dirname, BUNDLE)
 }
 
-/** Its types leave out how V8 writes it. */
+/** V8's CallSite; its types leave out `toString`. */
 type Call = NodeJS.CallSite & { toString(): string }
 
-/** Writes a stack with the places of the sources. Node's own way would read a map at each start. */
-function inSources(error: Error, calls: readonly Call[]): string {
-  return [Error.prototype.toString.call(error), ...calls.map((call) => `    at ${placeOf(call)}`)].join('\n')
+/** Formats a stack with positions in the sources. Node's own source maps would be read at each start, not at the first error. */
+function formatStack(error: Error, calls: readonly Call[]): string {
+  return [Error.prototype.toString.call(error), ...calls.map((call) => `    at ${positionOf(call)}`)].join(
+    '\n',
+  )
 }
 
-function placeOf(call: Call): string {
+function positionOf(call: Call): string {
   const text = call.toString()
   const [line, column] = [call.getLineNumber(), call.getColumnNumber()]
   if (call.getFileName() !== BUNDLE || line === null || column === null) return text
-  const place = placeInSources(line - 1, column - 1)
+  const place = positionInSources(line - 1, column - 1)
   return place === null ? text : text.replace(`${BUNDLE}:${line}:${column}`, () => place)
 }
 
-interface Places {
+interface SourcePositions {
   readonly sources: readonly string[]
-  /** In their order in the bundle, five numbers each: line and column there; source, line and column in it. All from 0. */
+  /** Five numbers per position, in the order of the bundle: its line and column; the source, its line and column. All from 0. */
   readonly table: Int32Array
 }
 
-const NUMBERS = 5
+const NUMBERS_PER_POSITION = 5
 
-let places: Places | undefined
+let places: SourcePositions | undefined
 
-function placeInSources(line: number, column: number): string | null {
-  const { sources, table } = (places ??= readPlaces())
-  const number = (row: number, at: number): number => table[row * NUMBERS + at] ?? -1
-  // The first one that lies behind it.
-  let [low, high] = [0, table.length / NUMBERS]
+function positionInSources(line: number, column: number): string | null {
+  const { sources, table } = (places ??= readPositions())
+  const number = (row: number, at: number): number => table[row * NUMBERS_PER_POSITION + at] ?? -1
+  // Searches for the first position behind this one.
+  let [low, high] = [0, table.length / NUMBERS_PER_POSITION]
   while (low < high) {
     const middle = (low + high) >>> 1
     const isBehind = number(middle, 0) === line ? number(middle, 1) > column : number(middle, 0) > line
@@ -106,8 +109,8 @@ function placeInSources(line: number, column: number): string | null {
   return `${path.resolve(__dirname, file)}:${number(row, 3) + 1}:${number(row, 4) + 1}`
 }
 
-/** Without the files, places are those in the bundle: whoever asks for a stack has trouble enough. */
-function readPlaces(): Places {
+/** Reads the source map. If its files are missing or damaged, stacks have positions in the bundle, but no second error. */
+function readPositions(): SourcePositions {
   try {
     const sources: unknown = JSON.parse(readFileSync(SOURCES, 'utf8'))
     const { buffer, byteOffset, byteLength } = readFileSync(PLACES)
@@ -118,7 +121,7 @@ function readPlaces(): Places {
   return { sources: [], table: new Int32Array() }
 }
 
-function readIfThere(file: string): Buffer | null {
+function readIfExists(file: string): Buffer | null {
   try {
     return readFileSync(file)
   } catch {

@@ -1,44 +1,45 @@
-/** Whether a pool is well, and if not, who is to blame. */
+/** Judges whether a pool is healthy, and if not, which holders cause it. */
 import type { Holder, PoolStats } from '../../database'
-import type { Percentiles } from './recent-times'
+import type { Percentiles } from './latency-window'
 
-export interface Verdict {
+export interface PoolHealth {
   readonly level: 'healthy' | 'warning' | 'critical' | 'offline'
-  /** What is the matter, in one sentence. */
+  /** The state in one sentence. */
   readonly summary: string
-  /** Who causes it and what to do, or null when there is nothing to be done. */
+  /** Who causes the problem and what to do, or null if there is nothing to do. */
   readonly advice: string | null
 }
 
-export interface Findings {
+/** What the judgement is made from. */
+export interface PoolSnapshot {
   readonly isConnected: boolean
   readonly stats: PoolStats
   /** Longest first. */
   readonly holders: readonly Holder[]
   readonly wait: Percentiles
-  /** Whether somebody waited when the last samples were taken as well. */
+  /** True if callers also waited when the last samples were taken. */
   readonly hasWaited: boolean
-  /** Of the last minute. */
+  /** The acquire timeouts of the last minute. */
   readonly timeouts: number
   readonly leaks: number
-  /** The code of what kept a connection from being opened in the last minute; null once one could be. */
+  /** The code of the last failure to open a connection within the last minute; null after a success. */
   readonly unreachable: string | null
 }
 
-/** A connection that nothing runs on for so long is not merely between two statements. */
+/** A connection that has been held for so long and runs nothing counts as idle, not as between two statements. */
 const IDLE_MILLIS = 1000
 const SLOW_MILLIS = 1000
 const LONG_WAIT_MILLIS = 100
-/** One in twenty of fewer is a single one, such as the first, for which a connection is opened. */
-const LEAST_WAITS = 100
+/** With fewer waits the 95th percentile can be a few single waits, such as the first, which opens a connection. */
+const MIN_WAITS = 100
 
-/** The first that applies, the worst first. */
-export function judge(findings: Findings): Verdict {
-  const { hasWaited, holders, isConnected, leaks, stats, timeouts, unreachable, wait } = findings
+/** Returns the first judgement that applies, from the worst to the best. */
+export function judgeHealth(snapshot: PoolSnapshot): PoolHealth {
+  const { hasWaited, holders, isConnected, leaks, stats, timeouts, unreachable, wait } = snapshot
   const most = stats.size + stats.maxOverflow
   const waiting = `${stats.waiting} ${stats.waiting === 1 ? 'waits' : 'wait'}`
-  const advice = blame(holders)
-  // A queue that is gone a moment later is what a pool is for.
+  const advice = adviceFor(holders)
+  // A queue that is gone a moment later is normal for a pool.
   const isStuck = stats.waiting > 0 && (hasWaited || holders.some((one) => isIdle(one) || isSlow(one)))
   if (!isConnected) {
     return { level: 'offline', summary: 'Not connected.', advice: null }
@@ -71,7 +72,7 @@ export function judge(findings: Findings): Verdict {
   if (holders.some(isIdle)) {
     return { level: 'warning', summary: 'A connection is held and not used.', advice }
   }
-  if (wait.count >= LEAST_WAITS && wait.p95Millis > LONG_WAIT_MILLIS) {
+  if (wait.count >= MIN_WAITS && wait.p95Millis > LONG_WAIT_MILLIS) {
     return {
       level: 'warning',
       summary: `One in twenty waits ${Math.round(wait.p95Millis)} ms or more for a connection.`,
@@ -93,7 +94,7 @@ export function isSlow(holder: Holder): boolean {
   return holder.sql !== null && holder.heldMillis >= SLOW_MILLIS
 }
 
-function blame(holders: readonly Holder[]): string {
+function adviceFor(holders: readonly Holder[]): string {
   const idle = holders.filter(isIdle)
   const slow = holders.filter(isSlow)
   if (idle.length > 0 && idle.length >= slow.length) {
@@ -102,15 +103,15 @@ function blame(holders: readonly Holder[]): string {
     const advice = isTransaction
       ? 'Move what it does meanwhile out of the transaction.'
       : 'Release it sooner.'
-    return `${share(idle, holders)}, and runs nothing${where}. ${advice}`
+    return `${describeShare(idle, holders)}, and runs nothing${where}. ${advice}`
   }
   if (slow.length > 0)
-    return `${share(slow, holders)}, and runs statements: slow ones, or many. Look at their plans and their number.`
+    return `${describeShare(slow, holders)}, and runs statements: slow ones, or many. Look at their plans and their number.`
   return 'Those who hold connections are quick: the pool is too small for the load, or the load too high.'
 }
 
-/** Who of them holds most, and how much that is. */
-function share(blamed: readonly Holder[], holders: readonly Holder[]): string {
+/** Describes which label among `blamed` holds most connections, how many and for how long. */
+function describeShare(blamed: readonly Holder[], holders: readonly Holder[]): string {
   const byLabel = grouped(blamed)
   const [[label, held] = ['', []]] = [...byLabel].toSorted(([, a], [, b]) => b.length - a.length)
   const longest = Math.max(...held.map(({ heldMillis }) => heldMillis))

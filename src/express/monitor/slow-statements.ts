@@ -1,9 +1,9 @@
-/** The statements that took the database's time, by fingerprint, in bounded memory. */
+/** The statements that took most of the database's time, by fingerprint, in bounded memory. */
 import { fingerprintOf } from './fingerprint'
 
 export interface StatementReport {
   readonly fingerprint: string
-  /** The scope's label of its last call. */
+  /** The label of the scope of its last call. */
   readonly label: string | null
   readonly calls: number
   readonly errors: number
@@ -12,7 +12,7 @@ export interface StatementReport {
   readonly totalMillis: number
 }
 
-interface Tally {
+interface StatementTally {
   label: string | null
   calls: number
   errors: number
@@ -20,11 +20,11 @@ interface Tally {
   totalMillis: number
 }
 
-const MOST_KEPT = 200
-const MOST_TOLD = 20
+const MAX_KEPT = 200
+const MAX_REPORTED = 20
 
-export class Statements {
-  readonly #tallies = new Map<string, Tally>()
+export class SlowStatements {
+  readonly #tallies = new Map<string, StatementTally>()
 
   add(sql: string, label: string | null, millis: number, isError: boolean): void {
     const tally = this.#tallyOf(fingerprintOf(sql))
@@ -35,26 +35,26 @@ export class Statements {
     if (millis > tally.maxMillis) tally.maxMillis = millis
   }
 
-  /** Those with the most time in all, and those with the slowest call; the former come first. */
+  /** Returns the statements with the most total time, then those with the slowest call. */
   slowest(): StatementReport[] {
     const all = [...this.#tallies].map(([fingerprint, tally]) => ({ fingerprint, ...tally }))
     const byTotal = all.toSorted((a, b) => b.totalMillis - a.totalMillis)
     const bySlowest = all.toSorted((a, b) => b.maxMillis - a.maxMillis)
-    const told = new Set([...byTotal.slice(0, MOST_TOLD), ...bySlowest.slice(0, MOST_TOLD / 2)])
-    return [...told].map((one) => ({ ...one, meanMillis: one.totalMillis / one.calls }))
+    const reported = new Set([...byTotal.slice(0, MAX_REPORTED), ...bySlowest.slice(0, MAX_REPORTED / 2)])
+    return [...reported].map((one) => ({ ...one, meanMillis: one.totalMillis / one.calls }))
   }
 
-  #tallyOf(fingerprint: string): Tally {
+  #tallyOf(fingerprint: string): StatementTally {
     const known = this.#tallies.get(fingerprint)
     if (known !== undefined) return known
-    if (this.#tallies.size >= MOST_KEPT) this.#forgetCheapest()
+    if (this.#tallies.size >= MAX_KEPT) this.#evictCheapest()
     const tally = { label: null, calls: 0, errors: 0, maxMillis: 0, totalMillis: 0 }
     this.#tallies.set(fingerprint, tally)
     return tally
   }
 
-  /** Not the oldest: a flood of statements that are run once must not wash out those that are slow. */
-  #forgetCheapest(): void {
+  /** Evicts the statement with the least total time, not the oldest: many statements that run once must not evict slow ones. */
+  #evictCheapest(): void {
     let cheapest: string | undefined
     let least = Infinity
     for (const [fingerprint, { totalMillis }] of this.#tallies) {

@@ -1,22 +1,22 @@
-/** What is known about one Database: its events as figures, and a sample of its pool each second. */
+/** The figures of one Database: totals of its events, and a sample of its pool each second. */
 import type { Database, DatabaseEvents, Holder, PoolStats } from '../../database'
 import { fingerprintOf } from './fingerprint'
-import { type ErrorReport, Errors, type LeakReport, Leaks } from './mishaps'
-import { type Percentiles, RecentTimes } from './recent-times'
-import { type StatementReport, Statements } from './statements'
-import { isIdle, isSlow, judge, type Verdict } from './verdict'
+import { type ErrorReport, RecentErrors, type LeakReport, RecentLeaks } from './recent-errors'
+import { type Percentiles, LatencyWindow } from './latency-window'
+import { type StatementReport, SlowStatements } from './slow-statements'
+import { isIdle, isSlow, judgeHealth, type PoolHealth } from './pool-health'
 
 /** One second of a pool. */
 export interface Sample {
   /** Milliseconds since 1970. */
   readonly at: number
-  /** How many were in use within this second: on average, and at most. */
+  /** How many connections were in use within this second: on average, and at most. */
   readonly used: number
   readonly mostUsed: number
-  /** How many were open at its end, in use or idle. */
+  /** How many connections were open at the end of the second, in use or idle. */
   readonly open: number
   readonly waiting: number
-  /** How many of each there were within this second. */
+  /** How many there were within this second, like the following two. */
   readonly statements: number
   readonly errors: number
   readonly timeouts: number
@@ -26,10 +26,10 @@ export interface HolderReport {
   readonly label: string | null
   readonly site: string | null
   readonly heldMillis: number
-  /** The fingerprint of what it runs, or null between statements. */
+  /** The fingerprint of the running statement, or null between statements. */
   readonly statement: string | null
   readonly inTransaction: boolean
-  /** Why it is worth a look: it runs nothing, or for long. */
+  /** Why the holder is worth a look: it has held long while running nothing, or while running statements. */
   readonly suspicion: 'idle' | 'slow' | null
 }
 
@@ -38,7 +38,7 @@ export interface DatabaseReport {
   readonly dialect: string
   /** Without the password. */
   readonly url: string
-  readonly verdict: Verdict
+  readonly verdict: PoolHealth
   readonly stats: PoolStats
   /** Longest first; at most a hundred. */
   readonly holders: readonly HolderReport[]
@@ -50,28 +50,28 @@ export interface DatabaseReport {
 }
 
 const SAMPLE_MILLIS = 1000
-const MOST_SAMPLES = 300
-const MOST_HOLDERS = 100
+const MAX_SAMPLES = 300
+const MAX_HOLDERS = 100
 const SAMPLES_A_MINUTE = 60
 
-type Heard = Exclude<keyof DatabaseEvents, 'cleanup' | 'retire'>
-type Listeners = { readonly [E in Heard]: (...args: DatabaseEvents[E]) => void }
+type ObservedEvent = Exclude<keyof DatabaseEvents, 'cleanup' | 'retire'>
+type Listeners = { readonly [E in ObservedEvent]: (...args: DatabaseEvents[E]) => void }
 
-export class Observation {
+export class DatabaseStats {
   readonly name: string
   readonly #database: Database
-  readonly #wait = new RecentTimes()
-  readonly #use = new RecentTimes()
-  readonly #statement = new RecentTimes()
-  readonly #statements = new Statements()
-  readonly #errors = new Errors()
-  readonly #leaks = new Leaks()
+  readonly #wait = new LatencyWindow()
+  readonly #use = new LatencyWindow()
+  readonly #statement = new LatencyWindow()
+  readonly #statements = new SlowStatements()
+  readonly #errors = new RecentErrors()
+  readonly #leaks = new RecentLeaks()
   #samples: Sample[] = []
   #unreachable: { readonly code: string; readonly at: number } | null = null
   #used = 0
-  /** The sum of what was in use times how long, since `since` up to `until`. */
+  /** The number of used connections, integrated over time from `since` to `until`; a mean is this divided by the time. */
   #usage = { millis: 0, since: 0, until: 0 }
-  #second = { most: 0, statements: 0, errors: 0, timeouts: 0 }
+  #currentSecond = { most: 0, statements: 0, errors: 0, timeouts: 0 }
   #timer: NodeJS.Timeout | undefined
 
   readonly #listeners: Listeners = {
@@ -79,33 +79,33 @@ export class Observation {
     disconnect: () => this.#stop(),
     connectRetry: ({ error }) => {
       this.#unreachable = { code: error.code, at: performance.now() }
-      this.#fail(error, null, null)
+      this.#addError(error, null, null)
     },
     create: () => {
       this.#unreachable = null
     },
     acquire: ({ waitMillis }) => {
-      this.#count(1)
-      if (this.#used > this.#second.most) this.#second.most = this.#used
+      this.#countUsed(1)
+      if (this.#used > this.#currentSecond.most) this.#currentSecond.most = this.#used
       this.#wait.record(waitMillis)
     },
     release: ({ heldMillis }) => {
-      this.#count(-1)
+      this.#countUsed(-1)
       this.#use.record(heldMillis)
     },
     timeout: ({ error, label }) => {
-      this.#second.timeouts += 1
+      this.#currentSecond.timeouts += 1
       if (error.code === 'CONNECTION_FAILED') this.#unreachable = { code: error.code, at: performance.now() }
-      this.#fail(error, label, null)
+      this.#addError(error, label, null)
     },
     leak: (event) => {
       this.#leaks.add(event)
     },
     query: ({ durationMillis, error, label, sql }) => {
-      this.#second.statements += 1
+      this.#currentSecond.statements += 1
       this.#statement.record(durationMillis)
       this.#statements.add(sql, label, durationMillis, error !== undefined)
-      if (error !== undefined) this.#fail(error, label, sql)
+      if (error !== undefined) this.#addError(error, label, sql)
     },
   }
 
@@ -116,13 +116,13 @@ export class Observation {
     if (database.isConnected) this.#start()
   }
 
-  /** Stops listening. */
+  /** Stops listening to events. */
   close(): void {
     this.#listen('off')
     this.#stop()
   }
 
-  /** Of up to five minutes, the oldest first. */
+  /** The samples of up to five minutes, the oldest first. */
   get samples(): readonly Sample[] {
     return this.#samples
   }
@@ -135,7 +135,7 @@ export class Observation {
       name: this.name,
       dialect: this.#database.url.dialect,
       url: String(this.#database.url),
-      verdict: judge({
+      verdict: judgeHealth({
         isConnected: this.#database.isConnected,
         stats,
         holders,
@@ -146,7 +146,7 @@ export class Observation {
         unreachable: this.#unreachableOfLate(),
       }),
       stats,
-      holders: holders.slice(0, MOST_HOLDERS).map(holderReport),
+      holders: holders.slice(0, MAX_HOLDERS).map(holderReport),
       times: { wait, use: this.#use.percentiles(), statement: this.#statement.percentiles() },
       statements: this.#statements.slowest(),
       leaks: this.#leaks.latest(),
@@ -156,21 +156,21 @@ export class Observation {
 
   #timeoutsOfLastMinute(): number {
     const sampled = this.#samples.slice(-SAMPLES_A_MINUTE)
-    return sampled.reduce((sum, { timeouts }) => sum + timeouts, this.#second.timeouts)
+    return sampled.reduce((sum, { timeouts }) => sum + timeouts, this.#currentSecond.timeouts)
   }
 
-  /** With connections enough nobody tries to open one, and a failure of long ago says nothing. */
+  /** Returns the code of a failure to connect within the last minute; an older one may be over without having been noticed. */
   #unreachableOfLate(): string | null {
     const { code, at } = this.#unreachable ?? { code: null, at: 0 }
     return performance.now() - at < SAMPLES_A_MINUTE * SAMPLE_MILLIS ? code : null
   }
 
-  #fail(...error: Parameters<Errors['add']>): void {
-    this.#second.errors += 1
+  #addError(...error: Parameters<RecentErrors['add']>): void {
+    this.#currentSecond.errors += 1
     this.#errors.add(...error)
   }
 
-  /** Runs only while there is a pool to look at, and keeps no process alive. */
+  /** Starts the sampling timer, which does not keep the process alive. It runs only while the Database is connected. */
   #start(): void {
     this.#stop()
     const now = performance.now()
@@ -187,8 +187,8 @@ export class Observation {
 
   #sample(): void {
     const { idle, used, waiting } = this.#database.stats()
-    const { errors, most, statements, timeouts } = this.#second
-    this.#count(0)
+    const { errors, most, statements, timeouts } = this.#currentSecond
+    this.#countUsed(0)
     const { millis, since, until } = this.#usage
     const average = until > since ? millis / (until - since) : used
     this.#samples.push({
@@ -201,14 +201,14 @@ export class Observation {
       errors,
       timeouts,
     })
-    if (this.#samples.length > MOST_SAMPLES) this.#samples.shift()
-    // What was lent before it was listened to is not known from events.
+    if (this.#samples.length > MAX_SAMPLES) this.#samples.shift()
+    // Taken from the pool, because events do not cover connections that were lent before the monitor was made.
     this.#used = used
     this.#usage = { millis: 0, since: until, until }
-    this.#second = { most: used, statements: 0, errors: 0, timeouts: 0 }
+    this.#currentSecond = { most: used, statements: 0, errors: 0, timeouts: 0 }
   }
 
-  #count(change: number): void {
+  #countUsed(change: number): void {
     const now = performance.now()
     this.#usage.millis += this.#used * (now - this.#usage.until)
     this.#usage.until = now

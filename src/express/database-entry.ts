@@ -1,20 +1,19 @@
-/** A database as an application depends on it: it has to be there, or it may be missing. */
+/** An entry of the option `databases`: a database, and whether the application requires it. */
 import { ConfigurationError, Database } from '../database'
 
-/** A database, and whether the application can do without it. */
+/** A database, and whether the application requires it. */
 export interface ServedDatabase {
   readonly database: Database
   /**
-   * Default true. Without one that is not required the application starts and is ready all the same; only the requests
-   * that use it fail.
+   * Default true. If false, the application starts and is ready without the database; only requests that use it fail.
    */
   readonly required?: boolean
 }
 
 const KNOWN = ['database', 'required']
 
-/** @throws ConfigurationError for anything that is neither a Database nor an object with one */
-export function served(entry: Database | ServedDatabase): Required<ServedDatabase> {
+/** @throws ConfigurationError for anything but a Database or a ServedDatabase */
+export function databaseEntry(entry: Database | ServedDatabase): Required<ServedDatabase> {
   if (entry instanceof Database) return { database: entry, required: true }
   const { database, required = true } = entry
   const unknown = Object.keys(entry).find((name) => !KNOWN.includes(name))

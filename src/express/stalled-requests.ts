@@ -1,12 +1,12 @@
-/** Requests whose body has stopped coming: found, and answered by 408, while the server shuts down. */
+/** Finds requests whose body has stopped coming, and answers them with 408, during a shutdown. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { HttpProblem } from './http-problem'
 
-/** How long a shutdown waits for the next piece of a body that somebody reads. */
+/** How long a shutdown waits for the next bytes of a body that a handler reads. */
 const STALLED_MILLIS = 2000
 
-/** Knows since when each body has not come on. It has to be asked again and again. */
-export class StallWatch {
+/** Tracks since when each body has not advanced. It has to be polled. */
+export class StallDetector {
   readonly #seen = new WeakMap<ServerResponse, { readonly bytes: number; readonly since: number }>()
 
   isStalled(response: ServerResponse): boolean {
@@ -23,25 +23,29 @@ export class StallWatch {
 }
 
 /**
- * Whether it is the client's turn: somebody reads the body, all that has come of it has been read, and no answer has
- * begun. A body that nobody reads holds nothing up, and one that is read slowly is not the client's fault.
+ * Returns whether the request waits for its client: a handler reads the body, has read all that has come, and has begun no
+ * answer. A body that no handler reads delays nothing, and one that is read slowly is not the client's fault.
  */
 function isWaitingForBody({ headersSent, req: request, socket }: ServerResponse): boolean {
-  // Without a socket the answer waits behind another one on its connection.
+  // A response without a socket waits for an earlier answer on its connection.
   return (
-    !request.complete && !headersSent && socket !== null && isRead(request) && request.readableLength === 0
+    !request.complete &&
+    !headersSent &&
+    socket !== null &&
+    isBodyRead(request) &&
+    request.readableLength === 0
   )
 }
 
-function isRead(request: IncomingMessage): boolean {
+function isBodyRead(request: IncomingMessage): boolean {
   return request.readableFlowing === true || request.listenerCount('readable') > 0
 }
 
 /**
- * Answers 408 and closes the connection. Written past the response, which others may have wrapped or still write to:
- * they see a client that has gone away.
+ * Answers 408 and closes the connection. Writes to the socket, because middleware may have wrapped the response and handlers
+ * may still write to it: to them it looks as if the client had gone away.
  */
-export function giveUp({ socket }: ServerResponse): void {
+export function answerTimeout({ socket }: ServerResponse): void {
   const problem = new HttpProblem(
     408,
     'The rest of the request did not come, and the server is shutting down.',

@@ -1,19 +1,19 @@
-/** Sends an answer as JSON: in one piece, with a tag by which the next one can be left out. */
+/** Sends an answer as JSON in one write, with an ETag, so that an unchanged one can be answered with 304. */
 import { hash } from 'node:crypto'
 import type { Request, Response } from 'express'
 
-export interface Reply {
+export interface JsonAnswer {
   readonly status: number
-  /** Null is an answer without a body. */
+  /** Null for an answer without a body. */
   readonly body: unknown
   readonly headers?: Readonly<Record<string, string>>
 }
 
 /**
- * As Express' own `json()` does it, but for this: Express makes bytes of the text in order to tag it, which Node then
- * writes apart from the head. A text leaves together with it.
+ * Replaces Express' `json()`, which makes a Buffer for the ETag: Node writes a Buffer separately from the headers, but a
+ * string together with them.
  */
-export function reply(request: Request, response: Response, { status, body, headers }: Reply): void {
+export function sendJson(request: Request, response: Response, { status, body, headers }: JsonAnswer): void {
   response.statusCode = status
   for (const name in headers) response.setHeader(name, headers[name] ?? '')
   if (body === null) {
@@ -22,8 +22,8 @@ export function reply(request: Request, response: Response, { status, body, head
   }
   const text = JSON.stringify(body)
   if (request.method === 'GET' || request.method === 'HEAD') {
-    response.setHeader('ETag', tagOf(text))
-    // No answer has a Last-Modified that If-Modified-Since could be compared with.
+    response.setHeader('ETag', etagOf(text))
+    // Only If-None-Match matters, because no answer has a Last-Modified.
     if (request.headers['if-none-match'] !== undefined && request.fresh) {
       response.statusCode = 304
       response.end()
@@ -35,7 +35,7 @@ export function reply(request: Request, response: Response, { status, body, head
   response.end(text)
 }
 
-/** Weak, since what is compressed on the way is the same answer: https://www.rfc-editor.org/rfc/rfc9110#name-etag */
-function tagOf(text: string): string {
+/** Returns a weak ETag, since a proxy may compress the answer: https://www.rfc-editor.org/rfc/rfc9110#name-etag */
+function etagOf(text: string): string {
   return `W/"${text.length.toString(16)}-${hash('sha1', text, 'base64url')}"`
 }

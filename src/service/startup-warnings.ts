@@ -1,8 +1,11 @@
-/** What an operator is warned of at start-up: what works, and should not stay so. */
+/** Warnings for the operator at start-up, about settings that work but are unsafe or misspelt. */
 import type { Security } from '../database'
 
-/** A line for each danger of a database. */
-export function dangersOf(name: string, { isSuperuser, isRemote, isEncrypted }: Security): string[] {
+/** Returns a line for each unsafe property of a database's connection. */
+export function unsafeConnectionWarnings(
+  name: string,
+  { isSuperuser, isRemote, isEncrypted }: Security,
+): string[] {
   const dangers: string[] = []
   if (isSuperuser)
     dangers.push(
@@ -15,17 +18,17 @@ export function dangersOf(name: string, { isSuperuser, isRemote, isEncrypted }: 
   return dangers
 }
 
-/** A name that differs in more characters is meant to be another one. */
-const FARTHEST = 2
+/** The largest distance of a misspelling: a name that differs more is meant to be another one. */
+const MAX_DISTANCE = 2
 
-/** A line for each variable that looks like a setting that was misspelt: it would be ignored without a word. */
-export function misspeltIn(variables: readonly string[], known: readonly string[]): string[] {
+/** Returns a line for each variable that looks like a misspelt setting, which would be ignored silently. */
+export function misspeltSettingWarnings(variables: readonly string[], known: readonly string[]): string[] {
   const families = new Set(known.filter((name) => name.includes('_')).map(familyOf))
   return variables.flatMap((name) => {
     if (known.includes(name) || !families.has(familyOf(name))) return []
     const meant = known
       .map((setting) => ({ setting, distance: distanceBetween(name, setting) }))
-      .filter(({ distance }) => distance <= FARTHEST)
+      .filter(({ distance }) => distance <= MAX_DISTANCE)
       .toSorted((a, b) => a.distance - b.distance)[0]
     return meant === undefined ? [] : [`${name} is no setting, and is ignored. ${meant.setting} is one.`]
   })
@@ -36,7 +39,7 @@ function familyOf(name: string): string {
   return name.slice(0, Math.max(0, name.indexOf('_')))
 }
 
-/** How many characters have to be added, taken away or changed (Levenshtein). */
+/** Returns the Levenshtein distance: how many characters have to be added, removed or changed. */
 function distanceBetween(a: string, b: string): number {
   let above = Array.from({ length: b.length + 1 }, (_, column) => column)
   for (const [row, letter] of a.split('').entries()) {

@@ -1,7 +1,7 @@
-/** The kinds of values that the service takes, with their limits. */
+/** The schemas of the service's input fields, with their limits. */
 import * as z from 'zod'
 
-/** The largest id of a 32-bit column, which is what both databases give. */
+/** The largest id of a 32-bit column, as both databases have it. */
 const LARGEST_ID = 2_147_483_647
 
 export const id = z.int().min(1).max(LARGEST_ID)
@@ -35,13 +35,13 @@ export const money = z
   .min(0)
   .meta({ examples: [480] })
 
-/** Money that moves. */
+/** Money of a transfer. */
 export const amount = z
   .int()
   .min(1)
   .meta({ examples: [2500] })
 
-/** Refuses a change that changes nothing, which is a mistake of the client's. */
+/** Makes the schema of a change, which refuses one without any field as a client's mistake. */
 export function atLeastOne<S extends z.ZodRawShape>(shape: S): z.ZodObject<S, z.core.$strict> {
   return z
     .strictObject(shape)
