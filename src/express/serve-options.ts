@@ -81,7 +81,7 @@ const DEFAULTS: ServeSettings = {
 }
 
 /** The longest time of a timer in Node, which takes anything longer for 1 ms. */
-const LONGEST_MILLIS = 2 ** 31 - 1
+const MAX_TIMER_MILLIS = 2 ** 31 - 1
 
 /**
  * Checks the options and adds the defaults.
@@ -115,8 +115,8 @@ export function resolveOptions(options: ServeOptions): ServeSettings {
   for (const [name, value] of Object.entries(times)) {
     if (!(value >= 0))
       throw new ConfigurationError(`${name} is a number of milliseconds from 0 up, got ${String(value)}.`)
-    if (value > LONGEST_MILLIS)
-      throw new ConfigurationError(`${name} is at most ${LONGEST_MILLIS}, got ${String(value)}.`)
+    if (value > MAX_TIMER_MILLIS)
+      throw new ConfigurationError(`${name} is at most ${MAX_TIMER_MILLIS}, got ${String(value)}.`)
   }
   if (readinessGraceMillis > 0 && readinessGraceMillis >= shutdownTimeoutMillis) {
     throw new ConfigurationError(

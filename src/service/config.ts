@@ -111,7 +111,7 @@ function sqliteFile(name: string): string {
 const DEFAULT_URLS = { main: sqliteFile('main.sqlite'), products: sqliteFile('products.sqlite') }
 
 /** The longest time of a timer: Node takes anything longer for 1 ms. */
-const LONGEST_SECONDS = 2_147_483
+const MAX_TIMER_SECONDS = 2_147_483
 
 const seconds = (least: number) =>
   z
@@ -119,9 +119,9 @@ const seconds = (least: number) =>
     .regex(/^\d+(\.\d+)?$/, 'must be a number of seconds')
     .transform((text) => Number(text) * 1000)
     .refine((millis) => millis >= least * 1000, `must be ${least} seconds or more`)
-    .refine((millis) => millis <= LONGEST_SECONDS * 1000, `must be ${LONGEST_SECONDS} seconds or less`)
+    .refine((millis) => millis <= MAX_TIMER_SECONDS * 1000, `must be ${MAX_TIMER_SECONDS} seconds or less`)
 
-const whole = (least: number, most: number) => {
+const wholeNumber = (least: number, most: number) => {
   const message = `must be a whole number from ${least} to ${most}`
   return z
     .string()
@@ -147,16 +147,16 @@ const variables = z.object({
   PRODUCTS_DATABASE_URL: databaseUrl.default(DEFAULT_URLS.products),
   MIGRATE_ON_START: flag.optional(),
   HOST: z.string().default('127.0.0.1'),
-  PORT: whole(0, 65_535).default(3000),
-  ADMIN_PORT: whole(0, 65_535).optional(),
+  PORT: wholeNumber(0, 65_535).default(3000),
+  ADMIN_PORT: wholeNumber(0, 65_535).optional(),
   ADMIN_HOST: z.string().default('127.0.0.1'),
   LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
   DOCS: flag.default(true),
   SHUTDOWN_TIMEOUT: seconds(0).default(30_000),
   READINESS_GRACE: seconds(0).default(0),
   REQUEST_TIMEOUT: seconds(0).default(60_000),
-  DATABASE_POOL_SIZE: whole(1, 10_000).optional(),
-  DATABASE_MAX_OVERFLOW: whole(0, 10_000).optional(),
+  DATABASE_POOL_SIZE: wholeNumber(1, 10_000).optional(),
+  DATABASE_MAX_OVERFLOW: wholeNumber(0, 10_000).optional(),
   DATABASE_POOL_TIMEOUT: seconds(0.001).optional(),
   DATABASE_POOL_RECYCLE: seconds(1).optional(),
   DATABASE_CONNECT_TIMEOUT: seconds(0.001).optional(),

@@ -16,7 +16,7 @@ async function start(): Promise<void> {
   const products = openDatabase(config.products)
   let stopDeletingKeys = (): Promise<void> => Promise.resolve()
   await serve(createApp({ main, products, logger, docs: config.docs }), {
-    ...limitsOf(config),
+    ...timeLimits(config),
     // Bodies have at most 100 kB, so no client needs longer.
     receiveTimeoutMillis: 30_000,
     host: config.host,
@@ -49,7 +49,7 @@ function openDatabase({ url, options }: DatabaseConfig): Database {
   return new Database(url, options)
 }
 
-function limitsOf(config: Config) {
+function timeLimits(config: Config) {
   const { readinessGraceMillis, requestTimeoutMillis, shutdownTimeoutMillis } = config
   return { readinessGraceMillis, requestTimeoutMillis, shutdownTimeoutMillis }
 }

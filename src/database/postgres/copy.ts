@@ -44,7 +44,7 @@ export interface CopyResult {
 
 export class PostgresCopies {
   readonly #session: CopySession
-  /** By call of executeMany: it is one transaction, and nobody can alter a table that an open transaction has written to. */
+  /** By call of executeMany: it is one transaction, and no other session can alter a table that an open transaction has written to. */
   readonly #copyable = new WeakMap<InsertTarget, boolean>()
   /** The targets for which the server has accepted a COPY. */
   readonly #accepted = new WeakSet<InsertTarget>()

@@ -61,7 +61,7 @@ export class PostgresCursors {
       get isAtEnd() {
         return reader.isAtEnd
       },
-      read: (most) => reader.next(most),
+      read: (maxRows) => reader.next(maxRows),
       close: () => this.#close(name, ownsTransaction),
     }
   }

@@ -115,7 +115,7 @@ function beginText(modes: TransactionModes): string {
   return parts.join(' ')
 }
 
-/** How long one attempt to connect may take. The next attempt resolves the name anew, which helps after a fail-over. */
+/** How long one attempt to connect may take. The next attempt resolves the name again, which helps after a fail-over. */
 const DEFAULT_DIAL_TIMEOUT_MILLIS = 10_000
 
 /** Returns the limit of one attempt to connect. libpq's connect_timeout is in seconds, and 0 means no limit. */

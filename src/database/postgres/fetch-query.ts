@@ -38,17 +38,17 @@ export class CursorReader {
     this.#name = nameBytes(name)
   }
 
-  /** Returns the next rows: at most `most`, or a batch if `most` is null. */
-  async next(most: number | null): Promise<readonly Row[]> {
-    const rows = await this.#session.awaitSent(this.#fetch(most))
+  /** Returns the next rows: at most `maxRows`, or a batch if `maxRows` is null. */
+  async next(maxRows: number | null): Promise<readonly Row[]> {
+    const rows = await this.#session.awaitSent(this.#fetch(maxRows))
     const columns = this.#columns
     if (columns?.hasUnknownTypes === true)
       this.#columns = await parseRemainingTexts(rows, columns, this.#session, columns)
     return rows
   }
 
-  async #fetch(most: number | null): Promise<readonly Row[]> {
-    const count = most ?? this.#batchSize
+  async #fetch(maxRows: number | null): Promise<readonly Row[]> {
+    const count = maxRows ?? this.#batchSize
     const execute = executePortal(this.#name, count)
     const message = this.#columns === null ? Buffer.concat([describePortal(this.#name), execute]) : execute
     const { raw, types } = this.#session

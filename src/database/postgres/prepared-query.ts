@@ -7,10 +7,10 @@ import {
   type Columns,
   NO_COLUMNS,
   PreparedResult,
-  readArray,
+  readRowAsArray,
   readFirst,
   readRow,
-  toArray,
+  toRowArray,
   toColumns,
   toRow,
 } from './row-decoder'
@@ -94,14 +94,16 @@ export class PreparedQuery {
 
   consumeRow(bytes: Buffer, at: number): void {
     if (this.#tag === null)
-      this.#add((columns) => (this.#asArrays ? readArray(bytes, at, columns) : readRow(bytes, at, columns)))
+      this.#add((columns) =>
+        this.#asArrays ? readRowAsArray(bytes, at, columns) : readRow(bytes, at, columns),
+      )
     else this.#keepingFailure(() => (this.#transactionId = readFirst(bytes, at)))
   }
 
   /** Called by pg where there is no row tap. */
   handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
     if (this.#tag === null)
-      this.#add((columns) => (this.#asArrays ? toArray(fields, columns) : toRow(fields, columns)))
+      this.#add((columns) => (this.#asArrays ? toRowArray(fields, columns) : toRow(fields, columns)))
     else this.#transactionId = fields[0] ?? null
   }
 

@@ -29,10 +29,10 @@ export function describePortal(name: Buffer): Buffer {
 }
 
 /** Execute and Sync: asks for the next rows of a cursor. */
-export function executePortal(name: Buffer, mostRows: number): Buffer {
-  const most = Buffer.alloc(4)
-  most.writeInt32BE(mostRows)
-  return Buffer.concat([message('E', name, most), SYNC])
+export function executePortal(name: Buffer, maxRows: number): Buffer {
+  const maxRowsBytes = Buffer.alloc(4)
+  maxRowsBytes.writeInt32BE(maxRows)
+  return Buffer.concat([message('E', name, maxRowsBytes), SYNC])
 }
 
 /** Close: deallocates a statement. It is no error if the statement does not exist. */
@@ -45,9 +45,9 @@ const SYNC = message('S')
 const STATEMENT = Buffer.from('S')
 const PORTAL = Buffer.from('P')
 
-function execute(mostRows: number): Buffer {
+function execute(maxRows: number): Buffer {
   const body = Buffer.alloc(5)
-  body.writeInt32BE(mostRows, 1)
+  body.writeInt32BE(maxRows, 1)
   return message('E', body)
 }
 

@@ -201,7 +201,7 @@ export function readRow(bytes: Buffer, at: number, { fields, readers, emptyRow }
 }
 
 /** Decodes a DataRow from `at` to an array, which keeps columns of the same name apart. */
-export function readArray(bytes: Buffer, at: number, { fields, readers }: Columns): unknown[] {
+export function readRowAsArray(bytes: Buffer, at: number, { fields, readers }: Columns): unknown[] {
   const row: unknown[] = []
   let from = at + COUNT_SIZE
   try {
@@ -231,7 +231,7 @@ const LENGTH_SIZE = 4
 /** Makes a row of texts that pg has decoded. */
 export function toRow(texts: readonly (string | null)[], columns: Columns): Row {
   const row = { ...columns.emptyRow }
-  for (const [i, value] of toArray(texts, columns).entries()) {
+  for (const [i, value] of toRowArray(texts, columns).entries()) {
     const field = columns.fields[i]
     // Of columns with the same name the last one wins, also with null.
     if (field !== undefined) row[field.name] = value
@@ -239,7 +239,7 @@ export function toRow(texts: readonly (string | null)[], columns: Columns): Row 
   return row
 }
 
-export function toArray(texts: readonly (string | null)[], { fields, parsers }: Columns): unknown[] {
+export function toRowArray(texts: readonly (string | null)[], { fields, parsers }: Columns): unknown[] {
   return texts.map((text, i) => {
     const parser = parsers[i] ?? null
     return text === null || parser === null ? text : parse(parser, text, fields[i])

@@ -168,7 +168,7 @@ export function toAnswer(
 
 const COPIES_STREAM = /\b(?:from\s+stdin|to\s+stdout)\b/i
 
-/** @throws QueryError for a COPY from STDIN, whose rows nobody would send, or to STDOUT, whose rows pg would drop */
+/** @throws QueryError for a COPY from STDIN, whose rows would never come, or to STDOUT, whose rows pg would drop */
 export function refuseStream({ facts, sql }: Statement): void {
   if (facts.verb !== 'COPY' || !COPIES_STREAM.test(sql)) return
   throw new QueryError(

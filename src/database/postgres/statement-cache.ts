@@ -55,7 +55,7 @@ export interface FailedRun {
 
 export class StatementCache {
   readonly #types: SessionTypeParsers
-  readonly #most: number
+  readonly #maxStatements: number
   readonly #statements = new Map<string, CachedStatement>()
   #useCount = 0
   readonly #transactionId = newStatement(TRANSACTION_ID)
@@ -69,12 +69,12 @@ export class StatementCache {
   #invalidatedInTransaction = false
 
   /**
-   * `most`: how many statements are kept; each takes some kilobytes on the server. `onStarted` is called when the server has
+   * `maxStatements`: how many statements are kept; each takes some kilobytes on the server. `onStarted` is called when the server has
    * accepted the values of a statement.
    */
-  constructor(raw: PgClient, types: SessionTypeParsers, most: number, onStarted: () => void) {
+  constructor(raw: PgClient, types: SessionTypeParsers, maxStatements: number, onStarted: () => void) {
     this.#types = types
-    this.#most = most
+    this.#maxStatements = maxStatements
     const connection = raw.connection as QueryConnection
     connection.on('parseComplete', () => {
       const parsed = this.#awaitingParse.shift()
@@ -160,7 +160,7 @@ export class StatementCache {
     let prepared = this.#statements.get(sql)
     if (prepared === undefined) {
       prepared = newStatement(sql)
-      if (this.#statements.size >= this.#most) this.#evictOldest()
+      if (this.#statements.size >= this.#maxStatements) this.#evictOldest()
       this.#statements.set(sql, prepared)
     }
     this.#useCount += 1

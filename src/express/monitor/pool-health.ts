@@ -10,7 +10,7 @@ export interface PoolHealth {
   readonly advice: string | null
 }
 
-/** What the judgement is made from. */
+/** The figures that a judgement is based on. */
 export interface PoolSnapshot {
   readonly isConnected: boolean
   readonly stats: PoolStats
@@ -36,7 +36,7 @@ const MIN_WAITS = 100
 /** Returns the first judgement that applies, from the worst to the best. */
 export function judgeHealth(snapshot: PoolSnapshot): PoolHealth {
   const { hasWaited, holders, isConnected, leaks, stats, timeouts, unreachable, wait } = snapshot
-  const most = stats.size + stats.maxOverflow
+  const maxConnections = stats.size + stats.maxOverflow
   const waiting = `${stats.waiting} ${stats.waiting === 1 ? 'waits' : 'wait'}`
   const advice = adviceFor(holders)
   // A queue that is gone a moment later is normal for a pool.
@@ -52,10 +52,10 @@ export function judgeHealth(snapshot: PoolSnapshot): PoolHealth {
         'The pool tries again by itself. See the errors below; the database or the network is at fault.',
     }
   }
-  if (isStuck && stats.used >= most) {
+  if (isStuck && stats.used >= maxConnections) {
     return {
       level: 'critical',
-      summary: `The pool is exhausted: all ${most} connections are in use and ${waiting}.`,
+      summary: `The pool is exhausted: all ${maxConnections} connections are in use and ${waiting}.`,
       advice,
     }
   }
@@ -81,7 +81,7 @@ export function judgeHealth(snapshot: PoolSnapshot): PoolHealth {
   }
   return {
     level: 'healthy',
-    summary: `${stats.waiting === 0 ? 'Nobody waits' : `${waiting} for a moment`}: ${stats.used} of ${most} connections are in use.`,
+    summary: `${stats.waiting === 0 ? 'Nobody waits' : `${waiting} for a moment`}: ${stats.used} of ${maxConnections} connections are in use.`,
     advice: null,
   }
 }
