@@ -140,9 +140,7 @@ function unreadable(
   if (isStringTooLong(cause)) {
     return new UnreadableError(
       `${what}: as a text it is longer than a string may be. Read it in parts, by substring().`,
-      {
-        cause,
-      },
+      { cause },
     )
   }
   const why = cause instanceof UnreadableError ? cause.message : 'its parser has failed'

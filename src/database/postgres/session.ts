@@ -226,7 +226,7 @@ export class PostgresSession extends PostgresConnection implements Session {
   /** Makes one promise only, since nearly every query runs here. */
   #runPrepared(prepared: StatementCache, statement: Statement): Promise<Result> {
     const asksTransactionId = this.#needsTransactionId(statement)
-    const wasOutsideTransaction = this.status === 'I'
+    const wasIdle = this.status === 'I'
     const begin = this.#begin === 'deferred' ? this.#beginSql : null
     const restartSql =
       this.#begin === 'fresh' ? this.#beginSql : begin === null ? null : this.#restartSqlOf(begin)
@@ -236,16 +236,7 @@ export class PostgresSession extends PostgresConnection implements Session {
       query.callback = (...[error, result]) => {
         if (error !== null) {
           if (this.#begin === 'sent') this.#closeIfExposed()
-          resolve(
-            this.#retryIfRefused(error, {
-              prepared,
-              query,
-              statement,
-              wasOutsideTransaction,
-              begin,
-              restartSql,
-            }),
-          )
+          resolve(this.#retryIfRefused(error, { prepared, query, statement, wasIdle, begin, restartSql }))
           return
         }
         this.#setBegin('none')
@@ -272,7 +263,7 @@ export class PostgresSession extends PostgresConnection implements Session {
 
   /** Runs a refused statement once more if it had not run, and if no other statement's effect is lost by that. */
   async #retryIfRefused(error: Error, failed: FailedRun): Promise<Result> {
-    const { prepared, query, statement, wasOutsideTransaction, begin, restartSql } = failed
+    const { prepared, query, statement, wasIdle, begin, restartSql } = failed
     const refusal = prepared.refusalOf(error, query)
     await this.#waitForReady(error)
     if (refusal === null && begin !== null) this.#onFirstAnswer()
@@ -284,7 +275,7 @@ export class PostgresSession extends PostgresConnection implements Session {
     // The refusal has aborted the transaction, which can be restarted only if nothing else has run in it.
     if (this.broken !== null) throw reason
     this.#setBegin('none')
-    if (!wasOutsideTransaction && restartSql === null) throw reason
+    if (!wasIdle && restartSql === null) throw reason
     if (restartSql !== null) {
       if (this.inTransaction) await this.#waitFor(sendControl(this.raw, 'ROLLBACK'), ownStatement('ROLLBACK'))
       this.#setBegin('deferred', restartSql)

@@ -46,7 +46,7 @@ export interface FailedRun {
   readonly query: PreparedQuery
   readonly statement: Statement
   /** True if the statement ran outside of a transaction. */
-  readonly wasOutsideTransaction: boolean
+  readonly wasIdle: boolean
   /** The BEGIN that was sent in front of it, or null. */
   readonly begin: string | null
   /** The BEGIN that can restart the transaction if this is its first statement; else null. */

@@ -25,7 +25,7 @@ const INSERTS = new Set(['INSERT', 'REPLACE'])
 export class SchemaCache {
   readonly #connection: SqliteConnection
   readonly #file: SharedFile
-  readonly #retryWhileBusy: RetryWhileBusy
+  readonly #retry: RetryWhileBusy
   readonly #known = new TextCache<StatementInfo>(500)
   #version: unknown
   #checkedAt = -Infinity
@@ -39,7 +39,7 @@ export class SchemaCache {
   constructor(connection: SqliteConnection, file: SharedFile, retryWhileBusy: RetryWhileBusy) {
     this.#connection = connection
     this.#file = file
-    this.#retryWhileBusy = retryWhileBusy
+    this.#retry = retryWhileBusy
   }
 
   /** Returns what is known of a statement. Called before it runs: later, an error would look like one of the statement. */
@@ -80,7 +80,7 @@ export class SchemaCache {
   /** Asks for the columns of the very text that will run, so that a driver can keep the prepared statement. */
   async #columns(statement: Statement, limited: string | null): Promise<readonly Column[] | null> {
     const columnsOf = (asked: Statement): Promise<readonly Column[] | null> =>
-      this.#retryWhileBusy(() => this.#connection.columns(asked))
+      this.#retry(() => this.#connection.columns(asked))
     // In an incomplete statement our LIMIT changes the error, which is to be that of the caller's text.
     return limited === null
       ? columnsOf(statement)
@@ -93,27 +93,21 @@ export class SchemaCache {
     const isWithoutRowid = ownStatement(
       'SELECT 1 FROM pragma_table_list WHERE wr AND name = ? COLLATE NOCASE',
     )
-    const found = await this.#retryWhileBusy(() =>
-      this.#connection.all({ ...isWithoutRowid, bindings: [target] }),
-    )
+    const found = await this.#retry(() => this.#connection.all({ ...isWithoutRowid, bindings: [target] }))
     return found.length === 0
   }
 
   async #check(isInTransaction: boolean): Promise<void> {
     const { schemaChanges } = this.#file
     this.#checkedAt = performance.now()
-    const [row] = await this.#retryWhileBusy(() =>
-      this.#connection.all(ownStatement('PRAGMA schema_version')),
-    )
+    const [row] = await this.#retry(() => this.#connection.all(ownStatement('PRAGMA schema_version')))
     const version = row?.['schema_version']
     // A transaction sees the schema of its beginning, so that later changes have to be looked for after it.
     if (!isInTransaction) this.#seenChanges = schemaChanges
     if (version === this.#version && !this.#hasAttached) return
     this.#version = version
     // A connection prepares statements with the schema that it has loaded; a read makes it load a changed one.
-    await this.#retryWhileBusy(() =>
-      this.#connection.all(ownStatement('SELECT 1 FROM sqlite_schema LIMIT 1')),
-    )
+    await this.#retry(() => this.#connection.all(ownStatement('SELECT 1 FROM sqlite_schema LIMIT 1')))
     this.#clear()
   }
 
