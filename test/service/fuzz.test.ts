@@ -15,7 +15,9 @@ import { type Contents, contentsOf, idsIn, isAnnounced, changesBetween } from '.
 /** MILLPOND_SEED repeats a run. */
 const SEED = process.env['MILLPOND_SEED']
 /** On each database. */
-const REQUESTS = rounds(300, 1_500)
+/** So many that each reason for which a request is refused occurs. */
+const MANY = 1_500
+const REQUESTS = rounds(300, MANY)
 /** None of them is much work: what takes longer has got stuck somewhere. */
 const BOUND_MILLIS = 5_000
 const SPOILERS = Object.entries({ ...BODY_SPOILERS, ...HEAD_SPOILERS })
@@ -116,7 +118,8 @@ eachService(
       const figures = { seed, requests: REQUESTS, 'slowest, ms': slowest }
       report(`malformed requests on ${service.context.dialect}`, { ...figures, ...statuses })
       // Some were good enough, and most were refused, for every reason that there is.
-      for (const status of ['200', '201', '204', '400', '404', '405', '406', '413', '415', '422', '431'])
+      const rare = ['201', '204', '405', '406', '413', '415', '431']
+      for (const status of ['200', '400', '404', '422', ...(REQUESTS < MANY ? [] : rare)])
         expect(statuses).toHaveProperty(status)
     }, 180_000)
   },
