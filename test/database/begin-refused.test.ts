@@ -2,6 +2,7 @@
 import type { Client } from 'pg'
 import type { Database } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
+import { startProxy } from '../support/tcp-proxy'
 import { failure } from './support'
 
 eachDatabase('a transaction whose BEGIN is refused', (context) => {
@@ -72,4 +73,35 @@ eachDatabase('a transaction whose BEGIN is refused', (context) => {
     expect(await ids()).toEqual([])
     expect(await database.fetchVal('select 1')).toBe(1)
   })
+
+  for (const when of ['before', 'while'] as const) {
+    it(`has nothing of what its user sends, who took the client ${when} it is restarted`, async () => {
+      const proxy = await startProxy(context.url)
+      const proxied = await context.open({ pool: { size: 1, maxOverflow: 0 } }, proxy.url)
+      await proxied.transaction((tx) => tx.fetchAll('select * from t'))
+      await context.admin('alter table t add column name text')
+      const sent: Promise<unknown>[] = []
+      const work = proxied.connection((connection) =>
+        connection.transaction(async (tx) => {
+          const first = tx.fetchAll('select * from t')
+          // It has been sent by now, and is not answered.
+          await Promise.resolve()
+          if (when === 'before') void connection.raw
+          const act = (): void => {
+            sent.push((connection.raw as Client).query('insert into t values (42)'))
+          }
+          void proxy.trap(Buffer.from('ROLLBACK'), { passing: 0, act })
+          await Promise.allSettled([first])
+          proxy.disarm()
+          await Promise.allSettled(sent)
+          throw new Error('no')
+        }),
+      )
+      expect(await failure(work)).toMatchObject({ message: 'no' })
+      expect(sent).toHaveLength(when === 'while' ? 1 : 0)
+      expect(await ids()).toEqual([])
+      await proxied.disconnect()
+      await proxy.close()
+    })
+  }
 })

@@ -275,10 +275,12 @@ export class PostgresSession extends PostgresConnection implements Session {
     // The refusal has aborted the transaction, which can be restarted only if nothing else has run in it.
     if (this.broken !== null) throw reason
     this.#setBegin('none')
-    if (!wasIdle && restartSql === null) throw reason
+    if (!wasIdle && (restartSql === null || this.isExposed)) throw reason
     if (restartSql !== null) {
-      if (this.inTransaction) await this.#waitFor(sendControl(this.raw, 'ROLLBACK'), ownStatement('ROLLBACK'))
+      const isOpen = this.inTransaction
+      // Before ROLLBACK is sent, so that what the caller sends behind it by `connection.raw` comes after BEGIN.
       this.#setBegin('deferred', restartSql)
+      if (isOpen) await this.#waitFor(sendControl(this.raw, 'ROLLBACK'), ownStatement('ROLLBACK'))
     }
     return this.run(statement)
   }
