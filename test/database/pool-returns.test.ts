@@ -47,6 +47,25 @@ eachDatabase('a connection that was used', (context) => {
     expect((await failure(database.fetchAll('select * from mine'))).message).toMatch(/mine/)
   })
 
+  it('lets afterConnect give its connection to a builder when it runs again', async () => {
+    const answers: unknown[] = []
+    let runs = 0
+    const other: Database = await context.open({
+      pool: single,
+      afterConnect: async (connection) => {
+        runs += 1
+        // If it read `raw` in its first run, the connection would be closed instead.
+        if (runs === 1) return
+        const one = other.knex.select(other.knex.raw('1 as n'))
+        answers.push(await one.connection(connection.raw))
+      },
+    })
+    await other.connection((connection) => connection.execute(change))
+    await other.fetchVal('select 1')
+    expect(answers).toEqual([[{ n: 1 }]])
+    expect(runs).toBe(2)
+  })
+
   it('does not hand on what a transaction has set for itself, at no cost', async () => {
     if (context.dialect === 'sqlite') return // It has no such thing.
     await database.transaction((tx) => tx.execute('set local search_path to elsewhere'))

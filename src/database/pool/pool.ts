@@ -233,9 +233,9 @@ export class Pool {
     })
   }
 
-  /** Returns the lease that has this driver's connection now, that of afterConnect included. */
+  /** Returns the lease that has this driver's connection now. While that is reset, afterConnect has a lease of its own. */
   leaseOf(raw: object): Lease | undefined {
-    return this.#leases.byRaw(raw) ?? this.#reset.leaseInAfterConnect(raw)
+    return this.#reset.leaseInAfterConnect(raw) ?? this.#leases.byRaw(raw)
   }
 
   holders(): readonly Holder[] {
