@@ -264,4 +264,29 @@ eachDatabase('prepared statements that are outdated', (context) => {
       expect(await read()).toBe(1)
     })
   })
+
+  // The server's answers to both queries are of the same kind.
+  it('are parsed anew although they wait behind a query that the user sends by connection.raw', async () => {
+    await database.execute('create table beside (id int)')
+    await database.connection(async (connection) => {
+      const { raw } = connection
+      const readBehind = async (): Promise<unknown> => {
+        const own = (raw as Client).query('select $1::int', [1])
+        const [result] = await Promise.allSettled([connection.fetchAll('select * from beside'), own])
+        return result
+      }
+      await readBehind()
+      await context.admin('alter table beside add column name text')
+      expect(await readBehind()).toEqual({ status: 'fulfilled', value: [] })
+      await context.admin('alter table beside rename to other')
+      expect(await readBehind()).toMatchObject({ status: 'rejected' })
+      await context.admin('alter table other rename to beside')
+      await connection.transaction(async (tx) => {
+        await tx.execute('insert into beside (id) values (1)')
+        expect(await tx.fetchAll('select id from beside')).toEqual([{ id: 1 }])
+        expect(await tx.fetchAll('select * from beside')).toEqual([{ id: 1, name: null }])
+      })
+    })
+    await context.admin('drop table beside')
+  })
 })

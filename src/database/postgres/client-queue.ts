@@ -17,16 +17,20 @@ function queueOf(raw: RawConnection): QueueMembers {
   return raw as unknown as QueueMembers
 }
 
+/** Returns the query that pg runs now. */
+export function activeQuery(raw: RawConnection): QueuedQuery | null {
+  return queueOf(raw)._activeQuery ?? null
+}
+
 /** Returns the query that pg was given last, which runs or is the last in the queue. */
 export function lastSubmitted(raw: RawConnection): QueuedQuery | null {
-  const { _queryQueue: queue, _activeQuery: active } = queueOf(raw)
-  return queue.at(-1) ?? active ?? null
+  return queueOf(raw)._queryQueue.at(-1) ?? activeQuery(raw)
 }
 
 /** Returns whether pg runs a query other than `query` now. */
 export function isRunningAnother(raw: RawConnection, query: QueuedQuery | null): boolean {
-  const { _activeQuery: active } = queueOf(raw)
-  return active !== null && active !== undefined && active !== query
+  const active = activeQuery(raw)
+  return active !== null && active !== query
 }
 
 /** Removes a query from the queue and fails it with `error`. Returns false if the query has been sent already. */

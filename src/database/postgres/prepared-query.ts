@@ -29,7 +29,6 @@ export interface CachedStatement {
 /** The part of pg's Connection that query objects use; pg's types leave it out. */
 export interface QueryConnection {
   readonly stream: { write(bytes: Buffer): void; readonly writable: boolean }
-  on(event: 'parseComplete' | 'bindComplete', listener: () => void): void
 }
 
 export interface PgClient {

@@ -4,7 +4,9 @@ import type { Statement } from '../driver/statement'
 import { codeOf } from '../driver/driver-error'
 import type { SessionTypeParsers } from './array-types'
 import { isStalePlan } from './errors'
-import { type PgClient, type CachedStatement, PreparedQuery, type QueryConnection } from './prepared-query'
+import type { RawConnection } from './client'
+import { activeQuery } from './client-queue'
+import { type CachedStatement, PreparedQuery } from './prepared-query'
 import { invalidatesPlans, mayUndoChanges } from './plan-invalidation'
 import { closeStatement, describeStatement, nameBytes, parse, bindAndExecute } from './protocol'
 import { MAX_TEXT_LENGTH } from '../sql/text-cache'
@@ -72,15 +74,18 @@ export class StatementCache {
    * `maxStatements`: how many statements are kept; each takes some kilobytes on the server. `onStarted` is called when the server has
    * accepted the values of a statement.
    */
-  constructor(raw: PgClient, types: SessionTypeParsers, maxStatements: number, onStarted: () => void) {
+  constructor(raw: RawConnection, types: SessionTypeParsers, maxStatements: number, onStarted: () => void) {
     this.#types = types
     this.#maxStatements = maxStatements
-    const connection = raw.connection as QueryConnection
+    // pg may run a query of the caller, which has answers of the same kind.
+    const runsPrepared = (): boolean => activeQuery(raw) instanceof PreparedQuery
+    const { connection } = raw
     connection.on('parseComplete', () => {
-      const parsed = this.#awaitingParse.shift()
+      const parsed = runsPrepared() ? this.#awaitingParse.shift() : undefined
       if (parsed !== undefined) parsed.isParsed = true
     })
     connection.on('bindComplete', () => {
+      if (!runsPrepared()) return
       if (this.#pendingBinds > 0) this.#pendingBinds -= 1
       onStarted()
     })
