@@ -284,6 +284,8 @@ export class Pool {
   }
 
   #opened(pooled: PooledSession, durationMillis: number): void {
+    // Idle from now on: afterConnect may have taken long.
+    pooled.markIdle(performance.now())
     this.#housekeeper.onOpened(pooled)
     this.#context.events.tell('create', { durationMillis })
   }
