@@ -10,7 +10,7 @@ import { type Database, DatabaseError, type Queryable } from '../../src/database
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
 
-const STATEMENTS = rounds(20_000, 100_000, 'MILLPOND_STATEMENTS')
+const STATEMENTS = rounds(10_000, 100_000, 'MILLPOND_STATEMENTS')
 const REQUESTS_AT_ONCE = 24
 const LONGEST_MILLIS = 60_000 + STATEMENTS * 3
 

@@ -2,10 +2,11 @@
 import { execFile } from 'node:child_process'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import { rounds } from '../support/rounds'
 import { toRun } from '../support/compiled'
 import { eachDatabase } from '../support/each-database'
 
-const ROWS = 1_000_000
+const ROWS = rounds(300_000, 1_000_000)
 const READER = path.resolve(__dirname, '../support/stream-rows.ts')
 
 eachDatabase('a long stream', (context) => {

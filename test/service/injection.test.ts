@@ -13,7 +13,7 @@ import { requestWith, type Slot, slotsOf, type Surroundings } from './support/sl
 import { contentsOf } from './support/table-contents'
 
 /** All of them, or a part of each kind. */
-const TEXTS = INJECTIONS.filter((_, index) => index % rounds(5, 1) === 0)
+const TEXTS = INJECTIONS.filter((_, index) => index % rounds(8, 1) === 0)
 /** Sent at once on one connection. */
 const BATCH = 33
 /** Shorter than any delay in the corpus. */

@@ -1,4 +1,5 @@
 /** Migrations at start-up: many processes at once, and one that is killed in the middle of them. */
+import { rounds } from '../support/rounds'
 import { eachDatabase } from '../support/each-database'
 import { ScriptProcess } from '../support/faults/script-process'
 import { freePort } from '../support/free-port'
@@ -6,7 +7,7 @@ import { waitFor } from '../support/wait-for'
 import type { MigratingScript } from './support/migrating-script'
 import { ServiceProcess } from './support/service-process'
 
-const PROCESSES = 8
+const PROCESSES = rounds(4, 8)
 
 eachDatabase('eight services that start at once', (context) => {
   jest.setTimeout(180_000)

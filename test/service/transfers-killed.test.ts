@@ -12,7 +12,7 @@ import { unbalanced } from './support/ledger'
 import { ServiceProcess } from './support/service-process'
 
 /** `npm run test:transfers` runs it for a minute on each database. */
-const SECONDS = rounds(4, 20, 'TRANSFER_SECONDS')
+const SECONDS = rounds(3, 20, 'TRANSFER_SECONDS')
 const LEAST_KILLS = Math.ceil(SECONDS / 8)
 const CLIENTS = 32
 const ACCOUNTS = 10
