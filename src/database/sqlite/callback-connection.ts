@@ -37,6 +37,8 @@ export abstract class CallbackConnection implements SqliteConnection {
   abstract readonly arrays: SqliteConnection['arrays']
   protected abstract readonly maxBatch: number
   readonly #prepared = new Map<string, sqlite3.Statement>()
+  /** The one long text that is kept: that of a bulk insert, whose next chunk mostly has the same. */
+  #bulkSql = ''
   #isClosed = false
 
   constructor(raw: sqlite3.Database) {
@@ -147,9 +149,14 @@ export abstract class CallbackConnection implements SqliteConnection {
       : this.#runPrepared(statement.sql, kept, work)
   }
 
-  async #prepareAndRun<T>({ sql, facts }: Statement, work: Work<T>): Promise<T> {
+  async #prepareAndRun<T>({ sql, facts, isPartOfBulk }: Statement, work: Work<T>): Promise<T> {
     const prepared = await this.prepare(sql)
-    if (CACHEABLE.test(facts.verb) && !facts.isMultiStatement && sql.length <= MAX_TEXT_LENGTH) {
+    const isShort = sql.length <= MAX_TEXT_LENGTH
+    if (CACHEABLE.test(facts.verb) && !facts.isMultiStatement && (isShort || isPartOfBulk === true)) {
+      if (!isShort) {
+        this.#finalize(this.#bulkSql)
+        this.#bulkSql = sql
+      }
       if (this.#prepared.size >= MAX_PREPARED) this.#finalize(this.#prepared.keys().next().value ?? '')
       this.#prepared.set(sql, prepared)
     }
