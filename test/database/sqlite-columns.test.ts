@@ -36,6 +36,27 @@ eachDatabase('columns', (context) => {
   // What follows is about files, and about types that PostgreSQL tells with every result.
   if (context.dialect !== 'sqlite') return
 
+  it('are looked for once after a change of the schema by this process, however many transactions follow', async () => {
+    const checks: string[] = []
+    const traced = await context.open({
+      pool: { size: 1, maxOverflow: 0 },
+      afterConnect: (connection) => {
+        const raw = connection.raw as { on(event: 'trace', listener: (sql: string) => void): void }
+        raw.on('trace', (sql) => {
+          if (/schema_version/.test(sql)) checks.push(sql)
+        })
+        return Promise.resolve()
+      },
+    })
+    await database.execute(`alter table ${table} add column note text`)
+    const read = (): Promise<unknown> =>
+      traced.transaction((tx) => tx.fetchAll(`select * from ${table} where id = 1`))
+    const started = performance.now()
+    for (let i = 0; i < 20; i += 1) await read()
+    // Other processes' changes are looked for once a second as well.
+    expect(checks.length).toBeLessThanOrEqual(2 + (performance.now() - started) / 1000)
+  })
+
   it('are known by the schema that each of them sees, while a transaction holds on to an old one', async () => {
     const old = await database.begin({ readOnly: true })
     const read = `select * from ${table} where id = 1`

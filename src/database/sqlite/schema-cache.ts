@@ -46,7 +46,11 @@ export class SchemaCache {
   describe(statement: Statement, isInTransaction: boolean): StatementInfo | Promise<StatementInfo> {
     const { facts, take, isPartOfBulk } = statement
     const isCounted = take === 'count' && !facts.hasReturning
-    if (isCounted && (isPartOfBulk === true || !INSERTS.has(facts.verb))) return NO_INFO
+    if (isCounted && (isPartOfBulk === true || !INSERTS.has(facts.verb))) {
+      // A check within the transaction would hold for that transaction only, and be repeated in every one that follows.
+      const isBegin = facts.verb === 'BEGIN' && !isInTransaction
+      return isBegin && this.#mustCheck ? this.#check(false).then(() => NO_INFO) : NO_INFO
+    }
     return (
       (this.#mustCheck ? undefined : this.#known.get(statement.sql)) ??
       this.#lookUp(statement, isInTransaction)
