@@ -59,16 +59,18 @@ eachDatabase('the upkeep of a pool', (context) => {
     afterEach(() => proxy.close())
 
     it('opens two connections more at most when fifty statements come at once on five idle ones', async () => {
-      let opensSlowly = false
+      let opening = Promise.resolve()
       const database = await context.open({
         pool: { size: 50, maxOverflow: 0, min: 5 },
-        afterConnect: () => delay(opensSlowly ? 150 : 0),
+        afterConnect: () => opening,
       })
       await waitFor(() => database.stats().idle === 5, { what: 'five idle connections' })
-      opensSlowly = true
+      let open = (): void => undefined
+      opening = new Promise((resolve) => (open = resolve))
       const started = performance.now()
       await Promise.all(Array.from({ length: 50 }, () => database.fetchVal('select 1')))
       const tookMillis = performance.now() - started
+      open()
       await waitFor(() => database.stats().creating === 0, { what: 'the last one to be opened' })
       const { created } = database.stats()
       report('fifty statements on five idle connections', { connections: created, millis: tookMillis })
