@@ -1,4 +1,15 @@
 /** One logical database: connected at start-up, lent per query, transaction or request, disconnected at the end. */
+import type { BackendOptions } from './options'
+import {
+  type Connection,
+  checkOptions,
+  checkTransactionOptions,
+  checkWork,
+  QUERY_OPTIONS,
+  type QueryOptions,
+  type Transaction,
+  type TransactionOptions,
+} from './query/queryable'
 import { inspect } from 'node:util'
 import type { Knex } from 'knex'
 import { CurrentTransaction } from './transaction/current'
@@ -7,7 +18,7 @@ import { createBackend } from './create-backend'
 import { type Access, STREAM } from './driver/statement'
 import type { Security } from './driver/dialect'
 import type { StreamSource, Work } from './pool/lease'
-import { noStats, type PoolStats } from './pool/pool-stats'
+import { noStats, type PoolStats } from './pool/pool-context'
 import {
   beginTransaction,
   acquireConnection,
@@ -18,7 +29,6 @@ import {
   withLease,
 } from './transaction/with-connection'
 import { HeldConnection, JoinedConnection } from './transaction/connection'
-import type { DatabaseOptions } from './database-options'
 import type { Holder } from './errors'
 import { type DatabaseEvents, Events } from './events'
 import { exclusively } from './exclusive-work'
@@ -26,16 +36,6 @@ import { ForcedRollback } from './transaction/force-rollback'
 import { knexLender } from './knex-lender'
 import { Lifecycle } from './lifecycle'
 import { Limits } from './context/limits'
-import {
-  checkOptions,
-  checkTransactionOptions,
-  checkWork,
-  type Connection,
-  QUERY_OPTIONS,
-  type QueryOptions,
-  type Transaction,
-  type TransactionOptions,
-} from './query/queryable'
 import { dedicatedSource, sharedSource } from './pool/stream-source'
 import { runBound, runDetached } from './context/scope'
 import { DatabaseURL } from './url'
@@ -44,6 +44,15 @@ import { lazyConnection, lazyTransaction } from './transaction/lazy-transaction'
 
 const DEFAULT_GRACE_MILLIS = 10_000
 const DEFAULT_PING_MILLIS = 1000
+
+/** The options of a Database. */
+export interface DatabaseOptions extends BackendOptions {
+  /** Runs once on every new connection, before it is lent: SET, PRAGMA. */
+  readonly afterConnect?: (connection: Connection) => Promise<void>
+  /** One transaction from connect() to disconnect(), always rolled back: for tests. */
+  readonly forceRollback?: boolean
+}
+
 /**
  * A database. The constructor does no I/O; `connect()` opens the pool, `disconnect()` closes it.
  *

@@ -1,6 +1,6 @@
 /** The library's only door: every public name, in reading order. */
 export { Database } from './database'
-export type { DatabaseOptions } from './database-options'
+export type { DatabaseOptions } from './database'
 export { DatabaseURL, type URLParts } from './url'
 export type { PoolOptions } from './options'
 export type {
@@ -14,7 +14,7 @@ export type {
 export type { Query, Values } from './sql/compiler'
 export type { IsolationLevel, Security } from './driver/dialect'
 export type { Row } from './driver/statement'
-export type { PoolStats } from './pool/pool-stats'
+export type { PoolStats } from './pool/pool-context'
 export { json, sql, type JsonValue, type SqlQuery } from './sql/sql-tag'
 export { currentFrame, Frame, runInScope, type Scope, type Tally } from './context/scope'
 export { type Cancellation, Canceller } from './context/canceller'

@@ -64,7 +64,7 @@ export function knexLender(
         }
       }
       const { backend, key, pool } = getSource()
-      const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, endsWithLimits: true })
+      const lease = await pool.lend(Limits.of(undefined, 'BEGIN'), { writes: true, isHeld: true })
       const connection = new HeldConnection(backend, key, pool, lease)
       return {
         raw: lease.session.raw,

@@ -1,6 +1,6 @@
 /** Where the :names of a text are, and where only something that looks like one. */
 import { parseSql } from '../../src/database/sql/parser'
-import type { Lexicon } from '../../src/database/driver/parsed-sql'
+import type { Lexicon } from '../../src/database/driver/statement'
 import { BindError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 

@@ -5,7 +5,7 @@ import type { DatabaseError } from '../errors'
 import type { Mutex } from '../context/mutex'
 import type { Settings } from '../options'
 import type { DatabaseURL } from '../url'
-import type { Lexicon } from './parsed-sql'
+import type { Lexicon } from './statement'
 
 export interface TransactionModes {
   readonly isolation?: IsolationLevel | undefined

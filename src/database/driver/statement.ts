@@ -1,5 +1,41 @@
-/** A statement as a driver gets it, its result, and a cursor. */
-import type { ParsedSql } from './parsed-sql'
+/** A statement as it was parsed and as a driver gets it, its result, and its cursors. */
+
+/** How a database writes quotes, names and comments, which may hide a colon or a keyword. */
+export interface Lexicon {
+  /** PostgreSQL: `$tag$…$tag$`, `E'…\'…'`, comments that nest. */
+  readonly dollarQuotes: boolean
+  /** SQLite: `[name]` and `` `name` ``. */
+  readonly bracketNames: boolean
+  /** The driver's own placeholders, as a sticky pattern: refused, since they would bind a wrong value, or none. */
+  readonly driverPlaceholder: RegExp
+  /** True for a statement whose settings stay with the connection. `words`: its words in capitals; `sql`: its text. */
+  changesSession(this: void, words: string, sql: string): boolean
+}
+
+/** A stretch of SQL: plain text, or a `:name` to be replaced. */
+export type Segment =
+  { readonly text: string } | { readonly name: string; readonly isList: boolean; readonly isNegated: boolean }
+
+export interface ParsedSql {
+  readonly segments: readonly Segment[]
+  /** Names of placeholders, in the order of their first use. */
+  readonly names: readonly string[]
+  /** The first placeholder of the driver's own style outside of literals, such as `?1` or `$1`. */
+  readonly foundPlaceholder: string | null
+  /** True when a second statement follows. Statements in the body of a trigger or function do not count. */
+  readonly isMultiStatement: boolean
+  /** The keyword that says what the statement does, in capitals: SELECT, INSERT, BEGIN, … */
+  readonly verb: string
+  /** The verbs of the statements after the first. */
+  readonly laterVerbs: readonly string[]
+  /** True when it is certain that it changes nothing. */
+  readonly isRead: boolean
+  readonly hasReturning: boolean
+  /** True when running it twice does no harm: a read that calls only known functions. */
+  readonly isRepeatable: boolean
+  /** True when it sets something on the connection that outlasts its transaction. */
+  readonly changesSession: boolean
+}
 
 export type Row = Record<string, unknown>
 
@@ -45,6 +81,28 @@ export interface Statement {
   readonly timeoutMillis?: number
 }
 
+/** What the caller wants of a result, and in which form. */
+export interface Take extends Pick<Statement, 'take'> {
+  readonly asArrays?: boolean | undefined
+}
+
+/** A class instead of a literal, since it lives across an await: see docs/design.md. */
+export class BoundStatement implements Statement {
+  readonly sql: string
+  readonly bindings: readonly unknown[]
+  readonly facts: StatementFacts
+  readonly take: Statement['take']
+  readonly asArrays: boolean
+
+  constructor(sql: string, bindings: readonly unknown[], facts: StatementFacts, { take, asArrays }: Take) {
+    this.sql = sql
+    this.bindings = bindings
+    this.facts = facts
+    this.take = take
+    this.asArrays = asArrays === true
+  }
+}
+
 /** Returns the SQL for errors and events. */
 export function shownSql({ sql, shownSql: shown }: Pick<Statement, 'sql' | 'shownSql'>): string {
   return shown ?? sql
@@ -70,4 +128,23 @@ export interface Cursor {
   /** Returns the next rows: at most `count`; if null, as many as are worth one round trip. */
   read(count: number | null): Promise<readonly Row[]>
   close(): Promise<void>
+}
+
+/** A cursor over rows that are in memory already, for statements for which a database has no cursors. */
+export class BufferedCursor implements Cursor {
+  readonly #rows: Row[]
+
+  constructor(rows: readonly unknown[]) {
+    this.#rows = [...rows] as Row[]
+  }
+
+  get isAtEnd(): boolean {
+    return this.#rows.length === 0
+  }
+
+  read(count: number | null): Promise<readonly Row[]> {
+    return Promise.resolve(this.#rows.splice(0, count ?? this.#rows.length))
+  }
+
+  async close(): Promise<void> {}
 }

@@ -1,37 +1,11 @@
 /** The queue in front of the pool: bounds how long callers wait, and how many of them. */
-import type { Cancellation } from '../context/canceller'
-import { DatabaseError, type Holder, QueryTimeoutError } from '../errors'
-import type { Events } from '../events'
+import { DatabaseError, QueryTimeoutError } from '../errors'
 import { Limits } from '../context/limits'
 import type { Unlock } from '../context/mutex'
-import type { Settings } from '../options'
 import { currentScope, type Scope } from '../context/scope'
-import type { Dialect } from '../driver/dialect'
 import { tooManyWaitersError, acquireTimeoutError, type PoolState } from './acquire-errors'
-
-export interface AcquireQueueContext {
-  readonly name: string
-  readonly dialect: Dialect
-  readonly settings: Settings
-  readonly events: Events
-  /** Aborted when the pool closes, which ends every wait. */
-  readonly closed: Cancellation
-  /** How many connections are lent. */
-  used(this: void): number
-  holders(this: void): readonly Holder[]
-  /** When the database last answered, on the clock of performance.now(). */
-  heardAt(this: void): number
-  /** The error of the last attempt to connect; undefined if it succeeded. */
-  lastFailure(this: void): DatabaseError | undefined
-}
-
-/** What a caller has got from the queue. */
-export interface Admission<T> {
-  readonly taken: T
-  /** Lets the next writer take a connection; null unless the database takes one writer at a time. */
-  readonly endWriteTurn: Unlock | null
-  readonly waitMillis: number
-}
+import type { Admission, PoolCore } from './pool-context'
+import type { PooledSession } from './pooled-session'
 
 interface AcquireRequest {
   readonly writes: boolean
@@ -41,7 +15,7 @@ interface AcquireRequest {
 }
 
 export class AcquireQueue {
-  readonly #context: AcquireQueueContext
+  readonly #pool: PoolCore
   /** Callers that wait now. */
   waiting = 0
   /** Callers that got an error instead of a connection, since the pool was made. */
@@ -49,8 +23,8 @@ export class AcquireQueue {
   /** Callers that write or wait to write, where the database takes one writer at a time. */
   #writers = 0
 
-  constructor(context: AcquireQueueContext) {
-    this.#context = context
+  constructor(pool: PoolCore) {
+    this.#pool = pool
   }
 
   /**
@@ -60,16 +34,17 @@ export class AcquireQueue {
    * @throws PoolTimeoutError when it takes longer than `timeoutMillis`, or too many callers wait
    * @throws ConnectionError when it takes longer because the database is out of reach
    */
-  async acquire<T, R>(
+  async acquire<R>(
     limits: Limits,
     { writes, isReplacement = false, timeoutMillis }: AcquireRequest,
-    take: (bounded: Limits) => Promise<T>,
-    lend: (admission: Admission<T>) => R,
+    take: (bounded: Limits) => Promise<PooledSession>,
+    lend: (admission: Admission) => R,
   ): Promise<R> {
     const started = performance.now()
     let turn: Promise<Unlock> | null = null
     let endWriteTurn: Unlock | null = null
-    const { dialect, closed } = this.#context
+    const { closed, context } = this.#pool
+    const { writeMutex } = context.dialect
     const scope = currentScope()
     let timeout: DatabaseError | undefined
     const bounded = limits.within(timeoutMillis, () => {
@@ -78,10 +53,7 @@ export class AcquireQueue {
     })
     bounded.check()
     if (!isReplacement) this.#refuseWhenFull(writes, scope)
-    turn =
-      writes && dialect.writeMutex !== null
-        ? dialect.writeMutex.lock(bounded.and(Limits.until(closed)))
-        : null
+    if (writes && writeMutex !== null) turn = writeMutex.lock(bounded.and(Limits.until(closed)))
     this.waiting += 1
     if (turn !== null) this.#writers += 1
     try {
@@ -113,35 +85,35 @@ export class AcquireQueue {
   }
 
   #refuseWhenFull(writes: boolean, scope: Scope | undefined): void {
-    const { used, settings } = this.#context
-    const { size, maxOverflow, maxWaiters } = settings.pool
+    const { used, context, lastFailure } = this.#pool
+    const { size, maxOverflow, maxWaiters } = context.settings.pool
     if (maxWaiters === Infinity) return
-    const isFull = used() + this.waiting >= size + maxOverflow + maxWaiters
+    const isFull = used + this.waiting >= size + maxOverflow + maxWaiters
     const isQueueFull = writes && this.#writers >= 1 + maxWaiters
-    // If the database is out of reach, that is why the queue is full, and that error says more.
-    const failure = this.#context.lastFailure()
     if (!isFull && !isQueueFull) return
-    const error = failure ?? tooManyWaitersError(this.#state(0, false), maxWaiters)
+    // If the database is out of reach, that is why the queue is full, and that error says more.
+    const error = lastFailure ?? tooManyWaitersError(this.#state(0, false), maxWaiters)
     this.#reportTimeout(error, scope)
     throw error
   }
 
   #reportTimeout(error: DatabaseError, scope: Scope | undefined): void {
     this.timedOut += 1
-    this.#context.events.tell('timeout', { error, label: scope?.label ?? null })
+    this.#pool.context.events.tell('timeout', { error, label: scope?.label ?? null })
   }
 
   #state(timeoutMillis: number, waitsToWrite: boolean): PoolState {
-    const { name, settings, holders, heardAt, lastFailure } = this.#context
+    const { context, heardAt, lastFailure } = this.#pool
+    const { name, settings } = context
     return {
       name,
       timeoutMillis,
       maxConnections: settings.pool.size + settings.pool.maxOverflow,
-      holders: holders(),
+      holders: this.#pool.holders(),
       otherWaiters: Math.max(0, this.waiting - 1),
       waitsToWrite,
-      silentMillis: performance.now() - heardAt(),
-      lastFailure: lastFailure(),
+      silentMillis: performance.now() - heardAt,
+      lastFailure,
     }
   }
 }

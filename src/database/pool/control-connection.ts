@@ -3,31 +3,22 @@ import { ConnectionError, DatabaseError } from '../errors'
 import type { Limits } from '../context/limits'
 import { Mutex } from '../context/mutex'
 import { outsideOfScopes } from '../context/scope'
-import type { ConnectFailure } from '../driver/dialect'
 import type { Outcome, Session } from '../driver/session'
+import type { PoolCore } from './pool-context'
 
 /** How long to wait before asking again, while the server has not noticed yet that a connection is lost. */
 const OUTCOME_RETRY_MILLIS = 50
 
-export interface ControlConnectionContext {
-  open(this: void, signal: AbortSignal): Promise<Session>
-  translateConnect(this: void, error: unknown): ConnectFailure
-  /** True for a database that exists only in its one connection, such as `:memory:`. */
-  readonly isSingle: boolean
-  /** @throws NotConnectedError when the pool is closing */
-  refuseWhenClosing(this: void): void
-}
-
 export class ControlConnection {
-  readonly #context: ControlConnectionContext
+  readonly #pool: PoolCore
   #session: Session | null = null
   /** Aborts the connection attempt that is under way. */
   #connectAbort: AbortController | null = null
   readonly #mutex = new Mutex()
   #isClosed = false
 
-  constructor(context: ControlConnectionContext) {
-    this.#context = context
+  constructor(pool: PoolCore) {
+    this.#pool = pool
   }
 
   /**
@@ -36,14 +27,14 @@ export class ControlConnection {
    * @throws ConnectionError with the reason, or the error of `limits`
    */
   async ping(limits: Limits): Promise<void> {
-    this.#context.refuseWhenClosing()
+    this.#pool.refuseWhenClosing()
     // Such a database is there as long as its one connection is.
-    if (this.#context.isSingle) return
+    if (this.#pool.context.dialect.isSingle) return
     try {
       await this.#runOne(limits, (session) => session.ping())
     } catch (error) {
       // Closing the pool may be what ended the ping.
-      this.#context.refuseWhenClosing()
+      this.#pool.refuseWhenClosing()
       throw error
     }
   }
@@ -76,7 +67,7 @@ export class ControlConnection {
 
   /** Returns what became of a transaction whose connection was lost. Asks until the server knows, or `limits` run out. */
   async outcomeOf(transactionId: string, limits: Limits): Promise<Outcome> {
-    this.#context.refuseWhenClosing()
+    this.#pool.refuseWhenClosing()
     for (;;) {
       limits.check()
       const outcome = await this.#fetchOutcome(transactionId, limits)
@@ -105,7 +96,7 @@ export class ControlConnection {
     try {
       return await work(this.#session?.broken === null ? this.#session : await this.#connect())
     } catch (cause) {
-      throw cause instanceof DatabaseError ? cause : this.#context.translateConnect(cause).error
+      throw cause instanceof DatabaseError ? cause : this.#pool.context.translateConnect(cause).error
     }
   }
 
@@ -113,7 +104,7 @@ export class ControlConnection {
     // A caller that waited for the mutex while close() ran must not open a session that is never closed.
     if (this.#isClosed) throw new ConnectionError('The database was disconnected.')
     const abort = (this.#connectAbort = new AbortController())
-    const session = await outsideOfScopes(() => this.#context.open(abort.signal))
+    const session = await outsideOfScopes(() => this.#pool.context.open(abort.signal))
     if (abort.signal.aborted) {
       await session.close()
       throw new ConnectionError('The answer came too late.')

@@ -1,28 +1,23 @@
 /** Maintains the idle connections: closes expired ones, pings silent ones, opens those that `pool.min` asks for. */
-import type { RetireEvent } from '../events'
-import type { Liveness, PooledSession } from './pooled-session'
+import type { PoolOptions } from '../options'
+import type { PoolCore } from './pool-context'
+import type { Liveness } from './pooled-session'
 import type { TarnPool } from './tarn-pool'
 
 const INTERVAL_MILLIS = 1000
 
-export class Housekeeper {
+export class Housekeeper implements Liveness {
+  readonly options: Required<PoolOptions>
+  suspectSince = -Infinity
+  heardAt = -Infinity
+  readonly #pool: PoolCore
   readonly #tarn: TarnPool
-  readonly #liveness: Liveness
-  readonly #min: number
-  readonly #retire: (pooled: PooledSession, reason: RetireEvent['reason']) => void
   #timer: NodeJS.Timeout | undefined
 
-  /** `min`: how many connections to keep open at any time. */
-  constructor(
-    tarn: TarnPool,
-    liveness: Liveness,
-    min: number,
-    retire: (pooled: PooledSession, reason: RetireEvent['reason']) => void,
-  ) {
+  constructor(pool: PoolCore, tarn: TarnPool) {
+    this.options = pool.context.settings.pool
+    this.#pool = pool
     this.#tarn = tarn
-    this.#liveness = liveness
-    this.#min = min
-    this.#retire = retire
   }
 
   start(): void {
@@ -38,34 +33,25 @@ export class Housekeeper {
     this.#timer = undefined
   }
 
-  /** Watches a new connection: when it is lost, the others may be lost too. */
-  onOpened({ session }: PooledSession): void {
-    session.onLost(() => this.suspectAll())
-  }
-
-  /** Puts all connections in doubt, and pings those that are idle. */
-  suspectAll(): void {
-    this.#liveness.suspectAll()
-    this.validateSuspects()
-  }
-
-  /** Pings all idle connections that are in doubt, at the same time. */
-  validateSuspects(): void {
+  /** Puts those connections in doubt that have not answered since then, and pings the idle ones among them at the same time. */
+  suspectAll(since = performance.now()): void {
+    this.suspectSince = Math.max(this.suspectSince, since)
     if (this.#timer !== undefined) this.sweep()
   }
 
   /** Looks at each idle connection once. */
   sweep(): void {
     const tarn = this.#tarn
+    const { min } = this.options
     // Least recently used first.
     for (const pooled of tarn.idle) {
-      if (pooled.session.broken !== null) this.#retire(pooled, 'lost')
-      else if (pooled.isExpired) this.#retire(pooled, 'old')
-      else if (pooled.isIdleTooLong && tarn.openCount > this.#min) this.#retire(pooled, 'idle')
-      else if (tarn.hasExcess) this.#retire(pooled, 'extra')
+      if (pooled.session.broken !== null) this.#pool.retire(pooled, 'lost')
+      else if (pooled.isExpired) this.#pool.retire(pooled, 'old')
+      else if (pooled.isIdleTooLong && tarn.openCount > min) this.#pool.retire(pooled, 'idle')
+      else if (tarn.hasExcess) this.#pool.retire(pooled, 'extra')
       else if (pooled.needsPing) void tarn.probe(pooled)
     }
     // connect() opens the first connection itself, since it reports why that failed.
-    if (this.#timer !== undefined) tarn.openUpTo(this.#min)
+    if (this.#timer !== undefined) tarn.openUpTo(min)
   }
 }

@@ -1,13 +1,8 @@
 /** Watches the leases, reports those that are held for too long, and takes them back in the end. */
 import { TransactionClosedError } from '../errors'
-import type { Events } from '../events'
-import type { PoolOptions } from '../options'
 import { LinkedList } from '../context/linked-list'
-import type { StatementErrorFactory } from './transaction-control'
 import type { Lease } from './lease'
-
-/** Takes a lease back from its holder, whose statements fail with what `makeError` makes. */
-type Reclaim = (lease: Lease, makeError: StatementErrorFactory) => Promise<void>
+import type { PoolCore } from './pool-context'
 
 const LONGEST_TICK_MILLIS = 250
 
@@ -16,8 +11,7 @@ export class LeakDetector {
   readonly #thresholdMillis: number
   /** A lease held for longer is taken back; 0: never. */
   readonly #timeoutMillis: number
-  readonly #events: Events
-  readonly #reclaim: Reclaim
+  readonly #pool: PoolCore
   readonly #tickMillis: number
   /** Oldest first. */
   readonly #leases = new LinkedList<Lease>()
@@ -26,11 +20,11 @@ export class LeakDetector {
   #lastTick = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(options: Required<PoolOptions>, events: Events, reclaim: Reclaim) {
-    this.#thresholdMillis = options.leakThresholdMillis
-    this.#timeoutMillis = options.leakTimeoutMillis
-    this.#events = events
-    this.#reclaim = reclaim
+  constructor(pool: PoolCore) {
+    const { leakThresholdMillis, leakTimeoutMillis } = pool.context.settings.pool
+    this.#thresholdMillis = leakThresholdMillis
+    this.#timeoutMillis = leakTimeoutMillis
+    this.#pool = pool
     const bounds = [this.#thresholdMillis, this.#timeoutMillis].filter((millis) => millis > 0)
     this.#tickMillis = Math.max(10, Math.min(LONGEST_TICK_MILLIS, ...bounds.map((millis) => millis / 4)))
   }
@@ -79,6 +73,7 @@ export class LeakDetector {
     }
     // After a pause of the process, leases may end as soon as Node reads what has arrived: they get one more tick.
     if (isLate) return
+    const { events } = this.#pool.context
     const thresholdMillis = this.#thresholdMillis
     const timeoutMillis = this.#timeoutMillis
     for (const entry of this.#leases.all()) {
@@ -92,12 +87,12 @@ export class LeakDetector {
       if (heldMillis <= Math.min(thresholdMillis || Infinity, timeoutMillis || Infinity)) return
       if (thresholdMillis > 0 && heldMillis > thresholdMillis && !watch.isReported) {
         watch.isReported = true
-        this.#events.tell('leak', { state: 'held', ...lease.describe() })
+        events.tell('leak', { state: 'held', ...lease.describe() })
       }
       if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watch.isReclaimed && entry.isListed) {
         watch.isReclaimed = true
-        this.#events.tell('leak', { state: 'reclaimed', ...lease.describe() })
-        void this.#reclaim(lease, (_sql, cause) => reclaimedError(timeoutMillis, cause))
+        events.tell('leak', { state: 'reclaimed', ...lease.describe() })
+        void this.#pool.release(lease, (_sql, cause) => reclaimedError(timeoutMillis, cause))
       }
     }
   }

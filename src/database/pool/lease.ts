@@ -11,7 +11,9 @@ import {
   shownSql,
   type Statement,
 } from '../driver/statement'
-import type { IsolationLevel } from '../driver/dialect'
+import type { Dialect, IsolationLevel } from '../driver/dialect'
+import type { Events } from '../events'
+import type { Settings } from '../options'
 import type { Session } from '../driver/session'
 import { refuseTransactionControl, leaseEndedError, type StatementErrorFactory } from './transaction-control'
 import { withoutValues } from '../driver/driver-error'
@@ -19,7 +21,6 @@ import { siteOf } from '../context/call-site'
 import type { Entry } from '../context/linked-list'
 import type { Unlock } from '../context/mutex'
 import type { PooledSession } from './pooled-session'
-import type { LeaseContext } from './lease-context'
 import { startSilenceWatchdog, statementLimits } from './statement-timeout'
 import { startWatchdog } from '../context/watchdog'
 
@@ -59,6 +60,15 @@ export interface BegunTransaction extends StatementRunner {
   rollback(): Promise<void>
 }
 
+/** The pool, as a lease uses it. */
+export interface LeasePool {
+  readonly context: { readonly dialect: Dialect; readonly events: Events; readonly settings: Settings }
+  /** Puts all connections in doubt, since this one gave no answer and was destroyed. */
+  suspectAll(): void
+  /** Queues for a connection to replace the lost one of a lease; null if the lease was released meanwhile. */
+  replaceConnection(lease: Lease, limits: Limits): Promise<PooledSession | null>
+}
+
 export class Lease {
   /** Replaced by another one if its connection is lost before the first answer. */
   pooled: PooledSession
@@ -80,7 +90,7 @@ export class Lease {
   limits = Limits.none
   /** The lease is taken back when these run out. */
   until = Limits.none
-  readonly #context: LeaseContext
+  readonly #pool: LeasePool
   /** True until its first statement. */
   #isUnused = true
   /** Cancels the wait for another connection. */
@@ -106,9 +116,9 @@ export class Lease {
   watch: { entry: Entry<Lease>; since: number; isReported: boolean; isReclaimed: boolean } | null = null
 
   /** `stack`: where the lease was taken. */
-  constructor(pooled: PooledSession, context: LeaseContext, scope: Scope | undefined, stack: Error | null) {
+  constructor(pooled: PooledSession, pool: LeasePool, scope: Scope | undefined, stack: Error | null) {
     this.pooled = pooled
-    this.#context = context
+    this.#pool = pool
     this.#scope = scope
     this.#stack = stack
   }
@@ -186,19 +196,9 @@ export class Lease {
   }
 
   /**
-   * Runs work that sends one statement or several, as Knex's schema builder does. Once `isOver` returns true, further
-   * statements are refused: the transaction that they belong to has been rolled back.
+   * Begins a section: one statement or several, as Knex's schema builder sends them. Once `isOver` returns true, further
+   * statements are refused: the transaction that they belong to has been rolled back. The caller ends it by {@link endSection}.
    */
-  async section<T>(isOver: (() => boolean) | null, limits: Limits, work: Work<T>): Promise<T> {
-    this.beginSection(isOver, limits)
-    try {
-      return await work(this, limits)
-    } finally {
-      this.endSection()
-    }
-  }
-
-  /** Begins a {@link section}, for a caller that ends it by {@link endSection}. */
   beginSection(isOver: (() => boolean) | null, limits: Limits): void {
     this.#isSectionOver = isOver
     this.limits = limits
@@ -232,7 +232,7 @@ export class Lease {
    */
   async runUninterrupted(statement: Statement, limits: Limits = Limits.none): Promise<Result> {
     this.refuseIfEnded()
-    const stopWatchdog = startSilenceWatchdog(limits, this.#context, () => this.#destroySilent())
+    const stopWatchdog = this.#startSilenceWatchdog(limits)
     const started = performance.now()
     let error: DatabaseError | undefined
     this.#sql = statement.sql
@@ -240,7 +240,7 @@ export class Lease {
     try {
       return await this.session.run(statement)
     } catch (cause) {
-      error = this.#context.dialect.translate(cause, statement.sql)
+      error = this.#pool.context.dialect.translate(cause, statement.sql)
       throw error
     } finally {
       stopWatchdog()
@@ -270,7 +270,7 @@ export class Lease {
 
   /** Closes a cursor, which cannot be cancelled. A silent server is waited for only until the deadline of `limits`. */
   async close(cursor: Cursor, statement: Statement, limits: Limits): Promise<void> {
-    const stopWatchdog = startSilenceWatchdog(limits, this.#context, () => this.#destroySilent())
+    const stopWatchdog = this.#startSilenceWatchdog(limits)
     try {
       await this.#runLimited(statement, Limits.none, () => cursor.close())
     } finally {
@@ -284,12 +284,12 @@ export class Lease {
     this.refuseIfEnded()
     if (this.#isSectionOver?.() === true) throw leaseEndedError()
     limits.check()
-    const { statementTimeoutMillis, dialect } = this.#context
+    const { settings, dialect } = this.#pool.context
     const started = performance.now()
     let stopError: StatementErrorFactory | undefined
     let cancelling: Promise<void> | undefined
     let stopWatchdog = noop
-    const bounded = statementLimits(statement, limits, statementTimeoutMillis, started)
+    const bounded = statementLimits(statement, limits, settings.statementTimeoutMillis, started)
     const stop = (makeError: StatementErrorFactory): void => {
       if (stopError !== undefined) return
       stopError = makeError
@@ -340,13 +340,9 @@ export class Lease {
 
   #reportQuery(sql: string, durationMillis: number, error: DatabaseError | undefined): void {
     countStatement(durationMillis)
-    if (!this.#context.events.hasListeners('query')) return
-    this.#context.events.tell('query', {
-      sql,
-      durationMillis,
-      label: this.label,
-      ...(error && { error }),
-    })
+    const { events } = this.#pool.context
+    if (!events.hasListeners('query')) return
+    events.tell('query', { sql, durationMillis, label: this.label, ...(error && { error }) })
   }
 
   /** Begins a transaction again on another connection, if its first statement met a dead one. Returns whether it did. */
@@ -355,7 +351,7 @@ export class Lease {
     if (unansweredBegin === null || this.isExposed) return false
     const replacing = (this.#replacing = new Canceller(leaseEndedError))
     try {
-      const pooled = await this.#context.replaceConnection(this, limits.and(Limits.until(replacing)))
+      const pooled = await this.#pool.replaceConnection(this, limits.and(Limits.until(replacing)))
       pooled?.session.begin?.(unansweredBegin)
       return pooled !== null
     } finally {
@@ -366,7 +362,16 @@ export class Lease {
   /** Destroys the session of a server that does not answer, and tells the pool. */
   #destroySilent(): void {
     this.session.destroy()
-    this.#context.onSilence()
+    this.#pool.suspectAll()
+  }
+
+  /** Watches a statement that cannot be cancelled. Returns how to stop that. */
+  #startSilenceWatchdog(limits: Limits): () => void {
+    const { settings, dialect } = this.#pool.context
+    const { cancelGraceMillis } = dialect
+    return startSilenceWatchdog(limits, settings.statementTimeoutMillis, cancelGraceMillis, () => {
+      this.#destroySilent()
+    })
   }
 
   async #cancel(): Promise<void> {

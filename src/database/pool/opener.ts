@@ -1,31 +1,16 @@
 /** Opens the pool's connections, with a back-off after failures. */
 import { ConnectionError, type DatabaseError } from '../errors'
-import type { ConnectFailure } from '../driver/dialect'
-import type { Session } from '../driver/session'
+import type { PoolCore } from './pool-context'
 import type { PooledSession } from './pooled-session'
-
-export interface OpenerContext {
-  /** For opening a connection and running afterConnect on it. */
-  readonly timeoutMillis: number
-  /** Opens a connection and makes a session of it; fails as soon as the signal is aborted. */
-  open(this: void, signal: AbortSignal): Promise<Session>
-  /** Makes the pool's record of a session. */
-  toPooled(this: void, session: Session): PooledSession
-  /** Runs afterConnect on each new session, before a caller gets it. */
-  prepare(this: void, pooled: PooledSession): Promise<void>
-  translateConnect(this: void, error: unknown): ConnectFailure
-  /** Called after each success, with how long it took. */
-  onOpened(this: void, pooled: PooledSession, durationMillis: number): void
-  /** Called after each failure; `attempt` counts failures in a row. */
-  onFailed(this: void, failure: ConnectFailure, attempt: number): void
-}
 
 const FIRST_BACKOFF_MILLIS = 50
 /** A server that is away is tried about four times a second, so that it is found soon after it has come back. */
 const LONGEST_BACKOFF_MILLIS = 300
 
 export class Opener {
-  readonly #context: OpenerContext
+  readonly #pool: PoolCore
+  /** For opening a connection and running afterConnect on it. */
+  readonly #timeoutMillis: number
   #failures = 0
   /** The error of the last attempt; undefined if it succeeded. */
   lastFailure: DatabaseError | undefined
@@ -34,8 +19,9 @@ export class Opener {
   readonly #opening = new Set<AbortController>()
   #isAborted = false
 
-  constructor(context: OpenerContext) {
-    this.#context = context
+  constructor(pool: PoolCore, timeoutMillis: number) {
+    this.#pool = pool
+    this.#timeoutMillis = timeoutMillis
   }
 
   /**
@@ -45,40 +31,44 @@ export class Opener {
    */
   async create(): Promise<PooledSession> {
     if (this.#failures > 0) await this.#backOff()
+    const { events, translateConnect } = this.#pool.context
     const started = performance.now()
     try {
       const pooled = await this.#open()
       this.#failures = 0
       this.lastFailure = undefined
       this.created += 1
-      pooled.session.keepProcessAlive(false)
-      this.#context.onOpened(pooled, performance.now() - started)
+      const { session } = pooled
+      session.keepProcessAlive(false)
+      // Idle from now on: afterConnect may have taken long.
+      pooled.markIdle(performance.now())
+      // When one connection is lost, the others may be lost too.
+      session.onLost(() => this.#pool.suspectAll())
+      events.tell('create', { durationMillis: performance.now() - started })
       return pooled
     } catch (cause) {
-      const failure = this.#context.translateConnect(cause)
+      const failure = translateConnect(cause)
       this.#failures += 1
       this.lastFailure = failure.error
-      this.#context.onFailed(failure, this.#failures)
+      this.#pool.connectFailed(failure, this.#failures)
       throw failure.error
     }
   }
 
   /** Opens a connection within the timeout: a server may fall silent half-way, and afterConnect may wait forever. */
   async #open(): Promise<PooledSession> {
-    const { timeoutMillis, open, toPooled, prepare } = this.#context
     if (this.#isAborted) throw new ConnectionError('The pool is closed.')
     const abort = new AbortController()
     const timer = setTimeout(() => {
       abort.abort()
-    }, timeoutMillis)
+    }, this.#timeoutMillis)
     this.#opening.add(abort)
     try {
-      const pooled = toPooled(await open(abort.signal))
+      const session = await this.#pool.context.open(abort.signal)
       try {
-        await unlessAborted(abort.signal, prepare(pooled))
-        return pooled
+        return await unlessAborted(abort.signal, this.#pool.admit(session))
       } catch (error) {
-        pooled.session.destroy()
+        session.destroy()
         throw error
       }
     } finally {
@@ -101,7 +91,7 @@ export class Opener {
 }
 
 /** Waits for afterConnect. @throws ConnectionError as soon as the signal is aborted */
-async function unlessAborted(signal: AbortSignal, preparing: Promise<void>): Promise<void> {
+async function unlessAborted<T>(signal: AbortSignal, preparing: Promise<T>): Promise<T> {
   let onAbort = (): void => undefined
   const aborted = new Promise<never>((_, reject) => {
     onAbort = () => {
@@ -110,5 +100,5 @@ async function unlessAborted(signal: AbortSignal, preparing: Promise<void>): Pro
   })
   if (signal.aborted) onAbort()
   signal.addEventListener('abort', onAbort)
-  await Promise.race([preparing, aborted])
+  return Promise.race([preparing, aborted])
 }

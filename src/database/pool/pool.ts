@@ -1,6 +1,6 @@
 /** The pool: lends sessions as leases, says who holds them, and closes when asked to. */
 import { Canceller } from '../context/canceller'
-import { type Holder, NotConnectedError } from '../errors'
+import { type DatabaseError, type Holder, NotConnectedError } from '../errors'
 import type { RetireEvent } from '../events'
 import type { Limits } from '../context/limits'
 import { currentScope, outsideOfScopes } from '../context/scope'
@@ -8,14 +8,13 @@ import { captureCallSite } from '../context/call-site'
 import { Opener } from './opener'
 import type { StatementErrorFactory } from './transaction-control'
 import type { ConnectFailure } from '../driver/dialect'
-import { type Admission, AcquireQueue } from './acquire-queue'
-import { Liveness, PooledSession } from './pooled-session'
+import type { Session } from '../driver/session'
+import { AcquireQueue } from './acquire-queue'
+import { PooledSession } from './pooled-session'
 import { LeakDetector } from './leak-detector'
-import { Lease } from './lease'
-import type { LeaseContext, ReplaceableLease } from './lease-context'
+import { Lease, type LeasePool } from './lease'
 import { Leases } from './leases'
-import type { LendOptions, PoolContext } from './pool-context'
-import type { PoolStats } from './pool-stats'
+import type { Admission, LendOptions, PoolContext, PoolCore, PoolStats } from './pool-context'
 import { ControlConnection } from './control-connection'
 import { TarnPool } from './tarn-pool'
 import { SessionReset } from './reset'
@@ -26,68 +25,46 @@ import { LONGEST_TIMER_MILLIS } from '../context/deadline-timer'
 /** How long closing connections may take once no lease is out. */
 const CLOSE_TIMEOUT_MILLIS = 200
 
-export class Pool {
-  readonly #context: PoolContext
-  readonly #leaseContext: LeaseContext
-  readonly #acquireQueue: AcquireQueue
+export class Pool implements PoolCore, LeasePool {
+  readonly context: PoolContext
+  readonly closed = new Canceller(() => this.#closingError())
+  readonly controlConnection = new ControlConnection(this)
+  readonly #acquireQueue = new AcquireQueue(this)
+  readonly #reset = new SessionReset(this)
+  readonly #leases = new Leases()
+  readonly #leaks: LeakDetector
   readonly #opener: Opener
-  readonly #liveness: Liveness
-  readonly #reset: SessionReset
-  readonly controlConnection: ControlConnection
   readonly #tarn: TarnPool
   readonly #housekeeper: Housekeeper
-  readonly #leaks: LeakDetector
-  readonly #leases = new Leases()
   readonly #totals = { acquired: 0, waited: 0, retired: 0 }
-  readonly #closed = new Canceller(() => this.#closingError())
 
   constructor(context: PoolContext) {
-    this.#context = context
-    const { dialect, settings, events, open, prepare, translateConnect } = context
-    const { size, maxOverflow, acquireTimeoutMillis, min } = settings.pool
-    const { statementTimeoutMillis } = settings
-    const replaceConnection = this.#replaceConnection.bind(this)
-    const onSilence = (): void => this.#housekeeper.suspectAll()
-    this.#leaseContext = { dialect, events, statementTimeoutMillis, onSilence, replaceConnection }
-    this.#liveness = new Liveness(settings.pool, () => this.#housekeeper.validateSuspects())
-    const newLease = (pooled: PooledSession): Lease => this.#newLease(pooled, null)
-    this.#reset = new SessionReset({ dialect, events, onSilence, prepare, newLease })
-    const longestWaitMillis = Math.max(acquireTimeoutMillis, settings.connectTimeoutMillis)
-    this.#opener = new Opener({
-      timeoutMillis: Math.min(longestWaitMillis, LONGEST_TIMER_MILLIS),
-      open,
-      toPooled: (session) => new PooledSession(session, this.#liveness),
-      prepare: (pooled) => this.#reset.prepare(pooled),
-      translateConnect,
-      onOpened: this.#opened.bind(this),
-      onFailed: this.#connectFailed.bind(this),
-    })
-    const refuseWhenClosing = this.#refuseWhenClosing.bind(this)
-    this.controlConnection = new ControlConnection({
-      ...context,
-      isSingle: dialect.isSingle,
-      refuseWhenClosing,
-    })
+    this.context = context
+    const { size, maxOverflow, acquireTimeoutMillis } = context.settings.pool
+    const longestWaitMillis = Math.max(acquireTimeoutMillis, context.settings.connectTimeoutMillis)
+    this.#leaks = new LeakDetector(this)
+    this.#opener = new Opener(this, Math.min(longestWaitMillis, LONGEST_TIMER_MILLIS))
     this.#tarn = new TarnPool({
       size,
       max: size + maxOverflow,
       longestWaitMillis,
       // Outside of the caller's scope: the connection outlives that scope's deadline.
       create: () => outsideOfScopes(() => this.#opener.create()),
-      destroy: this.#destroy.bind(this),
+      destroy: (pooled) => this.#destroy(pooled),
     })
-    this.#acquireQueue = new AcquireQueue({
-      ...context,
-      closed: this.#closed,
-      used: () => this.#leases.count,
-      holders: () => this.holders(),
-      heardAt: () => Math.max(this.#liveness.heardAt, this.#leases.heardAt),
-      lastFailure: () => this.#opener.lastFailure,
-    })
-    this.#housekeeper = new Housekeeper(this.#tarn, this.#liveness, min, this.#retire.bind(this))
-    this.#leaks = new LeakDetector(settings.pool, events, (lease, makeError) =>
-      this.release(lease, makeError),
-    )
+    this.#housekeeper = new Housekeeper(this, this.#tarn)
+  }
+
+  get used(): number {
+    return this.#leases.count
+  }
+
+  get heardAt(): number {
+    return Math.max(this.#housekeeper.heardAt, this.#leases.heardAt)
+  }
+
+  get lastFailure(): DatabaseError | undefined {
+    return this.#opener.lastFailure
   }
 
   /** Starts the housekeeper, which opens the connections of `pool.min`. */
@@ -104,23 +81,23 @@ export class Pool {
    */
   lend(
     limits: Limits,
-    { writes, waitMillis, endsWithLimits = false, isInternal = false }: LendOptions,
+    { writes, waitMillis, isHeld = false, isInternal = false }: LendOptions,
   ): Promise<Lease> {
-    if (this.#closed.aborted) return Promise.reject(this.#closingError())
+    if (this.closed.aborted) return Promise.reject(this.#closingError())
     const stack = this.#leaks.isOn && !isInternal ? captureCallSite() : null
-    const timeoutMillis = waitMillis ?? this.#context.settings.pool.acquireTimeoutMillis
+    const timeoutMillis = waitMillis ?? this.context.settings.pool.acquireTimeoutMillis
     const isBusy = this.#tarn.isBusy
     const take = (bounded: Limits): Promise<PooledSession> => this.#take(bounded, isBusy)
     return this.#acquireQueue.acquire(limits, { writes, timeoutMillis }, take, (admission) =>
-      this.#lendTaken(admission, stack, endsWithLimits ? limits : null),
+      this.#lendTaken(admission, stack, isHeld ? limits : null),
     )
   }
 
   /** Lends a connection synchronously if the caller need not wait, which is the common case; else returns null. */
   tryLend(limits: Limits, writes: boolean, isHeld = false): Lease | null {
-    if (this.#closed.aborted) return null
+    if (this.closed.aborted) return null
     limits.check()
-    const { dialect, settings } = this.#context
+    const { dialect, settings } = this.context
     const mutex = writes ? dialect.writeMutex : null
     // Where `maxWaiters` is set, the acquire queue has to count every writer.
     const endWriteTurn = settings.pool.maxWaiters === Infinity ? (mutex?.tryLock() ?? null) : null
@@ -135,24 +112,24 @@ export class Pool {
   }
 
   #take(limits: Limits, wasBusy: boolean): Promise<PooledSession> {
-    this.#refuseWhenClosing()
+    this.refuseWhenClosing()
     if (wasBusy || this.#tarn.isBusy) this.#totals.waited += 1
     return this.#tarn.take(limits)
   }
 
   #lendTaken(
-    { taken, endWriteTurn, waitMillis }: Admission<PooledSession>,
+    { taken, endWriteTurn, waitMillis }: Admission,
     stack: Error | null,
     until: Limits | null,
   ): Lease {
-    const lease = this.#newLease(taken, stack)
+    const lease = this.newLease(taken, stack)
     lease.endWriteTurn = endWriteTurn
     if (stack !== null) this.#leaks.track(lease)
     this.#leases.add(lease)
     if (until !== null) this.#takeBackAtLimits(until, lease)
     this.#totals.acquired += 1
     taken.session.keepProcessAlive(true)
-    const { events } = this.#context
+    const { events } = this.context
     if (events.hasListeners('acquire')) events.tell('acquire', { waitMillis, label: lease.label })
     return lease
   }
@@ -184,8 +161,8 @@ export class Pool {
     // close() may have cut it off meanwhile.
     if (lease.entry?.isListed !== true) return
     this.#endLease(lease, wasReported && makeError === undefined)
-    if (!isClean) this.#retire(pooled, 'changed')
-    else if (pooled.session.broken !== null || this.#closed.aborted) this.#retire(pooled, 'lost')
+    if (!isClean) this.retire(pooled, 'changed')
+    else if (pooled.session.broken !== null || this.closed.aborted) this.retire(pooled, 'lost')
     else this.#tarn.giveBack(pooled)
   }
 
@@ -193,7 +170,7 @@ export class Pool {
   tryRelease(lease: Lease): boolean {
     const { pooled, session } = lease
     const needsNoReset =
-      lease.isOut && !lease.isChanged && session.isClean && session.broken === null && !this.#closed.aborted
+      lease.isOut && !lease.isChanged && session.isClean && session.broken === null && !this.closed.aborted
     if (!needsNoReset) return false
     const wasReported = this.#leaks.untrack(lease)
     lease.end()
@@ -207,17 +184,17 @@ export class Pool {
     this.#leases.remove(lease)
     lease.session.keepProcessAlive(false)
     lease.pooled.markIdle(lease.answeredAt)
-    const { events } = this.#context
+    const { events } = this.context
     if (events.hasListeners('release'))
       events.tell('release', { heldMillis: performance.now() - lease.since, label: lease.label })
     if (wasReported) events.tell('leak', { state: 'returned', ...lease.describe() })
   }
 
   /** Gives a lease another connection for the one that it lost; null if the lease was released meanwhile. */
-  async #replaceConnection(lease: ReplaceableLease, limits: Limits): Promise<PooledSession | null> {
+  async replaceConnection(lease: Lease, limits: Limits): Promise<PooledSession | null> {
     if (!lease.isOut) return null
-    this.#retire(lease.pooled, 'lost')
-    const { acquireTimeoutMillis: timeoutMillis } = this.#context.settings.pool
+    this.retire(lease.pooled, 'lost')
+    const { acquireTimeoutMillis: timeoutMillis } = this.context.settings.pool
     const take = (bounded: Limits): Promise<PooledSession> => this.#take(bounded, false)
     lease.awaitsReplacement = true
     const request = { writes: false, isReplacement: true, timeoutMillis }
@@ -243,7 +220,7 @@ export class Pool {
   }
 
   stats(): PoolStats {
-    const { size, maxOverflow } = this.#context.settings.pool
+    const { size, maxOverflow } = this.context.settings.pool
     const { waiting, timedOut } = this.#acquireQueue
     const { idleCount: idle, creating } = this.#tarn
     const { created } = this.#opener
@@ -253,7 +230,7 @@ export class Pool {
 
   /** Refuses new callers and rejects the waiting ones with `NotConnectedError`. */
   refuseCallers(): void {
-    this.#closed.abort()
+    this.closed.abort()
     this.#tarn.failWaiters(this.#closingError())
   }
 
@@ -271,7 +248,7 @@ export class Pool {
     const stuck = this.holders()
     const makeError: StatementErrorFactory = (_sql, cause) => this.#cutOffError(cause)
     await this.#leases.cutOff(closeMillis, makeError, (lease) => {
-      this.#context.events.tell('release', {
+      this.context.events.tell('release', {
         heldMillis: performance.now() - lease.since,
         label: lease.label,
       })
@@ -283,48 +260,51 @@ export class Pool {
     return stuck
   }
 
-  #opened(pooled: PooledSession, durationMillis: number): void {
-    // Idle from now on: afterConnect may have taken long.
-    pooled.markIdle(performance.now())
-    this.#housekeeper.onOpened(pooled)
-    this.#context.events.tell('create', { durationMillis })
+  suspectAll(): void {
+    this.#housekeeper.suspectAll()
+  }
+
+  async admit(session: Session): Promise<PooledSession> {
+    const pooled = new PooledSession(session, this.#housekeeper)
+    await this.#reset.prepare(pooled)
+    return pooled
   }
 
   /** A transient failure leaves the waiting callers in the queue until their time is up; any other rejects them. */
-  #connectFailed({ error, isTransient }: ConnectFailure, attempt: number): void {
-    if (isTransient || !this.#tarn.hasWaiters) this.#context.events.tell('connectRetry', { attempt, error })
+  connectFailed({ error, isTransient }: ConnectFailure, attempt: number): void {
+    if (isTransient || !this.#tarn.hasWaiters) this.context.events.tell('connectRetry', { attempt, error })
     if (!isTransient) this.#tarn.failWaiters(error)
   }
 
-  #retire(pooled: PooledSession, reason: RetireEvent['reason']): void {
+  retire(pooled: PooledSession, reason: RetireEvent['reason']): void {
     pooled.retireReason = reason
     this.#tarn.retire(pooled)
   }
 
   async #destroy({ session, retireReason, isExpired }: PooledSession): Promise<void> {
-    const ownReason = this.#closed.aborted ? 'closed' : session.broken !== null ? 'lost' : retireReason
+    const ownReason = this.closed.aborted ? 'closed' : session.broken !== null ? 'lost' : retireReason
     this.#totals.retired += 1
-    this.#context.events.tell('retire', { reason: ownReason ?? (isExpired ? 'old' : 'extra') })
+    this.context.events.tell('retire', { reason: ownReason ?? (isExpired ? 'old' : 'extra') })
     await session.close()
   }
 
-  #newLease(pooled: PooledSession, stack: Error | null): Lease {
-    return new Lease(pooled, this.#leaseContext, currentScope(), stack)
+  newLease(pooled: PooledSession, stack: Error | null = null): Lease {
+    return new Lease(pooled, this, currentScope(), stack)
   }
 
-  #refuseWhenClosing(): void {
-    if (this.#closed.aborted) throw this.#closingError()
+  refuseWhenClosing(): void {
+    if (this.closed.aborted) throw this.#closingError()
   }
 
   #cutOffError(cause: unknown): NotConnectedError {
     return new NotConnectedError(
-      `Database '${this.#context.name}' was disconnected: what had not ended within the grace was cancelled, and open ` +
+      `Database '${this.context.name}' was disconnected: what had not ended within the grace was cancelled, and open ` +
         'transactions were rolled back.',
       { cause },
     )
   }
 
   #closingError(): NotConnectedError {
-    return new NotConnectedError(`Database '${this.#context.name}' is disconnecting and takes no new work.`)
+    return new NotConnectedError(`Database '${this.context.name}' is disconnecting and takes no new work.`)
   }
 }

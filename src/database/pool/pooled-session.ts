@@ -8,24 +8,14 @@ import { startWatchdog } from '../context/watchdog'
 const SILENCE_MILLIS = 250
 
 /** What the connections of one pool share: when one is silent, the others may be lost as well. */
-export class Liveness {
+export interface Liveness {
   readonly options: Required<PoolOptions>
-  /** Called when a connection does not answer a ping. */
-  readonly onSilence: () => void
   /** Connections that have not answered since then are in doubt. */
-  suspectSince = -Infinity
+  readonly suspectSince: number
   /** When any connection of the pool last answered. */
-  heardAt = -Infinity
-
-  constructor(options: Required<PoolOptions>, onSilence: () => void) {
-    this.options = options
-    this.onSilence = onSilence
-  }
-
+  heardAt: number
   /** Puts those connections in doubt that have not answered since then. */
-  suspectAll(since = performance.now()): void {
-    this.suspectSince = Math.max(this.suspectSince, since)
-  }
+  suspectAll(since: number): void
 }
 
 export class PooledSession {
@@ -96,7 +86,6 @@ export class PooledSession {
     const started = performance.now()
     const reportSilence = (): void => {
       this.#liveness.suspectAll(started)
-      this.#liveness.onSilence()
       onSilence?.()
     }
     const stopWatchdog = startWatchdog(SILENCE_MILLIS, reportSilence)

@@ -1,33 +1,21 @@
 /** Prepares a connection for its next holder: runs afterConnect on a new one, undoes what the last holder has left. */
 import { ConnectionError } from '../errors'
-import type { Events } from '../events'
-import type { Dialect } from '../driver/dialect'
 import type { PooledSession } from './pooled-session'
 import type { Lease } from './lease'
+import type { PoolCore } from './pool-context'
 import { startWatchdog } from '../context/watchdog'
-
-export interface SessionResetOptions {
-  readonly dialect: Dialect
-  readonly events: Events
-  /** Tells the pool that a connection gave no answer and was destroyed: others may be silent too. */
-  onSilence(this: void): void
-  /** Runs afterConnect. */
-  prepare(this: void, lease: Lease): Promise<void>
-  /** Makes a lease for afterConnect, which is in no list. */
-  newLease(this: void, pooled: PooledSession): Lease
-}
 
 /** How long a rollback and a reset of settings may take together. */
 const RESET_TIMEOUT_MILLIS = 1000
 
 export class SessionReset {
-  readonly #options: SessionResetOptions
+  readonly #pool: PoolCore
   /** True once afterConnect has used the driver's connection: then it cannot run a second time on a session. */
   #afterConnectSawRaw = false
   readonly #preparing = new Set<Lease>()
 
-  constructor(options: SessionResetOptions) {
-    this.#options = options
+  constructor(pool: PoolCore) {
+    this.#pool = pool
   }
 
   /** Returns the lease of afterConnect, if it runs on this driver's connection now. */
@@ -37,8 +25,8 @@ export class SessionReset {
 
   /** Runs afterConnect on a connection. What it sets is kept; a transaction that it leaves open is rolled back. */
   async prepare(pooled: PooledSession): Promise<void> {
-    const { prepare, newLease, events } = this.#options
-    const lease = newLease(pooled)
+    const { prepare, events } = this.#pool.context
+    const lease = this.#pool.newLease(pooled)
     this.#preparing.add(lease)
     try {
       await prepare(lease)
@@ -62,10 +50,10 @@ export class SessionReset {
     let stopWatchdog = (): void => undefined
     // Destroying the session is not enough: afterConnect may wait for something else, and never notice.
     const late = new Promise<never>((_, reject) => {
-      if (this.#options.dialect.isSingle) return
+      if (this.#pool.context.dialect.isSingle) return
       stopWatchdog = startWatchdog(RESET_TIMEOUT_MILLIS, () => {
         session.destroy()
-        this.#options.onSilence()
+        this.#pool.suspectAll()
         reject(new ConnectionError('The connection could not be cleaned in time.'))
       })
     })
@@ -83,10 +71,10 @@ export class SessionReset {
   async #resetSession(lease: Lease, wasTaken: boolean): Promise<boolean> {
     const { session } = lease
     const what = session.broken === null ? await session.reset() : null
-    if (what !== null && !wasTaken) this.#options.events.tell('cleanup', { what, label: lease.label })
+    if (what !== null && !wasTaken) this.#pool.context.events.tell('cleanup', { what, label: lease.label })
     if (!lease.isChanged || session.broken !== null) return true
     // Listeners and type parsers that were set on the driver's connection cannot be undone.
-    if (!this.#options.dialect.isSingle && (lease.isExposed || this.#afterConnectSawRaw)) return false
+    if (!this.#pool.context.dialect.isSingle && (lease.isExposed || this.#afterConnectSawRaw)) return false
     const state = await session.discardSettings()
     if (state === 'fresh') await this.prepare(lease.pooled)
     return state !== 'mustClose'

@@ -3,7 +3,6 @@ import type { QueryTimeoutError } from '../errors'
 import { type Limits, queryTimeoutError } from '../context/limits'
 import { LONGEST_TIMER_MILLIS } from '../context/deadline-timer'
 import { shownSql, type Statement } from '../driver/statement'
-import type { LeaseContext } from './lease-context'
 import { startWatchdog } from '../context/watchdog'
 
 /** Returns `limits`, narrowed by the statement timeout and that of the statement's builder, from `now` on. */
@@ -32,12 +31,13 @@ const noop = (): void => undefined
 /** Calls `onSilence` when a statement that cannot be cancelled gets no answer in time. Returns how to stop that. */
 export function startSilenceWatchdog(
   { deadline }: Limits,
-  { statementTimeoutMillis, dialect }: LeaseContext,
+  statementTimeoutMillis: number,
+  cancelGraceMillis: number,
   onSilence: () => void,
 ): () => void {
   const ownMillis = Math.max(statementTimeoutMillis, MIN_UNINTERRUPTED_MILLIS)
   // The rest of the grace is for asking the server for the outcome.
-  const leftMillis = Math.max(0, deadline - performance.now()) + dialect.cancelGraceMillis * 0.75
+  const leftMillis = Math.max(0, deadline - performance.now()) + cancelGraceMillis * 0.75
   const millis = Math.min(ownMillis, leftMillis)
   return millis > LONGEST_TIMER_MILLIS ? noop : startWatchdog(millis, onSilence)
 }

@@ -1,6 +1,5 @@
 /** The open cursors of one connection to PostgreSQL. */
-import { BufferedCursor } from '../driver/buffered-cursor'
-import type { Cursor, Statement } from '../driver/statement'
+import { BufferedCursor, type Cursor, type Statement } from '../driver/statement'
 import type { Session } from '../driver/session'
 import type { SessionTypeParsers } from './array-types'
 import { CursorReader } from './fetch-query'

@@ -1,7 +1,6 @@
 /** Turns an INSERT of one row into an INSERT of many rows. */
 import type { Dialect } from '../driver/dialect'
-import type { InsertTarget } from '../driver/statement'
-import type { ParsedSql } from '../driver/parsed-sql'
+import type { InsertTarget, ParsedSql } from '../driver/statement'
 
 /** The parts of `INSERT … VALUES (:names) …`. */
 export interface BulkInsert {

@@ -4,12 +4,10 @@ import { BindError, ConfigurationError, QueryError } from '../errors'
 import { JsonValue, SqlQuery } from './sql-tag'
 import { bulkInsertOf, rowsPerInsert, tupleWriter } from './bulk-insert'
 import type { Dialect } from '../driver/dialect'
-import type { Statement } from '../driver/statement'
+import { type Statement, type Take, BoundStatement, type ParsedSql } from '../driver/statement'
 import { messageOf } from '../driver/driver-error'
 import { parseSql } from './parser'
-import type { ParsedSql } from '../driver/parsed-sql'
 import { TextCache } from './text-cache'
-import { type Take, BoundStatement } from './bound-statement'
 import { typeName, refuseMismatch, refuseValues, type Values } from './bind-values'
 
 /** SQL text with `:names`, a sql`…` query, or a Knex builder. */
@@ -35,7 +33,7 @@ interface CompiledByKnex {
   toNative?(): { readonly sql: string; readonly bindings: readonly unknown[] }
 }
 
-export type { Take } from './bound-statement'
+export type { Take } from '../driver/statement'
 
 /** A query that Knex has compiled; Knex's dialects read `response` and `context` after it has run. */
 export interface KnexQuery {

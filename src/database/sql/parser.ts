@@ -1,5 +1,5 @@
 /** The parser of SQL text: finds its placeholders, and whether it changes anything. */
-import type { Lexicon, ParsedSql, Segment } from '../driver/parsed-sql'
+import type { Lexicon, ParsedSql, Segment } from '../driver/statement'
 import { BindError } from '../errors'
 import { IDEMPOTENT_FUNCTIONS } from './idempotent-functions'
 

@@ -1,5 +1,5 @@
 /** Rewrites statements: with parts left out, to search them or to ask the database about them. */
-import type { Lexicon } from '../driver/parsed-sql'
+import type { Lexicon } from '../driver/statement'
 import { matchAt, skipOpaque } from './parser'
 
 /** Replaces each placeholder of the driver. `replace` gets it and the index of its value, from 0. */

@@ -1,6 +1,5 @@
 /** Cursors of SQLite: over rows that were read ahead, and over an open statement. */
-import { BufferedCursor } from '../driver/buffered-cursor'
-import type { Cursor, Row, Statement } from '../driver/statement'
+import { BufferedCursor, type Cursor, type Row, type Statement } from '../driver/statement'
 import { QueryError, TransactionClosedError } from '../errors'
 import type { SqliteConnection, Steps } from './driver'
 import { sizeOf } from './rows'

@@ -1,5 +1,5 @@
 /** The lexicon of SQLite: its placeholders and quotes, and which statements change the session: https://www.sqlite.org/lang_expr.html#varparam */
-import type { Lexicon } from '../driver/parsed-sql'
+import type { Lexicon } from '../driver/statement'
 
 /** Pragmas that need no reset: they belong to the file, the session resets them, or their value is only an argument. */
 const NEEDS_NO_RESET = new RegExp(

@@ -1,9 +1,14 @@
 /** A session on SQLite: runs statements on one connection and tracks its transaction, which no driver reports. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { BufferedCursor } from '../driver/buffered-cursor'
-import type { Cursor, Result, Row, Statement } from '../driver/statement'
+import {
+  BufferedCursor,
+  type Cursor,
+  type Result,
+  type Row,
+  type Statement,
+  BoundStatement,
+} from '../driver/statement'
 import type { Session } from '../driver/session'
-import { BoundStatement } from '../sql/bound-statement'
 import { ConnectionError } from '../errors'
 import type { Unlock } from '../context/mutex'
 import { isBusy, takeOverBusyTimeout, AbortableWaits } from './busy-retry'

@@ -5,11 +5,10 @@ import type { StreamSource, Work } from '../pool/lease'
 import type { Pool } from '../pool/pool'
 import { HeldConnection } from './connection'
 import { type Holder, TransactionError } from '../errors'
-import type { TransactionNode } from './transaction-node'
+import { type TransactionNode, plainOpening } from './transaction-node'
 import { Limits } from '../context/limits'
 import { currentScope, type Scope } from '../context/scope'
 import { captureCallSite, siteOf } from '../context/call-site'
-import { plainOpening } from './opening'
 import { OpenTransaction } from './transaction'
 
 /** A transaction or connection that the caller ends. */

@@ -1,21 +1,25 @@
 /** A node of the tree of transactions: a held connection, or a transaction or savepoint on it. */
-import type { Backend } from '../query/backend'
-import { type Access, STREAM } from '../driver/statement'
-import type { TransactionParent, Lease, StreamSource, StatementRunner, Work } from '../pool/lease'
-import { ConfigurationError, TransactionClosedError, TransactionError } from '../errors'
-import { Limits } from '../context/limits'
-import { Mutex, type Unlock } from '../context/mutex'
-import { withHooks, type Hook, Hooks, runHooks } from './hooks'
-import { LazyValue } from '../context/lazy-value'
-import { Opening } from './opening'
 import {
+  databaseErrorOf,
+  SerializationError,
+  ConfigurationError,
+  TransactionClosedError,
+  TransactionError,
+} from '../errors'
+import { type Hook, withHooks, Hooks, runHooks } from './hooks'
+import { Limits } from '../context/limits'
+import {
+  type TransactionOptions,
   checkTransactionOptions,
   transactionLimits,
   type Transaction,
-  type TransactionOptions,
 } from '../query/queryable'
+import type { Backend } from '../query/backend'
+import { type Access, STREAM } from '../driver/statement'
+import type { TransactionParent, Lease, StreamSource, StatementRunner, Work } from '../pool/lease'
+import { Mutex, type Unlock } from '../context/mutex'
+import { LazyValue } from '../context/lazy-value'
 import { sharedSource } from '../pool/stream-source'
-import { withRetries } from './retry'
 import { boundTo, runBound } from '../context/scope'
 import { captureCallSite, siteOf } from '../context/call-site'
 import { QueryMethods } from '../query/query-methods'
@@ -26,6 +30,40 @@ export interface NodeContext {
   readonly key: object
   readonly parent: TransactionNode | null
   readonly lease: Lease
+}
+
+type AfterEnd = (hooks: readonly Hook[]) => Promise<void> | undefined
+
+/** How to open a transaction, and what to do after its end. */
+export class Opening {
+  readonly options: TransactionOptions
+  /** The limits of the whole transaction. */
+  readonly limits: Limits
+  /** True for a transaction that the caller ends: waiting for it may be a deadlock. */
+  readonly isHandle: boolean
+  /** The call site, or null where it is not recorded. */
+  readonly site: Error | null
+  /** Receives the due hooks after the end. Returns undefined if there is nothing to await. */
+  readonly afterEnd: AfterEnd
+
+  constructor(
+    options: TransactionOptions,
+    limits: Limits,
+    isHandle: boolean,
+    site: Error | null,
+    afterEnd: AfterEnd,
+  ) {
+    this.options = options
+    this.limits = limits
+    this.isHandle = isHandle
+    this.site = site
+    this.afterEnd = afterEnd
+  }
+}
+
+/** Opens a transaction without options, and drops its hooks. */
+export function plainOpening(limits: Limits): Opening {
+  return new Opening({}, limits, false, null, () => undefined)
 }
 
 /** Ends a transaction block: commits after success, rolls back after failure. */
@@ -57,7 +95,7 @@ export abstract class TransactionNode extends QueryMethods implements Transactio
   readonly #site: Error | null
   readonly #isOverGuard = (): boolean => this.isOver
   /** Children that the caller ends by commit() or rollback(): open ones, and those that wait for their turn. */
-  #handleCount = 0
+  handleCount = 0
 
   protected constructor(context: NodeContext, isHandle: boolean, site: Error | null) {
     super()
@@ -151,14 +189,6 @@ export abstract class TransactionNode extends QueryMethods implements Transactio
     return this.isOver ? (this.parent?.nearestOpen() ?? null) : this
   }
 
-  /** Counts a child that the caller ends: waiting for it may be a deadlock. Returns the function that uncounts it. */
-  trackHandle(): () => void {
-    this.#handleCount += 1
-    return () => {
-      this.#handleCount -= 1
-    }
-  }
-
   /** Takes this node's turn if it is free; else returns null. A statement or a child keeps it until it ends. */
   tryTakeTurn(): Unlock | null {
     this.#refuseIfEnded(!this.isAccepting)
@@ -170,7 +200,7 @@ export abstract class TransactionNode extends QueryMethods implements Transactio
   async waitForTurn(limits: Limits): Promise<Unlock> {
     const millis = this.backend.settings.pool.acquireTimeoutMillis
     const bounded =
-      this.#handleCount > 0 ? limits.within(millis, () => this.#waitTimeoutError(millis)) : limits
+      this.handleCount > 0 ? limits.within(millis, () => this.#waitTimeoutError(millis)) : limits
     const unlock = await this.turns.lock(bounded)
     if (this.isOver) {
       unlock()
@@ -183,12 +213,11 @@ export abstract class TransactionNode extends QueryMethods implements Transactio
     const bounded = this.bounded(limits)
     bounded.check()
     const unlock = this.tryTakeTurn() ?? (await this.waitForTurn(bounded))
-    const { lease } = this
-    lease.beginSection(this.#isOverGuard, bounded)
+    this.beginSection(bounded)
     try {
-      return await work(lease, bounded)
+      return await work(this.lease, bounded)
     } finally {
-      lease.endSection()
+      this.lease.endSection()
       unlock()
     }
   }
@@ -199,9 +228,9 @@ export abstract class TransactionNode extends QueryMethods implements Transactio
     return this.parent === null ? own : this.parent.bounded(own)
   }
 
-  /** Runs statements in a turn that the caller has taken. They are refused once this node has ended. */
-  section<T>(limits: Limits, work: (lease: Lease) => Promise<T>): Promise<T> {
-    return this.lease.section(this.#isOverGuard, limits, work)
+  /** Begins a section of the lease in a turn that the caller has taken. Its statements are refused once this node has ended. */
+  beginSection(limits: Limits): void {
+    this.lease.beginSection(this.#isOverGuard, limits)
   }
 
   /** Returns where a stream reads its rows. `statements`, if given, runs its statements instead of this node. */
@@ -221,15 +250,16 @@ export abstract class TransactionNode extends QueryMethods implements Transactio
     })
   }
 
-  /** Makes `child` the open child of this node. Returns the function that removes it. */
-  adopt(child: TransactionNode): () => void {
+  /** Makes `child` the open child of this node. */
+  adopt(child: TransactionNode): void {
     this.child = child
     this.lease.transactionParent = child
-    return () => {
-      if (this.child !== child) return
-      this.child = null
-      this.lease.transactionParent = this
-    }
+  }
+
+  disown(child: TransactionNode): void {
+    if (this.child !== child) return
+    this.child = null
+    this.lease.transactionParent = this
   }
 
   /** Waits until all accepted statements have ended, and holds the turn so that no other can start. */
@@ -244,14 +274,12 @@ export abstract class TransactionNode extends QueryMethods implements Transactio
     return false
   }
 
-  /** @throws TransactionClosedError when this node, an ancestor or the lease has ended */
-  refuseIfClosed(): void {
-    this.#refuseIfEnded(this.isOver)
-  }
-
-  /** @throws TransactionClosedError when the end of this node has begun: it would wait for ever for a new handle */
-  refuseIfEnding(): void {
-    this.#refuseIfEnded(!this.isAccepting)
+  /**
+   * @throws TransactionClosedError when this node, an ancestor or the lease has ended; for a child that the caller ends also
+   * when the end of this node has begun: it would wait for ever for the child
+   */
+  refuseChildIfEnded(isHandle: boolean): void {
+    this.#refuseIfEnded(isHandle && !this.isAccepting)
   }
 
   get isOpen(): boolean {
@@ -302,4 +330,25 @@ export abstract class TransactionNode extends QueryMethods implements Transactio
   #describeSite(): string {
     return `opened ${siteOf(this.#site) ?? 'at a place that was not recorded'}`
   }
+}
+
+const MIN_BACKOFF_MILLIS = 10
+const MAX_BACKOFF_MILLIS = 1000
+
+/** Calls `run` again after each `SerializationError`, at most `retries` times, with a pause in between. */
+async function withRetries<T>(retries: number, run: () => Promise<T>): Promise<T> {
+  for (let failures = 1; ; failures += 1) {
+    try {
+      return await run()
+    } catch (error) {
+      if (!(databaseErrorOf(error) instanceof SerializationError) || failures > retries) throw error
+      await backOff(failures)
+    }
+  }
+}
+
+/** Waits for a random time, so that two transactions that collided do not collide again in step. */
+function backOff(failures: number): Promise<void> {
+  const maxMillis = Math.min(MIN_BACKOFF_MILLIS * 2 ** (failures - 1), MAX_BACKOFF_MILLIS)
+  return new Promise((resolve) => setTimeout(resolve, maxMillis * Math.random()))
 }

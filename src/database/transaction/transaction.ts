@@ -1,14 +1,13 @@
 /** A transaction: BEGIN … COMMIT on a held connection; inside another one, a savepoint. */
+import type { TransactionStatements } from '../driver/dialect'
+import { type TransactionBlock, TransactionNode, type Opening, plainOpening } from './transaction-node'
+import { attachCleanup, TransactionClosedError, TransactionError } from '../errors'
+import { Limits } from '../context/limits'
 import { cancelledBecause } from '../pool/transaction-control'
 import type { Result } from '../driver/statement'
-import { attachCleanup, TransactionClosedError, TransactionError } from '../errors'
-import { sendBegin } from './begin'
 import { sendCommit } from './commit'
-import { type TransactionBlock, TransactionNode } from './transaction-node'
 import { hooksForParent, Hooks } from './hooks'
-import { Limits } from '../context/limits'
 import type { Unlock } from '../context/mutex'
-import { type Opening, plainOpening } from './opening'
 import type { Transaction } from '../query/queryable'
 import { refuseOtherModes, type TransactionSql, transactionSql } from './transaction-sql'
 
@@ -18,7 +17,7 @@ export class OpenTransaction extends TransactionNode implements Transaction, Tra
   protected readonly limits: Limits
   readonly #opening: Opening
   readonly #sql: TransactionSql
-  readonly #releaseParent: Unlock
+  readonly #unlockParent: Unlock
   readonly #hooks = new Hooks()
   /** `ending`: a commit is under way, and no further statement is accepted. */
   #state: 'open' | 'ending' | 'committed' | 'rolled back' = 'open'
@@ -38,15 +37,10 @@ export class OpenTransaction extends TransactionNode implements Transaction, Tra
     this.limits = opening.limits
     this.#opening = opening
     this.#sql = sql
-    const releaseFromParent = parent.adopt(this)
+    this.#unlockParent = unlockParent
+    parent.adopt(this)
     this.lease.transactions += 1
     this.#stopWatching = this.lease.until.covers(this.limits) ? noop : this.#rollBackWhenExpired()
-    this.#releaseParent = () => {
-      this.#stopWatching()
-      this.lease.transactions -= 1
-      releaseFromParent()
-      unlockParent()
-    }
   }
 
   /** Rolls the transaction back when its limits run out, even while its work waits for something else. */
@@ -68,44 +62,28 @@ export class OpenTransaction extends TransactionNode implements Transaction, Tra
    * @throws the error of BEGIN or SAVEPOINT; then nothing is open
    */
   static async open(parent: TransactionNode, opening: Opening): Promise<OpenTransaction> {
-    const { options, limits } = opening
+    const { options, limits, isHandle } = opening
     if (parent instanceof OpenTransaction && !parent.#outermost().#isForcedRollback) {
       refuseOtherModes(options, parent.#outermost().#opening.options)
     }
     const bounded = parent.bounded(limits)
-    const acquiredTurn = parent.tryTakeTurn()
-    const untrackHandle = opening.isHandle ? parent.trackHandle() : noop
-    const unlock =
-      acquiredTurn ??
-      (await parent.waitForTurn(bounded).catch((error: unknown) => {
-        untrackHandle()
-        throw error
-      }))
-    const refuseIfEnded = (): void => {
-      parent.refuseIfClosed()
-      if (opening.isHandle) parent.refuseIfEnding()
-    }
-    let sql: TransactionSql
+    let unlock: Unlock | null = null
+    if (isHandle) parent.handleCount += 1
     try {
-      sql = transactionSql(parent.backend.dialect, parent.lease.session, depthIn(parent), options)
+      unlock = parent.tryTakeTurn() ?? (await parent.waitForTurn(bounded))
+      const sql = transactionSql(parent.backend.dialect, parent.lease.session, depthIn(parent), options)
       if (sql.begin.canBeDeferred === true) {
-        refuseIfEnded()
+        parent.refuseChildIfEnded(isHandle)
         for (const text of sql.begin.open) parent.lease.begin(text, bounded)
-      } else
-        await sendBegin(parent, sql.begin, {
-          isOutermost: depthIn(parent) === 1,
-          limits: bounded,
-          refuseIfEnded,
-        })
+      } else {
+        await sendBegin(parent, sql.begin, bounded, isHandle)
+      }
+      return new OpenTransaction(parent, opening, sql, unlock)
     } catch (error) {
-      untrackHandle()
-      unlock()
+      if (isHandle) parent.handleCount -= 1
+      unlock?.()
       throw error
     }
-    return new OpenTransaction(parent, opening, sql, () => {
-      untrackHandle()
-      unlock()
-    })
   }
 
   /** Opens the transaction of a forced rollback: transactions inside it behave as if they were outermost. */
@@ -277,7 +255,11 @@ export class OpenTransaction extends TransactionNode implements Transaction, Tra
   /** Gives the parent its turn back, and passes the hooks on. Returns undefined if there is nothing to await. */
   #settle(state: 'committed' | 'rolled back'): Promise<void> | undefined {
     this.#state = state
-    this.#releaseParent()
+    this.#stopWatching()
+    this.lease.transactions -= 1
+    this.parent?.disown(this)
+    if (this.parent !== null && this.isHandle) this.parent.handleCount -= 1
+    this.#unlockParent()
     const outcome = state === 'committed' ? 'commit' : 'rollback'
     if (this.parent instanceof OpenTransaction && !this.parent.#isForcedRollback && !this.#parentIsGone()) {
       this.parent.#hooks.add(hooksForParent(this.#hooks.all, outcome))
@@ -323,4 +305,41 @@ function rolledBackWithParent(): TransactionClosedError {
 
 function depthIn(parent: TransactionNode): number {
   return parent instanceof OpenTransaction ? parent.depth + 1 : 1
+}
+
+/**
+ * Sends the statements that open a transaction or a savepoint.
+ *
+ * @throws the error of a statement, or that of a parent that has ended meanwhile; then nothing is open
+ */
+async function sendBegin(
+  parent: TransactionNode,
+  { open, close }: TransactionStatements,
+  limits: Limits,
+  isHandle: boolean,
+): Promise<void> {
+  const { lease, backend } = parent
+  parent.beginSection(limits)
+  try {
+    for (const text of open) await lease.runUnchecked(backend.compiler.plain(text), limits)
+    parent.refuseChildIfEnded(isHandle)
+  } catch (error) {
+    // Some statements may have run. BEGIN is undone here; a SAVEPOINT is undone when its transaction ends.
+    if (depthIn(parent) === 1) await undo(parent, close, error)
+    throw error
+  } finally {
+    lease.endSection()
+  }
+}
+
+async function undo(parent: TransactionNode, close: readonly string[], error: unknown): Promise<void> {
+  const { lease } = parent
+  try {
+    await lease.reset()
+    if (lease.isUsable)
+      for (const text of close) await lease.runUninterrupted(parent.backend.compiler.plain(text))
+  } catch (cleanup) {
+    lease.destroy()
+    attachCleanup(error, cleanup)
+  }
 }

@@ -29,7 +29,7 @@ export async function acquireConnection(
 ): Promise<HeldConnection> {
   const limits = Limits.of({ signal }, '')
   const lease =
-    pool.tryLend(limits, false, true) ?? (await pool.lend(limits, { writes: false, endsWithLimits: true }))
+    pool.tryLend(limits, false, true) ?? (await pool.lend(limits, { writes: false, isHeld: true }))
   return new HeldConnection(backend, key, pool, lease)
 }
 
@@ -40,8 +40,7 @@ export async function withConnection<T>(
   writes: boolean,
   work: (connection: HeldConnection) => Promise<T>,
 ): Promise<T> {
-  const lease =
-    pool.tryLend(limits, writes, true) ?? (await pool.lend(limits, { writes, endsWithLimits: true }))
+  const lease = pool.tryLend(limits, writes, true) ?? (await pool.lend(limits, { writes, isHeld: true }))
   const connection = new HeldConnection(backend, key, pool, lease)
   let result: T
   try {
@@ -82,9 +81,11 @@ export async function withLease<T>(pool: Pool, limits: Limits, access: Access, w
     if (!pool.tryRelease(lease)) await pool.release(lease)
   }
   const newLease = await pool.lend(limits, { writes: false })
+  newLease.beginSection(null, limits)
   try {
-    return await newLease.section(null, limits, () => work(newLease, limits))
+    return await work(newLease, limits)
   } finally {
+    newLease.endSection()
     await pool.release(newLease)
   }
 }
@@ -125,8 +126,7 @@ export function beginTransaction(
   const limits = transactionLimits(options)
   return retryBeginOnce(async (progress) => {
     const writes = options.readOnly !== true
-    const lease =
-      pool.tryLend(limits, writes, true) ?? (await pool.lend(limits, { writes, endsWithLimits: true }))
+    const lease = pool.tryLend(limits, writes, true) ?? (await pool.lend(limits, { writes, isHeld: true }))
     progress.lease = lease
     const connection = new HeldConnection(backend, key, pool, lease)
     try {
