@@ -169,11 +169,6 @@ export class Lease {
     if (this.#endError === null) this.session.destroy()
   }
 
-  /** Rolls back what is open, unless the lease has ended and the session may belong to another one. */
-  async reset(): Promise<void> {
-    if (this.isUsable) await this.session.reset()
-  }
-
   /** @throws TransactionClosedError, or what {@link end} was given, once the lease has ended */
   refuseIfEnded(): void {
     if (this.#endError !== null) throw this.#endError('')
@@ -244,9 +239,7 @@ export class Lease {
       throw error
     } finally {
       stopWatchdog()
-      this.#sql = null
-      this.#finishRunning()
-      this.#recordEnd(statement.sql, started, error)
+      this.#finish(statement.sql, started, error)
     }
   }
 
@@ -325,14 +318,15 @@ export class Lease {
       stopWatchdog()
       // On a broken session there is no later statement that the cancel could hit.
       if (cancelling !== undefined && this.session.broken === null) await cancelling
-      this.#sql = null
       this.#interrupt = null
-      this.#finishRunning()
-      this.#recordEnd(sql, started, error)
+      this.#finish(sql, started, error)
     }
   }
 
-  #recordEnd(sql: string, started: number, error: DatabaseError | undefined): void {
+  /** Records and reports the end of a statement. */
+  #finish(sql: string, started: number, error: DatabaseError | undefined): void {
+    this.#sql = null
+    this.#finishRunning()
     const now = performance.now()
     if (this.session.broken === null) this.answeredAt = now
     this.#reportQuery(sql, now - started, error)

@@ -335,7 +335,8 @@ async function sendBegin(
 async function undo(parent: TransactionNode, close: readonly string[], error: unknown): Promise<void> {
   const { lease } = parent
   try {
-    await lease.reset()
+    // A lease that has ended may have given its session to another one.
+    if (lease.isUsable) await lease.session.reset()
     if (lease.isUsable)
       for (const text of close) await lease.runUninterrupted(parent.backend.compiler.plain(text))
   } catch (cleanup) {
