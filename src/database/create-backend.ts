@@ -7,13 +7,14 @@ import type { Events } from './events'
 import { Limits, queryTimeoutError } from './context/limits'
 import { type BackendOptions, resolveSettings } from './options'
 import { DatabaseURL } from './url'
-import type { Dialect } from './driver/dialect'
-import type { Session } from './driver/session'
+import type { Dialect, Security } from './driver/dialect'
+import type { NamedLock, Session } from './driver/session'
 import type { KnexHost } from './knex/host'
-import { createKnex } from './knex/instance'
+import { createKnex } from './knex/leased-client'
 import { runBuilderOn } from './knex/runner'
-import type { TransactionParent } from './pool/lease'
+import type { Lease, TransactionParent } from './pool/lease'
 import { Pool } from './pool/pool'
+import type { PoolContext } from './pool/pool-context'
 import type * as Postgres from './postgres/dialect'
 import type * as Sqlite from './sqlite/dialect'
 import { Compiler } from './sql/compiler'
@@ -26,6 +27,17 @@ const DIALECTS: Readonly<Record<string, (url: DatabaseURL) => Dialect>> = {
 
 /** How many connections this process has opened. */
 let connectionCount = 0
+
+/** The parts of a Database. */
+export interface DatabaseBackend extends Backend {
+  readonly knex: Knex
+  /** A pool lives from connect() to disconnect(), so each connect() makes its own. */
+  createPool(prepare: PoolContext['prepare']): Pool
+  /** Opens a lock that all processes share; the signal cancels the opening. Calls `lost` when a held lock is lost. */
+  openNamedLock(name: string, signal: AbortSignal, lost: () => void): Promise<NamedLock>
+  /** Returns what the user may do, and how the connection is protected. */
+  security(lease: Lease, limits: Limits): Promise<Security>
+}
 
 /** The part of KnexHost that the Database provides; this file adds the rest. */
 export interface KnexLender extends Omit<
@@ -46,7 +58,7 @@ export function createBackend(
   options: BackendOptions,
   events: Events,
   lender: KnexLender,
-): Backend {
+): DatabaseBackend {
   const settings = resolveSettings(url, options)
   const dialect = dialectOf(url)
   const compiler = new Compiler(dialect)

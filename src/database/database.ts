@@ -13,8 +13,7 @@ import {
 import { inspect } from 'node:util'
 import type { Knex } from 'knex'
 import { CurrentTransaction } from './transaction/current'
-import type { Backend } from './query/backend'
-import { createBackend } from './create-backend'
+import { createBackend, type DatabaseBackend } from './create-backend'
 import { type Access, STREAM } from './driver/statement'
 import type { Security } from './driver/dialect'
 import type { StreamSource, Work } from './pool/lease'
@@ -71,7 +70,7 @@ export class Database extends QueryMethods implements AsyncDisposable {
   readonly url: DatabaseURL
   /** How long connect() retries before it fails. */
   readonly connectTimeoutMillis: number
-  protected readonly backend: Backend
+  protected readonly backend: DatabaseBackend
   readonly #events = new Events()
   readonly #lifecycle: Lifecycle
   readonly #current = new CurrentTransaction(this)

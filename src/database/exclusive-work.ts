@@ -1,6 +1,6 @@
 /** Runs work under a named lock that all processes of a database share. */
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Backend } from './query/backend'
+import type { DatabaseBackend } from './create-backend'
 import type { NamedLock } from './driver/session'
 import { ConnectionError } from './errors'
 import { Limits } from './context/limits'
@@ -11,7 +11,7 @@ const MAX_PAUSE_MILLIS = 200
 
 /** Implements `Database.exclusively`. `refuseIfDisconnected` throws while the Database is not connected. */
 export async function exclusively<T>(
-  backend: Backend,
+  backend: DatabaseBackend,
   name: string,
   work: () => Promise<T>,
   options: QueryOptions | undefined,
@@ -38,7 +38,7 @@ export async function exclusively<T>(
 }
 
 async function openLock(
-  backend: Backend,
+  backend: DatabaseBackend,
   name: string,
   limits: Limits,
   onLost: () => void,

@@ -1,13 +1,12 @@
 /** The life of a Database's pool: opens it at connect(), closes it at disconnect(). */
 import { inspect } from 'node:util'
-import type { Backend } from './query/backend'
+import type { DatabaseBackend } from './create-backend'
 import type { Lease } from './pool/lease'
 import type { Pool } from './pool/pool'
-import { waitAtMost } from './context/watchdog'
+import { waitAtMost, LONGEST_TIMER_MILLIS } from './context/timers'
 import { ConfigurationError, NotConnectedError } from './errors'
 import type { Events } from './events'
 import { Limits } from './context/limits'
-import { LONGEST_TIMER_MILLIS } from './context/deadline-timer'
 
 export interface LifecycleHooks {
   /** Runs on each new connection before it is lent. */
@@ -24,7 +23,7 @@ const FAILED_CLOSE_MILLIS = 100
 const MIN_GRACE_MILLIS = 50
 
 export class Lifecycle {
-  readonly #backend: Backend
+  readonly #backend: DatabaseBackend
   readonly #events: Events
   readonly #hooks: LifecycleHooks
   #pool: Pool | null = null
@@ -33,7 +32,7 @@ export class Lifecycle {
   #opening: Pool | null = null
   #disconnecting: Promise<void> | null = null
 
-  constructor(backend: Backend, events: Events, hooks: LifecycleHooks) {
+  constructor(backend: DatabaseBackend, events: Events, hooks: LifecycleHooks) {
     this.#backend = backend
     this.#events = events
     this.#hooks = hooks

@@ -1,7 +1,22 @@
 /** Reports a Database's metrics to OpenTelemetry, under its names for database clients. */
 import type { Attributes, Histogram, Meter, ObservableUpDownCounter } from '@opentelemetry/api'
-import type { Database } from './database'
 import type { DatabaseEvents } from './events'
+import type { PoolStats } from './pool/pool-context'
+import type { DatabaseURL } from './url'
+
+/** The part of a Database that is measured. */
+interface MeasuredDatabase {
+  readonly name: string
+  readonly url: DatabaseURL
+  stats(): PoolStats
+  on: SetListener
+  off: SetListener
+}
+
+type SetListener = <E extends keyof DatabaseEvents>(
+  event: E,
+  listener: (...args: DatabaseEvents[E]) => void,
+) => unknown
 
 /** The buckets that the semantic conventions advise, in seconds. */
 const SECONDS = {
@@ -21,7 +36,7 @@ const SECONDS = {
  * import { metrics } from '@opentelemetry/api'
  * const stop = recordMetrics(database, metrics.getMeter('millpond'))
  */
-export function recordMetrics(database: Database, meter: Meter): () => void {
+export function recordMetrics(database: MeasuredDatabase, meter: Meter): () => void {
   const pool: Attributes = { 'db.client.connection.pool.name': database.name }
   const system: Attributes = {
     'db.system.name': database.url.dialect,
@@ -102,7 +117,7 @@ type Listeners = {
   readonly [E in 'query' | 'create' | 'acquire' | 'release' | 'timeout']: (...args: DatabaseEvents[E]) => void
 }
 
-function listen(database: Database, method: 'on' | 'off', listeners: Listeners): void {
+function listen(database: MeasuredDatabase, method: 'on' | 'off', listeners: Listeners): void {
   for (const [event, listener] of Object.entries(listeners)) {
     database[method](event as 'query', listener as Listeners['query'])
   }

@@ -9,7 +9,10 @@ eachDatabase('the pool', (context) => {
   const open = (pool: DatabaseOptions['pool']): Promise<Database> => context.open({ pool: pool ?? {} })
 
   it('that is full fails within the timeout, and names who holds what', async () => {
-    const database = await open({ size: 1, maxOverflow: 1, acquireTimeoutMillis: 500 })
+    const database = await open({ size: 2, maxOverflow: 0, acquireTimeoutMillis: 500 })
+    // Both are open from here on: on a busy machine that may take longer than the timeout.
+    const connections = await Promise.all([database.acquire(), database.acquire()])
+    await Promise.all(connections.map((connection) => connection.release()))
     const controller = new AbortController()
     const report = runInScope({ label: 'GET /report' }, () =>
       failure(database.fetchVal(endless(context.dialect), {}, { signal: controller.signal })),

@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 import { type Cancellation, checkCancellation, addAbortListener } from './canceller'
 import { ConfigurationError, type DatabaseError, QueryCanceledError, QueryTimeoutError } from '../errors'
 import { currentScope } from './scope'
-import { callAtDeadline } from './deadline-timer'
+import { callAtDeadline } from './timers'
 
 /** Why limits ran out: a signal was aborted, or the deadline has passed. */
 export type Expiry = { readonly kind: 'aborted'; readonly reason: unknown } | { readonly kind: 'late' }
@@ -90,7 +90,12 @@ export class Limits {
 
   /** Calls `expired` once when the limits run out; in a later tick if they have already. Returns how to stop watching. */
   watch(expired: (expiry: Expiry) => void): () => void {
-    if (this.deadline === Infinity && this.#signals.length === 0) return noop
+    if (this.#signals.length === 0) {
+      if (this.deadline === Infinity) return noop
+      return callAtDeadline(this.deadline, () => {
+        expired({ kind: 'late' })
+      })
+    }
     let cancelTimer = noop
     let removeListeners: readonly (() => void)[] | null = null
     const stop = (): void => {

@@ -2,8 +2,9 @@
 import type { Knex } from 'knex'
 import { TransactionError } from '../errors'
 import { type TransactionLease, hostOf, type LeasedClient } from './host'
-import { KnexTransactionExecutor } from './places'
-import type { StatementRunner } from '../pool/lease'
+import type { Limits } from '../context/limits'
+import type { Access } from '../driver/statement'
+import type { BegunTransaction, StatementRunner, StreamSource, TransactionParent, Work } from '../pool/lease'
 
 export interface TransactionConfig {
   readonly connection?: object
@@ -35,6 +36,54 @@ interface TransactionClient extends LeasedClient {
 
 /** Has Knex create a transaction with this client and this work. */
 type CreateTransaction = (client: TransactionClient, work: Container) => unknown
+
+type Modes = Parameters<TransactionParent['begin']>[0]
+
+/** Runs a transaction of Knex as one of this library. Knex's savepoints are ordinary statements in it. */
+export class KnexTransactionExecutor implements StatementRunner {
+  /** The modes to begin with. */
+  modes: Modes = {}
+  /** The error of a COMMIT that failed. */
+  commitFailure: Error | null = null
+  readonly #parent: () => TransactionParent
+  #begun: BegunTransaction | null = null
+
+  constructor(transactionParent: () => TransactionParent) {
+    this.#parent = transactionParent
+  }
+
+  get begun(): BegunTransaction | null {
+    return this.#begun
+  }
+
+  use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
+    return (this.#begun ?? this.#parent()).use(limits, access, work)
+  }
+
+  streamSource(limits: Limits): StreamSource {
+    return (this.#begun ?? this.#parent()).streamSource(limits)
+  }
+
+  /** Begins or ends the transaction if Knex's statement says so; else returns undefined. */
+  control(sql: string): Promise<void> | undefined {
+    if (/^BEGIN\b/.test(sql)) return this.#begin()
+    if (/^COMMIT;?$/.test(sql)) return this.#commit()
+    if (/^ROLLBACK;?$/.test(sql)) return this.#begun?.rollback()
+    return undefined
+  }
+
+  async #begin(): Promise<void> {
+    this.#begun = await this.#parent().begin(this.modes)
+  }
+  async #commit(): Promise<void> {
+    try {
+      await this.#begun?.commit()
+    } catch (error) {
+      this.commitFailure = error as Error
+      throw error
+    }
+  }
+}
 
 /** Creates a transaction of Knex on a connection lent for it, or on `config.connection`. */
 export function transactionOn(

@@ -1,15 +1,23 @@
-/** Knex's client class, changed to run on leased connections: plain `await database.knex(…)` joins the scope. */
+/** The Knex instance of a Database, whose client runs on leased connections: plain `await database.knex(…)` joins the scope. */
 import type { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import knex, { type Knex } from 'knex'
 import { ConfigurationError, type QueryTimeoutError } from '../errors'
 import { Limits, queryTimeoutError } from '../context/limits'
 import { restoreDriverFields, knexTimeout } from './errors'
-import { hostOf, type LeasedClient } from './host'
+import type { Dialect } from '../driver/dialect'
+import type { Settings } from '../options'
+import type { DatabaseURL } from '../url'
+import { HOST, hostOf, type KnexHost, type LeasedClient } from './host'
 import type { KnexQuery } from '../sql/compiler'
-import { KnexTransactionExecutor } from './places'
 import { type Builder, leaseRunner, type Runner, limitsUntilClosed } from './runner'
-import { type Container, savepointIn, type TransactionConfig, transactionOn } from './knex-transaction'
+import {
+  type Container,
+  KnexTransactionExecutor,
+  savepointIn,
+  type TransactionConfig,
+  transactionOn,
+} from './knex-transaction'
 import type { StreamSource, StatementRunner } from '../pool/lease'
 import { multiStatementError } from '../sql/compiler'
 
@@ -18,8 +26,23 @@ interface StreamOptions {
   readonly highWaterMark?: number
 }
 
+/** Creates the Knex instance of a Database. Its statements run on connections that `host` lends. No I/O. */
+export function createKnex(url: DatabaseURL, dialect: Dialect, settings: Settings, host: KnexHost): Knex {
+  const base = dialect.knexConfig(url, settings)
+  const overrides = settings.knex
+  return knex({
+    // Knex would write bound values into messages.
+    compileSqlOnError: false,
+    ...base,
+    ...overrides,
+    connection: { ...(base.connection as object), ...(overrides.connection as object | undefined) },
+    client: leasedClient(dialect.Client),
+    [HOST]: host,
+  } as Knex.Config)
+}
+
 /** Returns a subclass of a dialect's client that takes its connections from the Database. Tried with Knex 3.3.0. */
-export function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
+function leasedClient(Base: typeof Knex.Client): typeof Knex.Client {
   return class extends Base {
     declare readonly executor?: StatementRunner
     declare readonly driverConnection?: object

@@ -4,11 +4,18 @@ import type { Knex } from 'knex'
 import { Canceller } from '../context/canceller'
 import { QueryCanceledError } from '../errors'
 import { Limits } from '../context/limits'
-import { type Access, WRITE } from '../driver/statement'
+import { type Access, STREAM, WRITE } from '../driver/statement'
 import { restoreDriverFields } from './errors'
 import { hostOf, type KnexHost, type LeasedClient } from './host'
-import { BuilderExecutor } from './places'
-import type { Lease, StatementRunner } from '../pool/lease'
+import type {
+  BegunTransaction,
+  Lease,
+  StatementRunner,
+  StreamSource,
+  TransactionParent,
+  Work,
+} from '../pool/lease'
+import { sharedSource } from '../pool/stream-source'
 
 /** Members of Knex's builders that its types leave out. */
 export interface Builder {
@@ -32,6 +39,49 @@ export interface Runner {
   stream(...args: readonly unknown[]): unknown
   run(): Promise<unknown>
 }
+
+/** Runs a builder's statements in a turn that the caller has taken, so that they need not wait for one. */
+export class BuilderExecutor implements TransactionParent {
+  readonly #lease: Lease
+  readonly #host: KnexHost
+
+  constructor(lease: Lease, host: KnexHost) {
+    this.#lease = lease
+    this.#host = host
+  }
+
+  use<T>(limits: Limits, _access: Access, work: Work<T>): Promise<T> {
+    return work(this.#lease, limits.and(this.#lease.limits))
+  }
+
+  streamSource(limits: Limits): StreamSource {
+    return sharedSource(limits, (bounded, work) => this.use(bounded, STREAM, work))
+  }
+
+  /** Begins the transaction that some schema changes on SQLite need; inside a transaction, a savepoint. */
+  async begin(): Promise<BegunTransaction> {
+    const [begin, commit, rollback] = this.#lease.transactions > 0 ? SAVEPOINT : TRANSACTION
+    await this.#send(begin)
+    return {
+      use: (limits, access, work) => this.use(limits, access, work),
+      streamSource: (limits) => this.streamSource(limits),
+      commit: () => this.#send(commit),
+      rollback: () => this.#send(rollback),
+    }
+  }
+
+  async #send(texts: readonly string[]): Promise<void> {
+    for (const sql of texts)
+      await this.#lease.runUnchecked(this.#host.statementOf({ sql }), this.#lease.limits)
+  }
+}
+
+const TRANSACTION = [['BEGIN'], ['COMMIT'], ['ROLLBACK']] as const
+const SAVEPOINT = [
+  ['SAVEPOINT millpond_knex'],
+  ['RELEASE SAVEPOINT millpond_knex'],
+  ['ROLLBACK TO SAVEPOINT millpond_knex', 'RELEASE SAVEPOINT millpond_knex'],
+] as const
 
 /** Binds Knex's runner of one builder to a connection. */
 class RunnerBinding {

@@ -1,9 +1,8 @@
 /** The queue in front of the pool: bounds how long callers wait, and how many of them. */
-import { DatabaseError, QueryTimeoutError } from '../errors'
+import { ConnectionError, type Holder, PoolTimeoutError, DatabaseError, QueryTimeoutError } from '../errors'
 import { Limits } from '../context/limits'
 import type { Unlock } from '../context/mutex'
 import { currentScope, type Scope } from '../context/scope'
-import { tooManyWaitersError, acquireTimeoutError, type PoolState } from './acquire-errors'
 import type { Admission, PoolCore } from './pool-context'
 import type { PooledSession } from './pooled-session'
 
@@ -48,7 +47,7 @@ export class AcquireQueue {
     const scope = currentScope()
     let timeout: DatabaseError | undefined
     const bounded = limits.within(timeoutMillis, () => {
-      timeout = acquireTimeoutError(this.#state(timeoutMillis, turn !== null && endWriteTurn === null))
+      timeout = this.#timeoutError(timeoutMillis, turn !== null && endWriteTurn === null)
       return timeout
     })
     bounded.check()
@@ -92,7 +91,7 @@ export class AcquireQueue {
     const isQueueFull = writes && this.#writers >= 1 + maxWaiters
     if (!isFull && !isQueueFull) return
     // If the database is out of reach, that is why the queue is full, and that error says more.
-    const error = lastFailure ?? tooManyWaitersError(this.#state(0, false), maxWaiters)
+    const error = lastFailure ?? this.#tooManyWaitersError(maxWaiters)
     this.#reportTimeout(error, scope)
     throw error
   }
@@ -102,18 +101,61 @@ export class AcquireQueue {
     this.#pool.context.events.tell('timeout', { error, label: scope?.label ?? null })
   }
 
-  #state(timeoutMillis: number, waitsToWrite: boolean): PoolState {
+  /** Returns the error for a caller whose acquire timeout has passed: it tells a full pool from a database out of reach. */
+  #timeoutError(timeoutMillis: number, waitsToWrite: boolean): DatabaseError {
     const { context, heardAt, lastFailure } = this.#pool
     const { name, settings } = context
-    return {
-      name,
-      timeoutMillis,
-      maxConnections: settings.pool.size + settings.pool.maxOverflow,
-      holders: this.#pool.holders(),
-      otherWaiters: Math.max(0, this.waiting - 1),
-      waitsToWrite,
-      silentMillis: performance.now() - heardAt,
-      lastFailure,
+    if (lastFailure !== undefined) return lastFailure
+    const holders = this.#pool.holders()
+    const maxConnections = settings.pool.size + settings.pool.maxOverflow
+    const canOpenMore = !waitsToWrite && holders.length < maxConnections
+    // If the database has answered lately, other callers are the reason, even if more connections could be opened.
+    if (canOpenMore && performance.now() - heardAt >= timeoutMillis / 2) {
+      return new ConnectionError(
+        `Database '${name}' gave no working connection within ${timeoutMillis} ms. The pool is not full: the server does ` +
+          'not answer. Check its address and that it is running.',
+      )
     }
+    const otherWaiters = Math.max(0, this.waiting - 1)
+    if (waitsToWrite && holders.length === 0) {
+      return new PoolTimeoutError(
+        `No turn to write to database '${name}' came within ${timeoutMillis} ms: another Database of this process, on the ` +
+          'same file, has been writing all the time.',
+        holders,
+        otherWaiters,
+      )
+    }
+    const slowly = canOpenMore ? ' More are being opened, but not as fast as they are asked for.' : ''
+    return new PoolTimeoutError(
+      `No connection to database '${name}' became free within ${timeoutMillis} ms: ${holders.length} of ${maxConnections} are in use ` +
+        `and ${otherWaiters} others wait.${slowly} The database may be quite well; the connections are held by:\n` +
+        `${listHolders(holders)}\n` +
+        'Look for slow queries and forgotten transactions among them first; then raise pool.size or maxOverflow.',
+      holders,
+      otherWaiters,
+    )
   }
+
+  /** Returns the error for a caller that is refused at once, since `maxWaiters` callers wait already. */
+  #tooManyWaitersError(maxWaiters: number): PoolTimeoutError {
+    const holders = this.#pool.holders()
+    const waiting = Math.max(1, this.waiting)
+    return new PoolTimeoutError(
+      `${waiting} wait for database '${this.#pool.context.name}' already, and pool.maxWaiters is ${maxWaiters}. The connections ` +
+        `are held by:\n${listHolders(holders)}\nAsk again a little later.`,
+      holders,
+      waiting,
+    )
+  }
+}
+
+function listHolders(holders: readonly Holder[]): string {
+  if (holders.length === 0) return '  nobody at this moment'
+  return holders
+    .map(({ label, site, heldMillis, sql, inTransaction }, index) => {
+      const what = sql ?? (inTransaction ? 'nothing, in an open transaction' : 'nothing')
+      const where = site === null ? '' : `, taken ${site}`
+      return `  ${index + 1}. ${label ?? '(no label)'}, for ${Math.round(heldMillis)} ms, running ${what}${where}`
+    })
+    .join('\n')
 }

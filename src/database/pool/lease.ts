@@ -22,7 +22,7 @@ import type { Entry } from '../context/linked-list'
 import type { Unlock } from '../context/mutex'
 import type { PooledSession } from './pooled-session'
 import { startSilenceWatchdog, statementLimits } from './statement-timeout'
-import { startWatchdog } from '../context/watchdog'
+import { startWatchdog } from '../context/timers'
 
 const noop = (): void => undefined
 

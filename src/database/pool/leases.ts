@@ -1,7 +1,7 @@
 /** The list of leases that are out: who holds what, and when all have come back. */
 import type { Holder } from '../errors'
 import { LinkedList } from '../context/linked-list'
-import { waitAtMost } from '../context/watchdog'
+import { waitAtMost } from '../context/timers'
 import type { Lease } from './lease'
 import type { StatementErrorFactory } from './transaction-control'
 

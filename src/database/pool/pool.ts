@@ -19,8 +19,7 @@ import { ControlConnection } from './control-connection'
 import { TarnPool } from './tarn-pool'
 import { SessionReset } from './reset'
 import { Housekeeper } from './housekeeper'
-import { waitAtMost } from '../context/watchdog'
-import { LONGEST_TIMER_MILLIS } from '../context/deadline-timer'
+import { waitAtMost, LONGEST_TIMER_MILLIS } from '../context/timers'
 
 /** How long closing connections may take once no lease is out. */
 const CLOSE_TIMEOUT_MILLIS = 200

@@ -2,7 +2,7 @@
 import type { RetireEvent } from '../events'
 import type { Session } from '../driver/session'
 import type { PoolOptions } from '../options'
-import { startWatchdog } from '../context/watchdog'
+import { startWatchdog } from '../context/timers'
 
 /** A ping that takes longer counts as silence: the other connections are pinged as well, and a new one is opened. */
 const SILENCE_MILLIS = 250

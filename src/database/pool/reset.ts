@@ -3,7 +3,7 @@ import { ConnectionError } from '../errors'
 import type { PooledSession } from './pooled-session'
 import type { Lease } from './lease'
 import type { PoolCore } from './pool-context'
-import { startWatchdog } from '../context/watchdog'
+import { startWatchdog } from '../context/timers'
 
 /** How long a rollback and a reset of settings may take together. */
 const RESET_TIMEOUT_MILLIS = 1000

@@ -1,9 +1,8 @@
 /** The time limits of one statement: those of its call, the statement timeout, and that of its Knex builder. */
 import type { QueryTimeoutError } from '../errors'
 import { type Limits, queryTimeoutError } from '../context/limits'
-import { LONGEST_TIMER_MILLIS } from '../context/deadline-timer'
+import { LONGEST_TIMER_MILLIS, startWatchdog } from '../context/timers'
 import { shownSql, type Statement } from '../driver/statement'
-import { startWatchdog } from '../context/watchdog'
 
 /** Returns `limits`, narrowed by the statement timeout and that of the statement's builder, from `now` on. */
 export function statementLimits(

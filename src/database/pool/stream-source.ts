@@ -1,15 +1,20 @@
 /** Where a stream is read: on a connection of its own, or batch by batch on one that other statements share. */
 import { cancelledBecause } from './transaction-control'
 import type { Lease, StreamSource, Work } from './lease'
-import type { Pool } from './pool'
-import { waitAtMost } from '../context/watchdog'
+import { waitAtMost } from '../context/timers'
 import { Limits } from '../context/limits'
+
+/** The part of the pool that is used here. */
+interface Lender {
+  lend(limits: Limits, options: { readonly writes: boolean }): Promise<Lease>
+  release(lease: Lease): Promise<void>
+}
 
 /** How long a read that is under way may still take when the stream is closed; then it is cancelled. */
 const LAST_READ_MILLIS = 50
 
 /** Reads on one connection from the first batch to the last, with no other statement on it. */
-export function dedicatedSource(pool: Pool, limits: Limits): StreamSource {
+export function dedicatedSource(pool: Lender, limits: Limits): StreamSource {
   let lease: Lease | undefined
   let lastRead: Promise<unknown> = Promise.resolve()
   const use = async <T>(work: Work<T>): Promise<T> =>

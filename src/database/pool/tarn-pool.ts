@@ -5,7 +5,7 @@ import type { DatabaseError } from '../errors'
 import type { Limits } from '../context/limits'
 import { LinkedList } from '../context/linked-list'
 import type { PooledSession } from './pooled-session'
-import { LONGEST_TIMER_MILLIS } from '../context/deadline-timer'
+import { LONGEST_TIMER_MILLIS } from '../context/timers'
 
 export interface TarnPoolOptions {
   /** Connections that are kept; those beyond, up to `max`, are closed when they come back. */

@@ -26,7 +26,7 @@ import {
 import { withAnswerTimeout, waitForReady } from './ready-for-query'
 import { parseRemainingTexts, type PreparedResult } from './row-decoder'
 import { APPLY_SETTINGS, type SessionSettings } from './session-settings'
-import { waitAtMost } from '../context/watchdog'
+import { waitAtMost } from '../context/timers'
 
 const CANCEL_EVERY_MILLIS = 50
 

@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { rowsPerInsert } from '../sql/bulk-insert'
 import type { Statement } from '../driver/statement'
 import { type Compiler, isTable, KnexProgram, type Query, type Values } from '../sql/compiler'
-import { waitAtMost } from '../context/watchdog'
+import { waitAtMost } from '../context/timers'
 import { ConfigurationError } from '../errors'
 import type { Limits } from '../context/limits'
 
