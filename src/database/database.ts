@@ -17,6 +17,7 @@ import { createBackend, type DatabaseBackend } from './create-backend'
 import { type Access, STREAM } from './driver/statement'
 import type { Security } from './driver/dialect'
 import type { StreamSource, Work } from './pool/lease'
+import type { Pool } from './pool/pool'
 import { noStats, type PoolStats } from './pool/pool-context'
 import {
   beginTransaction,
@@ -25,10 +26,9 @@ import {
   runTransaction,
   withConnection,
   withJoinedConnection,
-  withLease,
 } from './transaction/with-connection'
 import { HeldConnection, JoinedConnection } from './transaction/connection'
-import type { Holder } from './errors'
+import { type Holder, NotConnectedError } from './errors'
 import { type DatabaseEvents, Events } from './events'
 import { exclusively } from './exclusive-work'
 import { ForcedRollback } from './transaction/force-rollback'
@@ -219,7 +219,7 @@ export class Database extends QueryMethods implements AsyncDisposable {
    */
   async forceRollback<T>(work: () => Promise<T>): Promise<T> {
     checkWork('forceRollback', work)
-    const { pool } = this.#lifecycle
+    const pool = this.#pool
     await this.#current.force(() => ForcedRollback.begin(this.backend, this, pool))
     try {
       return await work()
@@ -233,7 +233,7 @@ export class Database extends QueryMethods implements AsyncDisposable {
    * process releases the lock. On SQLite an empty file stays beside the database.
    */
   async exclusively<T>(name: string, work: () => Promise<T>, options?: QueryOptions): Promise<T> {
-    return exclusively(this.backend, name, work, options, () => this.#lifecycle.pool)
+    return exclusively(this.backend, name, work, options, () => this.#pool)
   }
 
   /** Runs work outside the current transaction, without its scope's signal and deadline: for background jobs. */
@@ -249,7 +249,7 @@ export class Database extends QueryMethods implements AsyncDisposable {
    */
   async ping(options?: QueryOptions): Promise<void> {
     const { signal, timeoutMillis = DEFAULT_PING_MILLIS } = checkOptions(options, QUERY_OPTIONS) ?? {}
-    await this.#lifecycle.pool.controlConnection.ping(Limits.of({ signal, timeoutMillis }, 'ping'))
+    await this.#pool.controlConnection.ping(Limits.of({ signal, timeoutMillis }, 'ping'))
   }
 
   /** Returns what the connections' user may do, and whether the connection is protected on its way. */
@@ -259,12 +259,12 @@ export class Database extends QueryMethods implements AsyncDisposable {
 
   /** Returns a snapshot of the pool's figures. */
   stats(): PoolStats {
-    return this.#lifecycle.poolOrNull?.stats() ?? noStats(this.backend.settings.pool)
+    return this.#lifecycle.pool?.stats() ?? noStats(this.backend.settings.pool)
   }
 
   /** Returns the current holders of connections, longest first. */
   holders(): readonly Holder[] {
-    return this.#current.forced?.holders() ?? this.#lifecycle.poolOrNull?.holders() ?? []
+    return this.#current.forced?.holders() ?? this.#lifecycle.pool?.holders() ?? []
   }
 
   on<E extends keyof DatabaseEvents>(event: E, listener: (...args: DatabaseEvents[E]) => void): this {
@@ -287,19 +287,28 @@ export class Database extends QueryMethods implements AsyncDisposable {
 
   protected override use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
     const statements = this.#current.statements()
-    return statements?.use(limits, access, work) ?? withLease(this.#lifecycle.pool, limits, access, work)
+    return statements?.use(limits, access, work) ?? this.#pool.use(limits, access, work)
   }
 
   protected override streamSource(limits: Limits): StreamSource {
     const statements = this.#current.statements()
     if (statements !== null) return statements.streamSource(limits)
-    const pool = this.#lifecycle.pool
+    const pool = this.#pool
     if (!this.backend.dialect.isSingle) return dedicatedSource(pool, limits)
     // Not on the pool: if the caller reads it inside a transaction, that transaction holds the only connection.
     return sharedSource(limits, (bounded, work) => this.use(bounded, STREAM, work))
   }
 
   get #source(): ConnectionSource {
-    return { backend: this.backend, key: this, pool: this.#lifecycle.pool }
+    return { backend: this.backend, key: this, pool: this.#pool }
+  }
+
+  /** @throws NotConnectedError */
+  get #pool(): Pool {
+    const { pool } = this.#lifecycle
+    if (pool !== null) return pool
+    throw new NotConnectedError(
+      `Database '${this.name}' is not connected. Call await database.connect() first.`,
+    )
   }
 }

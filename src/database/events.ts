@@ -83,11 +83,6 @@ export interface DatabaseEvents {
 }
 
 export class Events extends EventEmitter<DatabaseEvents> {
-  /** Returns whether the event has listeners, so that callers need not build a payload in vain. */
-  hasListeners(event: keyof DatabaseEvents): boolean {
-    return this.listenerCount(event) > 0
-  }
-
   /** Calls the listeners outside of every scope. An error that one throws is uncaught: it never fails the statement. */
   tell<E extends keyof DatabaseEvents>(event: E, ...payload: DatabaseEvents[E]): void {
     if (this.listenerCount(event) === 0) return

@@ -4,7 +4,7 @@ import type { DatabaseBackend } from './create-backend'
 import type { Lease } from './pool/lease'
 import type { Pool } from './pool/pool'
 import { waitAtMost, LONGEST_TIMER_MILLIS } from './context/timers'
-import { ConfigurationError, NotConnectedError } from './errors'
+import { ConfigurationError } from './errors'
 import type { Events } from './events'
 import { Limits } from './context/limits'
 
@@ -26,7 +26,8 @@ export class Lifecycle {
   readonly #backend: DatabaseBackend
   readonly #events: Events
   readonly #hooks: LifecycleHooks
-  #pool: Pool | null = null
+  /** Null when not connected. */
+  pool: Pool | null = null
   #connecting: Promise<void> | null = null
   /** The pool that connect() is opening. */
   #opening: Pool | null = null
@@ -39,21 +40,7 @@ export class Lifecycle {
   }
 
   get isConnected(): boolean {
-    return this.#pool !== null && this.#disconnecting === null
-  }
-
-  /** The pool, or null when not connected. */
-  get poolOrNull(): Pool | null {
-    return this.#pool
-  }
-
-  /** @throws NotConnectedError */
-  get pool(): Pool {
-    if (this.#pool === null) {
-      const { name } = this.#backend.settings
-      throw new NotConnectedError(`Database '${name}' is not connected. Call await database.connect() first.`)
-    }
-    return this.#pool
+    return this.pool !== null && this.#disconnecting === null
   }
 
   async connect(): Promise<void> {
@@ -79,7 +66,7 @@ export class Lifecycle {
     } finally {
       this.#opening = null
     }
-    this.#pool = pool
+    this.pool = pool
     pool.start()
     this.#events.tell('connect')
   }
@@ -100,7 +87,7 @@ export class Lifecycle {
     await waitAtMost(Math.max(remainingMillis(), MIN_GRACE_MILLIS), Promise.allSettled([this.#connecting]))
     this.#opening?.refuseCallers()
     await Promise.allSettled([this.#connecting])
-    const pool = this.#pool
+    const pool = this.pool
     if (pool !== null) {
       // Work that starts after this point would not be part of the forced rollback.
       pool.refuseCallers()
@@ -113,7 +100,7 @@ export class Lifecycle {
         this.#events.tell('cleanup', { what: 'a connection, which was cut off by disconnect()', label })
       }
     }
-    this.#pool = null
+    this.pool = null
     this.#connecting = null
     this.#disconnecting = null
     if (pool !== null) this.#events.tell('disconnect')

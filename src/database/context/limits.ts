@@ -70,6 +70,25 @@ export class Limits {
     return deadline < this.deadline ? new Limits(this.#signals, deadline, makeError, this.#sql) : this
   }
 
+  /**
+   * Returns these limits, narrowed by the statement timeout and by the `.timeout()` of the statement's builder, from `now` on.
+   */
+  ofStatement(sql: string, timeoutMillis: number, builderMillis: number | undefined, now: number): Limits {
+    const bounded = this.within(
+      timeoutMillis,
+      (cause) => queryTimeoutError(sql, `statement timeout of ${timeoutMillis} ms`, cause),
+      now,
+    )
+    if (builderMillis === undefined) return bounded
+    return bounded.within(builderMillis, (cause) =>
+      queryTimeoutError(sql, `timeout(${builderMillis}) of its builder`, cause),
+    )
+  }
+
+  get remainingMillis(): number {
+    return Math.max(0, this.deadline - performance.now())
+  }
+
   /** Returns limits that run out when a signal is aborted. */
   static until(signal: Cancellation): Limits {
     return new Limits([signal], Infinity, null, '')

@@ -8,9 +8,9 @@ import type { DatabaseURL } from '../url'
 import type { Lexicon } from './statement'
 
 export interface TransactionModes {
-  readonly isolation?: IsolationLevel | undefined
-  readonly readOnly?: boolean | undefined
-  readonly deferrable?: boolean | undefined
+  readonly isolation?: IsolationLevel
+  readonly readOnly?: boolean
+  readonly deferrable?: boolean
 }
 
 export const ISOLATION_LEVELS = [

@@ -5,7 +5,7 @@ import { Mutex } from '../context/mutex'
 import type { Settings } from '../options'
 import type { Dialect } from '../driver/dialect'
 import type { Session } from '../driver/session'
-import type { KnexQuery } from '../sql/compiler'
+import type { KnexQuery } from '../sql/builder-compiler'
 import { Compiler } from '../sql/compiler'
 
 const SESSION = Symbol('millpond')

@@ -1,5 +1,5 @@
 /** The interface through which Knex's client uses its Database. */
-import type { KnexQuery } from '../sql/compiler'
+import type { KnexQuery } from '../sql/builder-compiler'
 import type { Limits } from '../context/limits'
 import type { Access, Statement } from '../driver/statement'
 import type { BegunTransaction, TransactionParent, StreamSource, StatementRunner } from '../pool/lease'

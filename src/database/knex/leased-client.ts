@@ -9,7 +9,7 @@ import type { Dialect } from '../driver/dialect'
 import type { Settings } from '../options'
 import type { DatabaseURL } from '../url'
 import { HOST, hostOf, type KnexHost, type LeasedClient } from './host'
-import type { KnexQuery } from '../sql/compiler'
+import type { KnexQuery } from '../sql/builder-compiler'
 import { type Builder, leaseRunner, type Runner, limitsUntilClosed } from './runner'
 import {
   type Container,
@@ -19,7 +19,7 @@ import {
   transactionOn,
 } from './knex-transaction'
 import type { StreamSource, StatementRunner } from '../pool/lease'
-import { multiStatementError } from '../sql/compiler'
+import { multiStatementError } from '../sql/parser'
 
 interface StreamOptions {
   readonly batchSize?: number

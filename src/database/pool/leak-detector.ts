@@ -20,7 +20,13 @@ export class LeakDetector {
   #lastTick = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(pool: PoolCore) {
+  /** Returns the detector of a pool; null if its options turn it off. */
+  static of(pool: PoolCore): LeakDetector | null {
+    const { leakThresholdMillis, leakTimeoutMillis } = pool.context.settings.pool
+    return leakThresholdMillis > 0 || leakTimeoutMillis > 0 ? new LeakDetector(pool) : null
+  }
+
+  private constructor(pool: PoolCore) {
     const { leakThresholdMillis, leakTimeoutMillis } = pool.context.settings.pool
     this.#thresholdMillis = leakThresholdMillis
     this.#timeoutMillis = leakTimeoutMillis
@@ -29,11 +35,7 @@ export class LeakDetector {
     this.#tickMillis = Math.max(10, Math.min(LONGEST_TICK_MILLIS, ...bounds.map((millis) => millis / 4)))
   }
 
-  get isOn(): boolean {
-    return this.#thresholdMillis > 0 || this.#timeoutMillis > 0
-  }
-
-  /** Begins to watch a lease. Called only if {@link isOn}. */
+  /** Begins to watch a lease. */
   track(lease: Lease): void {
     if (this.#timer === undefined) this.#start()
     lease.watch = {

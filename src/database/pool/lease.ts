@@ -1,17 +1,10 @@
 /** A lease: a session taken out of the pool, who took it, and what it runs. Every statement passes through here. */
 import { Canceller } from '../context/canceller'
-import { type DatabaseError, type Holder, QueryCanceledError } from '../errors'
+import { ConnectionError, type DatabaseError, type Holder, QueryCanceledError } from '../errors'
 import { Limits } from '../context/limits'
 import { countStatement, type Scope } from '../context/scope'
-import {
-  type Access,
-  type Cursor,
-  type Result,
-  type Row,
-  shownSql,
-  type Statement,
-} from '../driver/statement'
-import type { Dialect, IsolationLevel } from '../driver/dialect'
+import { type Access, type Cursor, type Result, shownSql, type Statement } from '../driver/statement'
+import type { Dialect, TransactionModes } from '../driver/dialect'
 import type { Events } from '../events'
 import type { Settings } from '../options'
 import type { Session } from '../driver/session'
@@ -21,10 +14,10 @@ import { siteOf } from '../context/call-site'
 import type { Entry } from '../context/linked-list'
 import type { Unlock } from '../context/mutex'
 import type { PooledSession } from './pooled-session'
-import { startSilenceWatchdog, statementLimits } from './statement-timeout'
 import { startWatchdog } from '../context/timers'
 
-const noop = (): void => undefined
+/** The least time for a statement that cannot be cancelled, however short the statement timeout is. */
+const MIN_UNINTERRUPTED_MILLIS = 5000
 
 /** Work on a lease, within limits that may be narrower than those of the call. */
 export type Work<T> = (lease: Lease, limits: Limits) => Promise<T>
@@ -47,10 +40,7 @@ export interface StatementRunner {
 
 /** Something in which a transaction can begin: a held lease, or another transaction. */
 export interface TransactionParent extends StatementRunner {
-  begin(modes: {
-    readonly isolation?: IsolationLevel
-    readonly readOnly?: boolean
-  }): Promise<BegunTransaction>
+  begin(modes: Pick<TransactionModes, 'isolation' | 'readOnly'>): Promise<BegunTransaction>
 }
 
 /** A transaction that its caller ends by `commit` or `rollback`. */
@@ -160,6 +150,11 @@ export class Lease {
     return this.#endError === null && this.session.broken === null
   }
 
+  /** Returns whether a statement failed with this error because the connection was lost. */
+  isLostBy(error: unknown): boolean {
+    return error instanceof ConnectionError && this.session.broken !== null
+  }
+
   get inTransaction(): boolean {
     return this.isUsable && this.session.inTransaction
   }
@@ -257,7 +252,12 @@ export class Lease {
     return this.#runLimited(statement, limits, () => this.session.openCursor(statement, isExclusive))
   }
 
-  read(cursor: Cursor, count: number | null, statement: Statement, limits: Limits): Promise<readonly Row[]> {
+  read(
+    cursor: Cursor,
+    count: number | null,
+    statement: Statement,
+    limits: Limits,
+  ): ReturnType<Cursor['read']> {
     return this.#runLimited(statement, limits, () => cursor.read(count))
   }
 
@@ -281,8 +281,9 @@ export class Lease {
     const started = performance.now()
     let stopError: StatementErrorFactory | undefined
     let cancelling: Promise<void> | undefined
-    let stopWatchdog = noop
-    const bounded = statementLimits(statement, limits, settings.statementTimeoutMillis, started)
+    let stopWatchdog: (() => void) | undefined
+    const { statementTimeoutMillis } = settings
+    const bounded = limits.ofStatement(sql, statementTimeoutMillis, statement.timeoutMillis, started)
     const stop = (makeError: StatementErrorFactory): void => {
       if (stopError !== undefined) return
       stopError = makeError
@@ -315,7 +316,7 @@ export class Lease {
       throw error
     } finally {
       stopWatching()
-      stopWatchdog()
+      stopWatchdog?.()
       // On a broken session there is no later statement that the cancel could hit.
       if (cancelling !== undefined && this.session.broken === null) await cancelling
       this.#interrupt = null
@@ -335,7 +336,7 @@ export class Lease {
   #reportQuery(sql: string, durationMillis: number, error: DatabaseError | undefined): void {
     countStatement(durationMillis)
     const { events } = this.#pool.context
-    if (!events.hasListeners('query')) return
+    if (events.listenerCount('query') === 0) return
     events.tell('query', { sql, durationMillis, label: this.label, ...(error && { error }) })
   }
 
@@ -362,10 +363,10 @@ export class Lease {
   /** Watches a statement that cannot be cancelled. Returns how to stop that. */
   #startSilenceWatchdog(limits: Limits): () => void {
     const { settings, dialect } = this.#pool.context
-    const { cancelGraceMillis } = dialect
-    return startSilenceWatchdog(limits, settings.statementTimeoutMillis, cancelGraceMillis, () => {
-      this.#destroySilent()
-    })
+    const ownMillis = Math.max(settings.statementTimeoutMillis, MIN_UNINTERRUPTED_MILLIS)
+    // The rest of the grace is for asking the server for the outcome.
+    const leftMillis = limits.remainingMillis + dialect.cancelGraceMillis * 0.75
+    return startWatchdog(Math.min(ownMillis, leftMillis), () => this.#destroySilent())
   }
 
   async #cancel(): Promise<void> {

@@ -9,10 +9,11 @@ import { Opener } from './opener'
 import type { StatementErrorFactory } from './transaction-control'
 import type { ConnectFailure } from '../driver/dialect'
 import type { Session } from '../driver/session'
+import type { Access } from '../driver/statement'
 import { AcquireQueue } from './acquire-queue'
 import { PooledSession } from './pooled-session'
 import { LeakDetector } from './leak-detector'
-import { Lease, type LeasePool } from './lease'
+import { Lease, type LeasePool, type Work } from './lease'
 import { Leases } from './leases'
 import type { Admission, LendOptions, PoolContext, PoolCore, PoolStats } from './pool-context'
 import { ControlConnection } from './control-connection'
@@ -31,7 +32,8 @@ export class Pool implements PoolCore, LeasePool {
   readonly #acquireQueue = new AcquireQueue(this)
   readonly #reset = new SessionReset(this)
   readonly #leases = new Leases()
-  readonly #leaks: LeakDetector
+  /** Null if it is off. */
+  readonly #leaks: LeakDetector | null
   readonly #opener: Opener
   readonly #tarn: TarnPool
   readonly #housekeeper: Housekeeper
@@ -41,7 +43,7 @@ export class Pool implements PoolCore, LeasePool {
     this.context = context
     const { size, maxOverflow, acquireTimeoutMillis } = context.settings.pool
     const longestWaitMillis = Math.max(acquireTimeoutMillis, context.settings.connectTimeoutMillis)
-    this.#leaks = new LeakDetector(this)
+    this.#leaks = LeakDetector.of(this)
     this.#opener = new Opener(this, Math.min(longestWaitMillis, LONGEST_TIMER_MILLIS))
     this.#tarn = new TarnPool({
       size,
@@ -72,6 +74,26 @@ export class Pool implements PoolCore, LeasePool {
   }
 
   /**
+   * Runs work of one statement on a connection lent for it. A repeatable read that fails because its connection was lost runs
+   * once more, on another connection: the loss may be older than the statement.
+   */
+  async use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
+    const writes = !access.isRead
+    const lease = this.tryLend(limits, writes) ?? (await this.lend(limits, { writes }))
+    lease.beginSection(null, limits)
+    try {
+      return await work(lease, limits)
+    } catch (error) {
+      if (!access.isRepeatable || !lease.isLostBy(error)) throw error
+    } finally {
+      lease.endSection()
+      if (!this.tryRelease(lease)) await this.release(lease)
+    }
+    // Not again for a second loss.
+    return this.use(limits, { ...access, isRepeatable: false }, work)
+  }
+
+  /**
    * Lends a connection, first come, first served. The caller gives the lease to {@link release}.
    *
    * @throws PoolTimeoutError when all connections are in use for the whole of the acquire timeout, or too many wait
@@ -83,7 +105,7 @@ export class Pool implements PoolCore, LeasePool {
     { writes, waitMillis, isHeld = false, isInternal = false }: LendOptions,
   ): Promise<Lease> {
     if (this.closed.aborted) return Promise.reject(this.#closingError())
-    const stack = this.#leaks.isOn && !isInternal ? captureCallSite() : null
+    const stack = this.#leaks !== null && !isInternal ? captureCallSite() : null
     const timeoutMillis = waitMillis ?? this.context.settings.pool.acquireTimeoutMillis
     const isBusy = this.#tarn.isBusy
     const take = (bounded: Limits): Promise<PooledSession> => this.#take(bounded, isBusy)
@@ -106,7 +128,7 @@ export class Pool implements PoolCore, LeasePool {
       endWriteTurn?.()
       return null
     }
-    const stack = this.#leaks.isOn ? captureCallSite() : null
+    const stack = this.#leaks === null ? null : captureCallSite()
     return this.#lendTaken({ taken, endWriteTurn, waitMillis: 0 }, stack, isHeld ? limits : null)
   }
 
@@ -123,13 +145,13 @@ export class Pool implements PoolCore, LeasePool {
   ): Lease {
     const lease = this.newLease(taken, stack)
     lease.endWriteTurn = endWriteTurn
-    if (stack !== null) this.#leaks.track(lease)
+    if (stack !== null) this.#leaks?.track(lease)
     this.#leases.add(lease)
     if (until !== null) this.#takeBackAtLimits(until, lease)
     this.#totals.acquired += 1
     taken.session.keepProcessAlive(true)
     const { events } = this.context
-    if (events.hasListeners('acquire')) events.tell('acquire', { waitMillis, label: lease.label })
+    if (events.listenerCount('acquire') > 0) events.tell('acquire', { waitMillis, label: lease.label })
     return lease
   }
 
@@ -151,7 +173,7 @@ export class Pool implements PoolCore, LeasePool {
   }
 
   async #takeBack(lease: Lease, makeError: StatementErrorFactory | undefined): Promise<void> {
-    const wasReported = this.#leaks.untrack(lease)
+    const wasReported = this.#leaks?.untrack(lease) === true
     const { pooled } = lease
     const wasTaken = makeError !== undefined || lease.isEnded
     lease.end(makeError)
@@ -171,7 +193,7 @@ export class Pool implements PoolCore, LeasePool {
     const needsNoReset =
       lease.isOut && !lease.isChanged && session.isClean && session.broken === null && !this.closed.aborted
     if (!needsNoReset) return false
-    const wasReported = this.#leaks.untrack(lease)
+    const wasReported = this.#leaks?.untrack(lease) === true
     lease.end()
     this.#endLease(lease, wasReported)
     this.#tarn.giveBack(pooled)
@@ -184,7 +206,7 @@ export class Pool implements PoolCore, LeasePool {
     lease.session.keepProcessAlive(false)
     lease.pooled.markIdle(lease.answeredAt)
     const { events } = this.context
-    if (events.hasListeners('release'))
+    if (events.listenerCount('release') > 0)
       events.tell('release', { heldMillis: performance.now() - lease.since, label: lease.label })
     if (wasReported) events.tell('leak', { state: 'returned', ...lease.describe() })
   }
@@ -243,7 +265,7 @@ export class Pool implements PoolCore, LeasePool {
     this.refuseCallers()
     this.#housekeeper.stop()
     await waitAtMost(Math.min(graceMillis, LONGEST_TIMER_MILLIS), this.#leases.allReturned())
-    this.#leaks.stop()
+    this.#leaks?.stop()
     const stuck = this.holders()
     const makeError: StatementErrorFactory = (_sql, cause) => this.#cutOffError(cause)
     await this.#leases.cutOff(closeMillis, makeError, (lease) => {

@@ -2,7 +2,9 @@
 import type { Backend } from './backend'
 import { type Access, type Result, type Row, shownSql, type Statement, WRITE } from '../driver/statement'
 import type { StreamSource, Work } from '../pool/lease'
-import { KnexProgram, type Query, multiStatementError, type Take, type Values } from '../sql/compiler'
+import { KnexProgram } from '../sql/builder-compiler'
+import type { Query, Take, Values } from '../sql/compiler'
+import { multiStatementError } from '../sql/parser'
 import { ConfigurationError } from '../errors'
 import { Limits } from '../context/limits'
 import { Chunks, chunkPlanOf } from './execute-many'
@@ -158,7 +160,7 @@ export abstract class QueryMethods implements Queryable {
   }
 
   #run(statement: Statement, options: QueryOptions | undefined): Promise<Result> {
-    const limits = Limits.of(checkOptions(options, FETCH_OPTIONS), statement.sql)
+    const limits = Limits.of(options && checkOptions(options, FETCH_OPTIONS), statement.sql)
     return this.use(limits, statement.facts, (lease, bounded) => lease.run(statement, bounded))
   }
 }

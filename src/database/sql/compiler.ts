@@ -4,73 +4,37 @@ import { BindError, ConfigurationError, QueryError } from '../errors'
 import { JsonValue, SqlQuery } from './sql-tag'
 import { bulkInsertOf, rowsPerInsert, tupleWriter } from './bulk-insert'
 import type { Dialect } from '../driver/dialect'
-import { type Statement, type Take, BoundStatement, type ParsedSql } from '../driver/statement'
+import { BoundStatement, type ParsedSql, type Statement, type Take } from '../driver/statement'
 import { messageOf } from '../driver/driver-error'
-import { parseSql } from './parser'
+import { BuilderCompiler, isCompilable, type KnexProgram, type KnexQuery } from './builder-compiler'
+import { multiStatementError, parseSql, refuseEmpty } from './parser'
 import { TextCache } from './text-cache'
-import { typeName, refuseMismatch, refuseValues, type Values } from './bind-values'
+
+/** Values for the `:names` of a text. */
+export type Values = Readonly<Record<string, unknown>>
 
 /** SQL text with `:names`, a sql`…` query, or a Knex builder. */
 export type Query = string | SqlQuery | Knex.QueryBuilder | Knex.Raw | Knex.SchemaBuilder
-export type { Values } from './bind-values'
-
-/** The part of a Knex builder by which its SQL is read without running it. */
-interface Compilable {
-  readonly client?: {
-    readonly transacting?: boolean
-    readonly config: { readonly postProcessResponse?: unknown }
-    postProcessResponse(response: unknown, context: unknown): unknown
-  }
-  queryContext?(): unknown
-  toSQL(): CompiledByKnex | readonly CompiledByKnex[]
-}
-
-interface CompiledByKnex {
-  readonly sql: string
-  readonly bindings: readonly unknown[]
-  readonly options?: object
-  readonly timeout?: number | false
-  toNative?(): { readonly sql: string; readonly bindings: readonly unknown[] }
-}
-
 export type { Take } from '../driver/statement'
 
-/** A query that Knex has compiled; Knex's dialects read `response` and `context` after it has run. */
-export interface KnexQuery {
-  sql: string
-  bindings?: readonly unknown[]
-  /** Undefined for SQL that Knex writes itself: BEGIN, SAVEPOINT, COMMIT and the like. */
-  method?: string
-  returning?: unknown
-  options?: object
-  /** The milliseconds of `.timeout(ms)`. */
-  timeout?: number | false
-  cancelOnTimeout?: boolean
-  response?: unknown
-  context?: unknown
-}
-
-/** A builder that needs Knex itself to run it: several statements, or work between them. */
-export class KnexProgram {
-  constructor(readonly builder: Knex.SchemaBuilder) {}
+/** A text that was compiled before. */
+interface CompiledText {
+  readonly parsed: ParsedSql
+  /** The text for the driver, if it is the same for all values; else null. */
+  readonly constant: string | null
 }
 
 /** How many parsed texts are kept. */
 const CACHE_SIZE = 1000
 
-/** Methods for which Knex's SQLite dialect reads counts and ids instead of rows. */
-const COUNTING_METHODS: ReadonlySet<string> = new Set(['insert', 'update', 'del', 'counter'])
-
 export class Compiler {
   readonly #dialect: Dialect
-  readonly #parsed = new TextCache<ParsedSql>(CACHE_SIZE)
-  /** The text for the driver, where it does not depend on the values; null where it does. */
-  readonly #constantTexts = new WeakMap<ParsedSql, string | null>()
-  /** SQL that Knex has compiled, with the driver's placeholders. */
-  readonly #nativeTexts = new TextCache<string>(CACHE_SIZE)
+  readonly #builders: BuilderCompiler
+  readonly #texts = new TextCache<CompiledText>(CACHE_SIZE)
 
   constructor(dialect: Dialect) {
     this.#dialect = dialect
+    this.#builders = new BuilderCompiler(dialect, this)
   }
 
   /**
@@ -95,7 +59,7 @@ export class Compiler {
       throw new ConfigurationError(`A query is SQL text, sql\`…\` or a Knex builder, got ${typeName(query)}.`)
     }
     refuseValues(values, 'a Knex builder')
-    return this.#fromBuilder(query, take)
+    return this.#builders.compile(query, take)
   }
 
   /**
@@ -132,60 +96,30 @@ export class Compiler {
    *
    * @throws BindError when a value cannot be bound
    */
-  fromKnex({ sql, bindings = [], method = '', returning, options }: KnexQuery): Statement {
-    return {
-      sql,
-      bindings: this.#builderBindings(bindings, sql),
-      facts: this.#parseForKnex(sql),
-      take: COUNTING_METHODS.has(method) && !returning ? 'count' : 'all',
-      ...(hasProperties(options) && { driverOptions: options }),
-    }
-  }
-
-  /**
-   * Returns the bindings of a Knex builder in the driver's form. Knex refuses undefined values of a caller, but sets
-   * undefined itself for a column that only some of several rows have: with `useNullAsDefault` it means NULL.
-   *
-   * @throws BindError when one cannot be bound
-   */
-  #builderBindings(bindings: readonly unknown[], sql: string): readonly unknown[] {
-    return bindings.map((value, index) => {
-      try {
-        return this.#dialect.toDriverFromBuilder(value instanceof JsonValue ? value.text : (value ?? null))
-      } catch (cause) {
-        throw new BindError(`Value ${index + 1} of the builder ${messageOf(cause)}`, sql)
-      }
-    })
+  fromKnex(query: KnexQuery): Statement {
+    return this.#builders.fromKnex(query)
   }
 
   /** Parses SQL text, or returns the result of an earlier parse. */
   parse(sql: string): ParsedSql {
-    return this.#parsed.getOrMake(sql, () => {
+    return this.#compiledText(sql).parsed
+  }
+
+  #compiledText(sql: string): CompiledText {
+    return this.#texts.getOrMake(sql, () => {
       if (sql.includes('\0')) {
         throw new QueryError(
           'The statement holds a NUL, where databases stop reading. Bind it as a value.',
           sql,
         )
       }
-      return parseSql(sql, this.#dialect.lexicon)
+      const parsed = parseSql(sql, this.#dialect.lexicon)
+      return { parsed, constant: this.#constantTextOf(parsed) }
     })
   }
 
-  /**
-   * Parses SQL that Knex hands over, which may be several statements where the driver runs them all.
-   *
-   * @throws BindError for several statements where the driver does not run them all
-   * @throws ConfigurationError for an empty text, which Knex makes of `insert([])`
-   */
-  #parseForKnex(sql: string): ParsedSql {
-    const parsed = this.parse(sql)
-    refuseEmpty(parsed)
-    if (parsed.isMultiStatement && !this.#dialect.runsMultiStatements) throw multiStatementError(sql)
-    return parsed
-  }
-
   #fromText(text: string, values: Values = {}, take: Take): Statement {
-    const parsed = this.parse(text)
+    const { parsed, constant } = this.#compiledText(text)
     const { names } = parsed
     if (parsed.foundPlaceholder !== null) {
       throw new BindError(
@@ -196,26 +130,19 @@ export class Compiler {
     refuseEmpty(parsed)
     if (parsed.isMultiStatement) throw multiStatementError(text)
     refuseMismatch(names, values, text)
-    const constant = this.#constantTextOf(parsed)
     if (constant === null) return this.#withLists(parsed, values, text, take)
     const bindings = names.map((name) => this.#toDriver(name, values[name], text))
     return new BoundStatement(constant, bindings, parsed, take)
   }
 
-  /** Returns the text for the driver, if it is the same for all values, so that it is made once; else null. */
-  #constantTextOf(parsed: ParsedSql): string | null {
-    let constant = this.#constantTexts.get(parsed)
-    if (constant === undefined) {
-      const { segments, names } = parsed
-      const isConstant = segments.every((segment) => 'text' in segment || !segment.isList)
-      const numbers = new Map(names.map((name, index) => [name, index + 1]))
-      const texts = segments.map((segment) =>
-        'text' in segment ? segment.text : this.#dialect.placeholder(numbers.get(segment.name) ?? NaN),
-      )
-      constant = isConstant ? texts.join('') : null
-      this.#constantTexts.set(parsed, constant)
-    }
-    return constant
+  /** Returns the text for the driver if it is the same for all values; else null. */
+  #constantTextOf({ segments, names }: ParsedSql): string | null {
+    if (segments.some((segment) => 'name' in segment && segment.isList)) return null
+    const numbers = new Map(names.map((name, index) => [name, index + 1]))
+    const texts = segments.map((segment) =>
+      'text' in segment ? segment.text : this.#dialect.placeholder(numbers.get(segment.name) ?? NaN),
+    )
+    return texts.join('')
   }
 
   /** Makes a statement whose text depends on the values: a list takes one placeholder per element. */
@@ -257,90 +184,40 @@ export class Compiler {
       throw new BindError(`The ${which} ${messageOf(cause)}`, text)
     }
   }
+}
 
-  #fromBuilder(query: Compilable, take: Take): Statement | KnexProgram {
-    if (query.client?.transacting === true) {
-      throw new ConfigurationError(
-        'The builder belongs to a transaction of Knex (.transacting(trx)). Await it, or leave .transacting away ' +
-          'and use database.transaction(): its queries join by themselves.',
-      )
-    }
-    const compiled = compileBuilder(query)
-    if (isProgram(compiled) || compiled.toNative === undefined) {
-      return new KnexProgram(query as unknown as Knex.SchemaBuilder) // a schema builder, as toSQL() shows
-    }
-    // Builders of the same shape have the same text, so its placeholders are numbered only once.
-    const sql = this.#nativeTexts.getOrMake(compiled.sql, () => compiled.toNative?.().sql ?? compiled.sql)
-    const { options, timeout } = compiled
-    const { client } = query
-    const statement = new BoundStatement(
-      sql,
-      this.#builderBindings(compiled.bindings, sql),
-      this.#parseForKnex(sql),
-      take,
+/** @throws ConfigurationError for values given with a query that has its own */
+function refuseValues(values: Values | undefined, what: string): void {
+  if (values !== undefined && Object.keys(values).length > 0) {
+    throw new ConfigurationError(`Values go with SQL text; ${what} has its own.`)
+  }
+}
+
+/** @throws BindError when the names of the values are not those of the text */
+function refuseMismatch(names: readonly string[], values: Values, text: string): void {
+  if (typeof values !== 'object' || values === null) {
+    throw new ConfigurationError(
+      `Values are an object with a property for each :name, got ${typeName(values)}.`,
     )
-    const isProcessed = client !== undefined && Boolean(client.config.postProcessResponse)
-    if (!hasProperties(options) && !timeout && !isProcessed) return statement
-    return Object.assign(statement, {
-      ...(hasProperties(options) && { driverOptions: options }),
-      ...(timeout && { timeoutMillis: timeout }),
-      ...(isProcessed && {
-        process: (response: unknown) => client.postProcessResponse(response, query.queryContext?.()),
-      }),
-    })
   }
+  const given = Object.keys(values)
+  if (given.length === names.length && names.every((name) => Object.hasOwn(values, name))) return
+  const missing = names.filter((name) => !Object.hasOwn(values, name))
+  const extra = given.filter((name) => !names.includes(name))
+  if (missing.length === 0 && extra.length === 0) return
+  throw new BindError(`The values do not match the statement: ${mismatch(missing, extra)}.`, text)
 }
 
-/** Has Knex compile a builder, which fails if a binding is undefined or missing. */
-function compileBuilder(query: Compilable): CompiledByKnex | readonly CompiledByKnex[] {
-  try {
-    return query.toSQL()
-  } catch (cause) {
-    throw new BindError(`Knex cannot make a statement of its builder: ${messageOf(cause)}`, '', { cause })
-  }
+function mismatch(missing: readonly string[], extra: readonly string[]): string {
+  const list = (names: readonly string[]): string => names.map((name) => `:${name}`).join(', ')
+  const parts: string[] = []
+  if (missing.length > 0) parts.push(`it needs ${list(missing)}, for which no value was given`)
+  if (extra.length > 0) parts.push(`it has no ${list(extra)}, for which a value was given`)
+  return parts.join('; ')
 }
 
-/** Returns the error for a text of several statements. */
-export function multiStatementError(text: string): BindError {
-  return new BindError(
-    'The text holds more than one statement. Run them one by one, in a transaction if need be.',
-    text,
-  )
+/** Returns what to call a value in an error, without its content. */
+function typeName(value: unknown): string {
+  if (value === null) return 'null'
+  return Array.isArray(value) ? 'an array' : typeof value
 }
-
-function refuseEmpty({ verb }: ParsedSql): void {
-  if (verb === '') throw new ConfigurationError('The query is empty: it holds no statement.')
-}
-
-/** Knex sets `options` to an empty object where the builder has none. */
-function hasProperties(options: object | undefined): options is object {
-  return options !== undefined && Object.keys(options).length > 0
-}
-
-function isProgram(
-  compiled: CompiledByKnex | readonly CompiledByKnex[],
-): compiled is readonly CompiledByKnex[] {
-  return Array.isArray(compiled)
-}
-
-function isCompilable(query: unknown): query is Compilable {
-  return typeof query === 'object' && query !== null && 'toSQL' in query && typeof query.toSQL === 'function'
-}
-
-/** Private parts of Knex's query builder. */
-interface BuilderParts {
-  readonly _method?: string
-  readonly _statements?: readonly unknown[]
-  readonly _single?: object
-}
-
-/** True for `knex('name')` and nothing more: an INSERT made of a longer builder would keep the table only. */
-export function isTable(query: unknown): query is Knex.QueryBuilder {
-  if (!isCompilable(query)) return false
-  const { _method: method, _statements: statements, _single: single = {} } = query as BuilderParts
-  const isBare = statements?.length === 0 && Object.keys(single).every((part) => TABLE_PARTS.includes(part))
-  return method === 'select' && isBare
-}
-
-/** The properties of `_single` that name a table. */
-const TABLE_PARTS = ['table', 'schema', 'only']

@@ -1,6 +1,6 @@
 /** The parser of SQL text: finds its placeholders, and whether it changes anything. */
 import type { Lexicon, ParsedSql, Segment } from '../driver/statement'
-import { BindError } from '../errors'
+import { BindError, ConfigurationError } from '../errors'
 import { IDEMPOTENT_FUNCTIONS } from './idempotent-functions'
 
 const BLANKS = /\s+/y
@@ -279,4 +279,17 @@ function skipAt(pattern: RegExp, sql: string, at: number): number {
 export function matchAt(pattern: RegExp, sql: string, at: number): string | null {
   pattern.lastIndex = at
   return pattern.exec(sql)?.[0] ?? null
+}
+
+/** Returns the error for a text of several statements. */
+export function multiStatementError(text: string): BindError {
+  return new BindError(
+    'The text holds more than one statement. Run them one by one, in a transaction if need be.',
+    text,
+  )
+}
+
+/** @throws ConfigurationError for a text that holds no statement, which Knex makes of `insert([])` */
+export function refuseEmpty({ verb }: ParsedSql): void {
+  if (verb === '') throw new ConfigurationError('The query is empty: it holds no statement.')
 }

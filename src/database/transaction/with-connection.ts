@@ -1,10 +1,8 @@
 /** Borrows a connection from the pool for one piece of work, and gives it back however the work ends. */
 import type { Backend } from '../query/backend'
-import type { Access } from '../driver/statement'
-import type { Lease, Work } from '../pool/lease'
+import type { Lease } from '../pool/lease'
 import type { Pool } from '../pool/pool'
 import { HeldConnection, type JoinedConnection } from './connection'
-import { ConnectionError } from '../errors'
 import { withHooks, Hooks, runHooks } from './hooks'
 import type { ChildTransaction } from './transaction-node'
 import { Limits } from '../context/limits'
@@ -65,36 +63,6 @@ export async function withJoinedConnection<T>(
   }
 }
 
-/**
- * Runs work of one statement on a connection lent for it. A repeatable read that fails because its connection was lost
- * runs once more, on another connection: the loss may be older than the statement.
- */
-export async function withLease<T>(pool: Pool, limits: Limits, access: Access, work: Work<T>): Promise<T> {
-  const lease = pool.tryLend(limits, !access.isRead) ?? (await pool.lend(limits, { writes: !access.isRead }))
-  lease.beginSection(null, limits)
-  try {
-    return await work(lease, limits)
-  } catch (error) {
-    if (!lostConnection(error, lease) || !access.isRepeatable) throw error
-  } finally {
-    lease.endSection()
-    if (!pool.tryRelease(lease)) await pool.release(lease)
-  }
-  const newLease = await pool.lend(limits, { writes: false })
-  newLease.beginSection(null, limits)
-  try {
-    return await work(newLease, limits)
-  } finally {
-    newLease.endSection()
-    await pool.release(newLease)
-  }
-}
-
-/** Returns whether the statement failed because its connection was lost. */
-function lostConnection(error: unknown, lease: Lease): boolean {
-  return error instanceof ConnectionError && lease.session.broken !== null
-}
-
 /** Runs work in a transaction, then runs its hooks after giving the connection back. */
 export function runTransaction<T>(
   source: ConnectionSource,
@@ -153,7 +121,7 @@ async function retryBeginOnce<T>(attempt: (progress: BeginProgress) => Promise<T
     return await attempt(progress)
   } catch (error) {
     const { lease, workStarted = false } = progress
-    if (workStarted || lease === undefined || !lostConnection(error, lease)) throw error
+    if (workStarted || lease === undefined || !lease.isLostBy(error)) throw error
   }
   return attempt({})
 }
