@@ -215,12 +215,17 @@ export class Database extends QueryMethods implements AsyncDisposable {
    * Runs work, then rolls back everything that was done on this Database meanwhile, by any caller: for tests.
    * Transactions are savepoints meanwhile, and take turns; their isolation and other modes do not apply.
    *
+   * With `inScope`, only what the work itself does is rolled back, on a connection of its own: any number may run at once.
+   *
    * @throws TransactionError inside a transaction, a held connection or another forceRollback()
    */
-  async forceRollback<T>(work: () => Promise<T>): Promise<T> {
+  async forceRollback<T>(work: () => Promise<T>, options?: { readonly inScope?: boolean }): Promise<T> {
     checkWork('forceRollback', work)
+    const { inScope = false } = checkOptions(options, ['inScope']) ?? {}
     const pool = this.#pool
-    await this.#current.force(() => ForcedRollback.begin(this.backend, this, pool))
+    const begin = (): Promise<ForcedRollback> => ForcedRollback.begin(this.backend, this, pool)
+    if (inScope) return this.#current.forceInScope(begin, work)
+    await this.#current.force(begin)
     try {
       return await work()
     } finally {

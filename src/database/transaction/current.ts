@@ -6,11 +6,13 @@ import { TransactionNode, type ChildTransaction } from './transaction-node'
 import type { Limits } from '../context/limits'
 import { LazyValue } from '../context/lazy-value'
 import type { TransactionOptions } from '../query/queryable'
-import { boundTo } from '../context/scope'
+import { boundTo, runBound } from '../context/scope'
 
 export class CurrentTransaction {
   /** The Database, as the key under which scopes know it. */
   readonly #key: object
+  /** The key under which scopes know a forced rollback of their own. */
+  readonly #forcedKey = {}
   #forced: ForcedRollback | null = null
   #isForcing = false
 
@@ -18,9 +20,10 @@ export class CurrentTransaction {
     this.#key = key
   }
 
-  /** The forced rollback that all queries of the Database run in, whatever their scope; null if there is none. */
+  /** The forced rollback of this scope, or the one that all queries of the Database run in; null if there is none. */
   get forced(): ForcedRollback | null {
-    return this.#forced
+    const own = boundTo(this.#forcedKey)
+    return own === undefined ? this.#forced : (own as ForcedRollback)
   }
 
   /** @throws TransactionError inside a transaction, a held connection or another forced rollback */
@@ -32,6 +35,21 @@ export class CurrentTransaction {
     } catch (error) {
       this.#isForcing = false
       throw error
+    }
+  }
+
+  /**
+   * Runs work in a forced rollback of its own, which other scopes do not see.
+   *
+   * @throws TransactionError inside a transaction, a held connection or another forced rollback
+   */
+  async forceInScope<T>(begin: () => Promise<ForcedRollback>, work: () => Promise<T>): Promise<T> {
+    if (this.find() !== null) throw nestedForceRollback()
+    const forced = await begin()
+    try {
+      return await runBound(this.#forcedKey, forced, work)
+    } finally {
+      await forced.end(false)
     }
   }
 
@@ -47,7 +65,7 @@ export class CurrentTransaction {
     const bound = boundTo(this.#key)
     if (bound instanceof TransactionNode || bound instanceof LazyValue)
       return bound as TransactionNode | LazyValue<TransactionNode>
-    return this.#forced?.node ?? null
+    return this.forced?.node ?? null
   }
 
   /** Returns what {@link find} finds, opened. Synchronous where possible: awaiting loses the place in the queue. */
@@ -59,7 +77,8 @@ export class CurrentTransaction {
   /** Begins a transaction in `node` that the caller ends. */
   async beginIn(node: TransactionNode, options: TransactionOptions): Promise<ChildTransaction> {
     const begun = await node.begin(options)
-    return this.#forced?.node === node ? this.#forced.track(begun) : begun
+    const { forced } = this
+    return forced?.node === node ? forced.track(begun) : begun
   }
 
   /** Returns what runs statements in this scope; null where each statement takes a connection of its own. */
@@ -72,7 +91,8 @@ export class CurrentTransaction {
 
   /** Returns what runs statements in `node`: the forced rollback, if `node` is its transaction. */
   statementsOf(node: TransactionNode): StatementRunner {
-    return this.#forced !== null && node === this.#forced.node ? this.#forced : node
+    const { forced } = this
+    return forced?.node === node ? forced : node
   }
 }
 
