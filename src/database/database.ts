@@ -38,6 +38,8 @@ import { Limits } from './context/limits'
 import { dedicatedSource, sharedSource } from './pool/stream-source'
 import { runBound, runDetached } from './context/scope'
 import { DatabaseURL } from './url'
+import type { TableBuilder, TableName } from './tables'
+import type { WholeRows } from './query/inferred-rows'
 import { QueryMethods } from './query/query-methods'
 import { lazyConnection, lazyTransaction } from './transaction/lazy-transaction'
 
@@ -59,6 +61,8 @@ export interface DatabaseOptions extends BackendOptions {
  * `connection(work)`: there all queries of the work run on one connection, and so in one transaction, without a handle
  * being passed along.
  *
+ * `Tables` is an interface of the database's tables, by which builders know their columns: `{ users: { id: number } }`.
+ *
  * @throws ConfigurationError for a URL or an option that is wrong
  * @example
  * const database = new Database('sqlite:///blog.db')
@@ -66,7 +70,8 @@ export interface DatabaseOptions extends BackendOptions {
  * const posts = await database.fetchAll('SELECT * FROM posts WHERE author_id = :author', { author: 1 })
  * await database.disconnect()
  */
-export class Database extends QueryMethods implements AsyncDisposable {
+// oxlint-disable-next-line typescript/no-explicit-any -- any tables: a function that takes a Database takes all of them
+export class Database<Tables extends object = any> extends QueryMethods implements AsyncDisposable {
   readonly url: DatabaseURL
   /** How long connect() retries before it fails. */
   readonly connectTimeoutMillis: number
@@ -112,10 +117,16 @@ export class Database extends QueryMethods implements AsyncDisposable {
     return this.backend.knex
   }
 
-  /** Returns a Knex builder for a table, like `database.knex(name)`. */
-  // oxlint-disable-next-line typescript/no-explicit-any -- Knex's own default: a table of unknown columns
-  table<T extends object = any>(name: string): Knex.QueryBuilder<T> {
-    return this.backend.knex<T>(name)
+  /**
+   * Returns a Knex builder for a table, like `database.knex(name)`. It knows the table's columns, if `Tables` or Knex's own
+   * `Tables` declares them; for a table that is not declared, the caller may claim its rows, as `T`.
+   */
+  table<T extends object = never>(
+    name: [T] extends [never] ? never : string,
+  ): Knex.QueryBuilder<T, WholeRows<T>>
+  table<Name extends TableName<Tables>>(name: Name): TableBuilder<Tables, Name>
+  table(name: string): Knex.QueryBuilder {
+    return this.backend.knex(name)
   }
 
   /**

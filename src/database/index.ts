@@ -11,6 +11,7 @@ export type {
   Transaction,
   TransactionOptions,
 } from './query/queryable'
+export type { WholeRows } from './query/inferred-rows'
 export type { Query, Values } from './sql/compiler'
 export type { IsolationLevel, Security } from './driver/dialect'
 export type { Row } from './driver/statement'

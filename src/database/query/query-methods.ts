@@ -8,6 +8,7 @@ import { multiStatementError } from '../sql/parser'
 import { ConfigurationError } from '../errors'
 import { Limits } from '../context/limits'
 import { Chunks, chunkPlanOf } from './execute-many'
+import type { ColumnOf, KnownColumns, RowOf, ValueOf, ValuesFor } from './inferred-rows'
 import {
   checkOptions,
   type ExecuteResult,
@@ -33,33 +34,36 @@ export abstract class QueryMethods implements Queryable {
   abstract transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>
   abstract begin(options?: TransactionOptions): Promise<Transaction>
 
-  async fetchAll<R extends object = Row>(
-    query: Query,
+  async fetchAll<R extends object = Row, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
     values?: Values,
     options?: QueryOptions,
-  ): Promise<R[]> {
+  ): Promise<RowOf<Q, R>[]> {
     const statement = this.#compile(query, values, ALL)
     const { rows } = await this.#run(statement, options)
-    return (statement.process === undefined ? rows : statement.process(rows)) as R[]
+    return (statement.process === undefined ? rows : statement.process(rows)) as RowOf<Q, R>[]
   }
 
-  async fetchOne<R extends object = Row>(
-    query: Query,
+  async fetchOne<R extends object = Row, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
     values?: Values,
     options?: QueryOptions,
-  ): Promise<R | null> {
+  ): Promise<RowOf<Q, R> | null> {
     const statement = this.#compile(query, values, FIRST)
     const { rows } = await this.#run(statement, options)
     const row = rows[0] ?? null
-    return (row === null || statement.process === undefined ? row : statement.process(row)) as R | null
+    return (row === null || statement.process === undefined ? row : statement.process(row)) as RowOf<
+      Q,
+      R
+    > | null
   }
 
-  async fetchVal<T = unknown>(
-    query: Query,
+  async fetchVal<T = unknown, Q extends Query = Query, C extends ColumnOf<Q> = ColumnOf<Q>>(
+    query: Q & KnownColumns<Q>,
     values?: Values,
-    options?: QueryOptions & { readonly column?: string | number },
-  ): Promise<T | null> {
-    const column = options?.column ?? 0
+    options?: QueryOptions & { readonly column?: C },
+  ): Promise<ValueOf<Q, T, C> | null> {
+    const column: string | number = options?.column ?? 0
     const take: Take = { take: 'first', asArrays: typeof column === 'number' }
     const statement = this.#compile(query, values, take)
     const { rows } = await this.#run(statement, options)
@@ -73,7 +77,7 @@ export abstract class QueryMethods implements Queryable {
         : Object.keys(row as object).join(', ')
       throw new ConfigurationError(`The result has no column ${JSON.stringify(column)}: it has ${has}.`)
     }
-    return (row as Record<string | number, T | null>)[column] ?? null
+    return (row as Record<string | number, ValueOf<Q, T, C> | null>)[column] ?? null
   }
 
   async execute(query: Query, values?: Values, options?: QueryOptions): Promise<ExecuteResult> {
@@ -95,9 +99,9 @@ export abstract class QueryMethods implements Queryable {
    * An `INSERT … VALUES (…)` of names alone inserts hundreds of sets in one statement; any other statement runs once for
    * each set of values.
    */
-  async executeMany(
-    query: Query,
-    values: Iterable<Values> | AsyncIterable<Values>,
+  async executeMany<Q extends Query>(
+    query: Q,
+    values: Iterable<ValuesFor<Q>> | AsyncIterable<ValuesFor<Q>>,
     options?: QueryOptions,
   ): Promise<{ rowCount: number }> {
     checkOptions(options, QUERY_OPTIONS)
@@ -132,11 +136,11 @@ export abstract class QueryMethods implements Queryable {
     return rowCount
   }
 
-  iterate<R extends object = Row>(
-    query: Query,
+  iterate<R extends object = Row, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
     values?: Values,
     options?: QueryOptions & { readonly batchSize?: number },
-  ): AsyncIterableIterator<R> {
+  ): AsyncIterableIterator<RowOf<Q, R>> {
     const statement = this.#compile(query, values, ALL)
     if (statement.facts.isMultiStatement) throw multiStatementError(statement.sql)
     checkOptions(options, [...QUERY_OPTIONS, 'batchSize'])
@@ -150,7 +154,7 @@ export abstract class QueryMethods implements Queryable {
       statement,
       limits,
       batchSize,
-    ) as AsyncIterableIterator<unknown> as AsyncIterableIterator<R>
+    ) as AsyncIterableIterator<unknown> as AsyncIterableIterator<RowOf<Q, R>>
   }
 
   #compile(query: Query, values: Values | undefined, take: Take): Statement {

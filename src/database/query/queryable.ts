@@ -3,6 +3,7 @@ import { inspect } from 'node:util'
 import { ISOLATION_LEVELS, type IsolationLevel } from '../driver/dialect'
 import type { Row } from '../driver/statement'
 import type { Query, Values } from '../sql/compiler'
+import type { ColumnOf, KnownColumns, RowOf, ValueOf, ValuesFor } from './inferred-rows'
 import { ConfigurationError } from '../errors'
 import { Limits } from '../context/limits'
 
@@ -26,30 +27,41 @@ export interface TransactionOptions extends QueryOptions {
 
 /** Runs queries. A function that takes a Queryable lets its caller decide on the transaction. */
 export interface Queryable {
-  /** Runs a query and resolves to all of its rows; `[]` when there are none. */
-  fetchAll<R extends object = Row>(query: Query, values?: Values, options?: QueryOptions): Promise<R[]>
-  /** Runs a query and resolves to its first row, or null. The other rows are not fetched. */
-  fetchOne<R extends object = Row>(query: Query, values?: Values, options?: QueryOptions): Promise<R | null>
-  /** Runs a query and resolves to one value of its first row, or null when there is no row. */
-  fetchVal<T = unknown>(
-    query: Query,
+  /**
+   * Runs a query and resolves to all of its rows; `[]` when there are none. A Knex builder of a typed table tells their
+   * type; for other queries the caller may claim it, as `R`.
+   */
+  fetchAll<R extends object = Row, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
     values?: Values,
-    options?: QueryOptions & { readonly column?: string | number },
-  ): Promise<T | null>
+    options?: QueryOptions,
+  ): Promise<RowOf<Q, R>[]>
+  /** Runs a query and resolves to its first row, or null. The other rows are not fetched. */
+  fetchOne<R extends object = Row, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
+    values?: Values,
+    options?: QueryOptions,
+  ): Promise<RowOf<Q, R> | null>
+  /** Runs a query and resolves to one value of its first row, or null when there is no row. */
+  fetchVal<T = unknown, Q extends Query = Query, C extends ColumnOf<Q> = ColumnOf<Q>>(
+    query: Q & KnownColumns<Q>,
+    values?: Values,
+    options?: QueryOptions & { readonly column?: C },
+  ): Promise<ValueOf<Q, T, C> | null>
   /** Runs a statement and resolves to how many rows it changed. */
   execute(query: Query, values?: Values, options?: QueryOptions): Promise<ExecuteResult>
   /** Runs a statement for each set of values, in one transaction: all of them or none. */
-  executeMany(
-    query: Query,
-    values: Iterable<Values> | AsyncIterable<Values>,
+  executeMany<Q extends Query>(
+    query: Q,
+    values: Iterable<ValuesFor<Q>> | AsyncIterable<ValuesFor<Q>>,
     options?: QueryOptions,
   ): Promise<{ rowCount: number }>
   /** Streams the rows of a query with flat memory. */
-  iterate<R extends object = Row>(
-    query: Query,
+  iterate<R extends object = Row, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
     values?: Values,
     options?: QueryOptions & { readonly batchSize?: number },
-  ): AsyncIterableIterator<R>
+  ): AsyncIterableIterator<RowOf<Q, R>>
   /** Runs work in a transaction, which its queries join: commits when the work resolves, rolls back when it rejects. */
   transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>
   /** Begins a transaction that the caller ends. Only queries made on it run in it. */
