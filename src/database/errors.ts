@@ -11,6 +11,7 @@
  *     │  └─ CommitUnknownError           COMMIT_UNKNOWN
  *     └─ QueryError         (sql)        QUERY_FAILED
  *        ├─ BindError                    BIND_INVALID
+ *        ├─ RowError                     ROW_INVALID                (row, paths)
  *        ├─ ConstraintViolationError     CONSTRAINT_VIOLATION       (constraint, table, columns)
  *        │  ├─ UniqueViolationError      UNIQUE_VIOLATION
  *        │  ├─ ForeignKeyViolationError  FOREIGN_KEY_VIOLATION
@@ -126,6 +127,38 @@ export class QueryError extends DatabaseError {
 /** Values that do not fit the statement: a missing one, an extra one, or one of a type that cannot be bound. */
 export class BindError extends QueryError {
   override readonly code: string = 'BIND_INVALID'
+}
+
+/** A row that does not fit the schema of its query. The statement itself has run. */
+export class RowError extends QueryError {
+  override readonly code: string = 'ROW_INVALID'
+
+  constructor(
+    /** The number of the row in the result, from 1 up. */
+    readonly row: number,
+    /** What does not fit, as column and path: `email`, `address.city`. Empty for the row as a whole. */
+    readonly paths: readonly string[],
+    sql: string,
+    /** `cause`: the schema's own issues, which may quote values. */
+    options?: ErrorOptions,
+  ) {
+    super(
+      `Row ${row} does not fit the schema of the query${placesOf(paths)}. What the schema says of it is in the cause, ` +
+        'and may quote values.',
+      sql,
+      options,
+    )
+  }
+}
+
+/** A document may have any number of wrong places. */
+const MOST_PLACES = 10
+
+function placesOf(paths: readonly string[]): string {
+  if (paths.length === 0) return ''
+  const named = paths.slice(0, MOST_PLACES).map((path) => `'${path}'`)
+  const more = paths.length > MOST_PLACES ? ` and ${paths.length - MOST_PLACES} more` : ''
+  return `, at ${named.join(', ')}${more}`
 }
 
 /** The violated constraint, as far as the database reports it. */

@@ -8,6 +8,7 @@ export type {
   ExecuteResult,
   Queryable,
   QueryOptions,
+  SchemaOption,
   Transaction,
   TransactionOptions,
 } from './query/queryable'
@@ -16,7 +17,8 @@ export type { Query, Values } from './sql/compiler'
 export type { IsolationLevel, Security } from './driver/dialect'
 export type { Row } from './driver/statement'
 export type { PoolStats } from './pool/pool-context'
-export { json, sql, type JsonValue, type SqlQuery } from './sql/sql-tag'
+export { json, sql, type JsonValue, type SqlQuery, type TypedSqlQuery } from './sql/sql-tag'
+export type { StandardSchema } from './sql/standard-schema'
 export { currentFrame, Frame, runInScope, type Scope, type Tally } from './context/scope'
 export { type Cancellation, Canceller } from './context/canceller'
 export type {
@@ -50,6 +52,7 @@ export {
   QueryCanceledError,
   QueryError,
   QueryTimeoutError,
+  RowError,
   SerializationError,
   TransactionClosedError,
   TransactionError,

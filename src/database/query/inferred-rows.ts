@@ -1,6 +1,7 @@
 /** The rows of a query, as far as its type tells: a Knex builder carries its table, and the columns that it selects. */
 import type { Knex } from 'knex'
 import type { Values } from '../sql/compiler'
+import type { TypedSqlQuery } from '../sql/sql-tag'
 
 /**
  * What a builder selects: Knex's `DeferredKeySelection`, which it does not export. Tried with Knex 3.3.
@@ -27,21 +28,25 @@ export type WholeRows<Table> = Selection<Table, never, false, Empty, false, Empt
 // oxlint-disable-next-line typescript/no-generated-empty-object-type -- as Knex has it
 type Empty = Record<never, never>
 
-/** The row of a query: a typed builder's own, else the one that the caller claims. */
+/** The row of a query: that of a typed builder or of a schema, else the one that the caller claims. */
 export type RowOf<Q, Claimed> =
   Q extends Knex.QueryBuilder<infer Table, infer Result>
     ? BuilderRow<Table, MemberOf<Result>, Claimed>
-    : Q extends Knex.Raw<infer Result>
-      ? RawRow<Result, Claimed>
-      : Claimed
+    : Q extends TypedSqlQuery<infer T>
+      ? T
+      : Q extends Knex.Raw<infer Result>
+        ? RawRow<Result, Claimed>
+        : Claimed
 
-/** What fetchVal() gives for a query: the value of `Column` in a typed builder's row, else what the caller claims. */
+/** What fetchVal() gives for a query: the value of `Column` in a typed builder's row, that of a schema, else a claimed one. */
 export type ValueOf<Q, Claimed, Column> =
   Q extends Knex.QueryBuilder<infer Table, infer Result>
     ? IsPlucked<Table, MemberOf<Result>> extends true
       ? MemberOf<Result>
       : ColumnValue<BuilderRow<Table, MemberOf<Result>, never>, Claimed, Column>
-    : Claimed
+    : Q extends TypedSqlQuery<infer T>
+      ? T
+      : Claimed
 
 type ColumnValue<Row, Claimed, Column> = [Row] extends [never]
   ? Claimed
@@ -50,7 +55,8 @@ type ColumnValue<Row, Claimed, Column> = [Row] extends [never]
     : Row[Column extends keyof Row ? Column : keyof Row]
 
 /** What fetchVal() takes as `column`: a name that the row has, or an index. */
-export type ColumnOf<Q> = number | TextKey<RowOf<Q, Record<string, unknown>>>
+export type ColumnOf<Q> =
+  number | (Q extends Knex.QueryBuilder ? TextKey<RowOf<Q, Record<string, unknown>>> : string)
 
 type TextKey<Row> = string extends keyof Row ? string : keyof Row & string
 

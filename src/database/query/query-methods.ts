@@ -5,6 +5,7 @@ import type { StreamSource, Work } from '../pool/lease'
 import { KnexProgram } from '../sql/builder-compiler'
 import type { Query, Take, Values } from '../sql/compiler'
 import { multiStatementError } from '../sql/parser'
+import type { StandardSchema } from '../sql/standard-schema'
 import { ConfigurationError } from '../errors'
 import { Limits } from '../context/limits'
 import { Chunks, chunkPlanOf } from './execute-many'
@@ -15,14 +16,20 @@ import {
   QUERY_OPTIONS,
   type Queryable,
   type QueryOptions,
+  type SchemaOption,
   type Transaction,
   type TransactionOptions,
 } from './queryable'
+import { checkRow, checkRows, schemaOf } from './row-schema'
 import { RowStream } from './row-stream'
 
 const ALL: Take = { take: 'all' }
 const FIRST: Take = { take: 'first' }
-const FETCH_OPTIONS = [...QUERY_OPTIONS, 'column'] as const
+const FETCH_OPTIONS = [...QUERY_OPTIONS, 'schema', 'column'] as const
+
+interface FetchOptions extends QueryOptions {
+  readonly schema?: StandardSchema
+}
 
 export abstract class QueryMethods implements Queryable {
   protected abstract readonly backend: Backend
@@ -34,38 +41,62 @@ export abstract class QueryMethods implements Queryable {
   abstract transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>
   abstract begin(options?: TransactionOptions): Promise<Transaction>
 
-  async fetchAll<R extends object = Row, Q extends Query = Query>(
+  fetchAll<T, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
+    values: Values | undefined,
+    options: QueryOptions & SchemaOption<T>,
+  ): Promise<T[]>
+  fetchAll<R extends object = Row, Q extends Query = Query>(
     query: Q & KnownColumns<Q>,
     values?: Values,
     options?: QueryOptions,
-  ): Promise<RowOf<Q, R>[]> {
+  ): Promise<RowOf<Q, R>[]>
+  async fetchAll(query: Query, values?: Values, options?: FetchOptions): Promise<unknown> {
     const statement = this.#compile(query, values, ALL)
+    const schema = schemaOf(query, options)
     const { rows } = await this.#run(statement, options)
-    return (statement.process === undefined ? rows : statement.process(rows)) as RowOf<Q, R>[]
+    const processed = statement.process === undefined ? rows : statement.process(rows)
+    return schema === undefined ? processed : checkRows(schema, processed as unknown[], statement.sql)
   }
 
-  async fetchOne<R extends object = Row, Q extends Query = Query>(
+  fetchOne<T, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
+    values: Values | undefined,
+    options: QueryOptions & SchemaOption<T>,
+  ): Promise<T | null>
+  fetchOne<R extends object = Row, Q extends Query = Query>(
     query: Q & KnownColumns<Q>,
     values?: Values,
     options?: QueryOptions,
-  ): Promise<RowOf<Q, R> | null> {
+  ): Promise<RowOf<Q, R> | null>
+  async fetchOne(query: Query, values?: Values, options?: FetchOptions): Promise<unknown> {
     const statement = this.#compile(query, values, FIRST)
+    const schema = schemaOf(query, options)
     const { rows } = await this.#run(statement, options)
-    const row = rows[0] ?? null
-    return (row === null || statement.process === undefined ? row : statement.process(row)) as RowOf<
-      Q,
-      R
-    > | null
+    if (rows.length === 0) return null
+    const row = statement.process === undefined ? rows[0] : statement.process(rows[0])
+    return schema === undefined ? row : checkRow(schema, row, 1, statement.sql)
   }
 
-  async fetchVal<T = unknown, Q extends Query = Query, C extends ColumnOf<Q> = ColumnOf<Q>>(
+  fetchVal<T, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
+    values: Values | undefined,
+    options: QueryOptions & SchemaOption<T> & { readonly column?: ColumnOf<Q> },
+  ): Promise<T | null>
+  fetchVal<T = unknown, Q extends Query = Query, C extends ColumnOf<Q> = ColumnOf<Q>>(
     query: Q & KnownColumns<Q>,
     values?: Values,
     options?: QueryOptions & { readonly column?: C },
-  ): Promise<ValueOf<Q, T, C> | null> {
-    const column: string | number = options?.column ?? 0
+  ): Promise<ValueOf<Q, T, C> | null>
+  async fetchVal(
+    query: Query,
+    values?: Values,
+    options?: FetchOptions & { readonly column?: string | number },
+  ): Promise<unknown> {
+    const column = options?.column ?? 0
     const take: Take = { take: 'first', asArrays: typeof column === 'number' }
     const statement = this.#compile(query, values, take)
+    const schema = schemaOf(query, options)
     const { rows } = await this.#run(statement, options)
     if (rows.length === 0) return null
     // `process` may rename columns, which does not concern a column given by its index.
@@ -77,7 +108,8 @@ export abstract class QueryMethods implements Queryable {
         : Object.keys(row as object).join(', ')
       throw new ConfigurationError(`The result has no column ${JSON.stringify(column)}: it has ${has}.`)
     }
-    return (row as Record<string | number, ValueOf<Q, T, C> | null>)[column] ?? null
+    const value = (row as Record<string | number, unknown>)[column] ?? null
+    return schema === undefined ? value : checkRow(schema, value, 1, statement.sql, column)
   }
 
   async execute(query: Query, values?: Values, options?: QueryOptions): Promise<ExecuteResult> {
@@ -136,25 +168,31 @@ export abstract class QueryMethods implements Queryable {
     return rowCount
   }
 
+  iterate<T, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
+    values: Values | undefined,
+    options: QueryOptions & SchemaOption<T> & { readonly batchSize?: number },
+  ): AsyncIterableIterator<T>
   iterate<R extends object = Row, Q extends Query = Query>(
     query: Q & KnownColumns<Q>,
     values?: Values,
     options?: QueryOptions & { readonly batchSize?: number },
-  ): AsyncIterableIterator<RowOf<Q, R>> {
+  ): AsyncIterableIterator<RowOf<Q, R>>
+  iterate(
+    query: Query,
+    values?: Values,
+    options?: FetchOptions & { readonly batchSize?: number },
+  ): AsyncIterableIterator<unknown> {
     const statement = this.#compile(query, values, ALL)
     if (statement.facts.isMultiStatement) throw multiStatementError(statement.sql)
-    checkOptions(options, [...QUERY_OPTIONS, 'batchSize'])
+    checkOptions(options, [...QUERY_OPTIONS, 'schema', 'batchSize'])
     const batchSize = options?.batchSize ?? null
     if (batchSize !== null && (!Number.isInteger(batchSize) || batchSize < 1)) {
       throw new ConfigurationError(`batchSize is a whole number from 1 up, got ${String(batchSize)}.`)
     }
+    const schema = schemaOf(query, options)
     const limits = Limits.of(options, statement.sql)
-    return new RowStream(
-      this.streamSource(limits),
-      statement,
-      limits,
-      batchSize,
-    ) as AsyncIterableIterator<unknown> as AsyncIterableIterator<RowOf<Q, R>>
+    return new RowStream(this.streamSource(limits), statement, limits, batchSize, schema)
   }
 
   #compile(query: Query, values: Values | undefined, take: Take): Statement {

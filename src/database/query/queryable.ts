@@ -4,6 +4,7 @@ import { ISOLATION_LEVELS, type IsolationLevel } from '../driver/dialect'
 import type { Row } from '../driver/statement'
 import type { Query, Values } from '../sql/compiler'
 import type { ColumnOf, KnownColumns, RowOf, ValueOf, ValuesFor } from './inferred-rows'
+import type { StandardSchema } from '../sql/standard-schema'
 import { ConfigurationError } from '../errors'
 import { Limits } from '../context/limits'
 
@@ -12,6 +13,11 @@ export interface QueryOptions {
   readonly signal?: AbortSignal
   /** The time limit of the whole call: waiting for a connection, and running. */
   readonly timeoutMillis?: number
+}
+
+export interface SchemaOption<T = unknown> {
+  /** What is checked, and made of: each row, or the value of fetchVal(). By Zod, Valibot, ArkType or any other Standard Schema. */
+  readonly schema: StandardSchema<T>
 }
 
 export interface TransactionOptions extends QueryOptions {
@@ -29,20 +35,40 @@ export interface TransactionOptions extends QueryOptions {
 export interface Queryable {
   /**
    * Runs a query and resolves to all of its rows; `[]` when there are none. A Knex builder of a typed table tells their
-   * type; for other queries the caller may claim it, as `R`.
+   * type; for other queries the caller may claim it, as `R`, or give a `schema`, which every row is checked against.
+   *
+   * @throws RowError for a row that does not fit the schema
    */
+  fetchAll<T, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
+    values: Values | undefined,
+    options: QueryOptions & SchemaOption<T>,
+  ): Promise<T[]>
   fetchAll<R extends object = Row, Q extends Query = Query>(
     query: Q & KnownColumns<Q>,
     values?: Values,
     options?: QueryOptions,
   ): Promise<RowOf<Q, R>[]>
   /** Runs a query and resolves to its first row, or null. The other rows are not fetched. */
+  fetchOne<T, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
+    values: Values | undefined,
+    options: QueryOptions & SchemaOption<T>,
+  ): Promise<T | null>
   fetchOne<R extends object = Row, Q extends Query = Query>(
     query: Q & KnownColumns<Q>,
     values?: Values,
     options?: QueryOptions,
   ): Promise<RowOf<Q, R> | null>
-  /** Runs a query and resolves to one value of its first row, or null when there is no row. */
+  /**
+   * Runs a query and resolves to one value of its first row, or null when there is no row. A `schema` checks the value,
+   * NULL included.
+   */
+  fetchVal<T, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
+    values: Values | undefined,
+    options: QueryOptions & SchemaOption<T> & { readonly column?: ColumnOf<Q> },
+  ): Promise<T | null>
   fetchVal<T = unknown, Q extends Query = Query, C extends ColumnOf<Q> = ColumnOf<Q>>(
     query: Q & KnownColumns<Q>,
     values?: Values,
@@ -57,6 +83,11 @@ export interface Queryable {
     options?: QueryOptions,
   ): Promise<{ rowCount: number }>
   /** Streams the rows of a query with flat memory. */
+  iterate<T, Q extends Query = Query>(
+    query: Q & KnownColumns<Q>,
+    values: Values | undefined,
+    options: QueryOptions & SchemaOption<T> & { readonly batchSize?: number },
+  ): AsyncIterableIterator<T>
   iterate<R extends object = Row, Q extends Query = Query>(
     query: Q & KnownColumns<Q>,
     values?: Values,

@@ -3,24 +3,38 @@ import type { Cursor, Row, Statement } from '../driver/statement'
 import type { StreamSource } from '../pool/lease'
 import { attachCleanup, TransactionClosedError } from '../errors'
 import type { Limits } from '../context/limits'
+import type { StandardSchema } from '../sql/standard-schema'
+import { checkRow } from './row-schema'
 
-type Next = IteratorResult<Row, undefined>
+type Next = IteratorResult<unknown, undefined>
 
 /** Behaves like an async generator, but returns a row that is already in memory in a third of a generator's time. */
-export class RowStream implements AsyncIterableIterator<Row> {
+export class RowStream implements AsyncIterableIterator<unknown> {
   readonly #batches: AsyncGenerator<readonly Row[]>
   readonly #limits: Limits
   readonly #process: Statement['process']
+  readonly #sql: string
+  readonly #schema: StandardSchema | undefined
+  /** The number of rows that were checked. */
+  #checkedRows = 0
   #rows: readonly Row[] = []
   #position = 0
   /** The number of calls that have not settled, and the last of them. */
   #pendingCalls = 0
   #lastCall: Promise<unknown> = Promise.resolve()
 
-  constructor(source: StreamSource, statement: Statement, limits: Limits, batchSize: number | null) {
+  constructor(
+    source: StreamSource,
+    statement: Statement,
+    limits: Limits,
+    batchSize: number | null,
+    schema?: StandardSchema,
+  ) {
     this.#batches = readBatches(source, statement, limits, batchSize)
     this.#limits = limits
     this.#process = statement.process
+    this.#sql = statement.sql
+    this.#schema = schema
   }
 
   [Symbol.asyncIterator](): this {
@@ -29,7 +43,7 @@ export class RowStream implements AsyncIterableIterator<Row> {
 
   next(): Promise<Next> {
     const isBuffered = this.#pendingCalls === 0 && this.#position < this.#rows.length
-    return isBuffered ? this.#takeRow() : this.#enqueue(() => this.#advance())
+    return isBuffered && this.#schema === undefined ? this.#takeRow() : this.#enqueue(() => this.#advance())
   }
 
   return(): Promise<Next> {
@@ -58,17 +72,28 @@ export class RowStream implements AsyncIterableIterator<Row> {
   }
 
   #takeRow(): Promise<Next> {
-    let value = this.#rows[this.#position] as Row
+    let value: unknown = this.#rows[this.#position]
     try {
       this.#limits.check()
-      if (this.#process !== undefined) value = this.#process(value) as Row
+      if (this.#process !== undefined) value = this.#process(value)
     } catch (error) {
       return this.#fail(error)
     }
     this.#position += 1
     // Lets the memory of these rows be freed before the next batch arrives.
     if (this.#position === this.#rows.length) this.#rows = NO_ROWS
-    return Promise.resolve({ done: false, value })
+    return this.#schema === undefined
+      ? Promise.resolve({ done: false, value })
+      : this.#checkRow(this.#schema, value)
+  }
+
+  async #checkRow(schema: StandardSchema, row: unknown): Promise<Next> {
+    this.#checkedRows += 1
+    try {
+      return { done: false, value: await checkRow(schema, row, this.#checkedRows, this.#sql) }
+    } catch (error) {
+      return this.#fail(error)
+    }
   }
 
   #fail(error: unknown): Promise<Next> {

@@ -1,4 +1,5 @@
 /** The sql tag, and json(), which marks a value as JSON. Values are bound, never written into the text. */
+import type { StandardSchema } from './standard-schema'
 
 /**
  * A piece of SQL with its values. Pieces nest: a piece inside of another one keeps its own values.
@@ -10,10 +11,13 @@
 export class SqlQuery {
   readonly #strings: readonly string[]
   readonly #values: readonly unknown[]
+  /** What the rows of the query are checked against: see `sql.type`. Undefined for a plain one; a piece's own does not count. */
+  readonly schema: StandardSchema | undefined
 
-  constructor(strings: readonly string[], values: readonly unknown[]) {
+  constructor(strings: readonly string[], values: readonly unknown[], schema?: StandardSchema) {
     this.#strings = strings
     this.#values = values
+    this.schema = schema
   }
 
   /**
@@ -50,6 +54,25 @@ export class SqlQuery {
  */
 export function sql(strings: TemplateStringsArray, ...values: unknown[]): SqlQuery {
   return new SqlQuery(strings, values)
+}
+
+/** A query whose rows are checked, and so known to be `T`: see `sql.type`. */
+export interface TypedSqlQuery<T> extends SqlQuery {
+  readonly schema: StandardSchema<T>
+}
+
+/**
+ * Returns a tag whose queries check what they give against a schema of Zod, Valibot, ArkType or another library that
+ * implements Standard Schema: fetchAll(), fetchOne() and iterate() each row, fetchVal() the value.
+ *
+ * @example
+ * const User = z.object({ id: z.number(), username: z.string() })
+ * const user = await database.fetchOne(sql.type(User)`SELECT id, username FROM users WHERE id = ${id}`)
+ */
+sql.type = function type<T>(
+  schema: StandardSchema<T>,
+): (strings: TemplateStringsArray, ...values: unknown[]) => TypedSqlQuery<T> {
+  return (strings, ...values) => new SqlQuery(strings, values, schema) as TypedSqlQuery<T>
 }
 
 /** A value that is bound as a JSON document: see {@link json}. */
