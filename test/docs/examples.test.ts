@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import express from 'express'
 import request from 'supertest'
+import { z } from 'zod'
 import * as library from '../../src/database'
 import * as inExpress from '../../src/express'
 import {
@@ -108,7 +109,7 @@ eachDatabase('the examples', (context) => {
         async (_line, { code }) => {
           const app = express().use(inExpress.requestScope()).use(express.json())
           const environment = { env: { DATABASE_URL: context.url } }
-          const scope = { ...library, ...inExpress, express, app, database, process: environment }
+          const scope = { ...library, ...inExpress, express, app, database, z, process: environment }
           await compile(code, scope)(checks)
           app.use(inExpress.problems({ onError: () => undefined }))
           for (const { method, path: address, body, status } of callsOf(code)) {
