@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import express, { type Express } from 'express'
 import request from 'supertest'
-import { Database } from '../../src/database'
+import type { Database } from '../../src/database'
 import { problems, requestScope, transactionPerRequest } from '../../src/express'
 import { inTests, rolledBack } from '../../src/testing'
 import { eachDatabase } from '../support/each-database'
@@ -68,7 +68,7 @@ eachDatabase('rolledBack', (context) => {
 
     it('finds the test of a request by its headers', async () => {
       const tests = Array.from({ length: 20 }, (_, n) =>
-        rolledBack(database, ({ headers }) => writesItsOwn(n, server as unknown as App, headers)),
+        rolledBack(database, ({ headers }) => writesItsOwn(n, server, headers)),
       )
       await Promise.all(tests.map((test) => test()))
       expect(await database.fetchAll('select * from notes')).toEqual([])
