@@ -4,8 +4,8 @@ import type { Socket } from 'node:net'
 import knex, { type Knex } from 'knex'
 import type pg from 'pg'
 import { ConnectionError } from '../errors'
+import { isStringTooLong } from '../driver/driver-error'
 import { isHangUp } from './errors'
-import { installRowTap } from './row-tap'
 import { isTlsRefusal, type Login, moreSpecificError, requireChannelBinding, type Tls } from './tls'
 
 // The deep import that this avoids has no types.
@@ -74,7 +74,6 @@ export class PostgresClient extends Base {
 
   private async connectWith(settings: object, attempt: ConnectAttempt): Promise<RawConnection> {
     const raw = new this.driver.Client(settings)
-    installRowTap(raw.connection)
     if ('channelBinding' in settings && settings.channelBinding === 'require')
       requireChannelBinding(raw.connection)
     attempt.raw = raw
@@ -92,7 +91,26 @@ export class PostgresClient extends Base {
       raw.__knex__disposed ??= 'Connection ended unexpectedly'
     })
     await raw.connect()
+    destroyOnTooLongString(raw.connection.stream)
     return raw
+  }
+}
+
+/**
+ * Destroys the socket when pg's parser meets a value that is longer than a string may be. pg parses in a listener of the
+ * socket, where nothing else would catch the error, and would fail again at the same message with each chunk.
+ */
+function destroyOnTooLongString(socket: Socket): void {
+  for (const parse of socket.listeners('data') as ((chunk: Buffer) => void)[]) {
+    socket.off('data', parse)
+    socket.on('data', (chunk) => {
+      try {
+        parse(chunk)
+      } catch (error) {
+        if (!isStringTooLong(error)) throw error
+        socket.destroy(error as Error)
+      }
+    })
   }
 }
 

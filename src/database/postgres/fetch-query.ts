@@ -3,9 +3,8 @@ import type { FieldDef } from 'pg'
 import type { Row } from '../driver/statement'
 import type { Session } from '../driver/session'
 import type { SessionTypeParsers } from './array-types'
-import { setRowConsumer } from './row-tap'
 import type { PgClient, QueryConnection } from './prepared-query'
-import { type Columns, parseRemainingTexts, readRow, toColumns, toRow } from './row-decoder'
+import { type Columns, parseRemainingTexts, toColumns, toRow } from './row-decoder'
 import { describePortal, executePortal, nameBytes } from './protocol'
 
 /** Rows of the first batch, and of the largest one: larger batches are not faster. */
@@ -99,7 +98,6 @@ class FetchQuery {
   }
 
   submit(connection: QueryConnection): null {
-    setRowConsumer(connection, this)
     if (connection.stream.writable) connection.stream.write(this.#message)
     return null
   }
@@ -108,20 +106,11 @@ class FetchQuery {
     this.columns = toColumns(this.#types, fields)
   }
 
-  consumeRow(bytes: Buffer, at: number, end: number): void {
-    this.#add(end - at, (columns) => readRow(bytes, at, columns))
-  }
-
-  /** Called by pg where there is no row tap. */
   handleDataRow({ fields, length }: DataRow): void {
-    this.#add(length, (columns) => toRow(fields, columns))
-  }
-
-  #add(size: number, make: (columns: Columns) => Row): void {
-    this.bytes += size
+    this.bytes += length
     if (this.columns === null || this.#failure !== null) return
     try {
-      this.rows.push(make(this.columns))
+      this.rows.push(toRow(fields, this.columns))
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error })
     }

@@ -2,18 +2,7 @@
 import type pg from 'pg'
 import type { Statement } from '../driver/statement'
 import type { SessionTypeParsers } from './array-types'
-import { setRowConsumer } from './row-tap'
-import {
-  type Columns,
-  NO_COLUMNS,
-  PreparedResult,
-  readRowAsArray,
-  readFirst,
-  readRow,
-  toRowArray,
-  toColumns,
-  toRow,
-} from './row-decoder'
+import { type Columns, NO_COLUMNS, PreparedResult, toColumns, toRow, toRowArray } from './row-decoder'
 
 export interface CachedStatement {
   readonly sql: string
@@ -79,7 +68,6 @@ export class PreparedQuery {
 
   submit(connection: QueryConnection): null {
     const { stream } = connection
-    setRowConsumer(connection, this)
     if (stream.writable) {
       const [first, ...rest] = this.#message
       stream.write(rest.length === 0 && first !== undefined ? first : Buffer.concat(this.#message))
@@ -91,32 +79,17 @@ export class PreparedQuery {
     this.prepared.columns = toColumns(this.#types, fields)
   }
 
-  consumeRow(bytes: Buffer, at: number): void {
-    if (this.#tag === null)
-      this.#add((columns) =>
-        this.#asArrays ? readRowAsArray(bytes, at, columns) : readRow(bytes, at, columns),
-      )
-    else this.#keepingFailure(() => (this.#transactionId = readFirst(bytes, at)))
-  }
-
-  /** Called by pg where there is no row tap. */
   handleDataRow({ fields }: { readonly fields: readonly (string | null)[] }): void {
-    if (this.#tag === null)
-      this.#add((columns) => (this.#asArrays ? toRowArray(fields, columns) : toRow(fields, columns)))
-    else this.#transactionId = fields[0] ?? null
-  }
-
-  #add(make: (columns: Columns) => unknown): void {
     const { columns } = this.prepared
+    if (this.#tag !== null) {
+      this.#transactionId = fields[0] ?? null
+      return
+    }
     if (columns === null || this.#failure !== null) return
-    this.#keepingFailure(() => (this.#rows ??= []).push(make(columns)))
-  }
-
-  /** Keeps an error for the query's end: this runs in a listener of the socket, where nothing would catch it. */
-  #keepingFailure(work: () => void): void {
     try {
-      work()
+      ;(this.#rows ??= []).push(this.#asArrays ? toRowArray(fields, columns) : toRow(fields, columns))
     } catch (error) {
+      // Kept for the query's end: this runs in a listener of the socket, where nothing would catch it.
       this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error })
     }
   }

@@ -1,21 +1,15 @@
-/** Decodes PostgreSQL's rows into objects or arrays, faster than pg does. */
-import pg from 'pg'
+/** Makes rows, as objects or arrays, of the texts that pg has decoded. */
+import type pg from 'pg'
 import type { Result, Row } from '../driver/statement'
 import type { Session } from '../driver/session'
-import { isStringTooLong } from '../driver/driver-error'
 import type { SessionTypeParsers } from './array-types'
 import { IDENTITY_PARSER, type Parser, typeName, UnreadableError } from './value-parsers'
 
-/** Decodes one value from its bytes. */
-type Reader = (bytes: Buffer, from: number, to: number) => unknown
-
-/** The columns of a result, with all that is needed to decode rows. */
+/** The columns of a result, with all that is needed to make rows. */
 export interface Columns {
   readonly fields: readonly pg.FieldDef[]
   /** One for each column; null where the text is the value. */
   readonly parsers: readonly (Parser | null)[]
-  /** One for each column. */
-  readonly readers: readonly Reader[]
   /** A row whose values are null: copying it is faster than adding column by column. */
   readonly emptyRow: Row
   /** True if types have to be looked up before all texts can be parsed. */
@@ -62,14 +56,9 @@ function countOf(tag: string): number {
 export const NO_COLUMNS: Columns = {
   fields: [],
   parsers: [],
-  readers: [],
   emptyRow: {},
   hasUnknownTypes: false,
 }
-
-/** pg's parser of integers, or the one that the program has put in its place. */
-const AS_INTEGER = pg.types.getTypeParser(pg.types.builtins.INT4, 'text') as Parser
-const isPlainInteger = ['0', '-7', '2147483647'].every((text) => AS_INTEGER(text) === Number(text))
 
 export function toColumns(types: SessionTypeParsers, fields: readonly pg.FieldDef[]): Columns {
   const emptyRow: Row = {}
@@ -89,7 +78,6 @@ export function toColumns(types: SessionTypeParsers, fields: readonly pg.FieldDe
   return {
     fields,
     parsers,
-    readers: parsers.map((parser, index) => readerOf(parser, fields[index]?.dataTypeID ?? 0)),
     emptyRow,
     hasUnknownTypes: types.unknownTypes(fields).length > 0,
   }
@@ -136,110 +124,28 @@ function unreadable(
   { name = '', dataTypeID = 0 }: Partial<pg.FieldDef> = {},
   cause: unknown,
 ): UnreadableError {
-  const what = `Column '${name}', of type ${typeName(dataTypeID)}, holds a value that cannot be read`
-  if (isStringTooLong(cause)) {
-    return new UnreadableError(
-      `${what}: as a text it is longer than a string may be. Read it in parts, by substring().`,
-      { cause },
-    )
-  }
   const why = cause instanceof UnreadableError ? cause.message : 'its parser has failed'
-  return new UnreadableError(`${what}: ${why}. Select it as text: CAST(… AS text).`, { cause })
+  return new UnreadableError(
+    `Column '${name}', of type ${typeName(dataTypeID)}, holds a value that cannot be read: ${why}. Select it as text: CAST(… AS text).`,
+    { cause },
+  )
 }
 
-/** Types whose text is an integer that fits a number. A program may have set the integer parser for other types as well. */
-const INTEGERS = new Set<number>([pg.types.builtins.INT2, pg.types.builtins.INT4, pg.types.builtins.OID])
-
-function readerOf(parser: Parser | null, type: number): Reader {
-  if (parser === null) return readText
-  if (parser === AS_INTEGER && isPlainInteger && INTEGERS.has(type)) return readInteger
-  return (bytes, from, to) => parser(readText(bytes, from, to))
-}
-
-/** Calls `utf8Slice`, which `toString()` calls too, after checks that take half as long again. Its types leave it out. */
-function readText(
-  bytes: Buffer & { utf8Slice?(from: number, to: number): string },
-  from: number,
-  to: number,
-): string {
-  return bytes.utf8Slice === undefined ? bytes.toString('utf8', from, to) : bytes.utf8Slice(from, to)
-}
-
-function readInteger(bytes: Buffer, from: number, to: number): number {
-  const isNegative = bytes[from] === MINUS
-  let size = 0
-  for (let at = isNegative ? from + 1 : from; at < to; at += 1) size = 10 * size + ((bytes[at] ?? 0) - ZERO)
-  return isNegative ? -size : size
-}
-
-const MINUS = 45
-const ZERO = 48
-
-/** Decodes a DataRow from `at` to an object: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW */
-export function readRow(bytes: Buffer, at: number, { fields, readers, emptyRow }: Columns): Row {
+/** Makes a row that is an object. Of columns with the same name it has the value of the last one. */
+export function toRow(texts: readonly (string | null)[], { fields, parsers, emptyRow }: Columns): Row {
   const row = { ...emptyRow }
-  const count = bytes.readInt16BE(at)
-  let from = at + COUNT_SIZE
-  let i = 0
-  try {
-    for (; i < count; i += 1) {
-      const size = bytes.readInt32BE(from)
-      from += LENGTH_SIZE
-      const field = fields[i]
-      const read = readers[i]
-      // Of columns with the same name the last one wins, also with null.
-      if (field !== undefined && read !== undefined)
-        row[field.name] = size < 0 ? null : read(bytes, from, from + size)
-      if (size > 0) from += size
-    }
-  } catch (cause) {
-    throw unreadable(fields[i], cause)
+  for (let i = 0; i < texts.length; i += 1) {
+    const field = fields[i]
+    if (field !== undefined) row[field.name] = toValue(texts[i] ?? null, parsers[i] ?? null, field)
   }
   return row
 }
 
-/** Decodes a DataRow from `at` to an array, which keeps columns of the same name apart. */
-export function readRowAsArray(bytes: Buffer, at: number, { fields, readers }: Columns): unknown[] {
-  const row: unknown[] = []
-  let from = at + COUNT_SIZE
-  try {
-    for (const read of readers) {
-      const size = bytes.readInt32BE(from)
-      const start = from + LENGTH_SIZE
-      from = size > 0 ? start + size : start
-      row.push(size < 0 ? null : read(bytes, start, from))
-    }
-  } catch (cause) {
-    throw unreadable(fields[row.length], cause)
-  }
-  return row
-}
-
-/** Returns the text of the first value of a DataRow. */
-export function readFirst(bytes: Buffer, at: number): string | null {
-  const from = at + COUNT_SIZE + LENGTH_SIZE
-  const size = bytes.readInt32BE(from - LENGTH_SIZE)
-  return size < 0 ? null : readText(bytes, from, from + size)
-}
-
-/** Sizes in bytes of the number of values, and of the length in front of each value. */
-const COUNT_SIZE = 2
-const LENGTH_SIZE = 4
-
-/** Makes a row of texts that pg has decoded. */
-export function toRow(texts: readonly (string | null)[], columns: Columns): Row {
-  const row = { ...columns.emptyRow }
-  for (const [i, value] of toRowArray(texts, columns).entries()) {
-    const field = columns.fields[i]
-    // Of columns with the same name the last one wins, also with null.
-    if (field !== undefined) row[field.name] = value
-  }
-  return row
-}
-
+/** Makes a row that is an array, which keeps columns of the same name apart. */
 export function toRowArray(texts: readonly (string | null)[], { fields, parsers }: Columns): unknown[] {
-  return texts.map((text, i) => {
-    const parser = parsers[i] ?? null
-    return text === null || parser === null ? text : parse(parser, text, fields[i])
-  })
+  return texts.map((text, i) => toValue(text, parsers[i] ?? null, fields[i]))
+}
+
+function toValue(text: string | null, parser: Parser | null, field: pg.FieldDef | undefined): unknown {
+  return text === null || parser === null ? text : parse(parser, text, field)
 }
