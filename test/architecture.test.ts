@@ -38,12 +38,12 @@ describe('the source tree', () => {
     expect(violations(sources)).toEqual([])
   })
 
-  it('can be followed: no chain of imports in the library is longer than 25 files, and no folder holds more than 28', () => {
+  it('can be followed: no chain of imports in the library is longer than 25 files, and no folder holds more than 18', () => {
     const sources = sourcesOf('src/database')
     expect(longestChain(sources, 'src/database/index.ts').length).toBeLessThanOrEqual(25)
     const folders = [...sources.keys()].map((file) => path.posix.dirname(file))
     const largest = Math.max(...folders.map((folder) => folders.filter((other) => other === folder).length))
-    expect(largest).toBeLessThanOrEqual(28)
+    expect(largest).toBeLessThanOrEqual(18)
   })
 })
 

@@ -1,6 +1,6 @@
 /** What a Database tells operators of its connections: what their user may do, and whether anybody could listen in. */
 import { Database } from '../../src/database'
-import { isRemoteAddress } from '../../src/database/postgres/security'
+import { isRemoteAddress } from '../../src/database/postgres/dialect'
 import { Certificates } from '../support/certificates'
 import { eachDatabase } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'

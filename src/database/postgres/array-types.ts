@@ -1,9 +1,8 @@
 /** Array types that pg does not know, such as those of enums, domains and ranges: looked up on the server, once each. */
 import type { FieldDef } from 'pg'
 import type { Session } from '../driver/session'
-import { readArray } from './array-text'
-import { ownStatement } from './own-statement'
-import { IDENTITY_PARSER, isBuiltInScalar, type Parser, type TypeParsers } from './value-parsers'
+import { ownStatement } from './simple-query'
+import { IDENTITY_PARSER, isBuiltInScalar, type Parser, readArray, type TypeParsers } from './value-parsers'
 
 interface ArrayType {
   readonly element: number
@@ -41,7 +40,7 @@ export class ArrayTypes {
   }
 
   async lookUp(oids: readonly number[], session: Pick<Session, 'run'>): Promise<void> {
-    const { rows } = await session.run({ ...ownStatement(FIND_ARRAY_TYPES), bindings: [oids] })
+    const { rows } = await session.run(ownStatement(FIND_ARRAY_TYPES, [oids]))
     for (const oid of oids) this.#known.set(oid, null)
     const nested: number[] = []
     for (const { type, delimiter, element, category } of rows as readonly ArrayTypeRow[]) {

@@ -12,7 +12,8 @@ export interface CancelTarget {
   readonly ssl: boolean | object
 }
 
-const ANSWER_TIMEOUT_MILLIS = 2000
+/** How long the server may take to answer, or to close a connection. */
+export const ANSWER_TIMEOUT_MILLIS = 2000
 
 /**
  * Sends a CancelRequest and resolves when the server has closed the connection: from then on the request can no longer

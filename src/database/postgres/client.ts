@@ -1,30 +1,14 @@
 /** Knex's client for PostgreSQL, which can fall back from TLS to plain or back, and can abort a connection attempt. */
-import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import knex, { type Knex } from 'knex'
-import type pg from 'pg'
 import { ConnectionError } from '../errors'
 import { isStringTooLong } from '../driver/driver-error'
 import { isHangUp } from './errors'
-import { isTlsRefusal, type Login, moreSpecificError, requireChannelBinding, type Tls } from './tls'
+import type { RawConnection } from './pg-client'
+import { isTlsRefusal, moreSpecificError, requireChannelBinding, type Tls } from './tls'
 
 // The deep import that this avoids has no types.
 const Base = knex({ client: 'pg' }).client.constructor as typeof Knex.Client
-
-/** pg's Client with the parts that its types leave out. */
-export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection'> {
-  /** Set by Knex when the connection reports an error or its end. */
-  __knex__disposed?: Error | string
-  readyForQuery: boolean
-  readonly processID: number
-  readonly secretKey: number | Buffer
-  readonly ssl: boolean | object
-  readonly connection: EventEmitter &
-    Login & { readonly stream: Socket; parsedStatements: Record<string, string> }
-  getTransactionStatus(): 'I' | 'T' | 'E' | null
-  ref(): void
-  unref(): void
-}
 
 /** One attempt to open a connection. `raw` is set as soon as pg's Client exists. */
 interface ConnectAttempt {

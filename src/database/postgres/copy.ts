@@ -2,8 +2,9 @@
 import { rowsPerInsert } from '../sql/bulk-insert'
 import type { Result, Statement, InsertTarget } from '../driver/statement'
 import type { Session } from '../driver/session'
-import { ownStatement } from './own-statement'
-import { COPY_DONE, copyData, toParameter } from './protocol'
+import { toParameter } from './parameters'
+import type { PgConnection, QueryObject, RawConnection } from './pg-client'
+import { ownStatement } from './simple-query'
 
 /** Characters in one message, unless one row has more. */
 const MESSAGE_LENGTH = 64_000
@@ -26,9 +27,9 @@ const TAKES_COPY = `
 
 /** The part of a session that is used here. */
 interface CopySession extends Pick<Session, 'run'> {
-  readonly raw: { query(query: object): void }
+  readonly raw: RawConnection
   /** Waits for a query that was sent without {@link run}. */
-  awaitSent<T>(sent: Promise<T>): Promise<T>
+  waitFor<T>(sent: Promise<T>, statement: Statement): Promise<T>
 }
 
 interface CopyAnswer {
@@ -55,10 +56,11 @@ export class PostgresCopies {
 
   /** Copies the rows, or returns null if they have to be inserted. `asksTransactionId`: also asks for the transaction's id. */
   async run(
-    { bindings, facts }: Statement,
+    statement: Statement,
     into: InsertTarget,
     asksTransactionId: boolean,
   ): Promise<CopyResult | null> {
+    const { bindings, facts } = statement
     const width = into.columns.length
     const isFull = bindings.length >= rowsPerInsert(width) * width
     // For fewer rows TAKES_COPY would cost more than COPY gains.
@@ -68,8 +70,9 @@ export class PostgresCopies {
     const sql = `COPY ${into.table} (${into.columns.join(', ')}) FROM STDIN`
     const { raw } = this.#session
     const sendsAtOnce = this.#accepted.has(into)
-    const { rowCount, transactionId } = await this.#session.awaitSent(
+    const { rowCount, transactionId } = await this.#session.waitFor(
       copy(raw, sql, data, asksTransactionId, sendsAtOnce),
+      statement,
     )
     this.#accepted.add(into)
     const response = { command: facts.verb, rowCount, rows: [], fields: [] }
@@ -80,10 +83,7 @@ export class PostgresCopies {
   async #takesCopy(into: InsertTarget): Promise<boolean> {
     const known = this.#copyable.get(into)
     if (known !== undefined) return known
-    const { rows } = await this.#session.run({
-      ...ownStatement(TAKES_COPY),
-      bindings: [into.table, into.columns],
-    })
+    const { rows } = await this.#session.run(ownStatement(TAKES_COPY, [into.table, into.columns]))
     const { takes } = rows[0] as { takes: boolean }
     this.#copyable.set(into, takes)
     return takes
@@ -104,7 +104,7 @@ function messagesOf(bindings: readonly unknown[], width: number): readonly Buffe
     const isLast = (at + 1) % width === 0
     text += isLast ? '\n' : '\t'
     if (isLast && (text.length > MESSAGE_LENGTH || at + 1 === bindings.length)) {
-      messages.push(copyData(text))
+      messages.push(Buffer.from(text))
       text = ''
     }
   }
@@ -118,7 +118,7 @@ function escaped(text: string): string {
 }
 
 function copy(
-  raw: CopySession['raw'],
+  raw: RawConnection,
   sql: string,
   data: readonly Buffer[],
   asksTransactionId: boolean,
@@ -135,14 +135,8 @@ function copy(
   })
 }
 
-/** The part of pg's connection that is used here. */
-interface CopyConnection {
-  readonly stream: { readonly writable: boolean; write(bytes: Buffer): void; cork(): void; uncork(): void }
-  query(text: string): void
-}
-
 /** A query object for pg's Client that runs a COPY: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY */
-class CopyQuery {
+class CopyQuery implements QueryObject {
   readonly #sql: string
   readonly #data: readonly Buffer[]
   /**
@@ -162,7 +156,7 @@ class CopyQuery {
     this.callback = callback
   }
 
-  submit(connection: CopyConnection): null {
+  submit(connection: PgConnection): null {
     const { stream } = connection
     stream.cork()
     connection.query(this.#sql)
@@ -171,16 +165,15 @@ class CopyQuery {
     return null
   }
 
-  handleCopyInResponse(connection: CopyConnection): void {
+  handleCopyInResponse(connection: PgConnection): void {
     if (!this.#sendsAtOnce) this.#send(connection)
   }
 
-  #send({ stream }: CopyConnection): void {
-    if (!stream.writable) return
-    stream.cork()
-    for (const message of this.#data) stream.write(message)
-    stream.write(COPY_DONE)
-    stream.uncork()
+  #send(connection: PgConnection): void {
+    connection.stream.cork()
+    for (const rows of this.#data) connection.sendCopyFromChunk(rows)
+    connection.endCopyFrom()
+    connection.stream.uncork()
   }
 
   handleCommandComplete({ text }: { readonly text: string }): void {

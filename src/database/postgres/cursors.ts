@@ -1,21 +1,25 @@
 /** The open cursors of one connection to PostgreSQL. */
-import { BufferedCursor, type Cursor, type Statement } from '../driver/statement'
+import { BufferedCursor, type Cursor, type Row, type Statement } from '../driver/statement'
 import type { Session } from '../driver/session'
 import type { SessionTypeParsers } from './array-types'
-import { CursorReader } from './fetch-query'
-import { ownStatement } from './own-statement'
-import type { PgClient } from './prepared-query'
+import { Executable, ExtendedQuery } from './extended-query'
+import type { ExtendedResult } from './rows'
+import { ownStatement } from './simple-query'
 
 const DECLARABLE = new Set(['SELECT', 'VALUES', 'TABLE'])
+
+/** Rows of the first batch, and of the largest one: larger batches are not faster. */
+const FIRST_BATCH = 256
+const LARGEST_BATCH = 1000
+/** Bytes that a batch is meant to stay below: for large rows fewer are requested. */
+const BATCH_BYTES = 1_000_000
 
 /** The part of a session that is used here. */
 interface CursorSession extends Pick<Session, 'run' | 'broken' | 'inTransaction'> {
   /** The transaction status as the server reports it: idle, in a transaction, in a failed transaction. */
   readonly status: 'I' | 'T' | 'E' | null
-  readonly raw: PgClient
   readonly types: SessionTypeParsers
-  /** Waits for a query that was sent without {@link run}. */
-  awaitSent<T>(sent: Promise<T>): Promise<T>
+  send(query: ExtendedQuery, statement: Statement): Promise<ExtendedResult>
 }
 
 let count = 0
@@ -49,20 +53,13 @@ export class PostgresCursors {
     if (ownsTransaction) await session.run(ownStatement('BEGIN'))
     try {
       const sql = `DECLARE ${name} NO SCROLL CURSOR ${isHeld ? 'WITH HOLD ' : ''}FOR ${statement.sql}`
-      await session.run({ ...ownStatement(sql), bindings: statement.bindings })
+      await session.run(ownStatement(sql, statement.bindings))
     } catch (error) {
       if (ownsTransaction && session.broken === null) await session.run(ownStatement('ROLLBACK'))
       throw error
     }
     if (isHeld) this.#held.add(name)
-    const reader = new CursorReader(session, name)
-    return {
-      get isAtEnd() {
-        return reader.isAtEnd
-      },
-      read: (maxRows) => reader.next(maxRows),
-      close: () => this.#close(name, ownsTransaction),
-    }
+    return new PostgresCursor(session, name, () => this.#close(name, ownsTransaction))
   }
 
   async closeHeld(): Promise<void> {
@@ -77,5 +74,33 @@ export class PostgresCursors {
     // A transaction that has ended or failed has closed its cursor.
     if (ownsTransaction) await session.run(ownStatement(isOpen ? 'COMMIT' : 'ROLLBACK'))
     else if (isHeld || isOpen) await session.run(ownStatement(`CLOSE ${name}`))
+  }
+}
+
+/**
+ * Reads by the protocol's Execute, and asks for the columns once. For an SQL FETCH the server would collect the rows before
+ * it sends the first, and describe the columns each time.
+ */
+class PostgresCursor implements Cursor {
+  isAtEnd = false
+  readonly close: () => Promise<void>
+  readonly #session: CursorSession
+  readonly #cursor: Executable
+  #batchSize = FIRST_BATCH
+
+  constructor(session: CursorSession, name: string, close: () => Promise<void>) {
+    this.#session = session
+    this.#cursor = new Executable(name, null)
+    this.close = close
+  }
+
+  async read(maxRows: number | null): Promise<readonly Row[]> {
+    const requested = maxRows ?? this.#batchSize
+    const query = new ExtendedQuery(this.#session.types, { main: this.#cursor, maxRows: requested })
+    const { rows, bytes, isComplete } = await this.#session.send(query, ownStatement(''))
+    this.isAtEnd = isComplete
+    const mostByBytes = Math.floor((BATCH_BYTES * rows.length) / Math.max(1, bytes))
+    this.#batchSize = Math.max(1, Math.min(2 * requested, LARGEST_BATCH, mostByBytes))
+    return rows as readonly Row[]
   }
 }

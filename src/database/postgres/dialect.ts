@@ -1,17 +1,25 @@
 /** The dialect of PostgreSQL, through pg: how to write SQL for it, connect to it, and read its errors. */
 import type { Knex } from 'knex'
-import type { Settings } from '../options'
+import { BlockList, isIPv6 } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import { DEFAULT_PREPARED_STATEMENTS, type Settings } from '../options'
 import { ConfigurationError } from '../errors'
 import type { DatabaseURL } from '../url'
-import type { TransactionStatements, ConnectFailure, Dialect, TransactionModes } from '../driver/dialect'
-import type { Session } from '../driver/session'
+import type {
+  TransactionStatements,
+  ConnectFailure,
+  Dialect,
+  Security,
+  TransactionModes,
+} from '../driver/dialect'
+import type { NamedLock, Session } from '../driver/session'
 import { ArrayTypes } from './array-types'
-import { PostgresClient, type RawConnection } from './client'
+import { destroyOnAbort, PostgresClient } from './client'
 import { connectFailure, translate } from './errors'
-import { advisoryLock } from './advisory-lock'
-import { openSession } from './open-session'
-import { security } from './security'
-import type { PostgresSession } from './session'
+import type { RawConnection } from './pg-client'
+import { PostgresSession } from './session'
+import { applySessionSettings } from './session-settings'
+import { ownStatement } from './simple-query'
 import { channelBindingOf, tlsOf } from './tls'
 import { TYPE_PARSERS } from './value-parsers'
 
@@ -151,5 +159,65 @@ export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
   return {
     connection: Object.fromEntries(Object.entries(connection).filter(([, value]) => value !== undefined)),
     ...(fallbackSsl !== undefined && { fallbackSsl }),
+  }
+}
+
+/**
+ * Makes a session of a new connection. Behind a pooler such as PgBouncer it prepares statements only if the option
+ * `preparedStatements` is set: the next statement may run in another server process, which does not know them. A pooler is
+ * recognised by its process id, which differs from that of the server process.
+ */
+async function openSession(
+  raw: RawConnection,
+  { preparedStatements: asked }: Settings,
+  signal: AbortSignal,
+  arrays: ArrayTypes,
+): Promise<PostgresSession> {
+  const settings = await destroyOnAbort({ raw }, signal, applySessionSettings(raw))
+  const isBehindPooler = settings.pid !== raw.processID
+  const mostPrepared = asked ?? (isBehindPooler ? 0 : DEFAULT_PREPARED_STATEMENTS)
+  return new PostgresSession(raw, settings, arrays, mostPrepared)
+}
+
+/**
+ * Opens a connection for a session-level advisory lock, which the server releases when that connection ends. The lock is not
+ * yet taken. https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+ */
+async function advisoryLock(
+  name: string,
+  open: () => Promise<Session>,
+  lost: () => void,
+): Promise<NamedLock> {
+  const sql = 'SELECT pg_try_advisory_lock(hashtextextended($1, 0)) AS entered'
+  const lock = ownStatement(sql, [name], { verb: 'SELECT', isRead: true, changesSession: true })
+  const session = await open()
+  session.onLost(lost)
+  return {
+    async tryLock() {
+      const { rows } = await session.run(lock)
+      return (rows[0] as { entered: boolean } | undefined)?.entered === true
+    },
+    unlock: () => session.close(),
+  }
+}
+
+const LOCAL = new BlockList()
+LOCAL.addSubnet('127.0.0.0', 8)
+LOCAL.addAddress('::1', 'ipv6')
+
+/** Judges the address, not the host name: names other than `localhost` can stand for a loopback address. */
+export function isRemoteAddress(address: string | undefined): boolean {
+  // A Unix domain socket has no address.
+  if (address === undefined) return false
+  return !LOCAL.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+}
+
+async function security(raw: object, ask: (sql: string) => Promise<unknown>): Promise<Security> {
+  const { stream } = (raw as RawConnection).connection
+  return {
+    isSuperuser: (await ask("SELECT current_setting('is_superuser')")) === 'on',
+    isRemote: isRemoteAddress(stream.remoteAddress),
+    // Not from pg_stat_ssl: behind a pooler that describes the connection between the pooler and the server.
+    isEncrypted: stream instanceof TLSSocket,
   }
 }

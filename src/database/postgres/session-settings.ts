@@ -1,5 +1,5 @@
 /** Settings that every session on PostgreSQL gets, when it opens and again after DISCARD ALL. */
-import type { RawConnection } from './client'
+import type { RawConnection } from './pg-client'
 
 /**
  * The formats that values are read and written in, whatever the server, the database or the role has set. They are not
