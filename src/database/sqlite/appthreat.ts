@@ -1,7 +1,7 @@
 /** The driver `@appthreat/sqlite3`: it names columns, fetches many rows per call, and reads 64-bit integers exactly. */
 import { setImmediate } from 'node:timers/promises'
 import type sqlite3 from 'sqlite3'
-import type { Row, Statement } from '../driver/statement'
+import type { Statement } from '../driver/statement'
 import { CallbackConnection, openRaw, type RowsCallback } from './callback-connection'
 import type { Column, SqliteDriver } from './driver'
 
@@ -29,12 +29,13 @@ interface AppthreatStatement extends sqlite3.Statement {
 }
 
 class AppthreatConnection extends CallbackConnection {
+  readonly roundsIntegers = false
   protected readonly maxBatch = 1024
 
   columns(statement: Statement): Promise<readonly Column[]> {
-    return this.withPrepared(statement, (prepared, settle) => {
+    return this.withPrepared(statement, (prepared, _bindings, done) => {
       const { columns } = prepared as AppthreatStatement
-      settle(
+      done(
         null,
         columns.map(({ name, declaredType: declared = '' }) => ({ names: [name], declared })),
       )
@@ -48,35 +49,19 @@ class AppthreatConnection extends CallbackConnection {
     try {
       const first = take === 'first' ? prepared.getSync(bindings, AS_ARRAYS) : null
       const rows = first === null ? prepared.allSync(bindings, AS_ARRAYS) : [first ?? []]
-      return rows.filter((row) => row.length > 0).map((row) => row.map(withoutBigInt))
+      return rows.filter((row) => row.length > 0)
     } finally {
       prepared.finalize()
     }
-  }
-
-  protected toBindable(statement: Statement): Statement {
-    return statement
-  }
-
-  protected withExactIntegers(rows: Row[]): Row[] {
-    // Not by for-in: V8 keeps recompiling that once it has met rows of several shapes.
-    for (const key of Object.keys(rows[0] ?? {})) {
-      for (const row of rows) if (typeof row[key] === 'bigint') row[key] = String(row[key])
-    }
-    return rows
   }
 
   protected nextRows(
     prepared: sqlite3.Statement,
     count: number,
     bindings: readonly unknown[] | undefined,
-    settle: RowsCallback,
+    done: RowsCallback,
   ): void {
-    if (bindings === undefined) (prepared as AppthreatStatement).fetch(count, settle)
-    else (prepared as AppthreatStatement).fetch(count, bindings, settle)
+    if (bindings === undefined) (prepared as AppthreatStatement).fetch(count, done)
+    else (prepared as AppthreatStatement).fetch(count, bindings, done)
   }
-}
-
-function withoutBigInt(value: unknown): unknown {
-  return typeof value === 'bigint' ? String(value) : value
 }

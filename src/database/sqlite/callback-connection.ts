@@ -1,9 +1,9 @@
 /** A connection through the callback API of node-sqlite3, which @appthreat/sqlite3 has too. Each has a subclass. */
 import type sqlite3 from 'sqlite3'
-import type { Row, Statement } from '../driver/statement'
-import { MAX_TEXT_LENGTH } from '../sql/text-cache'
+import type { Cursor, Row, Statement } from '../driver/statement'
 import { ConnectionError } from '../errors'
-import type { Changes, SqliteConnection, Steps } from './driver'
+import { MAX_TEXT_LENGTH } from '../sql/text-cache'
+import type { Changes, SqliteConnection } from './driver'
 import { sizeOf } from './rows'
 
 /** How many statements a connection keeps prepared, and which verbs: those that change neither the schema nor settings. */
@@ -15,11 +15,44 @@ const BATCH_BYTES = 2 ** 16
 
 /** A callback for the rows of some steps; `isAtEnd`: the last step found no row. */
 export type RowsCallback = (error: Error | null, rows: Row[], isAtEnd: boolean) => void
-type Callback<T> = (error: Error | null, result?: T | Promise<T>) => void
-type Work<T> = (prepared: sqlite3.Statement, settle: Callback<T>) => void
+type Callback<T> = (error: Error | null, result?: T) => void
+/** Starts a prepared statement. */
+export type Start<T> = (prepared: sqlite3.Statement, bindings: readonly unknown[], done: Callback<T>) => void
 
 /** Passed where no callback is needed: without one @appthreat/sqlite3 returns a promise. */
 const ignore = (): void => undefined
+
+const run: Start<Changes> = (prepared, bindings, done) => {
+  prepared.run(bindings, function (this: sqlite3.RunResult, error: Error | null) {
+    done(error, {
+      rowCount: this.changes,
+      lastId: Number.isSafeInteger(this.lastID) ? this.lastID : null,
+    })
+  })
+}
+
+const all: Start<Row[]> = (prepared, bindings, done) => {
+  prepared.all(bindings, done)
+}
+
+const first: Start<Row[]> = (prepared, bindings, done) => {
+  // `get` restarts a finished statement only if it binds values: Statement::Work_Get.
+  if (bindings.length === 0) prepared.reset(ignore)
+  prepared.get<Row>(bindings, (error: Error | null, row?: Row) => {
+    if (error !== null) done(error)
+    else prepared.reset(() => done(null, row === undefined ? [] : [row]))
+  })
+}
+
+class KeptStatement {
+  readonly prepared: sqlite3.Statement
+  /** True if it was run since it was last passed over, by a mark that is cheaper than an order of use. */
+  isUsed = false
+
+  constructor(prepared: sqlite3.Statement) {
+    this.prepared = prepared
+  }
+}
 
 export function openRaw(driver: typeof sqlite3, file: string, flags: number): Promise<sqlite3.Database> {
   return new Promise((resolve, reject) => {
@@ -34,9 +67,10 @@ export function openRaw(driver: typeof sqlite3, file: string, flags: number): Pr
 
 export abstract class CallbackConnection implements SqliteConnection {
   readonly raw: sqlite3.Database
+  abstract readonly roundsIntegers: boolean
   abstract readonly arrays: SqliteConnection['arrays']
   protected abstract readonly maxBatch: number
-  readonly #prepared = new Map<string, sqlite3.Statement>()
+  readonly #kept = new Map<string, KeptStatement>()
   /** The one long text that is kept: that of a bulk insert, whose next chunk mostly has the same. */
   #bulkSql = ''
   #isClosed = false
@@ -46,54 +80,28 @@ export abstract class CallbackConnection implements SqliteConnection {
   }
 
   abstract columns(statement: Statement): ReturnType<SqliteConnection['columns']>
-  /** Returns the statement in a form whose values the driver binds without loss. */
-  protected abstract toBindable(statement: Statement): Statement
-  /** Returns the rows with exact integers, or throws where the driver has rounded one. */
-  protected abstract withExactIntegers(rows: Row[], statement: Statement): Row[] | Promise<Row[]>
   /** Takes at most `count` further steps. `bindings` are given at the first call only. */
   protected abstract nextRows(
     prepared: sqlite3.Statement,
     count: number,
     bindings: readonly unknown[] | undefined,
-    settle: RowsCallback,
+    done: RowsCallback,
   ): void
 
   run(statement: Statement): Promise<Changes> {
-    const bound = this.toBindable(statement)
-    return this.withPrepared<Changes>(bound, (prepared, settle) => {
-      prepared.run(bound.bindings, function (this: sqlite3.RunResult, error: Error | null) {
-        settle(error, {
-          rowCount: this.changes,
-          lastId: Number.isSafeInteger(this.lastID) ? this.lastID : null,
-        })
-      })
-    })
+    return this.withPrepared(statement, run)
   }
 
   all(statement: Statement): Promise<Row[]> {
-    const bound = this.toBindable(statement)
-    return this.withPrepared<Row[]>(bound, (prepared, settle) => {
-      prepared.all<Row>(bound.bindings, (error: Error | null, rows) => {
-        settle(error, error === null && rows.length > 0 ? this.withExactIntegers(rows, bound) : rows)
-      })
-    })
+    return this.withPrepared(statement, all)
   }
 
   first(statement: Statement): Promise<Row[]> {
-    const bound = this.toBindable(statement)
-    return this.withPrepared<Row[]>(bound, (prepared, settle) => {
-      // `get` restarts a finished statement only if it binds values: Statement::Work_Get.
-      if (bound.bindings.length === 0) prepared.reset(ignore)
-      prepared.get<Row>(bound.bindings, (error: Error | null, row?: Row) => {
-        if (error !== null) settle(error)
-        else prepared.reset(() => settle(null, row === undefined ? [] : this.withExactIntegers([row], bound)))
-      })
-    })
+    return this.withPrepared(statement, first)
   }
 
-  async step(statement: Statement, _keepsAllRows: boolean): Promise<Steps> {
-    const bound = this.toBindable(statement)
-    const prepared = await this.prepare(bound.sql)
+  async openCursor({ sql, bindings }: Statement, _keepsAllRows: boolean): Promise<Cursor> {
+    const prepared = await this.prepare(sql)
     let isAtEnd = false
     let isBound = false
     let size = FIRST_BATCH
@@ -103,16 +111,11 @@ export abstract class CallbackConnection implements SqliteConnection {
       },
       read: async (count) => {
         const rows = await new Promise<Row[]>((resolve, reject) => {
-          this.nextRows(
-            prepared,
-            count ?? size,
-            isBound ? undefined : bound.bindings,
-            (error, found, isLast) => {
-              isAtEnd = error === null && isLast
-              if (error === null) resolve(this.withExactIntegers(found, bound))
-              else reject(error)
-            },
-          )
+          this.nextRows(prepared, count ?? size, isBound ? undefined : bindings, (error, found, isLast) => {
+            isAtEnd = error === null && isLast
+            if (error === null) resolve(found)
+            else reject(error)
+          })
           isBound = true
         })
         // Large rows are read in small batches, so that a stream takes little memory.
@@ -138,51 +141,69 @@ export abstract class CallbackConnection implements SqliteConnection {
   }
 
   finalizeStatements(): void {
-    for (const sql of this.#prepared.keys()) this.#finalize(sql)
+    for (const sql of this.#kept.keys()) this.#finalize(sql)
   }
 
-  /** Runs `work` with the prepared statement; `work` calls `settle` within a callback of the driver. */
-  protected withPrepared<T>(statement: Statement, work: Work<T>): Promise<T> {
-    const kept = this.#prepared.get(statement.sql)
-    return kept === undefined
-      ? this.#prepareAndRun(statement, work)
-      : this.#runPrepared(statement.sql, kept, work)
+  /** Prepares the statement, unless it is kept, and starts it. `start` calls `done` within a callback of the driver. */
+  protected withPrepared<T>(statement: Statement, start: Start<T>): Promise<T> {
+    const kept = this.#kept.get(statement.sql)
+    if (kept === undefined) return this.#prepareAndRun(statement, start)
+    kept.isUsed = true
+    return this.#run(statement, kept.prepared, true, start)
   }
 
-  async #prepareAndRun<T>({ sql, facts, isPartOfBulk }: Statement, work: Work<T>): Promise<T> {
+  async #prepareAndRun<T>(statement: Statement, start: Start<T>): Promise<T> {
+    const { sql, facts, isPartOfBulk } = statement
     const prepared = await this.prepare(sql)
     const isShort = sql.length <= MAX_TEXT_LENGTH
-    if (CACHEABLE.test(facts.verb) && !facts.isMultiStatement && (isShort || isPartOfBulk === true)) {
+    const isKept = CACHEABLE.test(facts.verb) && !facts.isMultiStatement && (isShort || isPartOfBulk === true)
+    if (isKept) {
       if (!isShort) {
         this.#finalize(this.#bulkSql)
         this.#bulkSql = sql
       }
-      if (this.#prepared.size >= MAX_PREPARED) this.#finalize(this.#prepared.keys().next().value ?? '')
-      this.#prepared.set(sql, prepared)
+      this.#makeRoom()
+      this.#kept.set(sql, new KeptStatement(prepared))
     }
-    return this.#runPrepared(sql, prepared, work)
+    return this.#run(statement, prepared, isKept, start)
   }
 
-  #runPrepared<T>(sql: string, prepared: sqlite3.Statement, work: Work<T>): Promise<T> {
-    // Moves it to the end of the map, so that the least recently used statement is evicted first.
-    const isKept = this.#prepared.delete(sql)
-    if (isKept) this.#prepared.set(sql, prepared)
+  #run<T>(
+    { sql, bindings }: Statement,
+    prepared: sqlite3.Statement,
+    isKept: boolean,
+    start: Start<T>,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
-      work(prepared, (error, result) => {
+      start(prepared, bindings, (error, result) => {
         // At once, because a connection that has prepared statements cannot be closed.
         if (!isKept) prepared.finalize(ignore)
         // SQLite counts a statement that found the file locked as running, and an interrupt stays in force while one runs.
         else if (error !== null) this.#finalize(sql)
-        if (error === null) resolve(result as T | Promise<T>)
+        if (error === null) resolve(result as T)
         else reject(error)
       })
     })
   }
 
+  /** Gives up the oldest statement that was not used of late. One that was goes to the end. */
+  #makeRoom(): void {
+    for (const [sql, kept] of this.#kept) {
+      if (this.#kept.size < MAX_PREPARED) return
+      if (!kept.isUsed) {
+        this.#finalize(sql)
+      } else {
+        kept.isUsed = false
+        this.#kept.delete(sql)
+        this.#kept.set(sql, kept)
+      }
+    }
+  }
+
   #finalize(sql: string): void {
-    const prepared = this.#prepared.get(sql)
+    const kept = this.#kept.get(sql)
     // The driver throws if a statement is finalized twice.
-    if (this.#prepared.delete(sql)) prepared?.finalize(ignore)
+    if (this.#kept.delete(sql)) kept?.prepared.finalize(ignore)
   }
 
   protected prepare(sql: string): Promise<sqlite3.Statement> {

@@ -1,16 +1,14 @@
 /** Knex's client for SQLite, which compiles statements only: it never loads a driver. */
 import knex, { type Knex } from 'knex'
-import { rebuildError } from './transaction-state'
+import { rebuildError } from './statements'
 
-/** Private members of Knex 3.3, which rebuilds a table in two ways. */
+/** Private members of Knex 3.3, which rebuilds a table in two ways: in a transaction, or by commands around one. */
 interface Ddl {
-  readonly client: { transaction(work: unknown, config: object): Promise<unknown> }
+  readonly client: { transaction(work: unknown, config: Knex.TransactionConfig): Promise<unknown> }
   readonly connection: object
   tableName(): string
   isForeignCheckEnabled(): Promise<boolean>
   setForeignCheck(isOn: boolean): Promise<void>
-  alter(...args: unknown[]): Promise<void>
-  generateAlterCommands(...args: unknown[]): Promise<object>
 }
 
 const Base = knex({ client: 'sqlite3', useNullAsDefault: true }).client.constructor as typeof Knex.Client
@@ -29,8 +27,11 @@ export class CompilingClient extends Base {
   /** Refuses to rebuild a table in a transaction in which foreign keys are on, if rows may refer to the table. */
   ddl(...args: unknown[]): Ddl {
     const made = prototype.ddl.apply(this, args)
+    const { client } = made
+    const isForeignCheckEnabled = made.isForeignCheckEnabled.bind(made)
+    const transaction = client.transaction.bind(client)
     const keepsForeignKeysOn = async (): Promise<boolean> => {
-      if (!(await made.isForeignCheckEnabled())) return false
+      if (!(await isForeignCheckEnabled())) return false
       // Knex refuses to set foreign keys, even to their present value, in a transaction only.
       const isInTransaction = await made.setForeignCheck(true).then(
         () => false,
@@ -41,19 +42,9 @@ export class CompilingClient extends Base {
       if (((await references) as unknown[]).length > 0) throw rebuildError('')
       return true
     }
-    const { client } = made
-    const alter = made.alter.bind(made)
-    const generate = made.generateAlterCommands.bind(made)
-    const transaction = client.transaction.bind(client)
-    made.alter = async (...how) => {
-      if (await keepsForeignKeysOn())
-        client.transaction = (work, config) => transaction(work, { ...config, enforceForeignCheck: null })
-      return alter(...how)
-    }
-    made.generateAlterCommands = async (...how) => {
-      const keepsOn = await keepsForeignKeysOn()
-      return { ...(await generate(...how)), ...(keepsOn && { pre: [], check: null, post: [] }) }
-    }
+    client.transaction = async (work, config) =>
+      transaction(work, (await keepsForeignKeysOn()) ? { ...config, enforceForeignCheck: null } : config)
+    made.isForeignCheckEnabled = async () => (await isForeignCheckEnabled()) && !(await keepsForeignKeysOn())
     return made
   }
 }

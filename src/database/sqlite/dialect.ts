@@ -3,17 +3,16 @@ import { types } from 'node:util'
 import type { Knex } from 'knex'
 import type { ConnectFailure, Dialect } from '../driver/dialect'
 import { messageOf } from '../driver/driver-error'
+import { Mutex } from '../context/mutex'
 import { ConfigurationError, ConnectionError, DatabaseError } from '../errors'
 import type { DatabaseURL } from '../url'
 import { CompilingClient } from './compiling-client'
+import { type DatabaseFile, databaseFileOf, fileLock, memoryLock } from './database-file'
 import type { SqliteConnection, SqliteDriver } from './driver'
 import { translate } from './errors'
-import { SQLITE_LEXICON } from './lexicon'
-import { fileLock, nameLock } from './lock-file'
-import { openConnection, openSession } from './open-session'
 import { textOfDate } from './rows'
-import type { SqliteSession } from './session'
-import { type SharedFile, sharedFileOf } from './shared-file'
+import { SqliteSession } from './session'
+import { SQLITE_LEXICON } from './statements'
 
 /** The drivers by their name in the URL. A driver is loaded when a URL names it. */
 const DRIVERS: Readonly<Record<string, () => { readonly driver: SqliteDriver }>> = {
@@ -27,10 +26,11 @@ const LONG_LIST = 1000
 export function sqlite(url: DatabaseURL): Dialect {
   checkParameters(url)
   const driver = driverOf(url)
-  const lockedNames = new Set<string>()
-  let shared: SharedFile | undefined
+  /** By their names; of a database in memory only. */
+  const locks = new Map<string, Mutex>()
+  let found: DatabaseFile | undefined
   // Looked up at first use, because making a Database must not touch the file system.
-  const sharedFile = (): SharedFile => (shared ??= sharedFileOf(url))
+  const databaseFile = (): DatabaseFile => (found ??= databaseFileOf(url))
   return {
     name: 'sqlite',
     isSingle: url.isMemory,
@@ -56,8 +56,11 @@ export function sqlite(url: DatabaseURL): Dialect {
     commandLine: { setUp: ['PRAGMA foreign_keys = OFF'] },
     knexConfig: () => knexConfig(url),
     // Opening a file does not wait, so the signal is not needed.
-    dial: (client) => openConnection(url, filenameOf(client), driver, sharedFile()),
-    open: (connection) => openSession(connection as SqliteConnection, sharedFile()),
+    dial: (client) => databaseFile().open(filenameOf(client), driver, url),
+    async open(connection) {
+      await databaseFile().setUp(connection as SqliteConnection)
+      return new SqliteSession(connection as SqliteConnection, databaseFile())
+    },
     // SQLite has no users and no network.
     security: () => Promise.resolve({ isSuperuser: false, isRemote: false, isEncrypted: false }),
 
@@ -72,11 +75,15 @@ export function sqlite(url: DatabaseURL): Dialect {
     },
     // One writer at a time takes a connection; the others wait without holding one.
     get writeMutex() {
-      return sharedFile().writeMutex
+      return databaseFile().writeMutex
     },
 
-    namedLock: (name) =>
-      url.isMemory ? Promise.resolve(nameLock(name, lockedNames)) : fileLock(name, url, driver),
+    async namedLock(name) {
+      if (!url.isMemory) return fileLock(name, url, driver)
+      const mutex = locks.get(name) ?? new Mutex()
+      locks.set(name, mutex)
+      return memoryLock(mutex)
+    },
 
     translate,
     translateConnect(error): ConnectFailure {

@@ -42,29 +42,22 @@ export function translate(error: unknown, sql: string): DatabaseError {
 function translateViolation(text: string, sql: string, cause: ErrorOptions): ConstraintViolationError {
   const [, kind = '', rest = ''] = /^([A-Z ]+) constraint failed(?:: (.*))?$/s.exec(text) ?? []
   const violation = violationOf(kind, rest)
+  const make = (Violation: typeof ConstraintViolationError, message: string): ConstraintViolationError =>
+    new Violation(message, sql, violation, cause)
   switch (kind) {
     case 'UNIQUE':
-      return new UniqueViolationError(
-        `The row exists already: its key is taken (${rest}).`,
-        sql,
-        violation,
-        cause,
-      )
+      return make(UniqueViolationError, `The row exists already: its key is taken (${rest}).`)
     case 'NOT NULL':
-      return new NotNullViolationError(
-        `Column ${violation.columns[0]} must have a value.`,
-        sql,
-        violation,
-        cause,
+      return make(NotNullViolationError, `Column ${violation.columns[0]} must have a value.`)
+    case 'FOREIGN KEY':
+      return make(
+        ForeignKeyViolationError,
+        'A row that is referred to does not exist, or is still referred to.',
       )
-    case 'FOREIGN KEY': {
-      const what = 'A row that is referred to does not exist, or is still referred to.'
-      return new ForeignKeyViolationError(what, sql, violation, cause)
-    }
     case 'CHECK':
-      return new CheckViolationError(`A check of the table refused the row (${rest}).`, sql, violation, cause)
+      return make(CheckViolationError, `A check of the table refused the row (${rest}).`)
     default:
-      return new ConstraintViolationError(`A constraint refused the row: ${text}.`, sql, violation, cause)
+      return make(ConstraintViolationError, `A constraint refused the row: ${text}.`)
   }
 }
 

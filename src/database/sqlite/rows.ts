@@ -2,6 +2,7 @@
 import type { Row, Statement } from '../driver/statement'
 import { QueryError } from '../errors'
 import type { Column } from './driver'
+import { findCompound } from './statements'
 
 type Convert = (value: unknown) => unknown
 
@@ -39,27 +40,35 @@ export function textOfDate(date: Date): string {
   return date.toISOString().replace('T', ' ').replace('Z', '')
 }
 
-/** The columns of one statement's rows, and how their values are converted. */
-export class RowShape {
+/** What is known of a statement before it runs: its columns, and how their values are converted. */
+export class StatementInfo {
   readonly #columns: readonly Column[]
   readonly #conversions: readonly (Convert | undefined)[]
   readonly #hasConversions: boolean
-  /** By column name; null if two columns may share a name and need different conversions. */
-  readonly #byName: ReadonlyMap<string, Convert | undefined> | null
   readonly #hasProto: boolean
   readonly #hasDistinctNames: boolean
+  readonly #roundsIntegers: boolean
+  /** The query with LIMIT 1; null where that cannot be appended as a line. */
+  readonly firstRow: string | null
+  /** True if the INSERT sets the last rowid; else SQLite reports that of an earlier INSERT. */
+  readonly setsRowid: boolean
 
-  constructor(columns: readonly Column[] | null) {
+  constructor(
+    columns: readonly Column[] | null,
+    { roundsIntegers = false, firstRow = null as string | null, setsRowid = false } = {},
+  ) {
     this.#columns = columns ?? []
     this.#conversions = this.#columns.map(({ declared }) => {
       const type = declared.toLowerCase()
       return CONVERSIONS.find(([beginning]) => type.startsWith(beginning))?.[1]
     })
     this.#hasConversions = this.#conversions.some((convert) => convert !== undefined)
-    this.#byName = conversionsByName(this.#columns, this.#conversions)
     const names = this.#columns.flatMap((column) => column.names)
     this.#hasProto = names.includes('__proto__')
     this.#hasDistinctNames = new Set(names).size === names.length && !this.#hasProto
+    this.#roundsIntegers = roundsIntegers
+    this.firstRow = firstRow
+    this.setsRowid = setsRowid
   }
 
   /** Returns whether the driver's objects lose nothing: every value by name or, for arrays, every value in order. */
@@ -68,24 +77,28 @@ export class RowShape {
   }
 
   /**
-   * Makes rows of a driver's objects, in place where objects are wanted.
+   * Makes the rows that the caller wants of the driver's, which are objects where those fit.
    *
-   * @throws QueryError when it is unknown which column a value belongs to, and the columns differ
+   * @throws QueryError for an integer that the driver may have rounded, and when it is unknown which column a value belongs to
    */
-  fromObjects(rows: readonly Row[], statement: Statement): readonly unknown[] {
-    if (statement.asArrays === true) return this.#convertArrays(rows.map((row) => this.#valuesOf(row)))
+  rowsOf(found: readonly unknown[], statement: Statement): readonly unknown[] {
+    const { asArrays = false } = statement
+    if (!this.fitsObjects(asArrays)) return this.#fromArrays(found as readonly unknown[][], asArrays)
+    const rows = found as readonly Row[]
     const [first] = rows
-    if (!this.#hasConversions || first === undefined) return rows
-    for (const [name, convert] of this.#byName ?? this.#byPosition(first, statement)) {
-      if (convert === undefined || !Object.hasOwn(first, name)) continue
-      for (const row of rows) row[name] = convert(row[name])
-    }
+    if (first === undefined) return rows
+    this.#makeExact(rows, Object.keys(first), statement)
+    if (!asArrays && !this.#hasConversions) return rows
+    const keys = this.#keysOf(first, statement)
+    if (asArrays) return this.#convertArrays(rows.map((row) => keys.map((key) => row[key])))
+    // Of columns that share a name an object has the last.
+    for (const [key, convert] of new Map(keys.map((key, at) => [key, this.#conversions[at]])))
+      if (convert !== undefined) for (const row of rows) row[key] = convert(row[key])
     return rows
   }
 
-  /** Makes rows of a driver's arrays. Of columns that share a name an object has the last. */
-  fromArrays(rows: unknown[][], asArrays: boolean): readonly unknown[] {
-    const converted = this.#convertArrays(rows)
+  #fromArrays(rows: readonly unknown[][], asArrays: boolean): readonly unknown[] {
+    const converted = this.#convertArrays(rows.map((row) => row.map(toExact)))
     if (asArrays) return converted
     // Not by assignment: assigning __proto__ would change the object's prototype.
     return converted.map((row) =>
@@ -99,40 +112,61 @@ export class RowShape {
     return rows
   }
 
-  /** Returns the values of an object in the order of the columns. */
-  #valuesOf(row: Row): unknown[] {
+  /** Returns the key of each column in an object. SQLite may call an expression otherwise than the driver tells. */
+  #keysOf(row: Row, statement: Statement): readonly string[] {
+    const columns = this.#columns
     const keys = Object.keys(row)
-    if (this.#columns.length === 0 || !keys.some(isIntegerKey)) return Object.values(row)
-    const others = keys.filter((key) => !isIntegerKey(key)).values()
-    return this.#columns.map(
-      ({ names }) =>
-        row[
-          names.find((name) => isIntegerKey(name) && Object.hasOwn(row, name)) ?? String(others.next().value)
-        ],
-    )
+    if (columns.length === 0 || (columns.length === keys.length && !keys.some(isIntegerKey))) return keys
+    const told = new Set(columns.flatMap(({ names }) => names))
+    const others = keys.filter((key) => !told.has(key)).values()
+    return columns.map(({ names }) => {
+      const found = names.filter((name) => Object.hasOwn(row, name))
+      if (found.length > 1 && keys.length < columns.length) throw ambiguousColumns(statement)
+      return found[0] ?? String(others.next().value)
+    })
   }
 
-  #byPosition(row: Row, statement: Statement): Iterable<readonly [string, Convert | undefined]> {
-    const keys = Object.keys(row)
-    if (keys.length !== this.#columns.length || keys.some(isIntegerKey)) throw ambiguousColumns(statement)
-    return keys.map((key, index) => [key, this.#conversions[index]] as const)
+  /** Makes integers beyond 2^53 texts, or refuses them where the driver has rounded them. */
+  #makeExact(rows: readonly Row[], keys: readonly string[], statement: Statement): void {
+    const roundsIntegers = this.#roundsIntegers
+    // Not by for-in: V8 keeps recompiling that once it has met rows of several shapes.
+    for (const key of keys) {
+      for (const row of rows) {
+        const value = row[key]
+        if (typeof value === 'bigint') row[key] = String(value)
+        else if (roundsIntegers && typeof value === 'number' && mayBeRounded(value))
+          this.#refuseRounded(key, statement)
+      }
+    }
+  }
+
+  /** @throws QueryError unless the column is declared as real, which for a compound SELECT is true of its first part only */
+  #refuseRounded(key: string, { sql, facts }: Statement): void {
+    const isReal = this.#columns.some(
+      ({ names, declared }) => names.includes(key) && REAL_AFFINITY.test(declared),
+    )
+    if (isReal && findCompound(sql) === undefined) return
+    const [what, how] = facts.isRead
+      ? ['Column', '']
+      : ['The statement has run, but its column', 'RETURNING ']
+    throw new QueryError(
+      `${what} ${key} holds an integer beyond 2^53, or a real number of that size, and the driver sqlite3 rounds ` +
+        `integers. Write ${how}CAST(${key} AS TEXT), or use the driver that gives all digits: sqlite+appthreat://.`,
+      sql,
+    )
   }
 }
 
-function conversionsByName(
-  columns: readonly Column[],
-  conversions: readonly (Convert | undefined)[],
-): ReadonlyMap<string, Convert | undefined> | null {
-  const found = new Map<string, Convert | undefined>()
-  const unsure = new Set<string>()
-  for (const [index, { names }] of columns.entries()) {
-    for (const name of names) {
-      if (names.length > 1) unsure.add(name)
-      if (found.has(name) && found.get(name) !== conversions[index] && unsure.has(name)) return null
-      found.set(name, conversions[index])
-    }
-  }
-  return found
+/** Types with REAL affinity: https://www.sqlite.org/datatype3.html, section 3.1 */
+const REAL_AFFINITY = /^(?!.*(?:int|char|clob|text|blob)).*(?:real|floa|doub)/i
+
+function mayBeRounded(value: number): boolean {
+  const size = Math.abs(value)
+  return size > Number.MAX_SAFE_INTEGER && size <= 2 ** 63
+}
+
+function toExact(value: unknown): unknown {
+  return typeof value === 'bigint' ? String(value) : value
 }
 
 /** Returns whether JavaScript puts this name before others: it does so for whole numbers. */

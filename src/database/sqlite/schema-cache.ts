@@ -2,30 +2,21 @@
 import type { Statement } from '../driver/statement'
 import { blankNested, targetTableOf } from '../sql/rewrite'
 import { TextCache } from '../sql/text-cache'
-import type { RetryWhileBusy } from './busy-retry'
-import { type Column, isQuery, ownStatement, type SqliteConnection } from './driver'
-import { SQLITE_LEXICON } from './lexicon'
-import { RowShape } from './rows'
-import type { SharedFile } from './shared-file'
+import type { BusyWaits, DatabaseFile } from './database-file'
+import type { Column, SqliteConnection } from './driver'
+import { StatementInfo } from './rows'
+import { isQuery, ownStatement, SQLITE_LEXICON, withLimit } from './statements'
 
 /** How often to look for changes by other processes: the PRAGMA costs a fifth of the shortest query. */
 const CHECK_EVERY_MILLIS = 1000
 
-export interface StatementInfo {
-  readonly shape: RowShape
-  /** The query with LIMIT 1; null where that cannot be appended as a line. */
-  readonly firstRow: string | null
-  /** True if the INSERT sets the last rowid; else SQLite reports that of an earlier INSERT. */
-  readonly setsRowid: boolean
-}
-
-const NO_INFO: StatementInfo = { shape: new RowShape(null), firstRow: null, setsRowid: false }
+const NO_INFO = new StatementInfo(null)
 const INSERTS = new Set(['INSERT', 'REPLACE'])
 
 export class SchemaCache {
   readonly #connection: SqliteConnection
-  readonly #file: SharedFile
-  readonly #retry: RetryWhileBusy
+  readonly #file: DatabaseFile
+  readonly #waits: BusyWaits
   readonly #known = new TextCache<StatementInfo>(500)
   #version: unknown
   #checkedAt = -Infinity
@@ -36,17 +27,17 @@ export class SchemaCache {
   /** True if this connection has changed the schema in a transaction that is still open. */
   hasUncommittedChange = false
 
-  constructor(connection: SqliteConnection, file: SharedFile, retryWhileBusy: RetryWhileBusy) {
+  constructor(connection: SqliteConnection, file: DatabaseFile, waits: BusyWaits) {
     this.#connection = connection
     this.#file = file
-    this.#retry = retryWhileBusy
+    this.#waits = waits
   }
 
   /** Returns what is known of a statement. Called before it runs: later, an error would look like one of the statement. */
   describe(statement: Statement, isInTransaction: boolean): StatementInfo | Promise<StatementInfo> {
     const { facts, take, isPartOfBulk } = statement
-    const isCounted = take === 'count' && !facts.hasReturning
-    if (isCounted && (isPartOfBulk === true || !INSERTS.has(facts.verb))) {
+    const hasNoRows = take === 'count' && !facts.hasReturning
+    if (hasNoRows && (isPartOfBulk === true || !INSERTS.has(facts.verb))) {
       // A check within the transaction would hold for that transaction only, and be repeated in every one that follows.
       const isBegin = facts.verb === 'BEGIN' && !isInTransaction
       return isBegin && this.#mustCheck ? this.#check(false).then(() => NO_INFO) : NO_INFO
@@ -69,14 +60,14 @@ export class SchemaCache {
     const known = this.#known.get(statement.sql)
     if (known !== undefined) return known
     const { sql, facts, take } = statement
-    const hasRows = isQuery(statement) || facts.hasReturning
     const limited = withLimit(statement)
+    const hasRows = isQuery(statement) || facts.hasReturning
     const columns = hasRows ? await this.#columns(statement, take === 'first' ? limited : null) : null
-    const found = {
-      shape: new RowShape(columns),
+    const found = new StatementInfo(columns, {
+      roundsIntegers: this.#connection.roundsIntegers,
       firstRow: columns === null ? null : limited,
       setsRowid: !hasRows && INSERTS.has(facts.verb) && (await this.#insertsRowid(sql)),
-    }
+    })
     this.#known.set(sql, found)
     return found
   }
@@ -84,7 +75,7 @@ export class SchemaCache {
   /** Asks for the columns of the very text that will run, so that a driver can keep the prepared statement. */
   async #columns(statement: Statement, limited: string | null): Promise<readonly Column[] | null> {
     const columnsOf = (asked: Statement): Promise<readonly Column[] | null> =>
-      this.#retry(() => this.#connection.columns(asked))
+      this.#waits.retry(() => this.#connection.columns(asked))
     // In an incomplete statement our LIMIT changes the error, which is to be that of the caller's text.
     return limited === null
       ? columnsOf(statement)
@@ -97,21 +88,23 @@ export class SchemaCache {
     const isWithoutRowid = ownStatement(
       'SELECT 1 FROM pragma_table_list WHERE wr AND name = ? COLLATE NOCASE',
     )
-    const found = await this.#retry(() => this.#connection.all({ ...isWithoutRowid, bindings: [target] }))
+    const found = await this.#waits.retry(() =>
+      this.#connection.all({ ...isWithoutRowid, bindings: [target] }),
+    )
     return found.length === 0
   }
 
   async #check(isInTransaction: boolean): Promise<void> {
     const { schemaChanges } = this.#file
     this.#checkedAt = performance.now()
-    const [row] = await this.#retry(() => this.#connection.all(ownStatement('PRAGMA schema_version')))
+    const [row] = await this.#waits.retry(() => this.#connection.all(ownStatement('PRAGMA schema_version')))
     const version = row?.['schema_version']
     // A transaction sees the schema of its beginning, so that later changes have to be looked for after it.
     if (!isInTransaction) this.#seenChanges = schemaChanges
     if (version === this.#version && !this.#hasAttached) return
     this.#version = version
     // A connection prepares statements with the schema that it has loaded; a read makes it load a changed one.
-    await this.#retry(() => this.#connection.all(ownStatement('SELECT 1 FROM sqlite_schema LIMIT 1')))
+    await this.#waits.retry(() => this.#connection.all(ownStatement('SELECT 1 FROM sqlite_schema LIMIT 1')))
     this.#clear()
   }
 
@@ -134,12 +127,4 @@ export class SchemaCache {
     this.#known.clear()
     this.#connection.finalizeStatements()
   }
-}
-
-/**
- * Appends LIMIT 1. Returns null where the text may have a limit already, since a second one around it lets SQLite choose
- * other rows, and for VALUES, which takes none.
- */
-function withLimit({ sql, facts }: Statement): string | null {
-  return facts.verb === 'SELECT' && !/;|\/\*|\b(?:limit|values)\b/i.test(sql) ? `${sql}\nLIMIT 1` : null
 }

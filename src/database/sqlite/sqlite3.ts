@@ -1,12 +1,11 @@
 /** The driver `sqlite3`: it binds 32-bit integers, rounds those beyond 2^53, fetches row by row, and does not name columns. */
 import sqlite3 from 'sqlite3'
-import type { Row, Statement } from '../driver/statement'
 import { messageOf } from '../driver/driver-error'
-import { blankNested, replacePlaceholders, returningAsQuery, firstStatement } from '../sql/rewrite'
-import { QueryError } from '../errors'
-import { CallbackConnection, openRaw, type RowsCallback } from './callback-connection'
-import { type Column, isQuery, ownStatement, type SqliteDriver, type Steps } from './driver'
-import { SQLITE_LEXICON } from './lexicon'
+import { BufferedCursor, type Cursor, type Row, type Statement } from '../driver/statement'
+import { firstStatement, replacePlaceholders, returningAsQuery } from '../sql/rewrite'
+import { CallbackConnection, openRaw, type RowsCallback, type Start } from './callback-connection'
+import type { Column, SqliteDriver } from './driver'
+import { findCompound, isQuery, ownStatement, SQLITE_LEXICON } from './statements'
 
 export const driver: SqliteDriver = {
   name: 'sqlite3',
@@ -22,6 +21,7 @@ const READ_AHEAD_MILLIS = 20
 const READ_ALL_MILLIS = 200
 
 class Sqlite3Connection extends CallbackConnection {
+  readonly roundsIntegers = true
   readonly arrays = null
   protected readonly maxBatch = 64
 
@@ -67,7 +67,13 @@ class Sqlite3Connection extends CallbackConnection {
     })
   }
 
-  override async step(statement: Statement, keepsAllRows: boolean): Promise<Steps> {
+  protected override withPrepared<T>(statement: Statement, start: Start<T>): Promise<T> {
+    const bound = toBindable(statement)
+    const result = super.withPrepared(bound, start)
+    return bound === statement ? result : result.then(withWrittenNames)
+  }
+
+  override async openCursor(statement: Statement, keepsAllRows: boolean): Promise<Cursor> {
     // Repeated, because SQLite ignores an interrupt that comes before the first step.
     const timer = setInterval(
       () => {
@@ -78,92 +84,60 @@ class Sqlite3Connection extends CallbackConnection {
     // An error is to come after the rows before it, which the single steps below see to.
     const rows = await this.all(statement).catch(() => null)
     clearInterval(timer)
-    if (rows === null) return super.step(statement, keepsAllRows)
-    return {
-      get isAtEnd() {
-        return rows.length === 0
-      },
-      read: (count) => Promise.resolve(rows.splice(0, count ?? rows.length)),
-      close: () => Promise.resolve(),
-    }
+    return rows === null ? super.openCursor(toBindable(statement), keepsAllRows) : new BufferedCursor(rows)
   }
 
   protected nextRows(
     prepared: sqlite3.Statement,
     count: number,
     bindings: readonly unknown[] | undefined,
-    settle: RowsCallback,
+    done: RowsCallback,
   ): void {
     const rows: Row[] = []
     const onRow = (error: Error | null, row?: Row): void => {
       if (row !== undefined) rows.push(row)
       // Does not step again after the last row, which would restart the statement.
-      if (error !== null || row === undefined || rows.length === count) settle(error, rows, row === undefined)
+      if (error !== null || row === undefined || rows.length === count)
+        done(error, withWrittenNames(rows), row === undefined)
       else prepared.get(onRow)
     }
     prepared.get(bindings ?? [], onRow)
   }
+}
 
-  /**
-   * Binds integers beyond 32 bits as texts that SQLite casts. The plus removes the affinity of the cast, since a bound value
-   * has none; the comment inside tells it from a cast that the caller wrote.
-   */
-  protected toBindable(statement: Statement): Statement {
-    const { bindings } = statement
-    if (!bindings.some(exceeds32Bits)) return statement
-    const sql = replacePlaceholders(statement.sql, SQLITE_LEXICON, (placeholder, index) =>
-      exceeds32Bits(bindings[index]) ? `+CAST(${placeholder} AS/**/INTEGER)` : placeholder,
-    )
-    return {
-      ...statement,
-      sql,
-      bindings: bindings.map((one) => (exceeds32Bits(one) ? String(BigInt(one)) : one)),
-    }
-  }
-
-  /** Throws for a number beyond 2^53 that may be a rounded integer, unless its column is declared as real. */
-  protected withExactIntegers(found: Row[], statement: Statement): Row[] | Promise<Row[]> {
-    const rows = statement.sql.includes(' AS/**/INTEGER)') ? found.map(withWrittenNames) : found
-    const keys = Object.keys(rows[0] ?? {}).filter((key) => rows.some((row) => mayBeRounded(row[key])))
-    return keys.length === 0 ? rows : this.#refuseRounded(rows, keys, statement)
-  }
-
-  async #refuseRounded(rows: Row[], keys: readonly string[], statement: Statement): Promise<Row[]> {
-    const { sql, facts } = statement
-    // A compound SELECT has the types of its first part only.
-    const columns = (findCompound(sql) === undefined ? await this.columns(statement) : null) ?? []
-    const rounded = keys.find(
-      (key) => !columns.some((one) => one.names.includes(key) && REAL_AFFINITY.test(one.declared)),
-    )
-    if (rounded === undefined) return rows
-    const [what, how] = facts.isRead
-      ? ['Column', '']
-      : ['The statement has run, but its column', 'RETURNING ']
-    throw new QueryError(
-      `${what} ${rounded} holds an integer beyond 2^53, or a real number of that size, and the driver sqlite3 rounds ` +
-        `integers. Write ${how}CAST(${rounded} AS TEXT), or use the driver that gives all digits: sqlite+appthreat://.`,
-      sql,
-    )
+/**
+ * Binds integers beyond 32 bits as texts that SQLite casts. The plus removes the affinity of the cast, since a bound value
+ * has none; the comment inside tells it from a cast that the caller wrote.
+ */
+function toBindable(statement: Statement): Statement {
+  const { bindings } = statement
+  if (!hasLargeInteger(bindings)) return statement
+  const sql = replacePlaceholders(statement.sql, SQLITE_LEXICON, (placeholder, index) =>
+    exceeds32Bits(bindings[index]) ? `+CAST(${placeholder} AS/**/INTEGER)` : placeholder,
+  )
+  return {
+    ...statement,
+    sql,
+    bindings: bindings.map((one) => (exceeds32Bits(one) ? String(BigInt(one)) : one)),
   }
 }
 
-/** Returns where the second part of a compound SELECT begins; undefined for a simple one. */
-function findCompound(sql: string): number | undefined {
-  return /\b(?:union|except|intersect)\b/i.exec(blankNested(sql, SQLITE_LEXICON))?.index
+function hasLargeInteger(bindings: readonly unknown[]): boolean {
+  for (const value of bindings) if (exceeds32Bits(value)) return true
+  return false
 }
+
+const BOUND_AS_TEXT = /\+CAST\((\?\d*) AS\/\*\*\/INTEGER\)/g
 
 /** Renames columns that SQLite has named by their expression, so that they have the text that the caller wrote. */
-function withWrittenNames(row: Row): Row {
-  const name = (key: string): string => key.replaceAll(/\+CAST\((\?\d*) AS\/\*\*\/INTEGER\)/g, '$1')
-  return Object.fromEntries(Object.entries(row).map(([key, value]) => [name(key), value]))
-}
-
-/** Types with REAL affinity: https://www.sqlite.org/datatype3.html, section 3.1 */
-const REAL_AFFINITY = /^(?!.*(?:int|char|clob|text|blob)).*(?:real|floa|doub)/i
-
-function mayBeRounded(value: unknown): boolean {
-  if (typeof value !== 'number' || Number.isSafeInteger(value)) return false
-  return Math.abs(value) > Number.MAX_SAFE_INTEGER && Math.abs(value) <= 2 ** 63
+function withWrittenNames<T>(result: T): T {
+  if (!Array.isArray(result) || !Object.keys(result[0] ?? {}).some((key) => key.includes('/**/')))
+    return result
+  const written = ([key, value]: [string, unknown]): [string, unknown] => [
+    key.replaceAll(BOUND_AS_TEXT, '$1'),
+    value,
+  ]
+  return result.map((row: Row) => Object.fromEntries(Object.entries(row).map(written))) as T
 }
 
 function exceeds32Bits(value: unknown): value is number | bigint {
