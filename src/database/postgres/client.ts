@@ -5,6 +5,7 @@ import { ConnectionError } from '../errors'
 import { isStringTooLong } from '../driver/driver-error'
 import { isHangUp } from './errors'
 import type { RawConnection } from './pg-client'
+import { installRowTap } from './row-tap'
 import { isTlsRefusal, moreSpecificError, requireChannelBinding, type Tls } from './tls'
 
 // The deep import that this avoids has no types.
@@ -58,6 +59,7 @@ export class PostgresClient extends Base {
 
   private async connectWith(settings: object, attempt: ConnectAttempt): Promise<RawConnection> {
     const raw = new this.driver.Client(settings)
+    installRowTap(raw.connection)
     if ('channelBinding' in settings && settings.channelBinding === 'require')
       requireChannelBinding(raw.connection)
     attempt.raw = raw

@@ -3,6 +3,7 @@ import type { FieldDef } from 'pg'
 import type { Statement } from '../driver/statement'
 import { type Parameter, toParameter } from './parameters'
 import { activeQuery, type PgConnection, type QueryObject, type RawConnection } from './pg-client'
+import { readFirstText, readRow, readRowArray, type RowConsumer, setRowConsumer } from './row-tap'
 import { type Columns, ExtendedResult, NO_COLUMNS, toColumns, toRow, toRowArray } from './rows'
 import type { SessionTypeParsers } from './array-types'
 
@@ -51,9 +52,15 @@ export interface ExtendedQueryParts extends Execution {
 
 const NO_VALUES: readonly Parameter[] = []
 
+/** pg's DataRow message. */
+interface DataRow {
+  readonly fields: readonly (string | null)[]
+  readonly length: number
+}
+
 type Outcome = [error: null, result: ExtendedResult] | [error: Error]
 
-export class ExtendedQuery implements QueryObject {
+export class ExtendedQuery implements QueryObject, RowConsumer {
   readonly main: Executable
   /** True if the server had parsed the main statement before. */
   wasParsed = false
@@ -105,6 +112,7 @@ export class ExtendedQuery implements QueryObject {
     const { stream } = connection
     // One packet for all messages.
     stream.cork()
+    setRowConsumer(connection, this)
     for (const name of toDeallocate) connection.close({ type: 'S', name })
     if (before !== null) this.#send(connection, before, NO_VALUES, 0)
     this.#send(connection, main, values, maxRows)
@@ -144,24 +152,30 @@ export class ExtendedQuery implements QueryObject {
     this.main.columns = toColumns(this.#types, fields)
   }
 
-  handleDataRow({
-    fields,
-    length,
-  }: {
-    readonly fields: readonly (string | null)[]
-    readonly length: number
-  }): void {
+  consumeRow(bytes: Buffer, at: number, end: number): void {
+    if (this.#tag !== null) this.#keepFailure(() => (this.#transactionId = readFirstText(bytes, at)))
+    else
+      this.#addRow(end - at, (columns, asArrays) => (asArrays ? readRowArray : readRow)(bytes, at, columns))
+  }
+
+  /** Called by pg where there is no row tap. */
+  handleDataRow({ fields, length }: DataRow): void {
+    if (this.#tag !== null) this.#transactionId = fields[0] ?? null
+    else this.#addRow(length, (columns, asArrays) => (asArrays ? toRowArray : toRow)(fields, columns))
+  }
+
+  #addRow(size: number, make: (columns: Columns, asArrays: boolean) => unknown): void {
     const { columns } = this.main
-    if (this.#tag !== null) {
-      this.#transactionId = fields[0] ?? null
-      return
-    }
+    this.#bytes += size
     if (columns === null || this.#failure !== null) return
-    this.#bytes += length
+    this.#keepFailure(() => this.#rows.push(make(columns, this.#parts.asArrays === true)))
+  }
+
+  /** Keeps an error for the query's end: this runs in a listener of the socket, where nothing would catch it. */
+  #keepFailure(work: () => void): void {
     try {
-      this.#rows.push(this.#parts.asArrays === true ? toRowArray(fields, columns) : toRow(fields, columns))
+      work()
     } catch (error) {
-      // Kept for the query's end: this runs in a listener of the socket, where nothing would catch it.
       this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error })
     }
   }

@@ -19,7 +19,7 @@ export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection' | 'q
 }
 
 /** pg's Connection, which writes the messages of the protocol: https://www.postgresql.org/docs/current/protocol-message-formats.html */
-export interface PgConnection extends EventEmitter {
+export interface PgConnection extends EventEmitter, AttachingConnection {
   readonly stream: Socket
   parsedStatements: Record<string, string>
   query(text: string): void
@@ -34,6 +34,11 @@ export interface PgConnection extends EventEmitter {
   sync(): void
   sendCopyFromChunk(chunk: Buffer): void
   endCopyFrom(): void
+}
+
+/** The private member of pg's Connection that connects its parser with the socket. */
+export interface AttachingConnection {
+  attachListeners(stream: EventEmitter): void
 }
 
 /** A query object that pg's Client runs in its turn: it hands the server's answers to further methods of this one. */

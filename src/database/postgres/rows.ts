@@ -96,18 +96,23 @@ function toValue(text: string | null, parser: Parser | null, field: pg.FieldDef 
   return text === null || parser === null ? text : parse(parser, text, field)
 }
 
-/** @throws UnreadableError that names the column and the reason, and never quotes the value */
-function parse(parser: Parser, text: string, field: pg.FieldDef | undefined): unknown {
+/** @throws UnreadableError that names the column and the reason */
+export function parse(parser: Parser, text: string, field: pg.FieldDef | undefined): unknown {
   try {
     return parser(text)
   } catch (cause) {
-    const { name = '', dataTypeID = 0 }: Partial<pg.FieldDef> = field ?? {}
     const why = cause instanceof UnreadableError ? cause.message : 'its parser has failed'
-    throw new UnreadableError(
-      `Column '${name}', of type ${typeName(dataTypeID)}, holds a value that cannot be read: ${why}. Select it as text: CAST(… AS text).`,
-      { cause },
-    )
+    throw unreadable(field, `${why}. Select it as text: CAST(… AS text)`, cause)
   }
+}
+
+/** Returns an error that never quotes the value. */
+export function unreadable(field: pg.FieldDef | undefined, why: string, cause: unknown): UnreadableError {
+  const { name = '', dataTypeID = 0 }: Partial<pg.FieldDef> = field ?? {}
+  return new UnreadableError(
+    `Column '${name}', of type ${typeName(dataTypeID)}, holds a value that cannot be read: ${why}.`,
+    { cause },
+  )
 }
 
 /**
