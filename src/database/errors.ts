@@ -28,6 +28,11 @@
  * `detail`, as programs on Knex expect.
  */
 
+/** The standard ErrorOptions, which a program that is compiled with `lib` es2021 or older does not know. */
+export interface CauseOptions {
+  readonly cause?: unknown
+}
+
 /** The base class of every error that this library throws. */
 export class DatabaseError extends Error {
   /** For programs; stable across releases. An awaited Knex builder rejects with the driver's own code. */
@@ -35,7 +40,7 @@ export class DatabaseError extends Error {
   /** True when the same call may succeed a little later. */
   readonly retryable: boolean = false
 
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: CauseOptions) {
     super(message, options)
     this.name = new.target.name
   }
@@ -59,7 +64,7 @@ export class ConnectionError extends DatabaseError {
 
   constructor(
     message: string,
-    { retryable = true, ...options }: ErrorOptions & { readonly retryable?: boolean } = {},
+    { retryable = true, ...options }: CauseOptions & { readonly retryable?: boolean } = {},
   ) {
     super(message, options)
     this.retryable = retryable
@@ -89,7 +94,7 @@ export class PoolTimeoutError extends DatabaseError {
     readonly holders: readonly Holder[],
     /** The number of other waiting callers. */
     readonly waiting: number,
-    options?: ErrorOptions,
+    options?: CauseOptions,
   ) {
     super(message, options)
   }
@@ -118,7 +123,7 @@ export class QueryError extends DatabaseError {
     message: string,
     /** The statement's text with its placeholders; values are never part of it. */
     readonly sql: string,
-    options?: ErrorOptions,
+    options?: CauseOptions,
   ) {
     super(message, options)
   }
@@ -176,7 +181,7 @@ export class ConstraintViolationError extends QueryError implements Violation {
   /** Empty where the driver does not report them; never guessed. */
   readonly columns: readonly string[]
 
-  constructor(message: string, sql: string, violation: Violation, options?: ErrorOptions) {
+  constructor(message: string, sql: string, violation: Violation, options?: CauseOptions) {
     super(message, sql, options)
     this.constraint = violation.constraint
     this.table = violation.table

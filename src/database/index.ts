@@ -33,7 +33,7 @@ export type {
   RetireEvent,
   TimeoutEvent,
 } from './events'
-export { recordMetrics } from './metrics'
+export { type Meter, recordMetrics } from './metrics'
 export { knexConfig } from './create-backend'
 export {
   BindError,

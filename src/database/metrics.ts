@@ -1,5 +1,4 @@
 /** Reports a Database's metrics to OpenTelemetry, under its names for database clients. */
-import type { Attributes, Histogram, Meter, ObservableUpDownCounter } from '@opentelemetry/api'
 import type { DatabaseEvents } from './events'
 import type { PoolStats } from './pool/pool-context'
 import type { DatabaseURL } from './url'
@@ -17,6 +16,25 @@ type SetListener = <E extends keyof DatabaseEvents>(
   event: E,
   listener: (...args: DatabaseEvents[E]) => void,
 ) => unknown
+
+type Attributes = Record<string, string | number>
+
+interface Histogram {
+  record(value: number, attributes?: Attributes): void
+}
+
+interface BatchResult {
+  observe(instrument: object, value: number, attributes?: Attributes): void
+}
+
+/** The part of OpenTelemetry's Meter that is used here: a program without OpenTelemetry does not have its types. */
+export interface Meter {
+  createHistogram(name: string, options: object): Histogram
+  createCounter(name: string, options: object): { add(value: number, attributes?: Attributes): void }
+  createObservableUpDownCounter(name: string, options: object): object
+  addBatchObservableCallback(callback: (result: BatchResult) => void, instruments: object[]): void
+  removeBatchObservableCallback(callback: (result: BatchResult) => void, instruments: object[]): void
+}
 
 /** The buckets that the semantic conventions advise, in seconds. */
 const SECONDS = {
@@ -46,7 +64,7 @@ export function recordMetrics(database: MeasuredDatabase, meter: Meter): () => v
   }
   const histogram = (name: string, description: string): Histogram =>
     meter.createHistogram(name, { ...SECONDS, description })
-  const upDownCounter = (name: string, unit: string, description: string): ObservableUpDownCounter =>
+  const upDownCounter = (name: string, unit: string, description: string): object =>
     meter.createObservableUpDownCounter(name, { unit, description })
   const operation = histogram(
     'db.client.operation.duration',
@@ -76,7 +94,7 @@ export function recordMetrics(database: MeasuredDatabase, meter: Meter): () => v
     'As many as are kept when nobody needs them.',
   )
   const gauges = [count, pending, max, maxIdle]
-  const observe: Parameters<Meter['addBatchObservableCallback']>[0] = (result) => {
+  const observe = (result: BatchResult): void => {
     const { used, idle, waiting, size, maxOverflow } = database.stats()
     result.observe(count, used, { ...pool, 'db.client.connection.state': 'used' })
     result.observe(count, idle, { ...pool, 'db.client.connection.state': 'idle' })

@@ -8,7 +8,8 @@ export interface FieldError {
   readonly msg: string
 }
 
-export interface HttpProblemOptions extends ErrorOptions {
+export interface HttpProblemOptions {
+  readonly cause?: unknown
   /** A URI that names the kind of problem. Default `about:blank`: the status says all. */
   readonly type?: string
   /** Default: the name of the status. */

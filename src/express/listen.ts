@@ -7,7 +7,7 @@ export class ListenError extends Error {
   constructor(
     message: string,
     readonly code: string,
-    options: ErrorOptions,
+    options: { readonly cause: unknown },
   ) {
     super(message, options)
     this.name = 'ListenError'

@@ -1,6 +1,7 @@
 /** Translates SQLite's errors by their message, because the driver sqlite3 gives only the primary result code. */
 import { messageOf } from '../driver/driver-error'
 import {
+  type CauseOptions,
   CheckViolationError,
   ConnectionError,
   ConstraintViolationError,
@@ -39,7 +40,7 @@ export function translate(error: unknown, sql: string): DatabaseError {
   }
 }
 
-function translateViolation(text: string, sql: string, cause: ErrorOptions): ConstraintViolationError {
+function translateViolation(text: string, sql: string, cause: CauseOptions): ConstraintViolationError {
   const [, kind = '', rest = ''] = /^([A-Z ]+) constraint failed(?:: (.*))?$/s.exec(text) ?? []
   const violation = violationOf(kind, rest)
   const make = (Violation: typeof ConstraintViolationError, message: string): ConstraintViolationError =>
