@@ -8,6 +8,7 @@ import { Limits, queryTimeoutError } from './context/limits'
 import { type BackendOptions, resolveSettings } from './options'
 import { DatabaseURL } from './url'
 import type { Dialect, Security } from './driver/dialect'
+import { codeOf } from './driver/driver-error'
 import type { NamedLock, Session } from './driver/session'
 import type { KnexHost } from './knex/host'
 import { createKnex } from './knex/leased-client'
@@ -21,7 +22,7 @@ import { Compiler } from './sql/compiler'
 
 /** Loads a driver only when a URL needs it: loading takes time. */
 const DIALECTS: Readonly<Record<string, (url: DatabaseURL) => Dialect>> = {
-  postgresql: (url) => (require('./postgres/dialect') as typeof Postgres).postgres(url),
+  postgresql: (url) => loadPostgres(url).postgres(url),
   sqlite: (url) => (require('./sqlite/dialect') as typeof Sqlite).sqlite(url),
 }
 
@@ -157,6 +158,19 @@ function dialectOf(url: DatabaseURL): Dialect {
   const dialect = DIALECTS[url.dialect]
   if (dialect === undefined) throw new ConfigurationError(`There is no dialect '${url.dialect}'.`)
   return dialect(url)
+}
+
+/** @throws ConfigurationError when pg is not installed */
+function loadPostgres(url: DatabaseURL): typeof Postgres {
+  try {
+    return require('./postgres/dialect') as typeof Postgres
+  } catch (cause) {
+    if (codeOf(cause) !== 'MODULE_NOT_FOUND') throw cause
+    throw new ConfigurationError(
+      `The driver for ${url.toString()} cannot be loaded. Install it: \`npm install pg\`.`,
+      { cause },
+    )
+  }
 }
 
 /** Returns the counters that monitors read from Knex's pool, under tarn's names. */

@@ -117,7 +117,7 @@ function driverOf(url: DatabaseURL): SqliteDriver {
   } catch (cause) {
     const how =
       name === 'sqlite3'
-        ? '`npm install sqlite3`, and allow its install script, which pnpm blocks'
+        ? '`npm install sqlite3`; with pnpm, also `pnpm approve-builds`, which lets it run its install script'
         : '`npm install @appthreat/sqlite3@9`, on Node 22 or later'
     throw new ConfigurationError(`The driver for ${url.toString()} cannot be loaded. Install it: ${how}.`, {
       cause,
