@@ -4,6 +4,7 @@ import express, { type Request, type RequestHandler, type Router } from 'express
 import { ConfigurationError, type Database } from '../../database'
 import { EventStream } from './event-stream'
 import { type DatabaseReport, DatabaseStats, type Sample } from './database-stats'
+import type * as PageFilesModule from './page-files'
 import type * as PrometheusModule from './prometheus'
 
 /** The answer of `GET pool.json`. */
@@ -29,9 +30,6 @@ const HEADERS = {
   'Cache-Control': 'no-store',
 }
 
-/** The build copies the assets, so that they are beside this file in dist/ too. */
-const ASSETS = path.join(__dirname, 'assets')
-
 /**
  * Returns a router that answers `GET /` with a page that shows live who holds which connections, `/pool.json` with the same
  * data as JSON, `/events` with the same as a stream, and `/metrics` for Prometheus.
@@ -42,7 +40,7 @@ const ASSETS = path.join(__dirname, 'assets')
  * The monitor listens to events as soon as it is made, so make it before `connect()`. That costs some microseconds per
  * statement.
  *
- * @throws ConfigurationError without any database
+ * @throws ConfigurationError without any database, or without the package prom-client
  * @example
  * app.use('/monitor', monitor(database))
  */
@@ -53,7 +51,8 @@ export function monitor(...databases: readonly Database[]): Monitor {
   const allStats = [...named].map(([name, database]) => new DatabaseStats(database, name))
   const stream = new EventStream(allStats)
   // Loaded here, because many applications have no monitor.
-  const { Prometheus } = require('./prometheus') as typeof PrometheusModule
+  const { pageFiles } = require('./page-files') as typeof PageFilesModule
+  const { Prometheus } = loadPrometheus()
   const prometheus = new Prometheus(named)
   const router = express.Router({ strict: true })
   router.get(['/', '/pool.json', '/events', '/metrics'], (_request, response, next) => {
@@ -61,7 +60,7 @@ export function monitor(...databases: readonly Database[]): Monitor {
     next()
   })
   router.get('/', withSlash, (_request, response) => {
-    response.sendFile('page.html', { root: ASSETS, cacheControl: false })
+    response.type('html').send(pageFiles.get('page.html'))
   })
   router.get('/pool.json', (_request, response) => {
     response.json(reportOf(allStats))
@@ -74,7 +73,11 @@ export function monitor(...databases: readonly Database[]): Monitor {
   router.get('/metrics', async (_request, response) => {
     response.set('Content-Type', prometheus.contentType).send(await prometheus.text())
   })
-  router.use('/assets', express.static(ASSETS, { index: false, setHeaders: (to) => void to.set(HEADERS) }))
+  router.get('/assets/:name', ({ params: { name } }, response, next) => {
+    const content = pageFiles.get(name)
+    if (content === undefined) next()
+    else response.set(HEADERS).type(path.extname(name)).send(content)
+  })
   return Object.assign(router, {
     close() {
       stream.close()
@@ -82,6 +85,17 @@ export function monitor(...databases: readonly Database[]): Monitor {
       for (const stats of allStats) stats.close()
     },
   })
+}
+
+/** @throws ConfigurationError when prom-client is not installed */
+function loadPrometheus(): typeof PrometheusModule {
+  try {
+    return require('./prometheus') as typeof PrometheusModule
+  } catch (cause) {
+    throw new ConfigurationError('The metrics of the monitor need prom-client: `npm install prom-client`.', {
+      cause,
+    })
+  }
 }
 
 function reportOf(allStats: readonly DatabaseStats[]): MonitorReport {
