@@ -1,6 +1,6 @@
 /** Fails tests that do not release a connection or leave a transaction open. */
 import { unreleasedHolders, throwIfLeaked } from './leaks'
-import { databaseOf, type DatabaseOrLater, registerHook } from './test-runner'
+import { databaseOf, type DatabaseOrLater, databasesAndHooks, type TestHooks } from './test-runner'
 
 /**
  * Fails each test of the file, or of the `describe` around it, that ends with a connection not released or a transaction
@@ -8,15 +8,15 @@ import { databaseOf, type DatabaseOrLater, registerHook } from './test-runner'
  *
  * Set `pool.leakThresholdMillis` on the Database to have the error name the call site.
  *
- * @throws ConfigurationError outside of a test runner like jest
+ * The hooks are found, or given, as those of `rollbackEach`.
+ *
+ * @throws ConfigurationError outside of a test runner
  * @example
  * expectNoLeaks(database)
  */
-export function expectNoLeaks(...databases: readonly DatabaseOrLater[]): void {
-  registerHook(
-    'afterEach',
-    'expectNoLeaks()',
-  )(async () => {
+export function expectNoLeaks(...given: readonly (DatabaseOrLater | TestHooks)[]): void {
+  const { databases, hooks } = databasesAndHooks(given, 'expectNoLeaks()')
+  hooks.afterEach(async () => {
     for (const given of databases) {
       const database = databaseOf(given)
       throwIfLeaked(database, await unreleasedHolders(database))

@@ -2,4 +2,4 @@
 export { rollbackEach } from './rollback-each'
 export { inTests, rolledBack, type RolledBackTest } from './rolled-back'
 export { expectNoLeaks } from './expect-no-leaks'
-export type { DatabaseOrLater } from './test-runner'
+export type { DatabaseOrLater, TestHooks } from './test-runner'

@@ -1,7 +1,7 @@
 /** Rolls back what each test has written, by its own queries or by requests to the application. */
 import type { Database } from '../database'
 import { unreleasedHolders, throwIfLeaked } from './leaks'
-import { databaseOf, type DatabaseOrLater, registerHook } from './test-runner'
+import { databaseOf, type DatabaseOrLater, databasesAndHooks, type TestHooks } from './test-runner'
 
 /**
  * Runs each test of the file, or of the `describe` around it, in one transaction per database, which is rolled back at
@@ -14,7 +14,10 @@ import { databaseOf, type DatabaseOrLater, registerHook } from './test-runner'
  *
  * A test that leaves a transaction or connection open fails.
  *
- * @throws ConfigurationError outside of a test runner like jest
+ * The hooks are those of jest, vitest or node:test, or of any runner that has them as globals; others can be given, as in
+ * `rollbackEach(database, { beforeEach, afterEach })`.
+ *
+ * @throws ConfigurationError outside of a test runner
  * @example
  * rollbackEach(database)
  *
@@ -22,19 +25,14 @@ import { databaseOf, type DatabaseOrLater, registerHook } from './test-runner'
  *   await request(app).post('/users').send({ username: 'ada' }).expect(201)
  * })
  */
-export function rollbackEach(...databases: readonly DatabaseOrLater[]): void {
+export function rollbackEach(...given: readonly (DatabaseOrLater | TestHooks)[]): void {
+  const { databases, hooks } = databasesAndHooks(given, 'rollbackEach()')
   let transactions: TestTransaction[] = []
-  registerHook(
-    'beforeEach',
-    'rollbackEach()',
-  )(async () => {
+  hooks.beforeEach(async () => {
     transactions = []
     for (const database of databases) transactions.push(await TestTransaction.begin(databaseOf(database)))
   })
-  registerHook(
-    'afterEach',
-    'rollbackEach()',
-  )(async () => {
+  hooks.afterEach(async () => {
     const errors: unknown[] = []
     for (const one of transactions.toReversed()) await one.end().catch((error: unknown) => errors.push(error))
     if (errors.length > 0) throw errors[0]
