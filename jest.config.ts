@@ -10,7 +10,7 @@ const config: Config = {
   testEnvironment: '<rootDir>/test/support/environment.cjs',
   moduleNameMapper: { '^@appthreat/sqlite3$': '<rootDir>/test/support/appthreat.cjs' },
   testMatch: ['<rootDir>/test/**/*.test.ts'],
-  modulePathIgnorePatterns: ['<rootDir>/dist/'],
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/package/'],
   transform: {
     '\\.ts$': [
       '@swc/jest',
