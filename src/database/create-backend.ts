@@ -11,7 +11,7 @@ import type { Dialect, Security } from './driver/dialect'
 import { codeOf } from './driver/driver-error'
 import type { NamedLock, Session } from './driver/session'
 import type { KnexHost } from './knex/host'
-import { createKnex } from './knex/leased-client'
+import { createKnex, mergedConfig } from './knex/leased-client'
 import { runBuilderOn } from './knex/runner'
 import type { Lease, TransactionParent } from './pool/lease'
 import { Pool } from './pool/pool'
@@ -151,7 +151,7 @@ export function knexConfig(url: string | DatabaseURL): Knex.Config {
   const { commandLine } = dialect
   const client =
     typeof commandLine === 'object' ? commandLineClient(dialect, settings, commandLine.setUp) : commandLine
-  return { client, ...dialect.knexConfig(parsed, settings) }
+  return { client, ...mergedConfig(parsed, dialect, settings) }
 }
 
 function dialectOf(url: DatabaseURL): Dialect {

@@ -3,6 +3,7 @@ import { inspect } from 'node:util'
 import type { Knex } from 'knex'
 import { ConfigurationError } from './errors'
 import type { DatabaseURL } from './url'
+import { optionsOfURL, type URLOptions } from './url-parameters'
 
 /** The pool of a Database. All times are milliseconds. */
 export interface PoolOptions {
@@ -103,35 +104,6 @@ const POOL_MINIMUM: Readonly<Record<keyof PoolOptions, number>> = {
 /** The options that count connections, and so are whole numbers. */
 const WHOLE_NUMBERS: readonly string[] = ['size', 'maxOverflow', 'min']
 
-/** The pool's parameters in a URL: SQLAlchemy's names, whose times are seconds, and those of `databases`. */
-const URL_POOL_PARAMETERS: Readonly<Record<string, (value: number) => PoolOptions>> = {
-  pool_size: (size) => ({ size }),
-  max_overflow: (maxOverflow) => ({ maxOverflow }),
-  pool_timeout: (seconds) => ({ acquireTimeoutMillis: seconds * 1000 }),
-  pool_recycle: (seconds) => ({ maxLifetimeMillis: seconds * 1000 }),
-  min_size: (min) => ({ min }),
-  max_size: (size) => ({ size, maxOverflow: 0 }),
-}
-
-/** The URL parameters that each dialect interprets. */
-const URL_DRIVER_PARAMETERS: Readonly<Record<string, readonly string[]>> = {
-  postgresql: [
-    'sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'channel_binding', 'application_name', 'host', 'connect_timeout', 'options',
-  ],
-  sqlite: ['mode', 'immutable'],
-} // prettier-ignore
-
-/** Other tools' parameters that hosting providers put into a URL, and the advice for each. */
-const URL_FOREIGN_PARAMETERS: Readonly<Record<string, string>> = {
-  ssl: 'Write sslmode=verify-full, or sslmode=require, which does not ask who is there.',
-  sslaccept: 'Write sslmode=verify-full, or sslmode=require, which does not ask who is there.',
-  uselibpqcompat: 'Leave it out: sslmode means what it means to libpq.',
-  schema: 'Write options=-c%20search_path%3Dname, or options.knex.searchPath.',
-  pgbouncer: 'Leave it out: a pooler is noticed, and nothing is prepared behind it.',
-  statement_cache_size: 'Set options.preparedStatements.',
-  connection_limit: 'Write max_size.',
-}
-
 /** The options of Knex that `options.knex` may set. */
 const KNEX_OPTIONS = [
   'asyncStackTraces', 'compileSqlOnError', 'connection', 'debug', 'defaultDateTimePrecision', 'log', 'migrations',
@@ -161,7 +133,8 @@ const KNEX_CONNECTION_OPTIONS: Readonly<Record<string, readonly string[]>> = {
 export function resolveSettings(url: DatabaseURL, options: BackendOptions): Settings {
   refuseUnknown(options, OPTION_NAMES, 'A Database', 'option')
   refuseUnknown(options.pool ?? {}, Object.keys(POOL_DEFAULTS), 'A pool', 'option')
-  const requested: PoolOptions = { ...poolOfURL(url), ...definedOnly(options.pool ?? {}) }
+  const fromURL = optionsOfURL(url)
+  const requested: PoolOptions = { ...fromURL.pool, ...definedOnly(options.pool ?? {}) }
   const pool = { ...POOL_DEFAULTS, ...requested }
   for (const [name, minimum] of Object.entries(POOL_MINIMUM)) {
     const value = pool[name as keyof PoolOptions]
@@ -183,7 +156,11 @@ export function resolveSettings(url: DatabaseURL, options: BackendOptions): Sett
   if (options.name !== undefined && (typeof options.name !== 'string' || options.name === '')) {
     throw new ConfigurationError(`name is a text, got ${inspect(options.name)}.`)
   }
-  const { statementTimeoutMillis, connectTimeoutMillis } = { ...DEFAULTS, ...definedOnly(options) }
+  const { statementTimeoutMillis, connectTimeoutMillis, preparedStatements } = {
+    ...DEFAULTS,
+    ...fromURL,
+    ...definedOnly(options),
+  }
   requireNumber('statementTimeoutMillis', statementTimeoutMillis, 0)
   requireNumber('connectTimeoutMillis', connectTimeoutMillis, 1)
   return Object.freeze({
@@ -192,8 +169,8 @@ export function resolveSettings(url: DatabaseURL, options: BackendOptions): Sett
     pool: Object.freeze(pool),
     statementTimeoutMillis: statementTimeoutMillis === 0 ? Infinity : statementTimeoutMillis,
     connectTimeoutMillis,
-    preparedStatements: preparedStatementLimit(options.preparedStatements),
-    knex: checkKnexOptions(url.dialect, options.knex ?? {}),
+    preparedStatements: preparedStatementLimit(preparedStatements),
+    knex: withURL(fromURL, checkKnexOptions(url.dialect, options.knex ?? {})),
   })
 }
 
@@ -214,6 +191,16 @@ function checkKnexOptions(dialect: string, given: Partial<Knex.Config>): Partial
   }
   refuseUnknown(connection, KNEX_CONNECTION_OPTIONS[dialect] ?? [], 'options.knex.connection', 'option')
   return given
+}
+
+/** Adds what the URL says to the options of Knex, which win over it. */
+function withURL({ searchPath, connection }: URLOptions, given: Partial<Knex.Config>): Partial<Knex.Config> {
+  if (searchPath === undefined && connection === undefined) return given
+  return {
+    ...(searchPath !== undefined && { searchPath }),
+    ...given,
+    connection: { ...connection, ...(given.connection as object | undefined) },
+  }
 }
 
 /** How many prepared statements a connection keeps by default, where there is no pooler. */
@@ -240,25 +227,6 @@ function refuseContradictions({
       `pool.leakTimeoutMillis is at least pool.leakThresholdMillis, which is ${leakThresholdMillis}, got ${leakTimeoutMillis}.`,
     )
   }
-}
-
-function poolOfURL(url: DatabaseURL): PoolOptions {
-  const driver = URL_DRIVER_PARAMETERS[url.dialect] ?? []
-  let pool: PoolOptions = {}
-  for (const [name, text] of Object.entries(url.options)) {
-    if (driver.includes(name)) continue
-    const read = URL_POOL_PARAMETERS[name]
-    if (read === undefined || !Object.hasOwn(URL_POOL_PARAMETERS, name)) {
-      const foreign = Object.hasOwn(URL_FOREIGN_PARAMETERS, name) ? URL_FOREIGN_PARAMETERS[name] : undefined
-      const known = `Known ones are ${[...Object.keys(URL_POOL_PARAMETERS), ...driver].join(', ')}.`
-      throw new ConfigurationError(`The database URL has an unknown parameter '${name}'. ${foreign ?? known}`)
-    }
-    if (!/^\d+(\.\d+)?$/.test(text)) {
-      throw new ConfigurationError(`The parameter '${name}' of the database URL is a number, got '${text}'.`)
-    }
-    pool = { ...pool, ...read(Number(text)) }
-  }
-  return pool
 }
 
 function refuseUnknown(given: object, known: readonly string[], owner: string, what: string): void {

@@ -1,5 +1,5 @@
 /** What the Python library `databases` tests about URLs and options of connections, and no other file here does. */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -120,6 +120,28 @@ eachDatabase('a login, as in databases', (context) => {
     expect(await failure(database.connect())).toBeInstanceOf(ConnectionError)
     await new Promise((resolve) => server.close(resolve))
     expect(passwords).toEqual(['rotated 1', 'rotated 2'])
+  })
+
+  it('finds what the URL leaves out where pg does: in PG* variables and the file of passwords', async () => {
+    const passwords: string[] = []
+    const server = passwordAsker((password) => passwords.push(password))
+    const port = await freePort()
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+    const folder = await mkdtemp(path.join(tmpdir(), 'millpond-pgpass-'))
+    const file = path.join(folder, 'pgpass')
+    await writeFile(file, `127.0.0.1:${port}:shop:app:out of the file\n`, { mode: 0o600 })
+    const variables = { PGHOST: '127.0.0.1', PGPORT: String(port), PGUSER: 'app', PGDATABASE: 'shop' }
+    try {
+      Object.assign(process.env, variables, { PGPASSFILE: file })
+      expect(await failure(new Database('postgresql://').connect())).toBeInstanceOf(ConnectionError)
+      process.env['PGPASSWORD'] = 'out of the variable'
+      expect(await failure(new Database('postgresql://').connect())).toBeInstanceOf(ConnectionError)
+    } finally {
+      for (const name of [...Object.keys(variables), 'PGPASSFILE', 'PGPASSWORD']) delete process.env[name]
+      await new Promise((resolve) => server.close(resolve))
+      await rm(folder, { recursive: true })
+    }
+    expect(passwords).toEqual(['out of the file', 'out of the variable'])
   })
 })
 

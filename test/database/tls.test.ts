@@ -140,7 +140,8 @@ describe('TLS to PostgreSQL', () => {
 
   it('refuses an authority that it was not told to trust, and says what to do', async () => {
     await server.speakTls(ofUnknown, ca)
-    expect(await reached(urlWith('sslmode=require'))).toBe('TLS')
+    for (const mode of ['sslmode=require', 'sslmode=no-verify', 'ssl=true'])
+      expect(await reached(urlWith(mode))).toBe('TLS')
     for (const mode of ['require', 'verify-ca', 'verify-full'])
       expect(await reached(urlWith(`sslmode=${mode}&sslrootcert=${ca}`))).toMatch(/sslrootcert/)
     for (const mode of ['sslmode=verify-ca', 'sslmode=verify-full', 'sslrootcert=system'])

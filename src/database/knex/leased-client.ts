@@ -28,17 +28,24 @@ interface StreamOptions {
 
 /** Creates the Knex instance of a Database. Its statements run on connections that `host` lends. No I/O. */
 export function createKnex(url: DatabaseURL, dialect: Dialect, settings: Settings, host: KnexHost): Knex {
-  const base = dialect.knexConfig(url, settings)
-  const overrides = settings.knex
   return knex({
     // Knex would write bound values into messages.
     compileSqlOnError: false,
-    ...base,
-    ...overrides,
-    connection: { ...(base.connection as object), ...(overrides.connection as object | undefined) },
+    ...mergedConfig(url, dialect, settings),
     client: leasedClient(dialect.Client),
     [HOST]: host,
   } as Knex.Config)
+}
+
+/** Returns the dialect's configuration for Knex, changed by the URL's parameters and the option `knex`. */
+export function mergedConfig(url: DatabaseURL, dialect: Dialect, settings: Settings): Knex.Config {
+  const base = dialect.knexConfig(url, settings)
+  const overrides = settings.knex
+  return {
+    ...base,
+    ...overrides,
+    connection: { ...(base.connection as object), ...(overrides.connection as object | undefined) },
+  } as Knex.Config
 }
 
 /** Returns a subclass of a dialect's client that takes its connections from the Database. Tried with Knex 3.3.0. */

@@ -140,12 +140,14 @@ export function knexConfig(url: DatabaseURL, settings: Settings): Knex.Config {
   const { ssl, fallbackSsl } = tlsOf(url)
   const channelBinding = channelBindingOf(url)
   const connection = {
-    host: url.hostname ?? host,
+    host: host ?? url.hostname ?? undefined,
     port: url.port ?? undefined,
     user: url.username ?? undefined,
     password: url.password ?? undefined,
     database: url.database === '' ? undefined : url.database,
-    application_name: application ?? 'millpond',
+    application_name: application,
+    // Gives way to PGAPPNAME.
+    fallback_application_name: 'millpond',
     options,
     ssl,
     enableChannelBinding: channelBinding === undefined ? undefined : channelBinding !== 'disable',

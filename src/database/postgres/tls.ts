@@ -24,7 +24,7 @@ export function tlsOf(url: DatabaseURL): TlsSettings {
   const { host, sslrootcert, sslcert, sslkey } = url.options
   const mode = modeOf(url)
   // libpq: "sslmode is ignored for Unix domain socket communication".
-  if (mode === 'disable' || (url.hostname ?? host)?.startsWith('/') === true) return { ssl: false }
+  if (mode === 'disable' || (host ?? url.hostname)?.startsWith('/') === true) return { ssl: false }
   if (mode === undefined) return { ssl: undefined }
   if ((sslcert === undefined) !== (sslkey === undefined))
     throw new ConfigurationError('sslcert and sslkey belong together: give both of them, or none.')
@@ -48,8 +48,17 @@ export function tlsOf(url: DatabaseURL): TlsSettings {
 /** The value of sslrootcert for the authorities that Node trusts. */
 const SYSTEM_AUTHORITIES = 'system'
 
+/** What libpq means by `ssl`, which is JDBC's. */
+const ALIASES = new Map<string | undefined, Mode>([
+  ['true', 'require'],
+  ['1', 'require'],
+  ['false', 'disable'],
+  ['0', 'disable'],
+])
+
 function modeOf({ options }: DatabaseURL): Mode | undefined {
-  const { sslmode, sslrootcert, sslcert, sslkey } = options
+  const { ssl, sslrootcert, sslcert, sslkey } = options
+  const sslmode = options['sslmode'] ?? ALIASES.get(ssl) ?? ssl
   if (sslmode === undefined) {
     if (sslrootcert === SYSTEM_AUTHORITIES) return 'verify-full'
     if ((sslrootcert ?? sslcert ?? sslkey) === undefined) return undefined
@@ -57,11 +66,9 @@ function modeOf({ options }: DatabaseURL): Mode | undefined {
       'sslrootcert, sslcert and sslkey do nothing without sslmode. Write sslmode=verify-full.',
     )
   }
-  const mode = MODES.find((each) => each === sslmode)
-  if (mode === undefined) {
-    const advice = sslmode === 'no-verify' ? ' Write require, which does not ask who is there.' : ''
-    throw new ConfigurationError(`sslmode is one of ${MODES.join(', ')}, got '${sslmode}'.${advice}`)
-  }
+  const mode = sslmode === 'no-verify' ? 'require' : MODES.find((each) => each === sslmode)
+  if (mode === undefined)
+    throw new ConfigurationError(`sslmode is one of ${MODES.join(', ')}, got '${sslmode}'.`)
   if (sslrootcert === SYSTEM_AUTHORITIES && mode !== 'verify-full') {
     throw new ConfigurationError(
       `sslrootcert=system needs sslmode=verify-full, got '${mode}': anybody can get a certificate of such an authority.`,
