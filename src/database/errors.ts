@@ -145,7 +145,7 @@ export class RowError extends QueryError {
     readonly paths: readonly string[],
     sql: string,
     /** `cause`: the schema's own issues, which may quote values. */
-    options?: ErrorOptions,
+    options?: CauseOptions,
   ) {
     super(
       `Row ${row} does not fit the schema of the query${placesOf(paths)}. What the schema says of it is in the cause, ` +
