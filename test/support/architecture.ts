@@ -10,6 +10,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   database: [],
   express: ['database'],
   testing: ['database'],
+  cli: ['database'],
   service: ['express', 'database'],
 }
 
@@ -52,7 +53,7 @@ const OWNERS: readonly (readonly [RegExp, readonly string[]])[] = [
 ]
 const WEB_FRAMEWORKS =
   /^(express|express-[\w-]+|body-parser|helmet|koa|fastify|hono|@hapi\/hapi|@nestjs\/[\w-]+)(\/|$)/
-const ENVIRONMENT_READERS = ['src/service/config.ts', 'src/service/main.ts']
+const ENVIRONMENT_READERS = ['src/service/config.ts', 'src/service/main.ts', 'src/cli/main.ts']
 const NAMES_THAT_SAY_NOTHING = ['types.ts', 'utils.ts', 'helpers.ts']
 const MOST_LINES = 400
 
