@@ -1,8 +1,9 @@
 /** Idempotent requests: work under an Idempotency-Key is done once, and repetitions get the same answer. */
 import { createHash } from 'node:crypto'
 import * as z from 'zod'
-import type { Queryable } from '../database'
+import type { Database } from '../database'
 import { HttpProblem } from '../express'
+import type { Tables } from './tables'
 
 /**
  * The schema of the header. A key in quotes, as in the draft standard, is the same as one without, as most clients send it.
@@ -49,19 +50,19 @@ const RETRIES = { retries: 3 }
  * @throws HttpProblem of the work's refusal, now or the first time; 422 for the key of another request
  */
 export async function answerOnce(
-  database: Queryable,
+  database: Database,
   { key, request, done }: IdempotentRequest,
-  work: (tx: Queryable) => Promise<void>,
+  work: () => Promise<void>,
 ): Promise<string> {
   if (key === undefined) {
     await database.transaction(work, RETRIES)
     return done
   }
   const hash = createHash('sha256').update(JSON.stringify(request)).digest('base64url')
-  const answerWith = (answer: Answer, callback: (tx: Queryable) => Promise<void>): Promise<Answer> =>
-    database.transaction(async (tx) => {
-      if (!(await storeKey(tx, key, hash, answer))) return storedAnswer(tx, key, hash)
-      await callback(tx)
+  const answerWith = (answer: Answer, callback: () => Promise<void>): Promise<Answer> =>
+    database.transaction(async () => {
+      if (!(await storeKey(database, key, hash, answer))) return storedAnswer(database, key, hash)
+      await callback()
       return answer
     }, RETRIES)
   let answer: Answer
@@ -76,21 +77,22 @@ export async function answerOnce(
   return answer.detail
 }
 
+function keys(database: Database) {
+  return database.table<Tables['idempotency_keys']>('idempotency_keys')
+}
+
 /** Stores the key. Returns false if it is taken, after waiting for a transaction that is about to store it. */
-async function storeKey(tx: Queryable, key: string, request: string, answer: Answer): Promise<boolean> {
+async function storeKey(database: Database, key: string, request: string, answer: Answer): Promise<boolean> {
   const { status, detail } = answer
-  const { rowCount } = await tx.execute(
-    `INSERT INTO idempotency_keys (key, request, status, detail) VALUES (:key, :request, :status, :detail)
-     ON CONFLICT (key) DO NOTHING`,
-    { key, request, status, detail },
+  const { rowCount } = await database.execute(
+    keys(database).insert({ key, request, status, detail }).onConflict('key').ignore(),
   )
   return rowCount > 0
 }
 
-async function storedAnswer(tx: Queryable, key: string, request: string): Promise<Answer> {
-  const found = await tx.fetchOne<Answer & { request: string }>(
-    'SELECT request, status, detail FROM idempotency_keys WHERE key = :key',
-    { key },
+async function storedAnswer(database: Database, key: string, request: string): Promise<Answer> {
+  const found = await database.fetchOne<Answer & { request: string }>(
+    keys(database).select('request', 'status', 'detail').where({ key }),
   )
   if (found === null)
     throw new Error('An idempotency key was forgotten at the very moment it was sent again.')
@@ -111,17 +113,17 @@ const BATCH = 500
  * @returns how many it deleted
  */
 export async function deleteOldKeys(
-  database: Queryable,
+  database: Database,
   lifetimeMillis = KEY_LIFETIME_MILLIS,
 ): Promise<number> {
   const before = new Date(Date.now() - lifetimeMillis)
   for (let deleted = 0; ;) {
-    const { rowCount } = await database.execute(
-      `DELETE FROM idempotency_keys WHERE key IN (
-         SELECT key FROM idempotency_keys WHERE created_at < :before ORDER BY created_at LIMIT :batch
-       )`,
-      { before, batch: BATCH },
-    )
+    const oldest = keys(database)
+      .select('key')
+      .where('created_at', '<', before)
+      .orderBy('created_at')
+      .limit(BATCH)
+    const { rowCount } = await database.execute(keys(database).whereIn('key', oldest).delete())
     deleted += rowCount
     if (rowCount < BATCH) return deleted
   }
@@ -136,7 +138,7 @@ const HOUR_MILLIS = 60 * 60 * 1000
  * @returns a function that stops it, and resolves when no run is under way
  */
 export function deleteOldKeysHourly(
-  database: Queryable,
+  database: Database,
   onError: (error: unknown) => void,
 ): () => Promise<void> {
   let running = Promise.resolve()

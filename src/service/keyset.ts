@@ -1,38 +1,37 @@
-/** The SQL of keyset pagination: finds the rows after a place in an order by an index, not by counting. */
-import { sql, type SqlQuery } from '../database'
+/** Keyset pagination in queries: finds the rows after a place in an order by an index, not by counting. */
+import type { Knex } from 'knex'
 import type { Page } from './pagination'
 
-/** The columns that a list can be sorted by, as SQL. */
-export type SortColumns<F extends string> = Readonly<Record<F | 'id', SqlQuery>>
-
-/** Returns the condition for rows that come after the place where the page begins. */
-export function afterCursor<F extends string>(
-  { by, descending, after }: Page<F>,
-  columns: SortColumns<F>,
-): SqlQuery {
-  if (after === null) return sql`TRUE`
-  const { [by]: column, id } = columns
-  if (by === 'id') return descending ? sql`${id} < ${after.id}` : sql`${id} > ${after.id}`
-  // The id orders rows with equal values, so that none is shown twice and none is left out.
-  const place = sql`(${after.value}, ${after.id})`
-  return descending ? sql`(${column}, ${id}) < ${place}` : sql`(${column}, ${id}) > ${place}`
+/** Restricts a query to a page. `table` is for columns that have the same name in two tables of the query. */
+export function onPage<Q extends Knex.QueryBuilder>(query: Q, page: Page<string>, table?: string): Q {
+  const { by, descending, after } = page
+  const operator = descending ? '<' : '>'
+  if (after !== null && by === 'id') query.where(column('id', table), operator, after.id)
+  if (after !== null && by !== 'id') {
+    // The id orders rows with equal values, so that none is shown twice and none is left out. Raw, because the builder has no
+    // comparison of rows; that of columns one by one, joined by OR, would not be read off the index.
+    query.whereRaw(`(??, ??) ${operator} (?, ?)`, [
+      column(by, table),
+      column('id', table),
+      after.value,
+      after.id,
+    ])
+  }
+  return inOrder(query, page, table)
 }
 
-/** Returns ORDER BY and LIMIT of the page. */
-export function orderAndLimit<F extends string>(
-  { by, descending, limit }: Page<F>,
-  columns: SortColumns<F>,
-): SqlQuery {
-  const { [by]: column, id } = columns
-  if (by === 'id')
-    return descending ? sql`ORDER BY ${id} DESC LIMIT ${limit}` : sql`ORDER BY ${id} LIMIT ${limit}`
-  return descending
-    ? sql`ORDER BY ${column} DESC, ${id} DESC LIMIT ${limit}`
-    : sql`ORDER BY ${column}, ${id} LIMIT ${limit}`
+/** Gives a query the order and the limit of a page. */
+export function inOrder<Q extends Knex.QueryBuilder>(
+  query: Q,
+  { by, descending, limit }: Page<string>,
+  table?: string,
+): Q {
+  const direction = descending ? 'desc' : 'asc'
+  if (by !== 'id') query.orderBy(column(by, table), direction)
+  query.orderBy(column('id', table), direction).limit(limit)
+  return query
 }
 
-/** Joins the defined conditions by AND. */
-export function conjunction(...conditions: readonly (SqlQuery | undefined)[]): SqlQuery {
-  const given = conditions.filter((condition) => condition !== undefined)
-  return given.reduce((all, condition) => sql`${all} AND ${condition}`, sql`TRUE`)
+function column(name: string, table: string | undefined): string {
+  return table === undefined ? name : `${table}.${name}`
 }

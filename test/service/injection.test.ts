@@ -163,6 +163,7 @@ function faultOfData(
 function withoutDialect(sql: string): string {
   return sql
     .replace(/\$\d+|\?\d+/g, '?')
+    .replaceAll('`', '"')
     .replace(/\s+/g, ' ')
     .replace(/^BEGIN .*/i, 'BEGIN')
     .trim()

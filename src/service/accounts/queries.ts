@@ -1,7 +1,10 @@
 /** Queries on accounts and their balances. */
-import { type Queryable, sql } from '../../database'
-import { afterCursor, conjunction, orderAndLimit } from '../keyset-sql'
+import type { Database } from '../../database'
+import { given } from '../given'
+import { insertRow } from '../insert-row'
+import { onPage } from '../keyset'
 import type { Page } from '../pagination'
+import type { Row, Tables } from '../tables'
 
 export interface Account {
   id: number
@@ -10,15 +13,12 @@ export interface Account {
   balance: number
 }
 
-/** PostgreSQL returns a bigint as text, because a number might not hold it. */
-interface AccountRow {
-  id: number
-  owner: string
-  balance: number | string
-}
-
 /** The largest balance: beyond it JSON numbers would lose units. */
 export const LARGEST_BALANCE = Number.MAX_SAFE_INTEGER
+
+const COLUMNS = ['id', 'owner', 'balance'] as const
+
+type AccountRow = Pick<Row<'accounts'>, keyof Account>
 
 function toAccount({ id, owner, balance }: AccountRow): Account {
   const exact = Number(balance)
@@ -28,51 +28,41 @@ function toAccount({ id, owner, balance }: AccountRow): Account {
 }
 
 /** There is no order by balance, because every transfer would have to change its index. */
-const ORDERS = { id: sql`id`, owner: sql`owner` }
-
 export async function listAccounts(
-  database: Queryable,
+  database: Database,
   page: Page<'owner'>,
   { owner }: { readonly owner?: string | undefined } = {},
 ): Promise<Account[]> {
-  const wanted = conjunction(
-    afterCursor(page, ORDERS),
-    owner === undefined ? undefined : sql`owner = ${owner}`,
-  )
-  const rows = await database.fetchAll<AccountRow>(
-    sql`SELECT id, owner, balance FROM accounts WHERE ${wanted} ${orderAndLimit(page, ORDERS)}`,
-  )
+  const accounts = database.table<Tables['accounts']>('accounts').select(COLUMNS).where(given({ owner }))
+  const rows = await database.fetchAll<AccountRow>(onPage(accounts, page))
   return rows.map(toAccount)
 }
 
-export async function findAccount(database: Queryable, id: number): Promise<Account | null> {
-  const row = await database.fetchOne<AccountRow>('SELECT id, owner, balance FROM accounts WHERE id = :id', {
-    id,
-  })
+export async function findAccount(database: Database, id: number): Promise<Account | null> {
+  const account = database.table<Tables['accounts']>('accounts').select(COLUMNS).where({ id })
+  const row = await database.fetchOne<AccountRow>(account)
   return row === null ? null : toAccount(row)
 }
 
-export async function createAccount(database: Queryable, account: Omit<Account, 'id'>): Promise<Account> {
+export async function createAccount(database: Database, account: Omit<Account, 'id'>): Promise<Account> {
   const { owner, balance } = account
-  const row = await database.fetchOne<AccountRow>(
-    `INSERT INTO accounts (owner, balance, opening_balance) VALUES (:owner, :balance, :balance)
-     RETURNING id, owner, balance`,
-    { owner, balance },
-  )
-  if (row === null) throw new Error('INSERT … RETURNING gave no row.')
-  return toAccount(row)
+  const row = { owner, balance, opening_balance: balance }
+  const insert = database.table<Tables['accounts']>('accounts').insert(row, COLUMNS)
+  return toAccount(await insertRow<AccountRow>(database, insert))
 }
 
 /**
  * Adds `change`, which may be negative, to a balance. Changes nothing and returns false if the account does not exist, or if
  * the balance would be negative or above the largest one. In a transaction, the row stays locked until its end.
  */
-export async function changeBalance(database: Queryable, id: number, change: number): Promise<boolean> {
+export async function changeBalance(database: Database, id: number, change: number): Promise<boolean> {
+  const [least, most] = [Math.max(-change, 0), LARGEST_BALANCE - Math.max(change, 0)]
   // Check and change are one statement, so no other transaction can come between them.
-  const { rowCount } = await database.execute(
-    `UPDATE accounts SET balance = balance + :change
-     WHERE id = :id AND balance BETWEEN :least AND :most`,
-    { id, change, least: Math.max(-change, 0), most: LARGEST_BALANCE - Math.max(change, 0) },
-  )
+  const update = database
+    .table<Tables['accounts']>('accounts')
+    .where({ id })
+    .whereBetween('balance', [least, most])
+    .increment('balance', change)
+  const { rowCount } = await database.execute(update)
   return rowCount > 0
 }

@@ -1,7 +1,11 @@
 /** Queries on posts, each of which is read together with its author in one statement. */
-import { type Queryable, sql } from '../../database'
-import { afterCursor, conjunction, orderAndLimit } from '../keyset-sql'
+import type { Knex } from 'knex'
+import type { Database } from '../../database'
+import { given } from '../given'
+import { insertRow } from '../insert-row'
+import { inOrder, onPage } from '../keyset'
 import type { Page } from '../pagination'
+import type { Row, Tables } from '../tables'
 
 export interface Post {
   id: number
@@ -10,90 +14,83 @@ export interface Post {
   author: { id: number; username: string }
 }
 
-interface PostRow {
-  id: number
-  title: string
-  content: string
-  author_id: number
-  username: string
-}
+type PostRow = Pick<Row<'posts'>, 'id' | 'title' | 'content' | 'author_id'> & Pick<Row<'users'>, 'username'>
 
-const POST_WITH_AUTHOR = sql`
-  SELECT posts.id, posts.title, posts.content, posts.author_id, users.username
-  FROM posts JOIN users ON users.id = posts.author_id`
+const COLUMNS = ['id', 'title', 'content', 'author_id'] as const
+
+function postsWithAuthors(database: Database): Knex.QueryBuilder {
+  return database
+    .table('posts')
+    .join('users', 'users.id', 'posts.author_id')
+    .select('posts.id', 'posts.title', 'posts.content', 'posts.author_id', 'users.username')
+}
 
 function toPost({ id, title, content, author_id, username }: PostRow): Post {
   return { id, title, content, author: { id: author_id, username } }
 }
 
-const ORDERS = { id: sql`posts.id`, title: sql`posts.title` }
-
 export async function listPosts(
-  database: Queryable,
+  database: Database,
   page: Page<'title'>,
   { author_id }: { readonly author_id?: number | undefined } = {},
 ): Promise<Post[]> {
-  const wanted = conjunction(
-    afterCursor(page, ORDERS),
-    author_id === undefined ? undefined : sql`posts.author_id = ${author_id}`,
-  )
-  const rows = await database.fetchAll<PostRow>(
-    sql`${POST_WITH_AUTHOR} WHERE ${wanted} ${orderAndLimit(page, ORDERS)}`,
-  )
+  const posts = postsWithAuthors(database).where(given({ author_id }))
+  const rows = await database.fetchAll<PostRow>(onPage(posts, page, 'posts'))
   return rows.map(toPost)
 }
 
 /** Returns the posts of one user, or null if there is no such user. */
 export async function listPostsOf(
-  database: Queryable,
+  database: Database,
   userId: number,
   page: Page<'title'>,
 ): Promise<Post[] | null> {
+  const posts = database.table('posts').select(COLUMNS).where({ author_id: userId })
   // The outer join keeps the user's row when there are no posts, which tells the two cases apart.
+  const userWithPosts = database
+    .table('users')
+    .leftJoin(onPage(posts, page).as('posts'), 'posts.author_id', 'users.id')
+    .where('users.id', userId)
+    .select('posts.id', 'posts.title', 'posts.content', 'users.id as author_id', 'users.username')
   const rows = await database.fetchAll<PostRow | (PostRow & { id: null })>(
-    sql`SELECT posts.id, posts.title, posts.content, users.id AS author_id, users.username
-        FROM users LEFT JOIN posts ON posts.author_id = users.id AND ${afterCursor(page, ORDERS)}
-        WHERE users.id = ${userId} ${orderAndLimit(page, ORDERS)}`,
+    inOrder(userWithPosts, page, 'posts'),
   )
   return rows.length === 0 ? null : rows.filter((row) => row.id !== null).map(toPost)
 }
 
-export async function findPost(database: Queryable, id: number): Promise<Post | null> {
-  const row = await database.fetchOne<PostRow>(sql`${POST_WITH_AUTHOR} WHERE posts.id = ${id}`)
+export async function findPost(database: Database, id: number): Promise<Post | null> {
+  const row = await database.fetchOne<PostRow>(postsWithAuthors(database).where('posts.id', id))
   return row === null ? null : toPost(row)
 }
 
 /** @throws ForeignKeyViolationError when there is no such author */
-export async function createPost(
-  database: Queryable,
-  post: { title: string; content: string; author_id: number },
+export function createPost(
+  database: Database,
+  { title, content, author_id }: { title: string; content: string; author_id: number },
 ): Promise<{ id: number; title: string; author_id: number }> {
-  const { title, content, author_id } = post
-  const id = await database.fetchVal<number>(
-    'INSERT INTO posts (title, content, author_id) VALUES (:title, :content, :author_id) RETURNING id',
-    { title, content, author_id },
-  )
-  if (id === null) throw new Error('INSERT … RETURNING gave no row.')
-  return { id, title, author_id }
+  const posts = database.table<Tables['posts']>('posts')
+  return insertRow(database, posts.insert({ title, content, author_id }, ['id', 'title', 'author_id']))
 }
 
 /** Changes the given fields, and returns the post, or null if there is none. */
 export async function changePost(
-  database: Queryable,
+  database: Database,
   id: number,
-  changes: { title?: string | undefined; content?: string | undefined },
+  { title, content }: { title?: string | undefined; content?: string | undefined },
 ): Promise<Post | null> {
-  const { title = null, content = null } = changes
-  const row = await database.fetchOne<PostRow>(
-    `UPDATE posts SET title = COALESCE(:title, title), content = COALESCE(:content, content) WHERE id = :id
-     RETURNING id, title, content, author_id,
-       (SELECT username FROM users WHERE users.id = posts.author_id) AS username`,
-    { id, title, content },
-  )
+  const { knex } = database
+  const username = knex('users').select('username').where('users.id', knex.ref('posts.author_id'))
+  const update = database
+    .table('posts')
+    .where({ id })
+    .update(given({ title, content }))
+    // Raw, because a query has no other way into RETURNING by Knex's types.
+    .returning([...COLUMNS, knex.raw('? as ??', [username, 'username'])])
+  const row = await database.fetchOne<PostRow>(update)
   return row === null ? null : toPost(row)
 }
 
-export async function deletePost(database: Queryable, id: number): Promise<boolean> {
-  const { rowCount } = await database.execute('DELETE FROM posts WHERE id = :id', { id })
+export async function deletePost(database: Database, id: number): Promise<boolean> {
+  const { rowCount } = await database.execute(database.table('posts').where({ id }).delete())
   return rowCount > 0
 }

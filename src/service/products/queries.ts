@@ -1,7 +1,10 @@
 /** Queries on products, which have their own database. */
-import { type Queryable, sql } from '../../database'
-import { afterCursor, conjunction, orderAndLimit } from '../keyset-sql'
+import type { Database } from '../../database'
+import { given } from '../given'
+import { insertRow } from '../insert-row'
+import { onPage } from '../keyset'
 import type { Page } from '../pagination'
+import type { Row, Tables } from './tables'
 
 export interface Product {
   id: number
@@ -11,10 +14,9 @@ export interface Product {
   price: number
 }
 
-/** PostgreSQL returns a bigint as text, because a number might not hold it. */
-type ProductRow = Omit<Product, 'price'> & { price: number | string }
+type ProductRow = Pick<Row<'products'>, keyof Product>
 
-const COLUMNS = 'id, name, description, price'
+const COLUMNS = ['id', 'name', 'description', 'price'] as const
 
 function toProduct(row: ProductRow): Product {
   const price = Number(row.price)
@@ -28,56 +30,46 @@ export interface ProductFilter {
   readonly max_price?: number | undefined
 }
 
-const ORDERS = { id: sql`id`, name: sql`name`, price: sql`price` }
-
 export async function listProducts(
-  database: Queryable,
+  database: Database,
   page: Page<'name' | 'price'>,
   { min_price, max_price }: ProductFilter = {},
 ): Promise<Product[]> {
-  const wanted = conjunction(
-    afterCursor(page, ORDERS),
-    min_price === undefined ? undefined : sql`price >= ${min_price}`,
-    max_price === undefined ? undefined : sql`price <= ${max_price}`,
-  )
-  const rows = await database.fetchAll<ProductRow>(
-    sql`SELECT id, name, description, price FROM products WHERE ${wanted} ${orderAndLimit(page, ORDERS)}`,
-  )
+  const products = database.table<Tables['products']>('products').select(COLUMNS)
+  if (min_price !== undefined) products.where('price', '>=', min_price)
+  if (max_price !== undefined) products.where('price', '<=', max_price)
+  const rows = await database.fetchAll<ProductRow>(onPage(products, page))
   return rows.map(toProduct)
 }
 
-export async function findProduct(database: Queryable, id: number): Promise<Product | null> {
-  const row = await database.fetchOne<ProductRow>(`SELECT ${COLUMNS} FROM products WHERE id = :id`, { id })
+export async function findProduct(database: Database, id: number): Promise<Product | null> {
+  const product = database.table<Tables['products']>('products').select(COLUMNS).where({ id })
+  const row = await database.fetchOne<ProductRow>(product)
   return row === null ? null : toProduct(row)
 }
 
-export async function createProduct(database: Queryable, product: Omit<Product, 'id'>): Promise<Product> {
+export async function createProduct(database: Database, product: Omit<Product, 'id'>): Promise<Product> {
   const { name, description, price } = product
-  const row = await database.fetchOne<ProductRow>(
-    `INSERT INTO products (name, description, price) VALUES (:name, :description, :price) RETURNING ${COLUMNS}`,
-    { name, description, price },
-  )
-  if (row === null) throw new Error('INSERT … RETURNING gave no row.')
-  return toProduct(row)
+  const insert = database.table<Tables['products']>('products').insert({ name, description, price }, COLUMNS)
+  return toProduct(await insertRow<ProductRow>(database, insert))
 }
 
 /** Changes the given fields; a description of null removes it. */
 export async function changeProduct(
-  database: Queryable,
+  database: Database,
   id: number,
   changes: { name?: string | undefined; description?: string | null | undefined; price?: number | undefined },
 ): Promise<Product | null> {
-  const { name = null, description = null, price = null } = changes
-  const row = await database.fetchOne<ProductRow>(
-    `UPDATE products SET name = COALESCE(:name, name), price = COALESCE(:price, price),
-       description = CASE WHEN :keepsDescription THEN description ELSE :description END
-     WHERE id = :id RETURNING ${COLUMNS}`,
-    { id, name, description, price, keepsDescription: changes.description === undefined },
-  )
+  const { name, description, price } = changes
+  const update = database
+    .table<Tables['products']>('products')
+    .where({ id })
+    .update(given({ name, description, price }), COLUMNS)
+  const row = await database.fetchOne<ProductRow>(update)
   return row === null ? null : toProduct(row)
 }
 
-export async function deleteProduct(database: Queryable, id: number): Promise<boolean> {
-  const { rowCount } = await database.execute('DELETE FROM products WHERE id = :id', { id })
+export async function deleteProduct(database: Database, id: number): Promise<boolean> {
+  const { rowCount } = await database.execute(database.table('products').where({ id }).delete())
   return rowCount > 0
 }

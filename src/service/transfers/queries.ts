@@ -1,7 +1,9 @@
 /** Queries on the history of transfers, to which rows are only added. */
-import { type Queryable, sql, type SqlQuery } from '../../database'
-import { afterCursor, orderAndLimit } from '../keyset-sql'
+import type { Knex } from 'knex'
+import type { Database } from '../../database'
+import { inOrder, onPage } from '../keyset'
 import type { Page } from '../pagination'
+import type { Row, Tables } from '../tables'
 
 export interface Transfer {
   id: number
@@ -18,47 +20,39 @@ export interface Movement {
   readonly amount: number
 }
 
-/** PostgreSQL returns a bigint as text and a timestamp as a Date; SQLite returns a number, and text in UTC. */
-interface TransferRow {
-  id: number | string
-  from_account: number
-  to_account: number
-  amount: number | string
-  created_at: Date | string
-}
+const COLUMNS = ['id', 'from_account', 'to_account', 'amount', 'created_at'] as const
+
+type TransferRow = Pick<Row<'transfers'>, keyof Transfer>
 
 function toTransfer({ id, amount, created_at, ...accounts }: TransferRow): Transfer {
+  // SQLite returns text in UTC.
   const moment = typeof created_at === 'string' ? new Date(`${created_at.replace(' ', 'T')}Z`) : created_at
   return { id: Number(id), ...accounts, amount: Number(amount), created_at: moment.toISOString() }
 }
 
-export async function recordTransfer(database: Queryable, { from, to, amount }: Movement): Promise<void> {
-  await database.execute(
-    'INSERT INTO transfers (from_account, to_account, amount) VALUES (:from, :to, :amount)',
-    { from, to, amount },
-  )
+export async function recordTransfer(database: Database, { from, to, amount }: Movement): Promise<void> {
+  const row = { from_account: from, to_account: to, amount }
+  await database.execute(database.table<Tables['transfers']>('transfers').insert(row))
 }
 
-export async function findTransfer(database: Queryable, id: number): Promise<Transfer | null> {
-  const row = await database.fetchOne<TransferRow>(
-    'SELECT id, from_account, to_account, amount, created_at FROM transfers WHERE id = :id',
-    { id },
-  )
+export async function findTransfer(database: Database, id: number): Promise<Transfer | null> {
+  const transfer = database.table<Tables['transfers']>('transfers').select(COLUMNS).where({ id })
+  const row = await database.fetchOne<TransferRow>(transfer)
   return row === null ? null : toTransfer(row)
 }
 
-const ORDERS = { id: sql`id` }
-
 /** Returns the transfers from and to an account. */
-export async function listTransfersOf(database: Queryable, account: number, page: Page): Promise<Transfer[]> {
+export async function listTransfersOf(database: Database, account: number, page: Page): Promise<Transfer[]> {
   // Not `from_account = … OR to_account = …`, which would read and sort the account's whole history for each page.
-  const half = (side: SqlQuery): SqlQuery =>
-    sql`SELECT * FROM (
-          SELECT id, from_account, to_account, amount, created_at FROM transfers
-          WHERE ${side} = ${account} AND ${afterCursor(page, ORDERS)} ${orderAndLimit(page, ORDERS)}
-        ) AS half`
-  const rows = await database.fetchAll<TransferRow>(
-    sql`${half(sql`from_account`)} UNION ALL ${half(sql`to_account`)} ${orderAndLimit(page, ORDERS)}`,
-  )
+  const half = (side: 'from_account' | 'to_account'): Knex.QueryBuilder => {
+    const transfers = database
+      .table('transfers')
+      .select(COLUMNS)
+      .where({ [side]: account })
+    // In a query of its own, since SQLite knows no LIMIT of a part of a UNION.
+    return database.knex.select('*').from(onPage(transfers, page).as('half'))
+  }
+  const both = half('from_account').unionAll(half('to_account'))
+  const rows = await database.fetchAll<TransferRow>(inOrder(both, page))
   return rows.map(toTransfer)
 }

@@ -1,5 +1,5 @@
 /** The transfer of money: it happens as a whole or not at all, and with a key at most once. */
-import type { Queryable } from '../../database'
+import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
 import { changeBalance, findAccount } from '../accounts/queries'
 import { answerOnce } from '../idempotency'
@@ -13,7 +13,7 @@ import { type Movement, recordTransfer } from './queries'
  * @throws HttpProblem 404 for an account that does not exist, 409 when the balances do not allow it, 422 for a key of
  *   another transfer; nothing has moved then
  */
-export function transfer(database: Queryable, movement: Movement, key?: string): Promise<string> {
+export function transfer(database: Database, movement: Movement, key?: string): Promise<string> {
   const { from, to, amount } = movement
   const changes = [
     { id: from, change: -amount },
@@ -26,16 +26,16 @@ export function transfer(database: Queryable, movement: Movement, key?: string):
     request: ['POST /transfer', from, to, amount],
     done: 'Transfer successful',
   }
-  return answerOnce(database, idempotentRequest, async (tx) => {
+  return answerOnce(database, idempotentRequest, async () => {
     for (const { id, change } of changes) {
-      if (!(await changeBalance(tx, id, change))) throw await reasonAgainst(tx, movement, change)
+      if (!(await changeBalance(database, id, change))) throw await reasonAgainst(database, movement, change)
     }
-    await recordTransfer(tx, movement)
+    await recordTransfer(database, movement)
   })
 }
 
 async function reasonAgainst(
-  database: Queryable,
+  database: Database,
   { from, to, amount }: Movement,
   change: number,
 ): Promise<HttpProblem> {

@@ -1,48 +1,36 @@
 /** Queries on users. */
-import { type Queryable, sql } from '../../database'
-import { afterCursor, conjunction, orderAndLimit } from '../keyset-sql'
+import type { Database } from '../../database'
+import { given } from '../given'
+import { insertRow } from '../insert-row'
+import { onPage } from '../keyset'
 import type { Page } from '../pagination'
+import type { NewRow, Row, Tables } from '../tables'
 
-export interface User {
-  id: number
-  username: string
-  email: string
-}
+export type User = Pick<Row<'users'>, 'id' | 'username' | 'email'>
 
 export interface UserFilter {
   readonly username?: string | undefined
   readonly email?: string | undefined
 }
 
-const ORDERS = { id: sql`id`, username: sql`username` }
+const COLUMNS = ['id', 'username', 'email'] as const
 
 export function listUsers(
-  database: Queryable,
+  database: Database,
   page: Page<'username'>,
   { username, email }: UserFilter = {},
 ): Promise<User[]> {
-  const wanted = conjunction(
-    afterCursor(page, ORDERS),
-    username === undefined ? undefined : sql`username = ${username}`,
-    email === undefined ? undefined : sql`email = ${email}`,
-  )
-  return database.fetchAll<User>(
-    sql`SELECT id, username, email FROM users WHERE ${wanted} ${orderAndLimit(page, ORDERS)}`,
-  )
+  const users = database.table<Tables['users']>('users').select(COLUMNS).where(given({ username, email }))
+  return database.fetchAll<User>(onPage(users, page))
 }
 
-export function findUser(database: Queryable, id: number): Promise<User | null> {
-  return database.fetchOne<User>('SELECT id, username, email FROM users WHERE id = :id', { id })
+export function findUser(database: Database, id: number): Promise<User | null> {
+  return database.fetchOne<User>(database.table<Tables['users']>('users').select(COLUMNS).where({ id }))
 }
 
 /** @throws UniqueViolationError when the username or the email is taken */
-export async function createUser(database: Queryable, { username, email }: Omit<User, 'id'>): Promise<User> {
-  const user = await database.fetchOne<User>(
-    'INSERT INTO users (username, email) VALUES (:username, :email) RETURNING id, username, email',
-    { username, email },
-  )
-  if (user === null) throw new Error('INSERT … RETURNING gave no row.')
-  return user
+export function createUser(database: Database, { username, email }: NewRow<'users'>): Promise<User> {
+  return insertRow(database, database.table<Tables['users']>('users').insert({ username, email }, COLUMNS))
 }
 
 /**
@@ -51,20 +39,18 @@ export async function createUser(database: Queryable, { username, email }: Omit<
  * @throws UniqueViolationError when the username or the email is taken
  */
 export function changeUser(
-  database: Queryable,
+  database: Database,
   id: number,
-  changes: { username?: string | undefined; email?: string | undefined },
+  { username, email }: UserFilter,
 ): Promise<User | null> {
-  const { username = null, email = null } = changes
+  const changes = given({ username, email })
   return database.fetchOne<User>(
-    `UPDATE users SET username = COALESCE(:username, username), email = COALESCE(:email, email)
-     WHERE id = :id RETURNING id, username, email`,
-    { id, username, email },
+    database.table<Tables['users']>('users').where({ id }).update(changes, COLUMNS),
   )
 }
 
 /** Deletes a user together with their posts, and returns whether there was such a user. */
-export async function deleteUser(database: Queryable, id: number): Promise<boolean> {
-  const { rowCount } = await database.execute('DELETE FROM users WHERE id = :id', { id })
+export async function deleteUser(database: Database, id: number): Promise<boolean> {
+  const { rowCount } = await database.execute(database.table<Tables['users']>('users').where({ id }).delete())
   return rowCount > 0
 }
