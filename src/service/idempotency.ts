@@ -50,7 +50,7 @@ const RETRIES = { retries: 3 }
  * @throws HttpProblem of the work's refusal, now or the first time; 422 for the key of another request
  */
 export async function answerOnce(
-  database: Database,
+  database: Database<Tables>,
   { key, request, done }: IdempotentRequest,
   work: () => Promise<void>,
 ): Promise<string> {
@@ -77,12 +77,17 @@ export async function answerOnce(
   return answer.detail
 }
 
-function keys(database: Database) {
-  return database.table<Tables['idempotency_keys']>('idempotency_keys')
+function keys(database: Database<Tables>) {
+  return database.table('idempotency_keys')
 }
 
 /** Stores the key. Returns false if it is taken, after waiting for a transaction that is about to store it. */
-async function storeKey(database: Database, key: string, request: string, answer: Answer): Promise<boolean> {
+async function storeKey(
+  database: Database<Tables>,
+  key: string,
+  request: string,
+  answer: Answer,
+): Promise<boolean> {
   const { status, detail } = answer
   const { rowCount } = await database.execute(
     keys(database).insert({ key, request, status, detail }).onConflict('key').ignore(),
@@ -90,10 +95,8 @@ async function storeKey(database: Database, key: string, request: string, answer
   return rowCount > 0
 }
 
-async function storedAnswer(database: Database, key: string, request: string): Promise<Answer> {
-  const found = await database.fetchOne<Answer & { request: string }>(
-    keys(database).select('request', 'status', 'detail').where({ key }),
-  )
+async function storedAnswer(database: Database<Tables>, key: string, request: string): Promise<Answer> {
+  const found = await database.fetchOne(keys(database).select('request', 'status', 'detail').where({ key }))
   if (found === null)
     throw new Error('An idempotency key was forgotten at the very moment it was sent again.')
   if (found.request !== request)
@@ -113,7 +116,7 @@ const BATCH = 500
  * @returns how many it deleted
  */
 export async function deleteOldKeys(
-  database: Database,
+  database: Database<Tables>,
   lifetimeMillis = KEY_LIFETIME_MILLIS,
 ): Promise<number> {
   const before = new Date(Date.now() - lifetimeMillis)
@@ -138,7 +141,7 @@ const HOUR_MILLIS = 60 * 60 * 1000
  * @returns a function that stops it, and resolves when no run is under way
  */
 export function deleteOldKeysHourly(
-  database: Database,
+  database: Database<Tables>,
   onError: (error: unknown) => void,
 ): () => Promise<void> {
   let running = Promise.resolve()

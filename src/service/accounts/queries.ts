@@ -29,25 +29,34 @@ function toAccount({ id, owner, balance }: AccountRow): Account {
 
 /** There is no order by balance, because every transfer would have to change its index. */
 export async function listAccounts(
-  database: Database,
+  database: Database<Tables>,
   page: Page<'owner'>,
   { owner }: { readonly owner?: string | undefined } = {},
 ): Promise<Account[]> {
-  const accounts = database.table<Tables['accounts']>('accounts').select(COLUMNS).where(given({ owner }))
-  const rows = await database.fetchAll<AccountRow>(onPage(accounts, page))
+  const accounts = database
+    .table('accounts')
+    .select(...COLUMNS)
+    .where(given({ owner }))
+  const rows = await database.fetchAll(onPage(accounts, page))
   return rows.map(toAccount)
 }
 
-export async function findAccount(database: Database, id: number): Promise<Account | null> {
-  const account = database.table<Tables['accounts']>('accounts').select(COLUMNS).where({ id })
-  const row = await database.fetchOne<AccountRow>(account)
+export async function findAccount(database: Database<Tables>, id: number): Promise<Account | null> {
+  const account = database
+    .table('accounts')
+    .select(...COLUMNS)
+    .where({ id })
+  const row = await database.fetchOne(account)
   return row === null ? null : toAccount(row)
 }
 
-export async function createAccount(database: Database, account: Omit<Account, 'id'>): Promise<Account> {
+export async function createAccount(
+  database: Database<Tables>,
+  account: Omit<Account, 'id'>,
+): Promise<Account> {
   const { owner, balance } = account
   const row = { owner, balance, opening_balance: balance }
-  const insert = database.table<Tables['accounts']>('accounts').insert(row, COLUMNS)
+  const insert = database.table('accounts').insert(row, COLUMNS)
   return toAccount(await insertRow<AccountRow>(database, insert))
 }
 
@@ -55,11 +64,15 @@ export async function createAccount(database: Database, account: Omit<Account, '
  * Adds `change`, which may be negative, to a balance. Changes nothing and returns false if the account does not exist, or if
  * the balance would be negative or above the largest one. In a transaction, the row stays locked until its end.
  */
-export async function changeBalance(database: Database, id: number, change: number): Promise<boolean> {
+export async function changeBalance(
+  database: Database<Tables>,
+  id: number,
+  change: number,
+): Promise<boolean> {
   const [least, most] = [Math.max(-change, 0), LARGEST_BALANCE - Math.max(change, 0)]
   // Check and change are one statement, so no other transaction can come between them.
   const update = database
-    .table<Tables['accounts']>('accounts')
+    .table('accounts')
     .where({ id })
     .whereBetween('balance', [least, most])
     .increment('balance', change)

@@ -1,5 +1,4 @@
 /** Queries on posts, each of which is read together with its author in one statement. */
-import type { Knex } from 'knex'
 import type { Database } from '../../database'
 import { given } from '../given'
 import { insertRow } from '../insert-row'
@@ -18,7 +17,7 @@ type PostRow = Pick<Row<'posts'>, 'id' | 'title' | 'content' | 'author_id'> & Pi
 
 const COLUMNS = ['id', 'title', 'content', 'author_id'] as const
 
-function postsWithAuthors(database: Database): Knex.QueryBuilder {
+function postsWithAuthors(database: Database<Tables>) {
   return database
     .table('posts')
     .join('users', 'users.id', 'posts.author_id')
@@ -30,7 +29,7 @@ function toPost({ id, title, content, author_id, username }: PostRow): Post {
 }
 
 export async function listPosts(
-  database: Database,
+  database: Database<Tables>,
   page: Page<'title'>,
   { author_id }: { readonly author_id?: number | undefined } = {},
 ): Promise<Post[]> {
@@ -41,11 +40,14 @@ export async function listPosts(
 
 /** Returns the posts of one user, or null if there is no such user. */
 export async function listPostsOf(
-  database: Database,
+  database: Database<Tables>,
   userId: number,
   page: Page<'title'>,
 ): Promise<Post[] | null> {
-  const posts = database.table('posts').select(COLUMNS).where({ author_id: userId })
+  const posts = database
+    .table('posts')
+    .select(...COLUMNS)
+    .where({ author_id: userId })
   // The outer join keeps the user's row when there are no posts, which tells the two cases apart.
   const userWithPosts = database
     .table('users')
@@ -58,23 +60,23 @@ export async function listPostsOf(
   return rows.length === 0 ? null : rows.filter((row) => row.id !== null).map(toPost)
 }
 
-export async function findPost(database: Database, id: number): Promise<Post | null> {
+export async function findPost(database: Database<Tables>, id: number): Promise<Post | null> {
   const row = await database.fetchOne<PostRow>(postsWithAuthors(database).where('posts.id', id))
   return row === null ? null : toPost(row)
 }
 
 /** @throws ForeignKeyViolationError when there is no such author */
 export function createPost(
-  database: Database,
+  database: Database<Tables>,
   { title, content, author_id }: { title: string; content: string; author_id: number },
 ): Promise<{ id: number; title: string; author_id: number }> {
-  const posts = database.table<Tables['posts']>('posts')
+  const posts = database.table('posts')
   return insertRow(database, posts.insert({ title, content, author_id }, ['id', 'title', 'author_id']))
 }
 
 /** Changes the given fields, and returns the post, or null if there is none. */
 export async function changePost(
-  database: Database,
+  database: Database<Tables>,
   id: number,
   { title, content }: { title?: string | undefined; content?: string | undefined },
 ): Promise<Post | null> {
@@ -90,7 +92,7 @@ export async function changePost(
   return row === null ? null : toPost(row)
 }
 
-export async function deletePost(database: Database, id: number): Promise<boolean> {
+export async function deletePost(database: Database<Tables>, id: number): Promise<boolean> {
   const { rowCount } = await database.execute(database.table('posts').where({ id }).delete())
   return rowCount > 0
 }

@@ -31,45 +31,48 @@ export interface ProductFilter {
 }
 
 export async function listProducts(
-  database: Database,
+  database: Database<Tables>,
   page: Page<'name' | 'price'>,
   { min_price, max_price }: ProductFilter = {},
 ): Promise<Product[]> {
-  const products = database.table<Tables['products']>('products').select(COLUMNS)
+  const products = database.table('products').select(...COLUMNS)
   if (min_price !== undefined) products.where('price', '>=', min_price)
   if (max_price !== undefined) products.where('price', '<=', max_price)
-  const rows = await database.fetchAll<ProductRow>(onPage(products, page))
+  const rows = await database.fetchAll(onPage(products, page))
   return rows.map(toProduct)
 }
 
-export async function findProduct(database: Database, id: number): Promise<Product | null> {
-  const product = database.table<Tables['products']>('products').select(COLUMNS).where({ id })
-  const row = await database.fetchOne<ProductRow>(product)
+export async function findProduct(database: Database<Tables>, id: number): Promise<Product | null> {
+  const product = database
+    .table('products')
+    .select(...COLUMNS)
+    .where({ id })
+  const row = await database.fetchOne(product)
   return row === null ? null : toProduct(row)
 }
 
-export async function createProduct(database: Database, product: Omit<Product, 'id'>): Promise<Product> {
+export async function createProduct(
+  database: Database<Tables>,
+  product: Omit<Product, 'id'>,
+): Promise<Product> {
   const { name, description, price } = product
-  const insert = database.table<Tables['products']>('products').insert({ name, description, price }, COLUMNS)
+  const insert = database.table('products').insert({ name, description, price }, COLUMNS)
   return toProduct(await insertRow<ProductRow>(database, insert))
 }
 
 /** Changes the given fields; a description of null removes it. */
 export async function changeProduct(
-  database: Database,
+  database: Database<Tables>,
   id: number,
   changes: { name?: string | undefined; description?: string | null | undefined; price?: number | undefined },
 ): Promise<Product | null> {
   const { name, description, price } = changes
-  const update = database
-    .table<Tables['products']>('products')
-    .where({ id })
-    .update(given({ name, description, price }), COLUMNS)
-  const row = await database.fetchOne<ProductRow>(update)
+  const update = database.table('products').where({ id }).update(given({ name, description, price }), COLUMNS)
+  const row = await database.fetchOne(update)
   return row === null ? null : toProduct(row)
 }
 
-export async function deleteProduct(database: Database, id: number): Promise<boolean> {
+export async function deleteProduct(database: Database<Tables>, id: number): Promise<boolean> {
   const { rowCount } = await database.execute(database.table('products').where({ id }).delete())
   return rowCount > 0
 }

@@ -30,24 +30,34 @@ function toTransfer({ id, amount, created_at, ...accounts }: TransferRow): Trans
   return { id: Number(id), ...accounts, amount: Number(amount), created_at: moment.toISOString() }
 }
 
-export async function recordTransfer(database: Database, { from, to, amount }: Movement): Promise<void> {
+export async function recordTransfer(
+  database: Database<Tables>,
+  { from, to, amount }: Movement,
+): Promise<void> {
   const row = { from_account: from, to_account: to, amount }
-  await database.execute(database.table<Tables['transfers']>('transfers').insert(row))
+  await database.execute(database.table('transfers').insert(row))
 }
 
-export async function findTransfer(database: Database, id: number): Promise<Transfer | null> {
-  const transfer = database.table<Tables['transfers']>('transfers').select(COLUMNS).where({ id })
-  const row = await database.fetchOne<TransferRow>(transfer)
+export async function findTransfer(database: Database<Tables>, id: number): Promise<Transfer | null> {
+  const transfer = database
+    .table('transfers')
+    .select(...COLUMNS)
+    .where({ id })
+  const row = await database.fetchOne(transfer)
   return row === null ? null : toTransfer(row)
 }
 
 /** Returns the transfers from and to an account. */
-export async function listTransfersOf(database: Database, account: number, page: Page): Promise<Transfer[]> {
+export async function listTransfersOf(
+  database: Database<Tables>,
+  account: number,
+  page: Page,
+): Promise<Transfer[]> {
   // Not `from_account = … OR to_account = …`, which would read and sort the account's whole history for each page.
   const half = (side: 'from_account' | 'to_account'): Knex.QueryBuilder => {
     const transfers = database
       .table('transfers')
-      .select(COLUMNS)
+      .select(...COLUMNS)
       .where({ [side]: account })
     // In a query of its own, since SQLite knows no LIMIT of a part of a UNION.
     return database.knex.select('*').from(onPage(transfers, page).as('half'))

@@ -3,6 +3,7 @@ import type { Database } from '../../database'
 import { HttpProblem } from '../../express'
 import { changeBalance, findAccount } from '../accounts/queries'
 import { answerOnce } from '../idempotency'
+import type { Tables } from '../tables'
 import { type Movement, recordTransfer } from './queries'
 
 /**
@@ -13,7 +14,7 @@ import { type Movement, recordTransfer } from './queries'
  * @throws HttpProblem 404 for an account that does not exist, 409 when the balances do not allow it, 422 for a key of
  *   another transfer; nothing has moved then
  */
-export function transfer(database: Database, movement: Movement, key?: string): Promise<string> {
+export function transfer(database: Database<Tables>, movement: Movement, key?: string): Promise<string> {
   const { from, to, amount } = movement
   const changes = [
     { id: from, change: -amount },
@@ -35,7 +36,7 @@ export function transfer(database: Database, movement: Movement, key?: string): 
 }
 
 async function reasonAgainst(
-  database: Database,
+  database: Database<Tables>,
   { from, to, amount }: Movement,
   change: number,
 ): Promise<HttpProblem> {

@@ -16,21 +16,29 @@ export interface UserFilter {
 const COLUMNS = ['id', 'username', 'email'] as const
 
 export function listUsers(
-  database: Database,
+  database: Database<Tables>,
   page: Page<'username'>,
   { username, email }: UserFilter = {},
 ): Promise<User[]> {
-  const users = database.table<Tables['users']>('users').select(COLUMNS).where(given({ username, email }))
-  return database.fetchAll<User>(onPage(users, page))
+  const users = database
+    .table('users')
+    .select(...COLUMNS)
+    .where(given({ username, email }))
+  return database.fetchAll(onPage(users, page))
 }
 
-export function findUser(database: Database, id: number): Promise<User | null> {
-  return database.fetchOne<User>(database.table<Tables['users']>('users').select(COLUMNS).where({ id }))
+export function findUser(database: Database<Tables>, id: number): Promise<User | null> {
+  return database.fetchOne(
+    database
+      .table('users')
+      .select(...COLUMNS)
+      .where({ id }),
+  )
 }
 
 /** @throws UniqueViolationError when the username or the email is taken */
-export function createUser(database: Database, { username, email }: NewRow<'users'>): Promise<User> {
-  return insertRow(database, database.table<Tables['users']>('users').insert({ username, email }, COLUMNS))
+export function createUser(database: Database<Tables>, { username, email }: NewRow<'users'>): Promise<User> {
+  return insertRow(database, database.table('users').insert({ username, email }, COLUMNS))
 }
 
 /**
@@ -39,18 +47,16 @@ export function createUser(database: Database, { username, email }: NewRow<'user
  * @throws UniqueViolationError when the username or the email is taken
  */
 export function changeUser(
-  database: Database,
+  database: Database<Tables>,
   id: number,
   { username, email }: UserFilter,
 ): Promise<User | null> {
   const changes = given({ username, email })
-  return database.fetchOne<User>(
-    database.table<Tables['users']>('users').where({ id }).update(changes, COLUMNS),
-  )
+  return database.fetchOne(database.table('users').where({ id }).update(changes, COLUMNS))
 }
 
 /** Deletes a user together with their posts, and returns whether there was such a user. */
-export async function deleteUser(database: Database, id: number): Promise<boolean> {
-  const { rowCount } = await database.execute(database.table<Tables['users']>('users').where({ id }).delete())
+export async function deleteUser(database: Database<Tables>, id: number): Promise<boolean> {
+  const { rowCount } = await database.execute(database.table('users').where({ id }).delete())
   return rowCount > 0
 }
