@@ -68,6 +68,7 @@ export class ExtendedQuery implements QueryObject, RowConsumer {
   callback: (...outcome: Outcome) => void = () => undefined
   readonly #types: SessionTypeParsers
   readonly #parts: ExtendedQueryParts
+  readonly #asArrays: boolean
   /** Statements whose ParseComplete is expected, in order. */
   readonly #unparsed: Executable[] = []
   /** BindComplete messages still expected until the main statement has started. */
@@ -86,6 +87,7 @@ export class ExtendedQuery implements QueryObject, RowConsumer {
     this.main = parts.main
     this.#types = types
     this.#parts = parts
+    this.#asArrays = parts.asArrays === true
     this.#awaitsBefore = (parts.before ?? null) !== null
     this.#pendingBinds = this.#awaitsBefore ? 2 : 1
   }
@@ -153,31 +155,39 @@ export class ExtendedQuery implements QueryObject, RowConsumer {
   }
 
   consumeRow(bytes: Buffer, at: number, end: number): void {
-    if (this.#tag !== null) this.#keepFailure(() => (this.#transactionId = readFirstText(bytes, at)))
-    else
-      this.#addRow(end - at, (columns, asArrays) => (asArrays ? readRowArray : readRow)(bytes, at, columns))
+    try {
+      if (this.#tag !== null) this.#transactionId = readFirstText(bytes, at)
+      else if (this.#makesRows(end - at))
+        this.#rows.push((this.#asArrays ? readRowArray : readRow)(bytes, at, this.#columns))
+    } catch (error) {
+      this.#keepFailure(error)
+    }
   }
 
   /** Called by pg where there is no row tap. */
   handleDataRow({ fields, length }: DataRow): void {
-    if (this.#tag !== null) this.#transactionId = fields[0] ?? null
-    else this.#addRow(length, (columns, asArrays) => (asArrays ? toRowArray : toRow)(fields, columns))
+    try {
+      if (this.#tag !== null) this.#transactionId = fields[0] ?? null
+      else if (this.#makesRows(length))
+        this.#rows.push((this.#asArrays ? toRowArray : toRow)(fields, this.#columns))
+    } catch (error) {
+      this.#keepFailure(error)
+    }
   }
 
-  #addRow(size: number, make: (columns: Columns, asArrays: boolean) => unknown): void {
-    const { columns } = this.main
-    this.#bytes += size
-    if (columns === null || this.#failure !== null) return
-    this.#keepFailure(() => this.#rows.push(make(columns, this.#parts.asArrays === true)))
+  /** Counts the bytes of a row. Returns false if it need not be made, because an earlier one has failed. */
+  #makesRows(bytes: number): boolean {
+    this.#bytes += bytes
+    return this.#failure === null
+  }
+
+  get #columns(): Columns {
+    return this.main.columns ?? NO_COLUMNS
   }
 
   /** Keeps an error for the query's end: this runs in a listener of the socket, where nothing would catch it. */
-  #keepFailure(work: () => void): void {
-    try {
-      work()
-    } catch (error) {
-      this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error })
-    }
+  #keepFailure(error: unknown): void {
+    this.#failure = error instanceof Error ? error : new Error(String(error), { cause: error })
   }
 
   handleCommandComplete({ text }: { readonly text: string }): void {
