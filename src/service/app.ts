@@ -4,7 +4,6 @@ import type { Database } from '../database'
 import { health, methodNotAllowed, notFound, problems, requestScope, routeOf } from '../express'
 import { accountRoutes } from './accounts/routes'
 import { documentation } from './docs'
-import { inTurn } from './in-turn'
 import { type Logger, requestLog } from './logging'
 import { openApi } from './openapi'
 import { postRoutes } from './posts/routes'
@@ -35,7 +34,7 @@ export function createApp({ main, products, logger, docs = true }: Dependencies)
   const app = express()
   app.disable('x-powered-by')
   app.set('query parser', 'simple')
-  app.use(inTurn(health(main, products), requestScope(), requestId(), requestLog(logger), securityHeaders()))
+  app.use(health(main, products), requestScope(), requestId(), requestLog(logger), securityHeaders())
   mount(app, routes)
   app.route('/').get(listEndpoints(routes, docs)).all(methodNotAllowed('GET'))
   if (docs) app.use(documentation(() => openApi(routes.map(({ definition }) => definition))))
