@@ -1,7 +1,7 @@
 /**
  * Puts the service and its packages into one file, starts it once, and keeps what V8 compiles meanwhile.
  *
- *     node <the flags of npm start> build/bundle.mjs [dist]
+ *     node <the flags of the start> build/bundle.mjs [dist]
  */
 import { once } from 'node:events'
 import { readFile, rm, writeFile } from 'node:fs/promises'

@@ -23,7 +23,7 @@ function service(id: string, title: string, environment: Record<string, string> 
   return {
     id,
     title,
-    command: [process.execPath, '--no-allocation-site-pretenuring', start],
+    command: [process.execPath, start],
     environment: { ...pool, MIGRATE_ON_START: 'true', ADMIN_PORT: '0', ...environment },
   }
 }

@@ -16,8 +16,7 @@ import { ServiceProcess } from './support/service-process'
 const root = path.resolve(__dirname, '..', '..')
 const run = promisify(execFile)
 const service = path.join(compiledFolder(), 'src', 'service')
-const FLAGS = ['--no-allocation-site-pretenuring']
-const START = [...FLAGS, path.join(service, 'start.js')]
+const START = [path.join(service, 'start.js')]
 
 /** With another byte at that place. */
 function withOther(bytes: Buffer, place: number): Buffer {
@@ -37,17 +36,17 @@ beforeAll(async () => {
     HOST: 'nowhere.invalid',
     PORT: 'x',
   }
-  await run(process.execPath, [...FLAGS, path.join(root, 'build', 'bundle.mjs'), compiledFolder()], { env })
+  await run(process.execPath, [path.join(root, 'build', 'bundle.mjs'), compiledFolder()], { env })
 }, 60_000)
 
 describe('The bundle', () => {
   standingCheck()
 
-  it('comes with what was compiled of it, which Node takes with these flags and refuses with others', async () => {
+  it('comes with what was compiled of it, which Node takes without flags and refuses with others', async () => {
     const ask = `console.log(require(${JSON.stringify(path.join(service, 'bundle-loader.js'))}).read().cachedDataRejected)`
     const answer = async (...flags: string[]) => (await run(process.execPath, [...flags, '-e', ask])).stdout
-    expect(await answer(...FLAGS)).toBe('false\n')
-    expect(await answer(...FLAGS, '--max-semi-space-size=1')).toBe('true\n')
+    expect(await answer()).toBe('false\n')
+    expect(await answer('--max-semi-space-size=1')).toBe('true\n')
   })
 
   it.each<[what: string, spoil: (compiled: Buffer, folder: string) => Buffer]>([
@@ -76,7 +75,7 @@ describe('The bundle', () => {
       const ask =
         "const script = require('./bundle-loader.js').read();" +
         'console.log(typeof script.runInThisContext(), script.cachedDataRejected)'
-      const { stdout } = await run(process.execPath, [...FLAGS, '-e', ask], { cwd: folder })
+      const { stdout } = await run(process.execPath, ['-e', ask], { cwd: folder })
       expect(stdout).toBe('function undefined\n')
     } finally {
       rmSync(folder, { recursive: true })
