@@ -13,7 +13,7 @@ export type {
   TransactionOptions,
 } from './query/queryable'
 export type { WholeRows } from './query/inferred-rows'
-export type { Query, Values } from './sql/compiler'
+export type { Query, Values } from './sql/sql-tag'
 export type { IsolationLevel, Security } from './driver/dialect'
 export type { Row } from './driver/statement'
 export type { PoolStats } from './pool/pool-context'

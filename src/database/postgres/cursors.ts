@@ -1,8 +1,7 @@
 /** The open cursors of one connection to PostgreSQL. */
 import { BufferedCursor, type Cursor, type Row, type Statement } from '../driver/statement'
 import type { Session } from '../driver/session'
-import type { SessionTypeParsers } from './array-types'
-import { Executable, ExtendedQuery } from './extended-query'
+import { Executable, type ExtendedQueryParts } from './extended-query'
 import type { ExtendedResult } from './rows'
 import { ownStatement } from './simple-query'
 
@@ -18,8 +17,7 @@ const BATCH_BYTES = 1_000_000
 interface CursorSession extends Pick<Session, 'run' | 'broken' | 'inTransaction'> {
   /** The transaction status as the server reports it: idle, in a transaction, in a failed transaction. */
   readonly status: 'I' | 'T' | 'E' | null
-  readonly types: SessionTypeParsers
-  send(query: ExtendedQuery, statement: Statement): Promise<ExtendedResult>
+  send(parts: ExtendedQueryParts, statement: Statement): Promise<ExtendedResult>
 }
 
 let count = 0
@@ -96,8 +94,8 @@ class PostgresCursor implements Cursor {
 
   async read(maxRows: number | null): Promise<readonly Row[]> {
     const requested = maxRows ?? this.#batchSize
-    const query = new ExtendedQuery(this.#session.types, { main: this.#cursor, maxRows: requested })
-    const { rows, bytes, isComplete } = await this.#session.send(query, ownStatement(''))
+    const parts = { main: this.#cursor, maxRows: requested }
+    const { rows, bytes, isComplete } = await this.#session.send(parts, ownStatement(''))
     this.isAtEnd = isComplete
     const mostByBytes = Math.floor((BATCH_BYTES * rows.length) / Math.max(1, bytes))
     this.#batchSize = Math.max(1, Math.min(2 * requested, LARGEST_BATCH, mostByBytes))

@@ -2,7 +2,7 @@
 import type { RawConnection } from './pg-client'
 import type { Session } from '../driver/session'
 import type { Statement } from '../driver/statement'
-import { ownStatement, sendPgQuery } from './simple-query'
+import { ownStatement, sendControl } from './simple-query'
 
 /** The part of a session that is used here. */
 interface BeginSession extends Pick<Session, 'broken' | 'destroy'> {
@@ -113,7 +113,7 @@ export class DeferredBegin {
     const session = this.#session
     const restartSql = this.restartSqlOf(sql)
     const statement = ownStatement(sql)
-    const sent = sendPgQuery(session.raw, statement, () => {
+    const sent = sendControl(session.raw, sql, () => {
       this.closeIfExposed()
     })
     try {
@@ -149,6 +149,6 @@ export class DeferredBegin {
     // Before ROLLBACK is sent, so that what the caller sends behind it by `connection.raw` comes after BEGIN.
     this.defer(sql)
     const rollback = ownStatement('ROLLBACK')
-    if (isOpen) await this.#session.waitFor(sendPgQuery(raw, rollback), rollback)
+    if (isOpen) await this.#session.waitFor(sendControl(raw, 'ROLLBACK'), rollback)
   }
 }

@@ -58,14 +58,17 @@ interface DataRow {
   readonly length: number
 }
 
-type Outcome = [error: null, result: ExtendedResult] | [error: Error]
+type Callback = (...outcome: [error: null, result: ExtendedResult] | [error: Error]) => void
 
 export class ExtendedQuery implements QueryObject, RowConsumer {
   readonly main: Executable
   /** True if the server had parsed the main statement before. */
   wasParsed = false
-  /** pg looks for this name, to end its own `query_timeout`. */
-  callback: (...outcome: Outcome) => void = () => undefined
+  /**
+   * pg looks for this name, to end its own `query_timeout`. It is given to the constructor because V8 keeps a function that is
+   * assigned later, and with it the rows of its query, until the next full collection: a stream took 30 MB more.
+   */
+  readonly callback: Callback
   readonly #types: SessionTypeParsers
   readonly #parts: ExtendedQueryParts
   readonly #asArrays: boolean
@@ -83,7 +86,8 @@ export class ExtendedQuery implements QueryObject, RowConsumer {
   /** The first error that a parser of a value threw. */
   #failure: Error | null = null
 
-  constructor(types: SessionTypeParsers, parts: ExtendedQueryParts) {
+  constructor(types: SessionTypeParsers, parts: ExtendedQueryParts, callback: Callback) {
+    this.callback = callback
     this.main = parts.main
     this.#types = types
     this.#parts = parts
@@ -95,17 +99,6 @@ export class ExtendedQuery implements QueryObject, RowConsumer {
   /** True when the server has accepted the values of the main statement. */
   get hasStarted(): boolean {
     return this.#pendingBinds === 0
-  }
-
-  /** Has pg run it in its turn. */
-  runOn(raw: RawConnection): Promise<ExtendedResult> {
-    return new Promise((resolve, reject) => {
-      this.callback = (...[error, result]) => {
-        if (error === null) resolve(result)
-        else reject(error)
-      }
-      raw.query(this)
-    })
   }
 
   submit(connection: PgConnection): null {

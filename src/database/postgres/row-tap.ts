@@ -143,7 +143,9 @@ export function readFirstText(bytes: Buffer, at: number): string | null {
 const COUNT_SIZE = 2
 const LENGTH_SIZE = 4
 
-const { INT2, INT4, OID } = pg.types.builtins
+const { INT4 } = pg.types.builtins
+/** Types whose text is an integer that fits a number. A program may have set the integer parser for other types as well. */
+const INTEGERS = new Set<number>([pg.types.builtins.INT2, INT4, pg.types.builtins.OID])
 /** pg's parser of integers, or the one that the program has put in its place. */
 const AS_INTEGER = pg.types.getTypeParser(INT4, 'text') as Parser
 const isPlainInteger = ['0', '-7', '2147483647'].every((text) => AS_INTEGER(text) === Number(text))
@@ -155,8 +157,7 @@ function readValue(
   parser: Parser | null,
   field: pg.FieldDef,
 ): unknown {
-  const { dataTypeID: type } = field
-  if (parser === AS_INTEGER && isPlainInteger && (type === INT4 || type === INT2 || type === OID))
+  if (parser === AS_INTEGER && isPlainInteger && INTEGERS.has(field.dataTypeID))
     return readInteger(bytes, from, to)
   let text: string
   try {

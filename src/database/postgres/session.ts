@@ -9,7 +9,13 @@ import { PostgresCopies } from './copy'
 import { PostgresCursors } from './cursors'
 import { type Begin, DeferredBegin } from './deferred-begin'
 import { isHangUp, limitError } from './errors'
-import { Executable, executionOf, ExtendedQuery, forwardCompletions } from './extended-query'
+import {
+  Executable,
+  executionOf,
+  ExtendedQuery,
+  type ExtendedQueryParts,
+  forwardCompletions,
+} from './extended-query'
 import {
   activeQuery,
   lastSubmitted,
@@ -18,14 +24,17 @@ import {
   type RawConnection,
   withdraw,
 } from './pg-client'
+import { waitForReady, withAnswerTimeout } from './ready-for-query'
 import { type ExtendedResult, parseRemainingTexts } from './rows'
 import { APPLY_SETTINGS, type SessionSettings } from './session-settings'
 import {
   controlResult,
   hasOwnParsers,
+  isControl,
   lastResult,
   needsPgQuery,
   ownStatement,
+  sendControl,
   sendPgQuery,
 } from './simple-query'
 import { StatementCache, TRANSACTION_ID } from './statement-cache'
@@ -77,7 +86,7 @@ export class PostgresSession implements Session {
     this.raw = raw
     this.#settings = settings
     this.types = new SessionTypeParsers(raw, arrays)
-    this.#statementCache = mostPrepared === 0 ? null : new StatementCache(this.types, mostPrepared)
+    this.#statementCache = mostPrepared === 0 ? null : new StatementCache(mostPrepared)
     forwardCompletions(raw, () => {
       this.#begin.forget()
     })
@@ -136,6 +145,7 @@ export class PostgresSession implements Session {
       return Promise.resolve(controlResult(statement.sql))
     }
     this.#begin.forbidRestart()
+    if (isControl(statement)) return this.#runControl(statement)
     const { insertsInto } = statement
     return insertsInto === undefined ? this.#runUnprepared(statement) : this.#runCopy(statement, insertsInto)
   }
@@ -156,19 +166,23 @@ export class PostgresSession implements Session {
     return copied.result
   }
 
+  async #runControl(statement: Statement): Promise<Result> {
+    const restartSql = statement.facts.verb === 'BEGIN' ? this.#begin.restartSqlOf(statement.sql) : null
+    const result = await this.waitFor(sendControl(this.raw, statement.sql), statement)
+    this.#begin.allowRestart(restartSql)
+    return result
+  }
+
   async #runUnprepared(statement: Statement): Promise<Result> {
     const asksTransactionId = this.#needsTransactionId(statement)
     if (!needsPgQuery(statement)) {
       const main = new Executable('', statement.sql)
       const after = asksTransactionId ? new Executable('', TRANSACTION_ID) : null
-      const query = new ExtendedQuery(this.types, { ...executionOf(statement), main, after })
-      const result = await this.send(query, statement)
+      const result = await this.send({ ...executionOf(statement), main, after }, statement)
       if (asksTransactionId) this.#transactionId = result.transactionId
       return result
     }
-    const restartSql = statement.facts.verb === 'BEGIN' ? this.#begin.restartSqlOf(statement.sql) : null
     const results = await this.waitFor(sendPgQuery(this.raw, statement), statement)
-    this.#begin.allowRestart(restartSql)
     if (!hasOwnParsers(statement))
       for (const each of results) await parseRemainingTexts(each.rows, each, this)
     if (asksTransactionId) this.#transactionId = (await this.#fetchOwn(TRANSACTION_ID)) as string | null
@@ -189,9 +203,9 @@ export class PostgresSession implements Session {
     // First, since it throws for a value that cannot be written.
     const execution = executionOf(statement)
     const begin = this.#begin.take()
-    const query = cache.queryFor(statement.sql, execution, begin.sql, asksTransactionId)
+    const parts = cache.partsFor(statement.sql, execution, begin.sql, asksTransactionId)
     const running = new Promise<Result>((resolve) => {
-      query.callback = (...[error, result]) => {
+      const query = new ExtendedQuery(this.types, parts, (...[error, result]) => {
         if (error !== null) {
           this.#begin.closeIfExposed()
           resolve(this.#retryIfRefused(error, { cache, query, statement, begin, wasIdle }))
@@ -199,8 +213,8 @@ export class PostgresSession implements Session {
         }
         if (asksTransactionId) this.#transactionId = result.transactionId
         this.#finishPrepared(cache, statement)
-        resolve(result.columns.hasUnknownTypes ? this.#parseUnknownTypes(result, query) : result)
-      }
+        resolve(result.columns.hasUnknownTypes ? this.#parseUnknownTypes(result, parts.main) : result)
+      })
       this.raw.query(query)
     })
     this.#track(running)
@@ -231,13 +245,20 @@ export class PostgresSession implements Session {
   }
 
   /** Sends a query that is not prepared, or reads a cursor. */
-  async send(query: ExtendedQuery, statement: Statement): Promise<ExtendedResult> {
+  async send(parts: ExtendedQueryParts, statement: Statement): Promise<ExtendedResult> {
     this.#begin.forbidRestart()
-    const result = await this.waitFor(query.runOn(this.raw), statement)
-    return result.columns.hasUnknownTypes ? this.#parseUnknownTypes(result, query) : result
+    const sent = new Promise<ExtendedResult>((resolve, reject) => {
+      const query = new ExtendedQuery(this.types, parts, (...[error, result]) => {
+        if (error === null) resolve(result)
+        else reject(error)
+      })
+      this.raw.query(query)
+    })
+    const result = await this.waitFor(sent, statement)
+    return result.columns.hasUnknownTypes ? this.#parseUnknownTypes(result, parts.main) : result
   }
 
-  async #parseUnknownTypes(result: ExtendedResult, { main }: ExtendedQuery): Promise<ExtendedResult> {
+  async #parseUnknownTypes(result: ExtendedResult, main: Executable): Promise<ExtendedResult> {
     const { rows, columns } = result
     main.columns = await parseRemainingTexts(rows, columns, this, columns)
     return result
@@ -263,33 +284,11 @@ export class PostgresSession implements Session {
     if (this.isExposed) this.#lastSubmitted = lastSubmitted(this.raw)
   }
 
-  /**
-   * Waits for ReadyForQuery: pg reports an error before it, and the transaction's status is known only after it. Not for a
-   * query that was never sent, nor while pg runs another one, which it does only after that.
-   */
+  /** Waits for ReadyForQuery, unless the query was never sent, or pg runs another one, which it does only after that. */
   async #waitForReady(error: unknown): Promise<void> {
-    const { raw } = this
-    if (error instanceof QueryCanceledError || raw.readyForQuery || this.broken !== null) return
-    const active = this.isExposed ? activeQuery(raw) : null
-    if (active !== null && active !== this.#lastSubmitted) return
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        clearTimeout(timer)
-        raw.connection.off('readyForQuery', end)
-        raw.off('end', end)
-        resolve()
-      }
-      const timer = this.#destroyWithoutAnswer(end)
-      raw.connection.on('readyForQuery', end)
-      raw.on('end', end)
-    })
-  }
-
-  #destroyWithoutAnswer(then: () => void = () => undefined): NodeJS.Timeout {
-    return setTimeout(() => {
-      this.destroy()
-      then()
-    }, ANSWER_TIMEOUT_MILLIS)
+    if (error instanceof QueryCanceledError) return
+    const active = this.isExposed ? activeQuery(this.raw) : null
+    if (active === null || active === this.#lastSubmitted) await waitForReady(this)
   }
 
   /** Returns the server's reason for closing the connection, if it gave one; else `error`, such as pg's "terminated". */
@@ -337,13 +336,8 @@ export class PostgresSession implements Session {
     }
   }
 
-  async ping(): Promise<void> {
-    const timer = this.#destroyWithoutAnswer()
-    try {
-      await this.#runOwn('SELECT 1')
-    } finally {
-      clearTimeout(timer)
-    }
+  ping(): Promise<void> {
+    return withAnswerTimeout(this, this.#runOwn('SELECT 1'))
   }
 
   async reset(): Promise<string | null> {

@@ -1,9 +1,9 @@
-/** Runs statements by pg's own query: the ones that control transactions, and those that no other query takes. */
+/** Runs statements without the extended protocol: those that control transactions, and those that only pg's own query takes. */
 import type pg from 'pg'
 import { QueryError } from '../errors'
 import type { Result, Statement, StatementFacts } from '../driver/statement'
 import { toParameter } from './parameters'
-import type { RawConnection } from './pg-client'
+import type { PgConnection, QueryObject, RawConnection } from './pg-client'
 import { IDENTITY_PARSER, TYPE_PARSERS } from './value-parsers'
 
 const NO_FACTS: StatementFacts = {
@@ -25,21 +25,73 @@ export function ownStatement(
   return { sql, bindings, facts: { ...NO_FACTS, ...facts }, take: 'all' }
 }
 
-/** Makes the result of a COMMIT or ROLLBACK that need not be sent. */
+/** Makes the result of a control statement. */
 export function controlResult(command: string): Result {
   const response = { command, rowCount: null, rows: [], fields: [] }
   return { rows: [], rowCount: 0, lastInsertId: null, command, forKnex: { response } }
 }
 
-/** Statements that open or end a transaction or savepoint, for which the simple protocol needs fewer messages. */
+/** Statements that open or end a transaction or savepoint. They have no rows and no values. */
 const CONTROL_VERBS = new Set(['BEGIN', 'COMMIT', 'ROLLBACK', 'SAVEPOINT', 'RELEASE'])
+
+export function isControl({ facts, bindings }: Statement): boolean {
+  return CONTROL_VERBS.has(facts.verb) && !facts.isMultiStatement && bindings.length === 0
+}
+
+/** Runs a control statement. On an error it calls `failed` before pg sends the next query of its queue. */
+export function sendControl(raw: RawConnection, sql: string, failed?: () => void): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    raw.query(
+      new ControlQuery(sql, (error, command) => {
+        if (error === null) {
+          resolve(controlResult(command))
+          return
+        }
+        failed?.()
+        reject(error)
+      }),
+    )
+  })
+}
+
+/**
+ * A query object for the simple protocol: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SIMPLE-QUERY. With
+ * pg's own query in its place a transaction of one statement takes a quarter more processor time.
+ */
+class ControlQuery implements QueryObject {
+  readonly #sql: string
+  /** pg looks for this name, to end its own `query_timeout`. */
+  readonly callback: (error: Error | null, command: string) => void
+  #command = ''
+
+  constructor(sql: string, callback: ControlQuery['callback']) {
+    this.#sql = sql
+    this.callback = callback
+  }
+
+  submit(connection: PgConnection): null {
+    connection.query(this.#sql)
+    return null
+  }
+
+  handleCommandComplete({ text }: { readonly text: string }): void {
+    this.#command = text
+  }
+
+  handleError(error: Error): void {
+    this.callback(error, '')
+  }
+
+  handleReadyForQuery(): void {
+    this.callback(null, this.#command)
+  }
+}
 
 /**
  * Returns whether pg's own query has to run it: several statements in one text, a statement with options of pg, and COPY, at
  * which the extended protocol would wait for ever for rows.
  */
-export function needsPgQuery({ facts, bindings, driverOptions }: Statement): boolean {
-  if (CONTROL_VERBS.has(facts.verb) && bindings.length === 0) return true
+export function needsPgQuery({ facts, driverOptions }: Statement): boolean {
   return facts.isMultiStatement || facts.verb === 'COPY' || driverOptions !== undefined
 }
 
@@ -56,13 +108,12 @@ const UNPARSED = {
 
 /**
  * Runs a statement by pg's own query; several in one text give several results. Values stay unparsed texts unless the caller
- * gave parsers. On an error it calls `failed` before pg sends the next query of its queue. Rejects with a QueryError for a
- * COPY from STDIN, whose rows would never come, or to STDOUT, whose rows pg would drop.
+ * gave parsers. Rejects with a QueryError for a COPY from STDIN, whose rows would never come, or to STDOUT, whose rows pg
+ * would drop.
  */
 export function sendPgQuery(
   raw: RawConnection,
   { sql, bindings, facts, asArrays, driverOptions }: Statement,
-  failed: () => void = () => undefined,
 ): Promise<pg.QueryResult[]> {
   return new Promise((resolve, reject) => {
     if (facts.verb === 'COPY' && COPIES_STREAM.test(sql)) {
@@ -79,12 +130,8 @@ export function sendPgQuery(
       ...(asArrays === true && { rowMode: 'array' }),
     }
     raw.query(config, (error: Error | null, result: pg.QueryResult | pg.QueryResult[]) => {
-      if (error === null) {
-        resolve([result].flat())
-        return
-      }
-      failed()
-      reject(error)
+      if (error === null) resolve([result].flat())
+      else reject(error)
     })
   })
 }

@@ -2,9 +2,8 @@
 import { createHash } from 'node:crypto'
 import type { Statement } from '../driver/statement'
 import { codeOf } from '../driver/driver-error'
-import type { SessionTypeParsers } from './array-types'
 import { isStalePlan } from './errors'
-import { Executable, type Execution, ExtendedQuery } from './extended-query'
+import { Executable, type Execution, type ExtendedQuery, type ExtendedQueryParts } from './extended-query'
 import { MAX_TEXT_LENGTH } from '../sql/text-cache'
 
 /** Statements that PostgreSQL plans, so that preparing them saves time. */
@@ -49,7 +48,6 @@ export type Refusal = 'outdated' | 'unknown'
 export const TRANSACTION_ID = 'SELECT txid_current()::text'
 
 export class StatementCache {
-  readonly #types: SessionTypeParsers
   readonly #maxStatements: number
   /** The least recently used one comes first. */
   readonly #statements = new Map<string, Executable>()
@@ -60,8 +58,7 @@ export class StatementCache {
   #invalidatedInTransaction = false
 
   /** `maxStatements`: how many statements are kept; each takes some kilobytes on the server. */
-  constructor(types: SessionTypeParsers, maxStatements: number) {
-    this.#types = types
+  constructor(maxStatements: number) {
     this.#maxStatements = maxStatements
   }
 
@@ -72,26 +69,20 @@ export class StatementCache {
   }
 
   /**
-   * Makes the query for a statement. It starts with `begin` if that is not null, and also asks for the transaction's id if
-   * `asksTransactionId`.
+   * Returns the parts of the query for a statement. It starts with `begin` if that is not null, and also asks for the
+   * transaction's id if `asksTransactionId`.
    */
-  queryFor(
+  partsFor(
     sql: string,
     execution: Execution,
     begin: string | null,
     asksTransactionId: boolean,
-  ): ExtendedQuery {
+  ): ExtendedQueryParts {
     const main = this.#prepared(sql)
     const before = begin === null ? null : this.#prepared(begin)
     const toDeallocate = this.#toDeallocate
     if (toDeallocate.length > 0) this.#toDeallocate = []
-    return new ExtendedQuery(this.#types, {
-      ...execution,
-      main,
-      before,
-      after: asksTransactionId ? this.#transactionId : null,
-      toDeallocate,
-    })
+    return { ...execution, main, before, after: asksTransactionId ? this.#transactionId : null, toDeallocate }
   }
 
   /**

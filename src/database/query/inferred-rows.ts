@@ -1,7 +1,6 @@
 /** The rows of a query, as far as its type tells: a Knex builder carries its table, and the columns that it selects. */
 import type { Knex } from 'knex'
-import type { Values } from '../sql/compiler'
-import type { TypedSqlQuery } from '../sql/sql-tag'
+import type { Values, TypedSqlQuery } from '../sql/sql-tag'
 
 /**
  * What a builder selects: Knex's `DeferredKeySelection`, which it does not export. Tried with Knex 3.3.

@@ -1,9 +1,17 @@
 /** The six query methods, shared by Database, Connection and Transaction. */
 import type { Backend } from './backend'
-import { type Access, type Result, type Row, shownSql, type Statement, WRITE } from '../driver/statement'
+import {
+  type Access,
+  type Result,
+  type Row,
+  shownSql,
+  type Statement,
+  WRITE,
+  type Take,
+} from '../driver/statement'
 import type { StreamSource, Work } from '../pool/lease'
 import { KnexProgram } from '../sql/builder-compiler'
-import type { Query, Take, Values } from '../sql/compiler'
+import type { Query, Values } from '../sql/sql-tag'
 import { multiStatementError } from '../sql/parser'
 import type { StandardSchema } from '../sql/standard-schema'
 import { ConfigurationError } from '../errors'

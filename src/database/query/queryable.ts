@@ -2,7 +2,7 @@
 import { inspect } from 'node:util'
 import { ISOLATION_LEVELS, type IsolationLevel } from '../driver/dialect'
 import type { Row } from '../driver/statement'
-import type { Query, Values } from '../sql/compiler'
+import type { Query, Values } from '../sql/sql-tag'
 import type { ColumnOf, KnownColumns, RowOf, ValueOf, ValuesFor } from './inferred-rows'
 import type { StandardSchema } from '../sql/standard-schema'
 import { ConfigurationError } from '../errors'

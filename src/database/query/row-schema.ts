@@ -1,7 +1,6 @@
 /** Checks what a query gives against the schema that its caller has given. */
 import { ConfigurationError, RowError } from '../errors'
-import type { Query } from '../sql/compiler'
-import { SqlQuery } from '../sql/sql-tag'
+import { type Query, SqlQuery } from '../sql/sql-tag'
 import type { SchemaIssue, SchemaResult, StandardSchema } from '../sql/standard-schema'
 
 /**

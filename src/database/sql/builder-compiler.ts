@@ -1,7 +1,6 @@
 /** Turns what Knex has compiled, or can compile, into a statement for the driver. */
 import type { Knex } from 'knex'
 import { BindError, ConfigurationError } from '../errors'
-import type { Dialect } from '../driver/dialect'
 import { messageOf } from '../driver/driver-error'
 import { BoundStatement, type ParsedSql, type Statement, type Take } from '../driver/statement'
 import { multiStatementError, refuseEmpty } from './parser'
@@ -50,6 +49,14 @@ export class KnexProgram {
 /** Methods for which Knex's SQLite dialect reads counts and ids instead of rows. */
 const COUNTING_METHODS: ReadonlySet<string> = new Set(['insert', 'update', 'del', 'counter'])
 
+/** The part of a dialect that is used here. */
+interface BuilderDialect {
+  /** True when the driver runs all statements of a text. */
+  readonly runsMultiStatements: boolean
+  /** Returns the value in the form in which the driver binds it without loss. */
+  toDriverFromBuilder(value: unknown): unknown
+}
+
 /** The part of the compiler that is used here. */
 interface SqlParser {
   /** Parses SQL text, or returns the result of an earlier parse. */
@@ -60,12 +67,12 @@ interface SqlParser {
 const CACHE_SIZE = 1000
 
 export class BuilderCompiler {
-  readonly #dialect: Dialect
+  readonly #dialect: BuilderDialect
   readonly #parser: SqlParser
   /** SQL that Knex has compiled, with the driver's placeholders. */
   readonly #nativeTexts = new TextCache<string>(CACHE_SIZE)
 
-  constructor(dialect: Dialect, parser: SqlParser) {
+  constructor(dialect: BuilderDialect, parser: SqlParser) {
     this.#dialect = dialect
     this.#parser = parser
   }

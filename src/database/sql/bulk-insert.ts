@@ -1,5 +1,4 @@
 /** Turns an INSERT of one row into an INSERT of many rows. */
-import type { Dialect } from '../driver/dialect'
 import type { InsertTarget, ParsedSql } from '../driver/statement'
 
 /** The parts of `INSERT … VALUES (:names) …`. */
@@ -43,7 +42,7 @@ export function bulkInsertOf({ verb, segments, hasReturning }: ParsedSql): BulkI
 /** Returns a function that writes the INSERT of so many rows. It keeps the last text, which most calls want again. */
 export function tupleWriter(
   { head, names, tail }: BulkInsert,
-  { placeholder }: Pick<Dialect, 'placeholder'>,
+  placeholder: (n: number) => string,
 ): (rows: number) => string {
   const write = (rows: number): string => {
     let count = 0

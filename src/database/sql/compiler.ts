@@ -1,7 +1,6 @@
 /** Turns SQL with `:names`, a sql`…` query or a Knex builder into a statement for the driver. */
-import type { Knex } from 'knex'
 import { BindError, ConfigurationError, QueryError } from '../errors'
-import { JsonValue, SqlQuery } from './sql-tag'
+import { JsonValue, type Query, SqlQuery, type Values } from './sql-tag'
 import { bulkInsertOf, rowsPerInsert, tupleWriter } from './bulk-insert'
 import type { Dialect } from '../driver/dialect'
 import { BoundStatement, type ParsedSql, type Statement, type Take } from '../driver/statement'
@@ -10,11 +9,6 @@ import { BuilderCompiler, isCompilable, type KnexProgram, type KnexQuery } from 
 import { multiStatementError, parseSql, refuseEmpty } from './parser'
 import { TextCache } from './text-cache'
 
-/** Values for the `:names` of a text. */
-export type Values = Readonly<Record<string, unknown>>
-
-/** SQL text with `:names`, a sql`…` query, or a Knex builder. */
-export type Query = string | SqlQuery | Knex.QueryBuilder | Knex.Raw | Knex.SchemaBuilder
 export type { Take } from '../driver/statement'
 
 /** A text that was compiled before. */
@@ -73,7 +67,7 @@ export class Compiler {
     const insert = parsed.foundPlaceholder === null && !parsed.isMultiStatement ? bulkInsertOf(parsed) : null
     if (insert === null) return null
     const { names, insertsInto } = insert
-    const textFor = tupleWriter(insert, this.#dialect)
+    const textFor = tupleWriter(insert, (n) => this.#dialect.placeholder(n))
     const statementFor = (rows: readonly Values[]): Statement => {
       const bindings: unknown[] = []
       for (const row of rows) {

@@ -1,5 +1,12 @@
-/** The sql tag, and json(), which marks a value as JSON. Values are bound, never written into the text. */
+/** What a query is: text, a template by the sql tag, or a builder; and json(), which marks a value as JSON. */
+import type { Knex } from 'knex'
 import type { StandardSchema } from './standard-schema'
+
+/** Values for the `:names` of a text. */
+export type Values = Readonly<Record<string, unknown>>
+
+/** SQL text with `:names`, a sql`…` query, or a Knex builder. */
+export type Query = string | SqlQuery | Knex.QueryBuilder | Knex.Raw | Knex.SchemaBuilder
 
 /**
  * A piece of SQL with its values. Pieces nest: a piece inside of another one keeps its own values.
