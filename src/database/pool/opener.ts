@@ -40,8 +40,7 @@ export class Opener {
       this.created += 1
       const { session } = pooled
       session.keepProcessAlive(false)
-      // Idle from now on: afterConnect may have taken long.
-      pooled.markIdle(performance.now())
+      pooled.markOpened()
       // When one connection is lost, the others may be lost too.
       session.onLost(() => this.#pool.suspectAll())
       events.tell('create', { durationMillis: performance.now() - started })

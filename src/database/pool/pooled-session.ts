@@ -23,7 +23,7 @@ export class PooledSession {
   /** Why it is closed, if neither its state nor its age is the reason. */
   retireReason: RetireEvent['reason'] | null = null
   readonly #liveness: Liveness
-  readonly #expiresAt: number
+  #expiresAt = Infinity
   /** When it was given back. */
   #idleSince = performance.now()
   #heardAt = this.#idleSince
@@ -31,9 +31,15 @@ export class PooledSession {
   constructor(session: Session, liveness: Liveness) {
     this.session = session
     this.#liveness = liveness
-    // Up to a tenth less, so that connections opened together do not all expire together.
-    this.#expiresAt = this.#idleSince + liveness.options.maxLifetimeMillis * (1 - Math.random() * 0.1)
     liveness.heardAt = this.#idleSince
+  }
+
+  /** Starts its lifetime and its idle time, when afterConnect has run, which may have taken long. */
+  markOpened(): void {
+    const now = performance.now()
+    // Up to a tenth less, so that connections opened together do not all expire together.
+    this.#expiresAt = now + this.#liveness.options.maxLifetimeMillis * (1 - Math.random() * 0.1)
+    this.markIdle(now)
   }
 
   /** Starts its idle time. `answeredAt`: the last answer during its lease, if there was one. */
