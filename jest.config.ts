@@ -10,6 +10,8 @@ const config: Config = {
   testEnvironment: '<rootDir>/test/support/environment.cjs',
   moduleNameMapper: { '^@appthreat/sqlite3$': '<rootDir>/test/support/appthreat.cjs' },
   testMatch: ['<rootDir>/test/**/*.test.ts'],
+  // They install the package and its users' tools from the registry: npm run test:package.
+  testPathIgnorePatterns: ['/node_modules/', ...(process.env['TEST_PACKAGE'] ? [] : ['/test/package/'])],
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/package/'],
   transform: {
     '\\.ts$': [
