@@ -93,6 +93,21 @@ describe('docs/design.md', () => {
   })
 })
 
+describe('docs/from-fastapi.md', () => {
+  standingCheck()
+  const rows = read('docs/from-fastapi.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && !/^\| (---|there) /.test(line))
+
+  it('names a file or a folder that is there in each row of its table', () => {
+    const places = rows.map((row) => [...row.matchAll(/`((?:src|migrations|seeds)\/[^`]*)`/g)])
+    expect(rows.length).toBeGreaterThan(15)
+    expect(rows.filter((_row, index) => places[index]?.length === 0)).toEqual([])
+    const paths = places.flat().map(([, place = '']) => place)
+    expect(paths.filter((place) => !existsSync(path.join(root, place)))).toEqual([])
+  })
+})
+
 describe('the documentation', () => {
   standingCheck()
   const pages = readdirSync(path.join(root, 'docs')).filter((file) => file.endsWith('.md'))
