@@ -1,4 +1,4 @@
-/** Reads a stream to its end in a process of its own, and prints how much memory that took. */
+/** Reads a stream to its end in a process of its own, and prints how much memory and processor time that took. */
 import { Database } from '../../src/database'
 
 /** Two columns of that many rows, made by the database as they are asked for. */
@@ -25,10 +25,13 @@ async function weigh(url: string, rows: number): Promise<void> {
   const before = process.memoryUsage.rss()
   let highest = before
   const sampling = setInterval(() => (highest = Math.max(highest, process.memoryUsage.rss())), 10)
+  const usage = process.cpuUsage()
   const count = await read(database, rows)
+  const { user, system } = process.cpuUsage(usage)
   clearInterval(sampling)
   await database.disconnect()
-  process.stdout.write(JSON.stringify({ count, extraMegabytes: (highest - before) / 1e6 }))
+  const cpuMillis = (user + system) / 1000
+  process.stdout.write(JSON.stringify({ count, extraMegabytes: (highest - before) / 1e6, cpuMillis }))
 }
 
 const [url = '', rows = '0'] = process.argv.slice(2)
