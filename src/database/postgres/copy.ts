@@ -1,6 +1,6 @@
 /**
- * Inserts many rows into PostgreSQL by COPY instead of INSERT, where the two have the same effect. For 100,000 rows of 3 columns
- * the client uses 44 % less CPU on Node 24, and a third of the time. `npm run bench -- --parts=bulk --node=24` measures executeMany.
+ * Inserts many rows into PostgreSQL by COPY instead of INSERT, where the two have the same effect. What it brings
+ * is in bench/RESULTS.md, by `npm run bench -- --parts=bulk`, which sets executeMany beside knex.batchInsert.
  * An INSERT that says more than table, columns and values, such as an alias, is sent as it is; so are all if `run` returns null.
  */
 import { rowsPerInsert } from '../sql/bulk-insert'
