@@ -1,4 +1,4 @@
-/** Every setting is where a user would look for it: in .env.example and in the table of the README, with its default. */
+/** Every setting is where a user would look for it: in .env.example and in the table of docs/service.md, with its default. */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { VARIABLES } from '../../src/service/config'
@@ -16,7 +16,7 @@ const example = new Map(
 
 /** `NAME` → its default, as the table has it. */
 const table = new Map(
-  [...read('README.md').matchAll(/^\| `([A-Z_]+)` +\| (?:`([^`]*)`)?/gm)].map(([, name = '', value]) => [
+  [...read('docs/service.md').matchAll(/^\| `([A-Z_]+)` +\| (?:`([^`]*)`)?/gm)].map(([, name = '', value]) => [
     name,
     value ?? '',
   ]),
