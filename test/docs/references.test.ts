@@ -39,7 +39,7 @@ describe('docs/from-databases.md', () => {
   })
 
   it('would be found out, were a test renamed', () => {
-    const file = 'test/database/queries.test.ts'
+    const file = 'test/database/query/queries.test.ts'
     const planted = `[queries](../${file}): "returns null for\n  NULL" and [queries](../${file}): "returns nothing"`
     expect(missing(referencesIn(planted))).toEqual([`${file}: "returns nothing"`])
   })

@@ -66,7 +66,7 @@ export class ExtendedQuery implements QueryObject, RowConsumer {
   wasParsed = false
   /**
    * pg looks for this name, to end its own `query_timeout`. It is given to the constructor because V8 keeps a function that is
-   * assigned later, and with it the rows of its query, until the next full collection: test/database/streaming-memory.test.ts.
+   * assigned later, and with it the rows of its query, until the next full collection: test/database/query/streaming-memory.test.ts.
    */
   readonly callback: Callback
   readonly #types: SessionTypeParsers

@@ -1,0 +1,131 @@
+/** What an async context carries: label, signal, deadline, and what is bound to a key. */
+import { runInScope } from '../../../src/database'
+import {
+  boundTo,
+  currentScope,
+  outsideOfScopes,
+  runBound,
+  runDetached,
+} from '../../../src/database/context/scope'
+
+describe('a scope', () => {
+  it('is there for every async descendant, and gone outside', async () => {
+    const label = await runInScope({ label: 'nightly' }, async () => {
+      await new Promise(setImmediate)
+      return currentScope()?.label
+    })
+    expect(label).toBe('nightly')
+    expect(currentScope()).toBeUndefined()
+  })
+
+  it('is not shared by siblings', async () => {
+    const labels = await Promise.all(
+      ['a', 'b', 'c'].map((label) =>
+        runInScope({ label }, async () => {
+          await new Promise(setImmediate)
+          return currentScope()?.label
+        }),
+      ),
+    )
+    expect(labels).toEqual(['a', 'b', 'c'])
+  })
+
+  it('inherits what it leaves out', () => {
+    const { signal } = new AbortController()
+    runInScope({ label: 'outer', signal, deadline: 100 }, () => {
+      runInScope({ label: 'inner' }, () => {
+        const { label, signals, deadline } = currentScope() ?? {}
+        expect({ label, signals, deadline }).toEqual({ label: 'inner', signals: [signal], deadline: 100 })
+      })
+    })
+  })
+
+  it('cannot extend the deadline around it', () => {
+    runInScope({ deadline: 100 }, () => {
+      expect(runInScope({ deadline: 200 }, () => currentScope()?.deadline)).toBe(100)
+      expect(runInScope({ deadline: 50 }, () => currentScope()?.deadline)).toBe(50)
+    })
+  })
+
+  it('is aborted by its own signal and by the one around it', () => {
+    const outer = new AbortController()
+    const isAborted = (signals: readonly { readonly aborted: boolean }[] = []) =>
+      signals.some(({ aborted }) => aborted)
+    runInScope({ signal: outer.signal }, () => {
+      const first = new AbortController()
+      const second = runInScope({ signal: first.signal }, () => currentScope()?.signals)
+      const third = runInScope({ signal: new AbortController().signal }, () => currentScope()?.signals)
+      first.abort()
+      expect([isAborted(second), isAborted(third), outer.signal.aborted]).toEqual([true, false, false])
+      outer.abort()
+      expect(isAborted(third)).toBe(true)
+    })
+  })
+
+  it('reads its label when it is asked, since a route is known later than its request', () => {
+    const request = { route: 'unknown' }
+    const scope = {
+      get label() {
+        return request.route
+      },
+    }
+    runInScope(scope, () => {
+      runInScope({}, () => {
+        request.route = 'GET /users'
+        expect(currentScope()?.label).toBe('GET /users')
+      })
+    })
+  })
+
+  it('returns what the work returns, and passes on what it throws', () => {
+    expect(runInScope({}, () => 5)).toBe(5)
+    expect(() =>
+      runInScope({}, () => {
+        throw new Error('out')
+      }),
+    ).toThrow('out')
+  })
+})
+
+describe('a binding', () => {
+  it('is found under its key only', () => {
+    const [first, second] = [{}, {}]
+    runBound(first, 'one', () => {
+      expect([boundTo(first), boundTo(second)]).toEqual(['one', undefined])
+      runBound(second, 'two', () => {
+        expect([boundTo(first), boundTo(second)]).toEqual(['one', 'two'])
+      })
+    })
+    expect(boundTo(first)).toBeUndefined()
+  })
+
+  it('survives a scope that is opened inside', () => {
+    const key = {}
+    runBound(key, 'one', () => {
+      expect(runInScope({ label: 'x' }, () => boundTo(key))).toBe('one')
+    })
+  })
+
+  it('is hidden from detached work, which keeps the label and the bindings of other keys', () => {
+    const [key, other] = [{}, {}]
+    const { signal } = new AbortController()
+    runInScope({ label: 'request', signal, deadline: 5 }, () => {
+      runBound(other, 'other', () => {
+        runBound(key, 'one', () => {
+          runDetached(key, () => {
+            expect([boundTo(key), boundTo(other)]).toEqual([undefined, 'other'])
+            expect(currentScope()?.label).toBe('request')
+            expect([currentScope()?.signals, currentScope()?.deadline]).toEqual([[], undefined])
+          })
+        })
+      })
+    })
+  })
+
+  it('does not reach work outside of scopes', () => {
+    const key = {}
+    runBound(key, 'one', () => {
+      expect(outsideOfScopes(() => [boundTo(key), currentScope()])).toEqual([undefined, undefined])
+    })
+  })
+})

@@ -1,0 +1,292 @@
+/** Prepared statements of PostgreSQL whose meaning changes while they are kept: types, settings, schemas and the clock. */
+import type { Client } from 'pg'
+import type { Database } from '../../../src/database'
+import { eachDatabase } from '../../support/each-database'
+import { failure, running, undone } from '../support'
+
+const ONE = { pool: { size: 1, maxOverflow: 0 } }
+
+eachDatabase('prepared statements that are outdated', (context) => {
+  let database: Database
+  beforeEach(async () => {
+    database = await context.open(ONE)
+  })
+
+  if (context.dialect === 'sqlite') {
+    it('are compiled anew by SQLite for a column that has another type', async () => {
+      const other = await context.open()
+      await database.execute('create table typed (n integer)')
+      const insert = async (n: unknown): Promise<unknown> => {
+        await database.execute('insert into typed values (:n)', { n })
+        return database.fetchVal('select typeof(n) from typed')
+      }
+      expect(await insert(5)).toBe('integer')
+      await other.execute('drop table typed')
+      await other.execute('create table typed (n text)')
+      expect(await insert(5)).toBe('text')
+      await other.execute('drop table typed')
+    })
+    return
+  }
+
+  describe('by a column of another type', () => {
+    beforeEach(async () => {
+      await context.admin('create table typed (id int, n int)')
+      await context.admin('insert into typed values (1, 2)')
+    })
+    afterEach(async () => {
+      await context.admin('drop table typed')
+    })
+    const read = (id: unknown): Promise<unknown> =>
+      database.fetchVal('select n from typed where id = :id', { id })
+
+    it('take the values that it takes now', async () => {
+      expect(await read(1)).toBe(2)
+      await context.admin('alter table typed alter id type bigint')
+      expect(await read(3_000_000_000)).toBeNull()
+      await context.admin('alter table typed alter id type text')
+      expect(await read('one')).toBeNull()
+      expect(await read('1')).toBe(2)
+    })
+
+    it('are written with them, too, once each', async () => {
+      const write = (n: unknown): Promise<{ readonly rowCount: number }> =>
+        database.execute('insert into typed (n) values (:n)', { n })
+      await write(3)
+      await context.admin('alter table typed alter n type text')
+      expect(await write('three')).toMatchObject({ rowCount: 1 })
+      expect(await database.fetchVal("select count(*)::int from typed where n = 'three'")).toBe(1)
+    })
+
+    it('take them in a transaction that has just begun', async () => {
+      await read(1)
+      await context.admin('alter table typed alter id type bigint')
+      expect(await database.transaction(() => read(3_000_000_000))).toBeNull()
+    })
+
+    it('fail further on in a transaction, and are as good as new in the next', async () => {
+      const transaction = (id: unknown): Promise<unknown> =>
+        database.transaction(async (tx) => {
+          await tx.fetchVal('select 1')
+          return read(id)
+        })
+      await read(1)
+      await context.admin('alter table typed alter id type bigint')
+      await expect(transaction(3_000_000_000)).rejects.toThrow(/out of range/)
+      expect(await transaction(3_000_000_000)).toBeNull()
+    })
+
+    it('are not tried again when they were called off while they waited for the one who alters', async () => {
+      await read(1)
+      const other = await context.open(ONE)
+      await using altering = await other.begin()
+      await altering.execute('alter table typed alter id type bigint')
+      const reading = database.fetchVal(
+        'select n from typed where id = :id',
+        { id: 1 },
+        { timeoutMillis: 100 },
+      )
+      await running(database, 'typed')
+      await expect(reading).rejects.toThrow(/did not end within/)
+    })
+  })
+
+  it.each(['now', ' Today', 'tomorrow 12:00', 'YESTERDAY'])(
+    'by the clock, as %p is, are not kept',
+    async (word) => {
+      const kept = 'select count(*)::int from pg_prepared_statements where statement like :text'
+      await database.fetchVal(`select '${word}'::timestamptz`)
+      expect(await database.fetchVal(kept, { text: '%timestamptz%' })).toBe(0)
+    },
+  )
+
+  it('by the clock know what time it is', async () => {
+    const sql = "select 'now'::timestamptz = now()"
+    for (let round = 0; round < 3; round += 1) expect(await database.fetchVal(sql)).toBe(true)
+  })
+
+  it('by the time zone of a transaction are read in that of each', async () => {
+    const midnight = (): Promise<unknown> =>
+      database.fetchVal(`select extract(epoch from timestamptz '2026-01-01 00:00')::int`)
+    const usual = await midnight()
+    const midnights = ['UTC', 'Asia/Kolkata'].map((zone) =>
+      database.transaction(async (tx) => {
+        await tx.execute(`set local time zone '${zone}'`)
+        return midnight()
+      }),
+    )
+    expect(await Promise.all(midnights)).toEqual([1_767_225_600, 1_767_205_800])
+    expect(await midnight()).toBe(usual)
+  })
+
+  it('by a setting that was made by a function are read by it', async () => {
+    const date = (): Promise<unknown> => database.fetchVal(`select date '01/02/2026' - date '2026-01-01'`)
+    const styles = ['ISO, MDY', 'ISO, DMY'].map((style) =>
+      database.transaction(async (tx) => {
+        await tx.fetchVal(`select set_config('DateStyle', :style, true)`, { style })
+        return date()
+      }),
+    )
+    expect(await Promise.all(styles)).toEqual([1, 31])
+  })
+
+  it('by the role read the tables in the schema of each', async () => {
+    const roles = ['millpond_role_a', 'millpond_role_b']
+    for (const [n, role] of roles.entries()) {
+      await context.admin(`create role ${role}`)
+      await context.admin(`create schema ${role} authorization ${role}`)
+      await context.admin(`create table ${role}.t as select ${n} as ${'n'.repeat(n + 1)}`)
+      await context.admin(`grant select on ${role}.t to ${role}`)
+    }
+    const rows = (role: string): Promise<unknown> =>
+      database.transaction(async (tx) => {
+        await tx.execute(`set local role ${role}`)
+        return tx.fetchAll('select * from t')
+      })
+    const [a = '', b = ''] = roles
+    expect([await rows(a), await rows(b), await rows(a)]).toEqual([[{ n: 0 }], [{ nn: 1 }], [{ n: 0 }]])
+    for (const role of roles) {
+      await context.admin(`drop schema ${role} cascade`)
+      await context.admin(`drop role ${role}`)
+    }
+  })
+
+  it.each([['set local search_path to'], ["select set_config('search_path',"]])(
+    'by the search path read the tables of each tenant, whatever columns they have: %s',
+    async (setting) => {
+      await context.admin('create schema tenant_a')
+      await context.admin('create schema tenant_b')
+      await context.admin('create table tenant_a.t as select 1 as x')
+      await context.admin('create table tenant_b.t as select 2 as x, 3 as y')
+      const rows = (tenant: string): Promise<unknown> =>
+        database.transaction(async (tx) => {
+          await tx.execute(
+            setting.startsWith('set') ? `${setting} ${tenant}` : `${setting} '${tenant}', true)`,
+          )
+          await tx.fetchVal('select 1')
+          return tx.fetchAll('select * from t')
+        })
+      expect(await rows('tenant_a')).toEqual([{ x: 1 }])
+      expect(await rows('tenant_b')).toEqual([{ x: 2, y: 3 }])
+      expect(await rows('tenant_a')).toEqual([{ x: 1 }])
+      await context.admin('drop schema tenant_a, tenant_b cascade')
+    },
+  )
+
+  it('by what a transaction keeps to itself are kept', async () => {
+    const runs =
+      'select generic_plans + custom_plans as runs from pg_prepared_statements where statement = :text'
+    for (const sql of [
+      "set local lock_timeout = '5s'",
+      "set local app.tenant = '1'",
+      'set transaction read only',
+    ])
+      await database.transaction(async (tx) => {
+        await tx.execute(sql)
+        await tx.fetchVal('select :n::int', { n: 1 })
+      })
+    expect(await database.fetchVal(runs, { text: 'select $1::int' })).toBe('3')
+  })
+
+  describe('by a change of a table', () => {
+    beforeEach(async () => {
+      await database.execute('create table changing (a int)')
+    })
+    afterEach(async () => {
+      await database.execute('drop table changing')
+    })
+    const read = (): Promise<unknown> => database.fetchAll('select * from changing')
+    const readLater = (): Promise<unknown> =>
+      database.transaction(async (tx) => {
+        await tx.fetchVal('select 1')
+        return read()
+      })
+    const alter = async (): Promise<void> => {
+      await database.execute('alter table changing add b int')
+      await database.execute('insert into changing values (1, 2)')
+      expect(await read()).toEqual([{ a: 1, b: 2 }])
+      throw new Error('out')
+    }
+
+    it('that was rolled back are parsed anew', async () => {
+      await read()
+      await undone(database.transaction(alter))
+      expect(await readLater()).toEqual([])
+    })
+
+    it('that was rolled back to a savepoint are parsed anew', async () => {
+      await database.transaction(async (tx) => {
+        await read()
+        await undone(tx.transaction(alter))
+        expect(await read()).toEqual([])
+      })
+      expect(await readLater()).toEqual([])
+    })
+
+    it('that came with other statements are parsed anew', async () => {
+      await database.transaction(async () => {
+        await read()
+        await database.knex.raw('select 1; alter table changing add b int; insert into changing values (1)')
+        expect(await read()).toEqual([{ a: 1, b: null }])
+      })
+    })
+  })
+
+  it('by a type parser of the connection give what that makes of a value', async () => {
+    const read = 'select 1::int8 as n'
+    expect(await database.fetchOne(read)).toEqual({ n: '1' })
+    await database.connection(async (connection) => {
+      ;(connection.raw as Client).setTypeParser(20, (text: string) => BigInt(text))
+      expect(await connection.fetchOne(read)).toEqual({ n: 1n })
+    })
+    expect(await database.fetchOne(read)).toEqual({ n: '1' })
+  })
+
+  it('whose value a type parser refuses fail by its error, and the connection goes on', async () => {
+    await database.connection(async (connection) => {
+      ;(connection.raw as Client).setTypeParser(20, () => {
+        throw new RangeError('too large for me')
+      })
+      const error = await failure(connection.fetchAll('select n::int8 from generate_series(1, 3) as n'))
+      expect(error.cause).toBeInstanceOf(RangeError)
+      expect(await connection.fetchVal('select 4::int4')).toBe(4)
+    })
+  })
+
+  it('by a block that lets them go are parsed anew, also further on in a transaction', async () => {
+    await database.connection(async (connection) => {
+      const read = (): Promise<unknown> => connection.fetchVal('select :n::int', { n: 1 })
+      await read()
+      await connection.transaction(async (tx) => {
+        await tx.execute(`do $$ begin execute 'deallocate all'; end $$`)
+        expect(await tx.fetchVal('select :n::int', { n: 2 })).toBe(2)
+      })
+      expect(await read()).toBe(1)
+    })
+  })
+
+  // The server's answers to both queries are of the same kind.
+  it('are parsed anew although they wait behind a query that the user sends by connection.raw', async () => {
+    await database.execute('create table beside (id int)')
+    await database.connection(async (connection) => {
+      const { raw } = connection
+      const readBehind = async (): Promise<unknown> => {
+        const own = (raw as Client).query('select $1::int', [1])
+        const [result] = await Promise.allSettled([connection.fetchAll('select * from beside'), own])
+        return result
+      }
+      await readBehind()
+      await context.admin('alter table beside add column name text')
+      expect(await readBehind()).toEqual({ status: 'fulfilled', value: [] })
+      await context.admin('alter table beside rename to other')
+      expect(await readBehind()).toMatchObject({ status: 'rejected' })
+      await context.admin('alter table other rename to beside')
+      await connection.transaction(async (tx) => {
+        await tx.execute('insert into beside (id) values (1)')
+        expect(await tx.fetchAll('select id from beside')).toEqual([{ id: 1 }])
+        expect(await tx.fetchAll('select * from beside')).toEqual([{ id: 1, name: null }])
+      })
+    })
+    await context.admin('drop table beside')
+  })
+})

@@ -1,0 +1,42 @@
+/** A connection that is being opened in a second way, since the server has refused the first one: it can be given up, too. */
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { Database } from '../../../src/database'
+import { standingCheck } from '../../support/standing-check'
+import { waitFor } from '../../support/wait-for'
+import { failure } from '../support'
+
+/** What asks for TLS; what asks for a session without it is longer. */
+const SSL_REQUEST_BYTES = 8
+
+describe('a server that refuses TLS, and is silent otherwise', () => {
+  standingCheck()
+
+  it('is left alone by sslmode=prefer as soon as nobody waits for it any more', async () => {
+    const silent: Socket[] = []
+    const server = createServer((socket) => {
+      socket.once('data', (data) => {
+        if (data.length === SSL_REQUEST_BYTES) socket.end('N')
+        else silent.push(socket)
+      })
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const url = `postgresql://ada@127.0.0.1:${port}/shop?sslmode=prefer`
+    const database = new Database(url, { connectTimeoutMillis: 60_000 })
+    const connecting = failure(database.connect())
+    await waitFor(() => silent.length > 0, { what: 'the second way', timeoutMillis: 10_000 })
+    await database.disconnect({ graceMillis: 0 })
+    await connecting
+    // Otherwise it would go on for as long as somebody may wait for a connection: half a minute.
+    await waitFor(() => silent.every((socket) => socket.closed), {
+      what: 'them to be gone',
+      timeoutMillis: 5000,
+    })
+    expect(silent).toHaveLength(1)
+    const closed = once(server, 'close')
+    server.close()
+    await closed
+  })
+})

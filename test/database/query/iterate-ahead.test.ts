@@ -1,0 +1,114 @@
+/** A stream on a connection of its own reads a piece ahead of its reader: what that must not change. */
+import { type Database, QueryCanceledError, QueryError } from '../../../src/database'
+import { eachDatabase } from '../../support/each-database'
+import { waitFor } from '../../support/wait-for'
+import { failure, numbers, running } from '../support'
+
+eachDatabase('a piece that is read ahead', (context) => {
+  let database: Database
+  const isSqlite = context.dialect === 'sqlite'
+  const many = numbers(context.dialect, 100_000)
+  /** In the third piece of 100 rows. */
+  const at250 = (value: string): string =>
+    `select n, case when n = 250 then ${value} end as x from (${many}) as s`
+  const stuck = at250(
+    isSqlite
+      ? '(with recursive c (i) as (select 1 union all select i + 1 from c where n > 0) select count(*) from c)'
+      : "pg_sleep(600)::text || 'stuck'",
+  )
+  const wrong = at250(isSqlite ? "json('{')" : '1 / (250 - n)')
+
+  beforeEach(async () => {
+    database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+  })
+
+  it('is called off when the loop is left while it never comes', async () => {
+    let seen = 0
+    for await (const _ of database.iterate(stuck, {}, { batchSize: 100 })) {
+      seen += 1
+      if (seen === 150) {
+        await running(database, 'n = 250')
+        break
+      }
+    }
+    expect(database.stats().used).toBe(0)
+    expect(await database.fetchVal('select 1')).toBe(1)
+  })
+
+  it('is called off by the signal, whether or not the reader comes back', async () => {
+    const controller = new AbortController()
+    const never = new Promise<void>(() => {})
+    const { signal } = controller
+    let seen = 0
+    void (async () => {
+      for await (const _ of database.iterate(stuck, {}, { batchSize: 100, signal })) {
+        seen += 1
+        if (seen === 150) await never
+      }
+    })()
+    await waitFor(() => seen === 150)
+    await running(database, 'n = 250')
+    controller.abort()
+    await waitFor(() => database.stats().used === 0)
+    expect(await database.fetchVal('select 1')).toBe(1)
+  })
+
+  it('ends a loop that waits for it when the signal is aborted', async () => {
+    const controller = new AbortController()
+    const { signal } = controller
+    let seen = 0
+    const loop = (async () => {
+      for await (const _ of database.iterate(stuck, {}, { batchSize: 100, signal })) {
+        seen += 1
+        if (seen === 200) setTimeout(() => controller.abort(), 50)
+      }
+    })()
+    expect(await failure(loop)).toBeInstanceOf(QueryCanceledError)
+    expect(seen).toBe(200)
+  })
+
+  it('fails only after the rows before it', async () => {
+    let seen = 0
+    const loop = (async () => {
+      for await (const _ of database.iterate(wrong, {}, { batchSize: 100 })) seen += 1
+    })()
+    expect(await failure(loop)).toBeInstanceOf(QueryError)
+    expect(seen).toBe(200)
+    expect(await database.fetchVal('select 1')).toBe(1)
+  })
+
+  it('may fail unseen when the loop is left before', async () => {
+    let seen = 0
+    for await (const _ of database.iterate(wrong, {}, { batchSize: 100 })) {
+      seen += 1
+      if (seen === 150) break
+    }
+    expect(await database.fetchVal('select 1')).toBe(1)
+  })
+
+  it('does not change the order of calls that do not wait for each other', async () => {
+    const rows = database.iterate<{ n: number }>(many, {}, { batchSize: 100 })
+    const results = await Promise.all(Array.from({ length: 450 }, () => rows.next()))
+    expect(results.map(({ value }) => value?.n)).toEqual(Array.from({ length: 450 }, (_, i) => i + 1))
+    const last = await Promise.all([rows.next(), rows.return?.(), rows.next()])
+    expect(last.map((one) => one?.done)).toEqual([false, true, true])
+    expect(database.stats().used).toBe(0)
+  })
+
+  if (!isSqlite) {
+    it('has many light rows, and few heavy ones', async () => {
+      let pieces = 0
+      database.on('query', () => (pieces += 1))
+      const piecesOf = async (query: string): Promise<number> => {
+        pieces = 0
+        for await (const _ of database.iterate(query));
+        return pieces
+      }
+      const light = await piecesOf(numbers(context.dialect, 10_000))
+      const heavy = await piecesOf("select repeat('x', 100000) as x from generate_series(1, 400)")
+      expect(light).toBeLessThan(16)
+      // 256 of them, which nobody knew, and ten in each piece from then on.
+      expect(heavy).toBeGreaterThan(14)
+    })
+  }
+})

@@ -1,0 +1,186 @@
+/** What is done when the outermost transaction has ended: afterCommit and afterRollback. */
+import { type Database, TransactionError } from '../../../src/database'
+import { eachDatabase } from '../../support/each-database'
+import { failure, idsOf, undone } from '../support'
+
+eachDatabase('work after a transaction', (context) => {
+  let database: Database
+  let log: string[]
+
+  beforeEach(async () => {
+    log = []
+    database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    await database.execute('create table t (id integer primary key)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+  const note =
+    (text: string): (() => void) =>
+    () => {
+      log.push(text)
+    }
+
+  it('runs after the commit, in the order given, and is awaited', async () => {
+    await database.transaction(async (tx) => {
+      tx.afterCommit(async () => {
+        await new Promise(setImmediate)
+        log.push('first')
+      })
+      tx.afterCommit(note('second'))
+      tx.afterRollback(note('never'))
+      log.push('work')
+    })
+    expect(log).toEqual(['work', 'first', 'second'])
+  })
+
+  it('runs after the rollback', async () => {
+    await undone(
+      database.transaction(async (tx) => {
+        tx.afterCommit(note('never'))
+        tx.afterRollback(note('rolled back'))
+        throw new Error('out')
+      }),
+    )
+    expect(log).toEqual(['rolled back'])
+  })
+
+  it('has a connection at its service: that of the transaction went back before', async () => {
+    await database.transaction(async (tx) => {
+      await tx.execute('insert into t values (1)')
+      tx.afterCommit(async () => {
+        expect(database.stats().used).toBe(0)
+        await database.transaction(() => database.execute('insert into t values (2)'))
+      })
+    })
+    expect(await idsOf(database)).toEqual([1, 2])
+  })
+
+  it('of a savepoint waits for the outermost transaction', async () => {
+    await database.transaction(async (outer) => {
+      await outer.transaction(async (inner) => {
+        inner.afterCommit(note('inner'))
+        inner.afterRollback(note('never'))
+      })
+      outer.afterCommit(note('outer'))
+      log.push('work')
+    })
+    expect(log).toEqual(['work', 'inner', 'outer'])
+  })
+
+  it('of a savepoint that committed is undone with the outer transaction', async () => {
+    await undone(
+      database.transaction(async (outer) => {
+        await outer.transaction(async (inner) => {
+          inner.afterCommit(note('never'))
+          inner.afterRollback(note('inner'))
+        })
+        throw new Error('out')
+      }),
+    )
+    expect(log).toEqual(['inner'])
+  })
+
+  it.each([true, false])(
+    'of a savepoint that was rolled back is due, whether the outer one commits: %s',
+    async (commits) => {
+      const outcome = database.transaction(async (outer) => {
+        const failing = outer.transaction(async (middle) => {
+          await middle.transaction(async (inner) => {
+            inner.afterCommit(note('never'))
+            inner.afterRollback(note('inner'))
+          })
+          throw new Error('in')
+        })
+        await expect(failing).rejects.toThrow('in')
+        expect(log).toEqual([])
+        if (!commits) throw new Error('out')
+      })
+      await (commits ? outcome : undone(outcome))
+      expect(log).toEqual(['inner'])
+    },
+  )
+
+  it('is due for handles too', async () => {
+    const tx = await database.begin()
+    tx.afterCommit(note('committed'))
+    const inner = await tx.begin()
+    inner.afterRollback(note('inner'))
+    await inner.rollback()
+    await tx.commit()
+    expect(log.toSorted()).toEqual(['committed', 'inner'])
+  })
+
+  it('is due when the transaction is rolled back by force', async () => {
+    await database.transaction(
+      async (tx) => {
+        tx.afterCommit(note('never'))
+        tx.afterRollback(note('rolled back'))
+      },
+      { forceRollback: true },
+    )
+    expect(log).toEqual(['rolled back'])
+  })
+
+  it('is due when COMMIT fails', async () => {
+    await database.execute(
+      'create table child (id integer, t integer references t (id) deferrable initially deferred)',
+    )
+    await failure(
+      database.transaction(async (tx) => {
+        tx.afterCommit(note('never'))
+        tx.afterRollback(note('rolled back'))
+        await tx.execute('insert into child values (1, 99)')
+      }),
+    )
+    expect(log).toEqual(['rolled back'])
+    await context.admin('drop table child')
+  })
+
+  it('that fails after a commit makes the call reject, and the rows stay', async () => {
+    const cause = new Error('no mail')
+    const error = await failure(
+      database.transaction(async (tx) => {
+        await tx.execute('insert into t values (1)')
+        tx.afterCommit(() => {
+          throw cause
+        })
+      }),
+    )
+    expect(error).toBeInstanceOf(TransactionError)
+    expect(error.cause).toBe(cause)
+    expect(await idsOf(database)).toEqual([1])
+    expect(database.stats().used).toBe(0)
+  })
+
+  it('that fails after a rollback does not hide the first error', async () => {
+    const first = new Error('first')
+    const error = await failure(
+      database.transaction(async (tx) => {
+        tx.afterRollback(() => {
+          throw new Error('second')
+        })
+        throw first
+      }),
+    )
+    expect(error).toBe(first)
+  })
+
+  if (context.dialect === 'postgresql') {
+    it('belongs to the try that counts, when the transaction is run again', async () => {
+      await database.execute('insert into t values (1)')
+      let tries = 0
+      await database.transaction(
+        async (tx) => {
+          tries += 1
+          tx.afterCommit(note(`try ${tries}`))
+          tx.afterRollback(note('never'))
+          await tx.fetchVal('select count(*) from t')
+          if (tries === 1) await tx.execute('do $$ begin raise serialization_failure; end $$')
+        },
+        { retries: 1 },
+      )
+      expect(log).toEqual(['try 2'])
+    })
+  }
+})
