@@ -1,5 +1,4 @@
 /** Deadlines, watchdogs and bounded waiting. One timer serves all deadlines, since nearly every one is cancelled before. */
-import { type Entry, LinkedList } from './linked-list'
 import { outsideOfScopes } from './scope'
 
 /** Node fires a timer that is longer than this at once. */
@@ -10,7 +9,7 @@ interface Deadline {
   readonly onDeadline: () => void
 }
 
-const deadlines = new LinkedList<Deadline>()
+const deadlines = new Set<Deadline>()
 let timer: NodeJS.Timeout | undefined
 /** When the timer fires. If that deadline was cancelled, the timer is set again for the next one. */
 let firesAt = Infinity
@@ -22,12 +21,13 @@ let firesAt = Infinity
  * @returns a function that cancels the call
  */
 export function callAtDeadline(deadline: number, onDeadline: () => void): () => void {
-  const entry = deadlines.add({ deadline, onDeadline })
+  const entry = { deadline, onDeadline }
+  deadlines.add(entry)
   if (deadline < firesAt) schedule(deadline)
   else if (deadlines.size === 1) timer?.ref()
   return () => {
     // The timer is not cleared when no deadline is left: most often another one is added before it fires.
-    if (deadlines.remove(entry) && deadlines.size === 0) timer?.unref()
+    if (deadlines.delete(entry) && deadlines.size === 0) timer?.unref()
   }
 }
 
@@ -43,17 +43,17 @@ function fire(): void {
   timer = undefined
   firesAt = Infinity
   const now = performance.now()
-  const past: Entry<Deadline>[] = []
+  const past: Deadline[] = []
   let next = Infinity
-  for (const entry of deadlines.all()) {
-    const { deadline } = entry.value
+  for (const entry of deadlines) {
+    const { deadline } = entry
     if (deadline <= now) past.push(entry)
     else if (deadline < next) next = deadline
   }
   if (next !== Infinity) schedule(next)
   for (const entry of past) {
     // An earlier callback may have cancelled this one.
-    if (deadlines.remove(entry)) entry.value.onDeadline()
+    if (deadlines.delete(entry)) entry.onDeadline()
   }
 }
 

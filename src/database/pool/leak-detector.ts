@@ -1,6 +1,5 @@
 /** Watches the leases, reports those that are held for too long, and takes them back in the end. */
 import { TransactionClosedError } from '../errors'
-import { LinkedList } from '../context/linked-list'
 import type { Lease } from './lease'
 import type { PoolCore } from './pool-context'
 
@@ -14,7 +13,7 @@ export class LeakDetector {
   readonly #pool: PoolCore
   readonly #tickMillis: number
   /** Oldest first. */
-  readonly #leases = new LinkedList<Lease>()
+  readonly #leases = new Set<Lease>()
   /** A clock that stops while the process does: the sum of the ticks, each counted at most as planned. */
   #awakeMillis = 0
   #lastTick = 0
@@ -38,23 +37,19 @@ export class LeakDetector {
   /** Begins to watch a lease. */
   track(lease: Lease): void {
     if (this.#timer === undefined) this.#start()
-    lease.watch = {
-      entry: this.#leases.add(lease),
-      since: this.#now(),
-      isReported: false,
-      isReclaimed: false,
-    }
+    this.#leases.add(lease)
+    lease.watch = { since: this.#now(), isReported: false, isReclaimed: false }
   }
 
   /** Ends the watch over a lease. Returns whether it had been reported as a leak. */
-  untrack({ watch }: Lease): boolean {
-    return watch !== null && this.#leases.remove(watch.entry) && watch.isReported
+  untrack(lease: Lease): boolean {
+    return this.#leases.delete(lease) && lease.watch?.isReported === true
   }
 
   stop(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
-    for (const entry of this.#leases.all()) this.#leases.remove(entry)
+    this.#leases.clear()
   }
 
   #start(): void {
@@ -78,10 +73,8 @@ export class LeakDetector {
     const { events } = this.#pool.context
     const thresholdMillis = this.#thresholdMillis
     const timeoutMillis = this.#timeoutMillis
-    for (const entry of this.#leases.all()) {
-      // A listener of an earlier 'leak' event may have released this lease.
-      if (!entry.isListed) continue
-      const lease = entry.value
+    // A lease that a listener of an earlier 'leak' event has released is not visited.
+    for (const lease of this.#leases) {
       const { watch } = lease
       if (watch === null) continue
       const heldMillis = this.#awakeMillis - watch.since
@@ -91,7 +84,7 @@ export class LeakDetector {
         watch.isReported = true
         events.tell('leak', { state: 'held', ...lease.describe() })
       }
-      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watch.isReclaimed && entry.isListed) {
+      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watch.isReclaimed && this.#leases.has(lease)) {
         watch.isReclaimed = true
         events.tell('leak', { state: 'reclaimed', ...lease.describe() })
         void this.#pool.release(lease, (_sql, cause) => reclaimedError(timeoutMillis, cause))

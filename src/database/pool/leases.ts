@@ -1,12 +1,11 @@
 /** The list of leases that are out: who holds what, and when all have come back. */
 import type { Holder } from '../errors'
-import { LinkedList } from '../context/linked-list'
 import { waitAtMost } from '../context/timers'
 import type { Lease } from './lease'
 import type { StatementErrorFactory } from './transaction-control'
 
 export class Leases {
-  readonly #out = new LinkedList<Lease>()
+  readonly #out = new Set<Lease>()
   #onAllReturned: (() => void) | undefined
 
   /** Leases that have a connection. */
@@ -20,12 +19,14 @@ export class Leases {
   }
 
   add(lease: Lease): void {
-    lease.entry = this.#out.add(lease)
+    lease.isListed = true
+    this.#out.add(lease)
   }
 
   /** Takes a lease off the list and stops its watches. Does nothing the second time. */
   remove(lease: Lease): void {
-    if (lease.entry === null || !this.#out.remove(lease.entry)) return
+    if (!this.#out.delete(lease)) return
+    lease.isListed = false
     lease.awaitsReplacement = false
     lease.endWriteTurn?.()
     lease.stopWatching?.()
@@ -77,6 +78,6 @@ export class Leases {
   }
 
   #all(): readonly Lease[] {
-    return this.#out.all().map(({ value }) => value)
+    return [...this.#out]
   }
 }

@@ -1,8 +1,7 @@
 /** The open cursors of one connection to PostgreSQL. */
 import { BufferedCursor, type Cursor, type Row, type Statement } from '../driver/statement'
 import type { Session } from '../driver/session'
-import { Executable, type ExtendedQueryParts } from './extended-query'
-import type { ExtendedResult } from './rows'
+import { Executable, type ExtendedQueryParts, type ExtendedResult } from './extended-query'
 import { ownStatement } from './simple-query'
 
 const DECLARABLE = new Set(['SELECT', 'VALUES', 'TABLE'])
@@ -17,6 +16,8 @@ const BATCH_BYTES = 1_000_000
 interface CursorSession extends Pick<Session, 'run' | 'broken' | 'inTransaction'> {
   /** The transaction status as the server reports it: idle, in a transaction, in a failed transaction. */
   readonly status: 'I' | 'T' | 'E' | null
+  /** The names of open cursors WITH HOLD. */
+  readonly heldCursors: Set<string>
   send(parts: ExtendedQueryParts, statement: Statement): Promise<ExtendedResult>
 }
 
@@ -24,15 +25,9 @@ let count = 0
 
 export class PostgresCursors {
   readonly #session: CursorSession
-  /** The names of open cursors WITH HOLD, which no end of a transaction closes. */
-  readonly #held = new Set<string>()
 
   constructor(session: CursorSession) {
     this.#session = session
-  }
-
-  get hasHeld(): boolean {
-    return this.#held.size > 0
   }
 
   /**
@@ -56,18 +51,18 @@ export class PostgresCursors {
       if (ownsTransaction && session.broken === null) await session.run(ownStatement('ROLLBACK'))
       throw error
     }
-    if (isHeld) this.#held.add(name)
+    if (isHeld) session.heldCursors.add(name)
     return new PostgresCursor(session, name, () => this.#close(name, ownsTransaction))
   }
 
   async closeHeld(): Promise<void> {
-    for (const name of this.#held) await this.#close(name, false)
+    for (const name of this.#session.heldCursors) await this.#close(name, false)
   }
 
   async #close(name: string, ownsTransaction: boolean): Promise<void> {
     const session = this.#session
     if (session.broken !== null) return
-    const isHeld = this.#held.delete(name)
+    const isHeld = session.heldCursors.delete(name)
     const isOpen = session.status === 'T'
     // A transaction that has ended or failed has closed its cursor.
     if (ownsTransaction) await session.run(ownStatement(isOpen ? 'COMMIT' : 'ROLLBACK'))

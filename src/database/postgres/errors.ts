@@ -1,6 +1,5 @@
 /** Translates PostgreSQL's errors by their SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html */
 import {
-  BindError,
   CheckViolationError,
   ConnectionError,
   ConstraintViolationError,
@@ -16,7 +15,6 @@ import {
 } from '../errors'
 import type { DatabaseURL } from '../url'
 import type { ConnectFailure } from '../driver/dialect'
-import type { Statement } from '../driver/statement'
 import { codeOf, isStringTooLong, messageOf, messageWithoutData } from '../driver/driver-error'
 import { UnreadableError } from './value-parsers'
 
@@ -215,41 +213,4 @@ function columnsOf(error: ServerError): readonly string[] {
   if (error.column !== undefined) return [error.column]
   const key = /\(((?:[^()]|\([^()]*\))*)\)=\(/.exec(error.detail ?? '')?.[1]
   return key?.split(/,\s*(?![^(]*\))/).map((column) => column.replaceAll('"', '')) ?? []
-}
-
-/** Returns an error for a statement at which PostgreSQL would close the connection without a reason; else null. */
-export function limitError({ bindings, sql }: Pick<Statement, 'bindings' | 'sql'>): BindError | null {
-  const count = bindings.length
-  if (count > MAX_VALUES) {
-    return new BindError(
-      `The statement has ${count} values, and PostgreSQL takes ${MAX_VALUES} at most. A list is one value in SQL text: … IN (:ids).`,
-      sql,
-    )
-  }
-  if (!isTooLarge(sql, bindings, maxBytesOf) || !isTooLarge(sql, bindings, bytesOf)) return null
-  return new BindError(
-    'The statement and its values are larger than 1 GB, which is the most that PostgreSQL takes.',
-    sql,
-  )
-}
-
-/** The protocol counts values in 16 bits: https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-BIND */
-const MAX_VALUES = 65_535
-/** The largest message in bytes, a little below PostgreSQL's limit, PQ_LARGE_MESSAGE_LIMIT. */
-const MAX_MESSAGE_BYTES = 1_073_000_000
-
-function isTooLarge(sql: string, bindings: readonly unknown[], sizeOf: (value: unknown) => number): boolean {
-  let size = sizeOf(sql)
-  for (const value of bindings) size += sizeOf(value)
-  return size > MAX_MESSAGE_BYTES
-}
-
-/** Returns an upper bound of the bytes of a value without counting them. */
-function maxBytesOf(value: unknown): number {
-  if (typeof value === 'string') return 3 * value.length
-  return ArrayBuffer.isView(value) ? value.byteLength : 0
-}
-
-function bytesOf(value: unknown): number {
-  return typeof value === 'string' ? Buffer.byteLength(value) : maxBytesOf(value)
 }

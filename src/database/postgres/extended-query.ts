@@ -1,10 +1,11 @@
 /** The query object that runs statements and reads cursors by PostgreSQL's extended protocol: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY */
 import type { FieldDef } from 'pg'
-import type { Statement } from '../driver/statement'
+import type { Result, Statement } from '../driver/statement'
 import { type Parameter, toParameter } from './parameters'
 import { activeQuery, type PgConnection, type QueryObject, type RawConnection } from './pg-client'
 import { readFirstText, readRow, readRowArray, type RowConsumer, setRowConsumer } from './row-tap'
-import { type Columns, ExtendedResult, NO_COLUMNS, toColumns, toRow, toRowArray } from './rows'
+import { changedRows } from './simple-query'
+import { type Columns, NO_COLUMNS, toColumns, toRow, toRowArray } from './rows'
 import type { SessionTypeParsers } from './array-types'
 
 /** What the server executes: a statement that is parsed first, or a cursor that is open already. */
@@ -206,6 +207,54 @@ export class ExtendedQuery implements QueryObject, RowConsumer {
     const columns = (this.main.columns ??= NO_COLUMNS)
     this.callback(null, new ExtendedResult(this.#tag, this.#rows, columns, this.#transactionId, this.#bytes))
   }
+}
+
+/** The result of a query by the extended protocol. */
+export class ExtendedResult implements Result {
+  readonly rows: readonly unknown[]
+  readonly command: string
+  readonly rowCount: number
+  readonly lastInsertId = null
+  /** False if rows may follow, because a limited number was asked for. */
+  readonly isComplete: boolean
+  readonly columns: Columns
+  /** The id of its transaction, if that was asked for. */
+  readonly transactionId: string | null
+  /** How many bytes the server has sent for the rows. */
+  readonly bytes: number
+  readonly #tag: string
+
+  /** `tag`: such as `INSERT 0 3`. */
+  constructor(
+    tag: string | null,
+    rows: readonly unknown[],
+    columns: Columns,
+    transactionId: string | null,
+    bytes: number,
+  ) {
+    this.#tag = tag ?? ''
+    this.rows = rows
+    const space = this.#tag.indexOf(' ')
+    this.command = space < 0 ? this.#tag : this.#tag.slice(0, space)
+    this.rowCount = changedRows(this.command, countIn(this.#tag))
+    this.isComplete = tag !== null
+    this.columns = columns
+    this.transactionId = transactionId
+    this.bytes = bytes
+  }
+
+  /** The result in the form of pg's own. */
+  get forKnex() {
+    const { command, rows } = this
+    const rowCount = this.isComplete ? countIn(this.#tag) : rows.length
+    return { response: { command, rowCount, rows, fields: this.columns.fields, oid: null } }
+  }
+}
+
+/** Returns the number at the end of a command's tag; null if there is none, as in `CREATE TABLE`. */
+function countIn(tag: string): number | null {
+  const count = Number(tag.slice(tag.lastIndexOf(' ') + 1) || NaN)
+  return Number.isNaN(count) ? null : count
 }
 
 /**

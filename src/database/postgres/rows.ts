@@ -1,9 +1,8 @@
-/** Makes rows, as objects or arrays, and results of what pg has read. */
+/** Makes rows, as objects or arrays, of what pg has read. */
 import type pg from 'pg'
-import type { Result, Row } from '../driver/statement'
+import type { Row } from '../driver/statement'
 import type { Session } from '../driver/session'
 import type { SessionTypeParsers } from './array-types'
-import { changedRows } from './simple-query'
 import { IDENTITY_PARSER, type Parser, typeName, UnreadableError } from './value-parsers'
 
 /** The columns of a result, with all that is needed to make rows. */
@@ -18,54 +17,6 @@ export interface Columns {
 }
 
 export const NO_COLUMNS: Columns = { fields: [], parsers: [], emptyRow: {}, hasUnknownTypes: false }
-
-/** The result of a query by the extended protocol. */
-export class ExtendedResult implements Result {
-  readonly rows: readonly unknown[]
-  readonly command: string
-  readonly rowCount: number
-  readonly lastInsertId = null
-  /** False if rows may follow, because a limited number was asked for. */
-  readonly isComplete: boolean
-  readonly columns: Columns
-  /** The id of its transaction, if that was asked for. */
-  readonly transactionId: string | null
-  /** How many bytes the server has sent for the rows. */
-  readonly bytes: number
-  readonly #tag: string
-
-  /** `tag`: such as `INSERT 0 3`. */
-  constructor(
-    tag: string | null,
-    rows: readonly unknown[],
-    columns: Columns,
-    transactionId: string | null,
-    bytes: number,
-  ) {
-    this.#tag = tag ?? ''
-    this.rows = rows
-    const space = this.#tag.indexOf(' ')
-    this.command = space < 0 ? this.#tag : this.#tag.slice(0, space)
-    this.rowCount = changedRows(this.command, countIn(this.#tag))
-    this.isComplete = tag !== null
-    this.columns = columns
-    this.transactionId = transactionId
-    this.bytes = bytes
-  }
-
-  /** The result in the form of pg's own. */
-  get forKnex() {
-    const { command, rows } = this
-    const rowCount = this.isComplete ? countIn(this.#tag) : rows.length
-    return { response: { command, rowCount, rows, fields: this.columns.fields, oid: null } }
-  }
-}
-
-/** Returns the number at the end of a command's tag; null if there is none, as in `CREATE TABLE`. */
-function countIn(tag: string): number | null {
-  const count = Number(tag.slice(tag.lastIndexOf(' ') + 1) || NaN)
-  return Number.isNaN(count) ? null : count
-}
 
 export function toColumns(types: SessionTypeParsers, fields: readonly pg.FieldDef[]): Columns {
   // Unlike an assignment it also makes a column that is called __proto__.

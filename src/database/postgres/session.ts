@@ -8,12 +8,13 @@ import { ANSWER_TIMEOUT_MILLIS, requestCancel } from './cancel-request'
 import { PostgresCopies } from './copy'
 import { PostgresCursors } from './cursors'
 import { type Begin, DeferredBegin } from './deferred-begin'
-import { isHangUp, limitError } from './errors'
+import { isHangUp } from './errors'
 import {
   Executable,
   executionOf,
   ExtendedQuery,
   type ExtendedQueryParts,
+  type ExtendedResult,
   forwardCompletions,
 } from './extended-query'
 import {
@@ -24,8 +25,9 @@ import {
   type RawConnection,
   withdraw,
 } from './pg-client'
+import { limitError } from './parameters'
 import { waitForReady, withAnswerTimeout } from './ready-for-query'
-import { type ExtendedResult, parseRemainingTexts } from './rows'
+import { parseRemainingTexts } from './rows'
 import { APPLY_SETTINGS, type SessionSettings } from './session-settings'
 import {
   controlResult,
@@ -75,6 +77,8 @@ export class PostgresSession implements Session {
   #cancelCount = 0
   #transactionId: string | null = null
   readonly #begin = new DeferredBegin(this)
+  /** The names of open cursors WITH HOLD, which no end of a transaction closes. */
+  readonly heldCursors = new Set<string>()
   readonly #cursors = new PostgresCursors(this)
   readonly #copies = new PostgresCopies(this)
   /** Null if this session prepares no statements. */
@@ -109,7 +113,7 @@ export class PostgresSession implements Session {
   }
 
   get isClean(): boolean {
-    return this.#running === null && !this.inTransaction && !this.#cursors.hasHeld
+    return this.#running === null && !this.inTransaction && this.heldCursors.size === 0
   }
 
   get transactionId(): string | null {

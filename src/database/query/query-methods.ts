@@ -11,7 +11,7 @@ import {
 } from '../driver/statement'
 import type { StreamSource, Work } from '../pool/lease'
 import { KnexProgram } from '../sql/builder-compiler'
-import type { Query, Values } from '../sql/sql-tag'
+import { type Query, SqlQuery, type Values } from '../sql/sql-tag'
 import { multiStatementError } from '../sql/parser'
 import type { StandardSchema } from '../sql/standard-schema'
 import { ConfigurationError } from '../errors'
@@ -28,7 +28,7 @@ import {
   type Transaction,
   type TransactionOptions,
 } from './queryable'
-import { checkRow, checkRows, schemaOf } from './row-schema'
+import { checkRow, checkRows } from './row-schema'
 import { RowStream } from './row-stream'
 
 const ALL: Take = { take: 'all' }
@@ -213,6 +213,17 @@ export abstract class QueryMethods implements Queryable {
     const limits = Limits.of(options && checkOptions(options, FETCH_OPTIONS), statement.sql)
     return this.use(limits, statement.facts, (lease, bounded) => lease.run(statement, bounded))
   }
+}
+
+/**
+ * Returns the schema of a call: the option's, else the query's own, else undefined.
+ *
+ * @throws ConfigurationError for an option that is no Standard Schema
+ */
+function schemaOf(query: Query, options: FetchOptions | undefined): StandardSchema | undefined {
+  const schema = options?.schema ?? (query instanceof SqlQuery ? query.schema : undefined)
+  if (schema === undefined || typeof schema['~standard']?.validate === 'function') return schema
+  throw new ConfigurationError('A schema is a Standard Schema, such as those of Zod, Valibot and ArkType.')
 }
 
 function sqlOrTitle(statement: Statement | KnexProgram): string {

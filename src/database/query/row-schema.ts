@@ -1,21 +1,6 @@
 /** Checks what a query gives against the schema that its caller has given. */
-import { ConfigurationError, RowError } from '../errors'
-import { type Query, SqlQuery } from '../sql/sql-tag'
+import { RowError } from '../errors'
 import type { SchemaIssue, SchemaResult, StandardSchema } from '../sql/standard-schema'
-
-/**
- * Returns the schema of a call: the option's, else the query's own, else undefined.
- *
- * @throws ConfigurationError for an option that is no Standard Schema
- */
-export function schemaOf(
-  query: Query,
-  options: { readonly schema?: StandardSchema } | undefined,
-): StandardSchema | undefined {
-  const schema = options?.schema ?? (query instanceof SqlQuery ? query.schema : undefined)
-  if (schema === undefined || typeof schema['~standard']?.validate === 'function') return schema
-  throw new ConfigurationError('A schema is a Standard Schema, such as those of Zod, Valibot and ArkType.')
-}
 
 /** Returns the rows as the schema gives them. */
 export async function checkRows(

@@ -3,7 +3,7 @@ import type { Knex } from 'knex'
 import { BindError, ConfigurationError } from '../errors'
 import { messageOf } from '../driver/driver-error'
 import { BoundStatement, type ParsedSql, type Statement, type Take } from '../driver/statement'
-import { multiStatementError, refuseEmpty } from './parser'
+import { emptyQueryError, multiStatementError } from './parser'
 import { JsonValue } from './sql-tag'
 import { TextCache } from './text-cache'
 
@@ -116,7 +116,7 @@ export class BuilderCompiler {
    */
   #parseForKnex(sql: string): ParsedSql {
     const parsed = this.#parser.parse(sql)
-    refuseEmpty(parsed)
+    if (parsed.verb === '') throw emptyQueryError()
     if (parsed.isMultiStatement && !this.#dialect.runsMultiStatements) throw multiStatementError(sql)
     return parsed
   }

@@ -6,7 +6,7 @@ import type { Dialect } from '../driver/dialect'
 import { BoundStatement, type ParsedSql, type Statement, type Take } from '../driver/statement'
 import { messageOf } from '../driver/driver-error'
 import { BuilderCompiler, isCompilable, type KnexProgram, type KnexQuery } from './builder-compiler'
-import { multiStatementError, parseSql, refuseEmpty } from './parser'
+import { emptyQueryError, multiStatementError, parseSql } from './parser'
 import { TextCache } from './text-cache'
 
 export type { Take } from '../driver/statement'
@@ -100,16 +100,17 @@ export class Compiler {
   }
 
   #compiledText(sql: string): CompiledText {
-    return this.#texts.getOrMake(sql, () => {
-      if (sql.includes('\0')) {
-        throw new QueryError(
-          'The statement holds a NUL, where databases stop reading. Bind it as a value.',
-          sql,
-        )
-      }
-      const parsed = parseSql(sql, this.#dialect.lexicon)
-      return { parsed, constant: this.#constantTextOf(parsed) }
-    })
+    const known = this.#texts.get(sql)
+    if (known !== undefined) return known
+    if (sql.includes('\0'))
+      throw new QueryError(
+        'The statement holds a NUL, where databases stop reading. Bind it as a value.',
+        sql,
+      )
+    const parsed = parseSql(sql, this.#dialect.lexicon)
+    const compiled = { parsed, constant: this.#constantTextOf(parsed) }
+    this.#texts.set(sql, compiled)
+    return compiled
   }
 
   #fromText(text: string, values: Values = {}, take: Take): Statement {
@@ -121,7 +122,7 @@ export class Compiler {
         text,
       )
     }
-    refuseEmpty(parsed)
+    if (parsed.verb === '') throw emptyQueryError()
     if (parsed.isMultiStatement) throw multiStatementError(text)
     refuseMismatch(names, values, text)
     if (constant === null) return this.#withLists(parsed, values, text, take)

@@ -289,7 +289,7 @@ export function multiStatementError(text: string): BindError {
   )
 }
 
-/** @throws ConfigurationError for a text that holds no statement, which Knex makes of `insert([])` */
-export function refuseEmpty({ verb }: ParsedSql): void {
-  if (verb === '') throw new ConfigurationError('The query is empty: it holds no statement.')
+/** Returns the error for a text that holds no statement, which Knex makes of `insert([])`. */
+export function emptyQueryError(): ConfigurationError {
+  return new ConfigurationError('The query is empty: it holds no statement.')
 }
