@@ -22,7 +22,7 @@ export class ControlConnection {
   }
 
   /**
-   * Resolves when the server has answered a ping.
+   * Resolves when the server has answered a ping: on this connection, or if the server has none left for it, on one of the pool's.
    *
    * @throws ConnectionError with the reason, or the error of `limits`
    */
@@ -35,6 +35,7 @@ export class ControlConnection {
     } catch (error) {
       // Closing the pool may be what ended the ping.
       this.#pool.refuseWhenClosing()
+      if (error instanceof ConnectionError && (await this.#pool.isAnswering(limits.remainingMillis))) return
       throw error
     }
   }

@@ -10,6 +10,7 @@ export class Housekeeper implements Liveness {
   readonly options: Required<PoolOptions>
   suspectSince = -Infinity
   heardAt = -Infinity
+  expiredSince = -Infinity
   readonly #pool: PoolCore
   readonly #tarn: TarnPool
   #timer: NodeJS.Timeout | undefined
@@ -36,6 +37,17 @@ export class Housekeeper implements Liveness {
   /** Puts those connections in doubt that have not answered since then, and pings the idle ones among them at the same time. */
   suspectAll(since = performance.now()): void {
     this.suspectSince = Math.max(this.suspectSince, since)
+    if (this.#timer !== undefined) this.sweep()
+  }
+
+  /**
+   * Has the connections that are open now closed: the idle ones at once, the others when they come back. At most once a second,
+   * for a database that is read-only on purpose.
+   */
+  expireAll(): void {
+    const now = performance.now()
+    if (now - this.expiredSince < INTERVAL_MILLIS) return
+    this.expiredSince = now
     if (this.#timer !== undefined) this.sweep()
   }
 

@@ -42,7 +42,10 @@ export class Opener {
       session.keepProcessAlive(false)
       pooled.markOpened()
       // When one connection is lost, the others may be lost too.
-      session.onLost(() => this.#pool.suspectAll())
+      session.onLost((reason) => {
+        if (reason === 'lost') this.#pool.suspectAll()
+        else this.#pool.replaceAll()
+      })
       events.tell('create', { durationMillis: performance.now() - started })
       return pooled
     } catch (cause) {

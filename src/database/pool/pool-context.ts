@@ -38,6 +38,10 @@ export interface PoolCore {
   refuseWhenClosing(): void
   /** Puts all connections in doubt, since one of them was lost or gave no answer. */
   suspectAll(): void
+  /** Returns whether the database answers on an idle connection, or where none is idle, has just answered. */
+  isAnswering(maxMillis: number): Promise<boolean>
+  /** Has every connection replaced, since the server has become read-only: a new one may reach its successor. */
+  replaceAll(): void
   /** Makes the record of a new session, and runs afterConnect on it. */
   admit(session: Session): Promise<PooledSession>
   connectFailed(failure: ConnectFailure, attempt: number): void

@@ -24,6 +24,8 @@ import { waitAtMost, LONGEST_TIMER_MILLIS } from '../context/timers'
 
 /** How long closing connections may take once no lease is out. */
 const CLOSE_TIMEOUT_MILLIS = 200
+/** An answer that is no older says that the database is there. */
+const JUST_NOW_MILLIS = 1000
 
 export class Pool implements PoolCore, LeasePool {
   readonly context: PoolContext
@@ -75,22 +77,23 @@ export class Pool implements PoolCore, LeasePool {
 
   /**
    * Runs work of one statement on a connection lent for it. A repeatable read that fails because its connection was lost runs
-   * once more, on another connection: the loss may be older than the statement.
+   * once more, on another connection: the loss may be older than the statement. So does a write that was refused because the
+   * server has become read-only.
    */
-  async use<T>(limits: Limits, access: Access, work: Work<T>): Promise<T> {
+  async use<T>(limits: Limits, access: Access, work: Work<T>, hasRepeated = false): Promise<T> {
     const writes = !access.isRead
     const lease = this.tryLend(limits, writes) ?? (await this.lend(limits, { writes }))
     lease.beginSection(null, limits)
     try {
       return await work(lease, limits)
     } catch (error) {
-      if (!access.isRepeatable || !lease.isLostBy(error)) throw error
+      const mayRepeat = access.isRepeatable || lease.session.hasRefusedWrite === true
+      if (!mayRepeat || hasRepeated || !lease.isLostBy(error)) throw error
     } finally {
       lease.endSection()
       if (!this.tryRelease(lease)) await this.release(lease)
     }
-    // Not again for a second loss.
-    return this.use(limits, { ...access, isRepeatable: false }, work)
+    return this.use(limits, access, work, true)
   }
 
   /**
@@ -283,6 +286,18 @@ export class Pool implements PoolCore, LeasePool {
 
   suspectAll(): void {
     this.#housekeeper.suspectAll()
+  }
+
+  async isAnswering(maxMillis: number): Promise<boolean> {
+    const asked = performance.now()
+    const [pooled] = this.#tarn.idle
+    if (pooled === undefined) return asked - this.heardAt < JUST_NOW_MILLIS
+    await waitAtMost(maxMillis, this.#tarn.probe(pooled))
+    return this.heardAt >= asked
+  }
+
+  replaceAll(): void {
+    this.#housekeeper.expireAll()
   }
 
   async admit(session: Session): Promise<PooledSession> {

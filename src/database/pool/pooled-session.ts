@@ -12,6 +12,8 @@ export interface Liveness {
   readonly options: Required<PoolOptions>
   /** Connections that have not answered since then are in doubt. */
   readonly suspectSince: number
+  /** Connections that were opened before that are to be replaced. */
+  readonly expiredSince: number
   /** When any connection of the pool last answered. */
   heardAt: number
   /** Puts those connections in doubt that have not answered since then. */
@@ -23,6 +25,7 @@ export class PooledSession {
   /** Why it is closed, if neither its state nor its age is the reason. */
   retireReason: RetireEvent['reason'] | null = null
   readonly #liveness: Liveness
+  #openedAt = Infinity
   #expiresAt = Infinity
   /** When it was given back. */
   #idleSince = performance.now()
@@ -37,6 +40,7 @@ export class PooledSession {
   /** Starts its lifetime and its idle time, when afterConnect has run, which may have taken long. */
   markOpened(): void {
     const now = performance.now()
+    this.#openedAt = now
     // Up to a tenth less, so that connections opened together do not all expire together.
     this.#expiresAt = now + this.#liveness.options.maxLifetimeMillis * (1 - Math.random() * 0.1)
     this.markIdle(now)
@@ -49,9 +53,9 @@ export class PooledSession {
     this.#liveness.heardAt = Math.max(this.#liveness.heardAt, this.#heardAt)
   }
 
-  /** True past `pool.maxLifetimeMillis`. */
+  /** True past `pool.maxLifetimeMillis`, and when all connections of its time are to be replaced. */
   get isExpired(): boolean {
-    return performance.now() > this.#expiresAt
+    return performance.now() > this.#expiresAt || this.#openedAt <= this.#liveness.expiredSince
   }
 
   /** True past `pool.idleTimeoutMillis`. */
@@ -69,12 +73,16 @@ export class PooledSession {
 
   /** True when it can be lent without a ping: not broken, not expired, not in doubt, and heard of lately. */
   get isFresh(): boolean {
-    const { suspectSince, options } = this.#liveness
+    const { suspectSince, expiredSince, options } = this.#liveness
     const { validateAfterIdleMillis } = options
     const now = performance.now()
     const isSilent = validateAfterIdleMillis !== false && now - this.#heardAt >= validateAfterIdleMillis
     return (
-      this.session.broken === null && now <= this.#expiresAt && !isSilent && this.#heardAt >= suspectSince
+      this.session.broken === null &&
+      now <= this.#expiresAt &&
+      this.#openedAt > expiredSince &&
+      !isSilent &&
+      this.#heardAt >= suspectSince
     )
   }
 

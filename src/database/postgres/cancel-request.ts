@@ -1,6 +1,7 @@
 /** PostgreSQL's cancel request: stops the statement of one connection through a second, short-lived one. */
 import { connect as connectSocket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions } from 'node:tls'
+import { ANSWER_TIMEOUT_MILLIS } from './pg-client'
 import { serverIdentity } from './tls'
 
 /** Where the server is, and the key of the server process whose statement is to be stopped. */
@@ -12,12 +13,13 @@ export interface CancelTarget {
   readonly ssl: boolean | object
 }
 
-/** How long the server may take to answer, or to close a connection. */
-export const ANSWER_TIMEOUT_MILLIS = 2000
+/** How often a request is repeated while the statement still runs. */
+export const CANCEL_EVERY_MILLIS = 50
 
 /**
  * Sends a CancelRequest and resolves when the server has closed the connection: from then on the request can no longer
- * stop a later statement. https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
+ * stop a later statement. The client's side stays open until then: PgBouncer 1.18 dies of a cancel request whose socket
+ * is half closed. https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
  */
 export async function requestCancel({ host, port, processID, secretKey, ssl }: CancelTarget): Promise<void> {
   const secret = Buffer.isBuffer(secretKey) ? secretKey : int32(secretKey)
@@ -35,7 +37,7 @@ export async function requestCancel({ host, port, processID, secretKey, ssl }: C
     })
     socket.once('connect', () => {
       if (ssl === false || ssl === undefined) {
-        socket.end(request)
+        socket.write(request)
         return
       }
       // The server answers an SSLRequest with one byte, then TLS begins.
@@ -54,7 +56,7 @@ export async function requestCancel({ host, port, processID, secretKey, ssl }: C
           ...serverIdentity(host),
           socket,
         }
-        const secure = connectTls(options, () => secure.end(request))
+        const secure = connectTls(options, () => secure.write(request))
         secure.on('error', reject)
       })
     })

@@ -15,9 +15,9 @@ interface BeginSession extends Pick<Session, 'broken' | 'destroy'> {
 class State {
   /**
    * `deferred`: kept until the first statement; `sent`: not answered yet; `fresh`: answered, and nothing else has run, so
-   * that the transaction can be restarted; `none`: no transaction, or one that cannot be restarted.
+   * that the transaction can be restarted; `first`: its first statement runs, or has just run; `none`: no transaction, or one that cannot be restarted.
    */
-  readonly name: 'none' | 'deferred' | 'sent' | 'fresh'
+  readonly name: 'none' | 'deferred' | 'sent' | 'fresh' | 'first'
   readonly sql: string
   /** Settles when a BEGIN that was sent alone is answered; else null. */
   readonly answer: Promise<void> | null
@@ -77,9 +77,21 @@ export class DeferredBegin {
     this.#state = NONE
   }
 
-  /** Notes that a statement runs in the transaction: a restart would lose its effect. */
+  /** Called when the server has accepted a statement, and so the BEGIN that came with it. */
+  onStatementStarted(): void {
+    if (this.#state.name !== 'first') this.forget()
+  }
+
+  /** Notes that a statement runs in the transaction: a restart would lose its effect, unless it is refused. */
   forbidRestart(): void {
-    if (this.#state.name === 'fresh') this.forget()
+    const { name, sql } = this.#state
+    if (name === 'fresh') this.#state = new State('first', sql)
+    else if (name === 'first') this.forget()
+  }
+
+  /** Restarts a transaction whose first statement was refused; null if others have run in it. */
+  get firstSql(): string | null {
+    return this.#state.name === 'first' ? this.#state.sql : null
   }
 
   /** Keeps a BEGIN that was answered, unless the caller may have sent something in the transaction already. */
@@ -96,8 +108,8 @@ export class DeferredBegin {
   /** Hands over what goes with the query that is sent now. */
   take(): Begin {
     const { name, sql } = this.#state
-    if (name === 'none') return NO_BEGIN
     this.#state = name === 'deferred' ? new State('sent', sql) : NONE
+    if (name === 'none' || name === 'first') return NO_BEGIN
     return name === 'deferred' ? { sql, restartSql: this.restartSqlOf(sql) } : { sql: null, restartSql: sql }
   }
 

@@ -181,25 +181,41 @@ async function openSession(
   return new PostgresSession(raw, settings, arrays, mostPrepared)
 }
 
+/** What would end a transaction that does nothing: it lasts as long as the work that has the lock. */
+const IDLE_TIMEOUTS = ['idle_in_transaction_session_timeout', 'transaction_timeout']
+
 /**
- * Opens a connection for a session-level advisory lock, which the server releases when that connection ends. The lock is not
- * yet taken. https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+ * Opens a connection for an advisory lock of a transaction, which the server releases when that transaction ends, and so when its
+ * connection does. One of the session would exclude nobody behind a pooler that lends server processes by the transaction. The
+ * lock is not yet taken. https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
  */
 async function advisoryLock(
   name: string,
   open: () => Promise<Session>,
   lost: () => void,
 ): Promise<NamedLock> {
-  const sql = 'SELECT pg_try_advisory_lock(hashtextextended($1, 0)) AS entered'
-  const lock = ownStatement(sql, [name], { verb: 'SELECT', isRead: true, changesSession: true })
+  const begin = ownStatement('BEGIN', [], { verb: 'BEGIN' })
+  const lock = ownStatement('SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS entered', [name])
+  const keep = ownStatement(
+    "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = ANY ($1) AND setting <> '0'",
+    [IDLE_TIMEOUTS],
+  )
+  const rollback = ownStatement('ROLLBACK', [], { verb: 'ROLLBACK' })
   const session = await open()
   session.onLost(lost)
   return {
     async tryLock() {
+      await session.run(begin)
       const { rows } = await session.run(lock)
-      return (rows[0] as { entered: boolean } | undefined)?.entered === true
+      const entered = (rows[0] as { entered: boolean } | undefined)?.entered === true
+      // A waiter keeps no transaction open, and behind a pooler no server process.
+      await session.run(entered ? keep : rollback)
+      return entered
     },
-    unlock: () => session.close(),
+    async unlock() {
+      if (session.broken === null && session.inTransaction) await session.run(rollback).catch(() => undefined)
+      await session.close()
+    },
   }
 }
 

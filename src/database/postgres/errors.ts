@@ -40,6 +40,13 @@ const TRANSIENT_CODES = new Set([
   '53300', '57P01', '57P02', '57P03',
 ]) // prettier-ignore
 
+/**
+ * What PgBouncer says when it cannot serve a client for a while: it gives most of its errors the code of a protocol violation,
+ * those about a wrong name or password as well. Its messages are in src/client.c, objects.c and janitor.c.
+ */
+const POOLER_IS_WAITING =
+  /server login has been failing|cannot connect to server|login_timeout|query_wait_timeout|shutting down|suspend_timeout|pause failed|connections (?:allowed|exceeded)|resources exhaustion|out of memory/i
+
 /** Errors of a wrong address, and of a right one while its server, DNS name or socket file is being replaced. */
 const UNKNOWN_ADDRESS = new Set(['ENOTFOUND', 'EAI_FAIL', 'ENOENT'])
 
@@ -172,7 +179,9 @@ export function isTransientError(error: unknown): boolean {
   return (
     /^Connection terminated|timeout expired|not queryable|was closed|socket|read E|write E/i.test(
       messageOf(error),
-    ) || TRANSIENT_CODES.has(codeOf(error))
+    ) ||
+    TRANSIENT_CODES.has(codeOf(error)) ||
+    (codeOf(error) === '08P01' && POOLER_IS_WAITING.test(messageOf(error)))
   )
 }
 
@@ -197,6 +206,16 @@ function advice(code: string): string {
     default:
       return ''
   }
+}
+
+/** Returns the error for a write that the server refused because it is read-only; null if `error` is another one. */
+export function readOnlyServerError(error: unknown): ConnectionError | null {
+  if (codeOf(error) !== '25006') return null
+  return new ConnectionError(
+    'The server takes no writes: it is a standby, or has become read-only, as after a failover. Its connections are replaced; ' +
+      'try again.',
+    { cause: error },
+  )
 }
 
 function isServerError(error: unknown): error is ServerError {

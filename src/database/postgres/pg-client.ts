@@ -2,6 +2,7 @@
 import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import pg from 'pg'
+import type { Session } from '../driver/session'
 
 /** pg's Client. */
 export interface RawConnection extends Omit<pg.Client, 'ssl' | 'connection' | 'query'> {
@@ -91,4 +92,46 @@ export function pauseQueue(raw: RawConnection): () => void {
     Reflect.deleteProperty(queue, '_pulseQueryQueue')
     queue._pulseQueryQueue()
   }
+}
+
+/** How long the server may take to answer, or to close a connection. */
+export const ANSWER_TIMEOUT_MILLIS = 2000
+
+interface DestroyableSession extends Pick<Session, 'broken' | 'destroy'> {
+  readonly raw: RawConnection
+}
+
+/** Waits for an answer, and destroys the session if it does not come in time. */
+export async function withAnswerTimeout(
+  session: DestroyableSession,
+  answer: Promise<unknown>,
+): Promise<void> {
+  const timer = setTimeout(() => {
+    session.destroy()
+  }, ANSWER_TIMEOUT_MILLIS)
+  try {
+    await answer
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Waits for ReadyForQuery: pg reports an error before it, and the transaction's status is known only after it. */
+export async function waitForReady(session: DestroyableSession): Promise<void> {
+  const { raw } = session
+  if (raw.readyForQuery || session.broken !== null) return
+  await new Promise<void>((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer)
+      raw.connection.off('readyForQuery', end)
+      raw.off('end', end)
+      resolve()
+    }
+    const timer = setTimeout(() => {
+      session.destroy()
+      end()
+    }, ANSWER_TIMEOUT_MILLIS)
+    raw.connection.on('readyForQuery', end)
+    raw.on('end', end)
+  })
 }

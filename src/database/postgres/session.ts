@@ -2,13 +2,13 @@
 import { ConnectionError, QueryCanceledError } from '../errors'
 import { waitAtMost } from '../context/timers'
 import type { Cursor, Result, Statement, InsertTarget } from '../driver/statement'
-import type { Outcome, Session } from '../driver/session'
+import type { LossReason, Outcome, Session } from '../driver/session'
 import { type ArrayTypes, SessionTypeParsers } from './array-types'
-import { ANSWER_TIMEOUT_MILLIS, requestCancel } from './cancel-request'
+import { CANCEL_EVERY_MILLIS, requestCancel } from './cancel-request'
 import { PostgresCopies } from './copy'
 import { PostgresCursors } from './cursors'
 import { type Begin, DeferredBegin } from './deferred-begin'
-import { isHangUp } from './errors'
+import { isHangUp, readOnlyServerError } from './errors'
 import {
   Executable,
   executionOf,
@@ -19,14 +19,16 @@ import {
 } from './extended-query'
 import {
   activeQuery,
+  ANSWER_TIMEOUT_MILLIS,
   lastSubmitted,
   pauseQueue,
   type QueryObject,
   type RawConnection,
+  waitForReady,
+  withAnswerTimeout,
   withdraw,
 } from './pg-client'
 import { limitError } from './parameters'
-import { waitForReady, withAnswerTimeout } from './ready-for-query'
 import { parseRemainingTexts } from './rows'
 import { APPLY_SETTINGS, type SessionSettings } from './session-settings'
 import {
@@ -39,19 +41,8 @@ import {
   sendControl,
   sendPgQuery,
 } from './simple-query'
-import { StatementCache, TRANSACTION_ID } from './statement-cache'
-
-const CANCEL_EVERY_MILLIS = 50
-
-/** Statements that write, and so give their transaction an id. Writes of functions that a SELECT calls are not noticed. */
-const WRITES = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE', 'CREATE', 'ALTER', 'DROP', 'TRUNCATE'])
-
-/** https://www.postgresql.org/docs/current/functions-info.html */
-const OUTCOMES: Readonly<Record<string, Outcome>> = {
-  committed: 'committed',
-  aborted: 'rolled back',
-  'in progress': 'open',
-}
+import { StatementCache } from './statement-cache'
+import { givesTransactionId, OUTCOMES, ReadOnlyChoice, TRANSACTION_ID } from './transaction-state'
 
 /** A run of a prepared statement. */
 interface PreparedRun {
@@ -75,7 +66,12 @@ export class PostgresSession implements Session {
   #destroyed: Error | null = null
   /** How often {@link cancel} was called. */
   #cancelCount = 0
-  #transactionId: string | null = null
+  transactionId: string | null = null
+  readonly #readOnly = new ReadOnlyChoice()
+  #onLost: (reason: LossReason) => void = () => undefined
+  /** Restarts the transaction whose first statement was refused by a server that has become read-only. */
+  #refusedBegin: string | null = null
+  hasRefusedWrite = false
   readonly #begin = new DeferredBegin(this)
   /** The names of open cursors WITH HOLD, which no end of a transaction closes. */
   readonly heldCursors = new Set<string>()
@@ -92,7 +88,7 @@ export class PostgresSession implements Session {
     this.types = new SessionTypeParsers(raw, arrays)
     this.#statementCache = mostPrepared === 0 ? null : new StatementCache(mostPrepared)
     forwardCompletions(raw, () => {
-      this.#begin.forget()
+      this.#begin.onStatementStarted()
     })
   }
 
@@ -116,12 +112,9 @@ export class PostgresSession implements Session {
     return this.#running === null && !this.inTransaction && this.heldCursors.size === 0
   }
 
-  get transactionId(): string | null {
-    return this.#transactionId
-  }
-
   begin(sql: string): void {
-    this.#transactionId = null
+    this.transactionId = null
+    this.#readOnly.begin(sql)
     this.#begin.defer(sql)
   }
 
@@ -130,15 +123,16 @@ export class PostgresSession implements Session {
   }
 
   get unansweredBegin(): string | null {
-    return this.#begin.unansweredSql
+    return this.#begin.unansweredSql ?? this.#refusedBegin
   }
 
   run(statement: Statement): Promise<Result> {
     const refused = limitError(statement)
     if (refused !== null) return Promise.reject(refused)
+    if (statement.facts.changesSession) this.#readOnly.observe(statement)
     const { answer } = this.#begin
     if (answer !== null) return this.#runAfter(answer, statement)
-    if (!this.inTransaction) this.#transactionId = null
+    if (!this.inTransaction) this.transactionId = null
     const cache = this.#statementCache
     if (cache?.accepts(statement) === true) return this.#runPrepared(cache, statement)
     if (this.#begin.isDeferred) {
@@ -149,6 +143,7 @@ export class PostgresSession implements Session {
       return Promise.resolve(controlResult(statement.sql))
     }
     this.#begin.forbidRestart()
+    this.#readOnly.observe(statement)
     if (isControl(statement)) return this.#runControl(statement)
     const { insertsInto } = statement
     return insertsInto === undefined ? this.#runUnprepared(statement) : this.#runCopy(statement, insertsInto)
@@ -166,7 +161,7 @@ export class PostgresSession implements Session {
   async #runCopy(statement: Statement, into: InsertTarget): Promise<Result> {
     const copied = await this.#copies.run(statement, into, this.#needsTransactionId(statement))
     if (copied === null) return this.#runUnprepared(statement)
-    this.#transactionId ??= copied.transactionId
+    this.transactionId ??= copied.transactionId
     return copied.result
   }
 
@@ -183,21 +178,19 @@ export class PostgresSession implements Session {
       const main = new Executable('', statement.sql)
       const after = asksTransactionId ? new Executable('', TRANSACTION_ID) : null
       const result = await this.send({ ...executionOf(statement), main, after }, statement)
-      if (asksTransactionId) this.#transactionId = result.transactionId
+      if (asksTransactionId) this.transactionId = result.transactionId
       return result
     }
     const results = await this.waitFor(sendPgQuery(this.raw, statement), statement)
     if (!hasOwnParsers(statement))
       for (const each of results) await parseRemainingTexts(each.rows, each, this)
-    if (asksTransactionId) this.#transactionId = (await this.#fetchOwn(TRANSACTION_ID)) as string | null
+    if (asksTransactionId) this.transactionId = (await this.#fetchOwn(TRANSACTION_ID)) as string | null
     return lastResult(results)
   }
 
   /** Returns whether to ask for the transaction's id, which the server assigns at the first statement that writes. */
   #needsTransactionId({ facts }: Statement): boolean {
-    return (
-      this.#transactionId === null && this.status === 'T' && !facts.isMultiStatement && WRITES.has(facts.verb)
-    )
+    return this.transactionId === null && this.status === 'T' && givesTransactionId(facts)
   }
 
   /** Makes one promise only, since nearly every query runs here. */
@@ -215,7 +208,7 @@ export class PostgresSession implements Session {
           resolve(this.#retryIfRefused(error, { cache, query, statement, begin, wasIdle }))
           return
         }
-        if (asksTransactionId) this.#transactionId = result.transactionId
+        if (asksTransactionId) this.transactionId = result.transactionId
         this.#finishPrepared(cache, statement)
         resolve(result.columns.hasUnknownTypes ? this.#parseUnknownTypes(result, parts.main) : result)
       })
@@ -236,7 +229,7 @@ export class PostgresSession implements Session {
     await this.#waitForReady(error)
     if (refusal === null && begin.sql !== null) this.#begin.onAnswer()
     this.#finishPrepared(cache, statement)
-    const reason = this.#hangUpReasonOr(error)
+    const reason = this.#reasonOf(error, begin.restartSql)
     if (refusal === null) throw reason
     // A pooler, or the caller, has changed which statements the server has prepared.
     if (refusal === 'unknown') this.#statementCache = null
@@ -250,7 +243,6 @@ export class PostgresSession implements Session {
 
   /** Sends a query that is not prepared, or reads a cursor. */
   async send(parts: ExtendedQueryParts, statement: Statement): Promise<ExtendedResult> {
-    this.#begin.forbidRestart()
     const sent = new Promise<ExtendedResult>((resolve, reject) => {
       const query = new ExtendedQuery(this.types, parts, (...[error, result]) => {
         if (error === null) resolve(result)
@@ -275,7 +267,7 @@ export class PostgresSession implements Session {
       return await sent
     } catch (error) {
       await this.#waitForReady(error)
-      throw this.#hangUpReasonOr(error)
+      throw this.#reasonOf(error)
     } finally {
       this.#running = null
       this.#statementCache?.observe(statement, this.inTransaction)
@@ -295,8 +287,19 @@ export class PostgresSession implements Session {
     if (active === null || active === this.#lastSubmitted) await waitForReady(this)
   }
 
-  /** Returns the server's reason for closing the connection, if it gave one; else `error`, such as pg's "terminated". */
-  #hangUpReasonOr(error: unknown): unknown {
+  /**
+   * Returns the server's reason for closing the connection, if it gave one; else `error`, such as pg's "terminated". Breaks
+   * the session if the server has become read-only.
+   */
+  #reasonOf(error: unknown, restartSql = this.#begin.firstSql): unknown {
+    const readOnly = this.#readOnly.isMade(this.inTransaction) ? null : readOnlyServerError(error)
+    if (readOnly !== null) {
+      this.hasRefusedWrite = true
+      if (!this.isExposed) this.#refusedBegin = restartSql
+      this.#destroyed ??= readOnly
+      this.#onLost('readOnly')
+      return readOnly
+    }
     const { __knex__disposed: reason } = this.raw
     return isHangUp(reason) && !isHangUp(error) ? reason : error
   }
@@ -356,6 +359,7 @@ export class PostgresSession implements Session {
     // DISCARD ALL has deallocated the prepared statements, which pg does not notice.
     this.raw.connection.parsedStatements = {}
     this.#statementCache?.clear()
+    this.#readOnly.clear()
     await this.#runOwn(APPLY_SETTINGS, this.#settings.bindings)
     return 'fresh'
   }
@@ -369,15 +373,15 @@ export class PostgresSession implements Session {
     else this.#begin.forbidRestart()
   }
 
-  onLost(callback: () => void): void {
+  onLost(callback: (reason: LossReason) => void): void {
+    this.#onLost = callback
     this.raw.once('end', () => {
-      if (this.#destroyed === null) callback()
+      if (this.#destroyed === null) callback('lost')
     })
   }
 
   keepProcessAlive(alive: boolean): void {
-    if (alive) this.raw.ref()
-    else this.raw.unref()
+    this.raw[alive ? 'ref' : 'unref']()
   }
 
   destroy(): void {

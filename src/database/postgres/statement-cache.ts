@@ -5,6 +5,7 @@ import { codeOf } from '../driver/driver-error'
 import { isStalePlan } from './errors'
 import { Executable, type Execution, type ExtendedQuery, type ExtendedQueryParts } from './extended-query'
 import { MAX_TEXT_LENGTH } from '../sql/text-cache'
+import { TRANSACTION_ID } from './transaction-state'
 
 /** Statements that PostgreSQL plans, so that preparing them saves time. */
 const PLANNED = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE', 'VALUES', 'TABLE'])
@@ -44,8 +45,6 @@ const REFUSAL_CODES = /^(?:22|42|XX)/
  * `unknown`: the server has no statement of that name, or has another one.
  */
 export type Refusal = 'outdated' | 'unknown'
-
-export const TRANSACTION_ID = 'SELECT txid_current()::text'
 
 export class StatementCache {
   readonly #maxStatements: number
