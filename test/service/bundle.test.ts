@@ -46,7 +46,7 @@ describe('The bundle', () => {
     const ask = `console.log(require(${JSON.stringify(path.join(service, 'bundle-loader.js'))}).read().cachedDataRejected)`
     const answer = async (...flags: string[]) => (await run(process.execPath, [...flags, '-e', ask])).stdout
     expect(await answer()).toBe('false\n')
-    expect(await answer('--max-semi-space-size=1')).toBe('true\n')
+    expect(await answer('--no-opt')).toBe('true\n')
   })
 
   it.each<[what: string, spoil: (compiled: Buffer, folder: string) => Buffer]>([

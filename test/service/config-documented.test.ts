@@ -16,10 +16,9 @@ const example = new Map(
 
 /** `NAME` → its default, as the table has it. */
 const table = new Map(
-  [...read('docs/service.md').matchAll(/^\| `([A-Z_]+)` +\| (?:`([^`]*)`)?/gm)].map(([, name = '', value]) => [
-    name,
-    value ?? '',
-  ]),
+  [...read('docs/service.md').matchAll(/^\| `([A-Z_]+)` +\| (?:`([^`]*)`)?/gm)].map(
+    ([, name = '', value]) => [name, value ?? ''],
+  ),
 )
 
 it('is each of them in .env.example and in the table, and none that there is not', () => {
