@@ -13,13 +13,14 @@ import {
   SerializationError,
   UniqueViolationError,
 } from '../../src/database'
-import { eachDatabase } from '../support/each-database'
 import { failure } from './support'
+import { eachDatabase } from '../support/each-database'
 
 const SECRET = 'secret-4711'
 
 eachDatabase('an error', (context) => {
   const isPostgres = context.dialect === 'postgresql'
+  const isSqlite = !isPostgres
   let database: Database
 
   beforeEach(async () => {
@@ -224,4 +225,26 @@ eachDatabase('an error', (context) => {
     await tx.rollback()
     await connection.release()
   })
+
+  it('the value of a statement is not quoted in its error, wherever the database puts it', async () => {
+    const statement = isSqlite ? "select json_extract('{}', :path)" : 'select cast(:path as regclass)'
+    const error = await failure(database.fetchVal(statement, { path: 'my-secret' }))
+    expect(error.message).not.toContain('my-secret')
+    expect(error.stack).not.toContain('my-secret')
+  })
+
+  if (context.dialect === 'postgresql') {
+    it('13: a value with a quote in it is not printed', async () => {
+      const database = await context.open()
+      const error = await failure(database.fetchVal('select cast(:x as integer)', { x: 'x" secret-4711' }))
+      expect(error.message).not.toContain('secret-4711')
+    })
+
+    it('show no value in an error, and hide no word of it', async () => {
+      const cast = database.fetchAll('select * from unnest(cast(:n as regclass[]))', { n: ['hidden_value'] })
+      expect((await failure(cast)).message).not.toContain('hidden_value')
+      const missing = database.fetchAll('select * from nowhere where x = :a', { a: 'relation' })
+      expect((await failure(missing)).message).toContain('relation "nowhere" does not exist')
+    })
+  }
 })

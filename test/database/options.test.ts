@@ -8,6 +8,8 @@ import {
   type PoolOptions,
 } from '../../src/database'
 import { type BackendOptions, resolveSettings } from '../../src/database/options'
+import { failure } from './support'
+import { eachDatabase } from '../support/each-database'
 
 const POSTGRES = 'postgresql://app:hunter2@h/folder/shop'
 const settled = (url: string, options: BackendOptions = {}): ReturnType<typeof resolveSettings> =>
@@ -225,5 +227,43 @@ describe('the parameters of the URL', () => {
   it('are checked like options', () => {
     expect(refused({}, 'postgresql://h/d?pool_size=0')).toMatch(/^pool\.size/)
     expect(refused({}, 'postgresql://h/d?pool_size=1.5')).toMatch(/^pool\.size/)
+  })
+})
+
+eachDatabase('options', (context) => {
+  const open = (options: DatabaseOptions = {}): Promise<Database> =>
+    context.open({ pool: { size: 1, maxOverflow: 0 }, ...options })
+
+  it('20: times that are no whole milliseconds, or endless, are times too', async () => {
+    for (const millis of [1000.5, Infinity]) {
+      const pool = { acquireTimeoutMillis: millis, idleTimeoutMillis: millis, maxLifetimeMillis: millis }
+      const database = await open({ pool })
+      expect(await database.fetchVal('select 1')).toBe(1)
+    }
+  })
+
+  it('25: what cannot be a time limit, a signal or a piece of work is refused', async () => {
+    const database = await open()
+    for (const options of [{ timeoutMillis: NaN }, { timeoutMillis: '100' }, { signal: {} }]) {
+      const refused = failure(database.fetchVal('select 1', {}, options as object)) // as from JavaScript
+      expect(await refused).toBeInstanceOf(ConfigurationError)
+    }
+    for (const options of [{ afterConnect: 'x' }, { name: 5 }]) {
+      expect(() => new Database(context.url, options as object)).toThrow(ConfigurationError)
+    }
+    expect(database.stats().used).toBe(0)
+  })
+
+  it('says what cannot be', () => {
+    const wrong = (pool: object): (() => Database) => {
+      return () => new Database(context.url, { pool })
+    }
+    expect(wrong({ min: 6 })).toThrow(ConfigurationError)
+    expect(wrong({ min: 6 })).toThrow('pool.min is at most pool.size, which is 5, got 6')
+    expect(wrong({ leakThresholdMillis: 100, leakTimeoutMillis: 50 })).toThrow(
+      /leakTimeoutMillis is at least/,
+    )
+    expect(wrong({ maxWaiters: -1 })).toThrow(/maxWaiters/)
+    expect(wrong({ keepaliveMillis: 'often' })).toThrow(/keepaliveMillis/)
   })
 })

@@ -1,6 +1,6 @@
 /** The address of a database: read, changed, and printed without its password. */
 import { inspect } from 'node:util'
-import { ConfigurationError, DatabaseURL, type URLParts } from '../../src/database'
+import { ConfigurationError, DatabaseURL, knexConfig, type URLParts } from '../../src/database'
 
 const refusal = (url: string): string => {
   try {
@@ -85,6 +85,13 @@ describe('reading a database URL', () => {
     const url = new DatabaseURL('postgresql://app:s3cret@h/d')
     expect(new DatabaseURL(url).href).toBe(url.href)
   })
+
+  it('has the socket’s folder as an option, when there is no host', () => {
+    const url = new DatabaseURL('postgresql://app:s3cret@/shop?host=/var/run/postgresql')
+    expect(url).toMatchObject({ hostname: null, database: 'shop', username: 'app', password: 's3cret' })
+    expect({ ...url.options }).toEqual({ host: '/var/run/postgresql' })
+    expect(knexConfig(url).connection).toMatchObject({ host: '/var/run/postgresql' })
+  })
 })
 
 describe('refusing a database URL', () => {
@@ -134,6 +141,14 @@ describe('refusing a database URL', () => {
   it.each([null, undefined, 5, {}])('refuses %p, which is no text', (value) => {
     expect(() => new DatabaseURL(value as string)).toThrow(ConfigurationError) // as from JavaScript
   })
+
+  it('35: a password with a slash in it is not printed', () => {
+    for (const url of ['postgresql://app:hunter2/x@h/d', 'postgresql://app:hunter2?x@h/d']) {
+      expect(() => new DatabaseURL(url)).toThrow(
+        expect.not.objectContaining({ message: expect.stringContaining('hunter2') as unknown }) as Error,
+      )
+    }
+  })
 })
 
 describe('changing a database URL', () => {
@@ -173,6 +188,49 @@ describe('changing a database URL', () => {
   it('names a part that does not exist, and the ones that do', () => {
     expect(() => url.replace({ host: 'h' } as Partial<URLParts>)).toThrow(/no part 'host'.*hostname/)
   })
+
+  it('names the part that cannot be', () => {
+    const url = new DatabaseURL('postgresql://app@db:5432/shop?sslmode=require')
+    const wrong: [object, RegExp][] = [
+      [{ hostname: 'db:5433' }, /'db:5433' is neither a host name nor an IPv6 address/],
+      [{ hostname: 5 }, /hostname of a database URL is of type string or null, got number/],
+      [{ options: null }, /options of a database URL is of type object, got null/],
+      [{ database: null }, /database of a database URL is of type string/],
+      [{ port: '5433' }, /port of a database URL is of type number or null, got string/],
+      [{ hots: 'db' }, /has no part 'hots'/],
+    ]
+    for (const [changes, message] of wrong) {
+      expect(() => url.replace(changes)).toThrow(ConfigurationError)
+      expect(() => url.replace(changes)).toThrow(message)
+    }
+  })
+
+  it('leaves a part that is undefined as it is', () => {
+    const url = new DatabaseURL('postgresql://app@db:5432/shop?sslmode=require')
+    expect(url.replace({ hostname: undefined as never, port: 5433 }).href).toBe(
+      'postgresql://app@db:5433/shop?sslmode=require',
+    )
+    expect(url.replace({ hostname: '::1' }).hostname).toBe('::1')
+  })
+
+  it('can be changed in its driver, its port and its database', () => {
+    const url = new DatabaseURL('postgresql://app@h:5432/shop')
+    expect(url.replace({ driver: 'pg' }).href).toBe('postgresql+pg://app@h:5432/shop')
+    expect(url.replace({ driver: 'pg' }).replace({ driver: '' }).href).toBe(url.href)
+    expect(url.replace({ port: 123 }).href).toBe('postgresql://app@h:123/shop')
+    expect(url.replace({ database: 'test_shop' }).database).toBe('test_shop')
+  })
+
+  it('of SQLite can be changed to another file, relative or absolute', () => {
+    for (const [text, database] of [
+      ['sqlite:///shop.db', 'test_shop.db'],
+      ['sqlite:////data/shop.db', '/data/test_shop.db'],
+    ] as const) {
+      const changed = new DatabaseURL(text).replace({ database })
+      expect(changed.database).toBe(database)
+      expect(new DatabaseURL(changed.href).database).toBe(database)
+    }
+  })
 })
 
 describe('printing a database URL', () => {
@@ -205,6 +263,12 @@ describe('printing a database URL', () => {
       expect(String(new DatabaseURL(text))).toBe(text)
     },
   )
+
+  it('shows no password that was written in percent-codes either', () => {
+    const url = new DatabaseURL('postgresql://app:p%40ss%3Aword@h/d')
+    expect(String(url)).toBe('postgresql://app:***@h/d')
+    expect(url.password).toBe('p@ss:word')
+  })
 })
 
 function partsOf({

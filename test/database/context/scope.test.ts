@@ -1,5 +1,6 @@
 /** What an async context carries: label, signal, deadline, and what is bound to a key. */
-import { runInScope } from '../../../src/database'
+import { ConfigurationError, type Database, runInScope } from '../../../src/database'
+import { Limits } from '../../../src/database/context/limits'
 import {
   boundTo,
   currentScope,
@@ -7,6 +8,7 @@ import {
   runBound,
   runDetached,
 } from '../../../src/database/context/scope'
+import { eachDatabase } from '../../support/each-database'
 
 describe('a scope', () => {
   it('is there for every async descendant, and gone outside', async () => {
@@ -127,5 +129,49 @@ describe('a binding', () => {
     runBound(key, 'one', () => {
       expect(outsideOfScopes(() => [boundTo(key), currentScope()])).toEqual([undefined, undefined])
     })
+  })
+})
+
+describe('runInScope', () => {
+  it('refuses a scope that could not be honoured', () => {
+    const wrong: [unknown, RegExp][] = [
+      [{ deadline: Number.NaN }, /deadline .* got NaN/],
+      [{ deadline: '5' }, /deadline .* got '5'/],
+      [{ deadline: new Date() }, /deadline .* performance\.now\(\)/],
+      [{ timeoutMillis: 5 }, /no 'timeoutMillis'.*label, signal, deadline/],
+      [null, /scope is an object, got null/],
+    ]
+    for (const [scope, message] of wrong) {
+      const run = (): unknown => runInScope(scope as never, () => 'ran')
+      expect(run).toThrow(ConfigurationError)
+      expect(run).toThrow(message)
+    }
+    const scope = { signal: {} } as never // Asked for late, since making one costs something.
+    expect(() => runInScope(scope, () => Limits.of(undefined, ''))).toThrow(
+      new ConfigurationError('signal is an AbortSignal, got {}.'),
+    )
+    expect(runInScope({ deadline: Infinity, signal: undefined, label: undefined }, () => 'ran')).toBe('ran')
+  })
+})
+
+eachDatabase('work that detaches itself', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open()
+  })
+
+  it('a job that detaches itself ten thousand times still asks its queries', async () => {
+    let value: unknown
+    await new Promise<void>((resolve, reject) => {
+      const job = (left: number): void => {
+        database.detached(() => {
+          if (left > 0) setImmediate(job, left - 1)
+          else database.fetchVal('select 1').then((found) => resolve(void (value = found)), reject)
+        })
+      }
+      job(10_000)
+    })
+    expect(value).toBe(1)
   })
 })

@@ -1,9 +1,15 @@
 /** The pool: who waits, who holds, how many there may be, and what comes back. */
 import fc from 'fast-check'
-import { type Database, type DatabaseOptions, PoolTimeoutError, runInScope } from '../../../src/database'
+import {
+  type Database,
+  type DatabaseOptions,
+  DatabaseURL,
+  PoolTimeoutError,
+  runInScope,
+} from '../../../src/database'
+import { all, endless, failure } from '../support'
 import { eachDatabase } from '../../support/each-database'
 import { waitFor } from '../../support/wait-for'
-import { all, endless, failure } from '../support'
 
 eachDatabase('the pool', (context) => {
   const open = (pool: DatabaseOptions['pool']): Promise<Database> => context.open({ pool: pool ?? {} })
@@ -128,14 +134,6 @@ eachDatabase('the pool', (context) => {
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('pings past a full pool', async () => {
-    const database = await open({ size: 1, maxOverflow: 0 })
-    await using _connection = await database.acquire()
-    await Promise.all([database.ping(), database.ping()])
-    await database.ping({ timeoutMillis: 5000 })
-    expect(database.stats()).toMatchObject({ used: 1, waiting: 0 })
-  })
-
   it('loses no connection by aborted waiters, whenever they are aborted', async () => {
     interface Call {
       /** Turns of the microtask queue, then of the event loop, before it is aborted; null: never. */
@@ -177,5 +175,17 @@ eachDatabase('the pool', (context) => {
       { numRuns: 60 },
     )
     expect(database.stats()).toMatchObject({ used: 0, waiting: 0 })
+  })
+
+  it('are as many as the URL says', async () => {
+    const url = new DatabaseURL(context.url)
+    for (const options of [{ pool_size: '1', max_overflow: '1' }, { max_size: '2' }]) {
+      const database = await context.open({}, url.replace({ options }).href)
+      const held = [await database.acquire(), await database.acquire()]
+      const third = failure(database.fetchVal('select 1', {}, { timeoutMillis: 20 }))
+      await third
+      for (const connection of held) await connection.release()
+      expect(database.stats()).toMatchObject({ used: 0, created: 2 })
+    }
   })
 })

@@ -251,3 +251,34 @@ describe('TLS to PostgreSQL', () => {
     await instance.destroy()
   })
 })
+
+/** What pg is told for a URL, as far as it is not the address. */
+function tlsOf(parameters: string): unknown {
+  const { connection } = knexConfig(`postgresql://app@h/d${parameters}`)
+  return (connection as { ssl?: unknown }).ssl
+}
+
+describe('encryption, as in databases', () => {
+  it('is left to the driver when the URL does not speak of it', () => {
+    expect(tlsOf('')).toBeUndefined()
+  })
+
+  it('is on by sslmode=require, which does not ask who is there', () => {
+    expect(tlsOf('?sslmode=require')).toMatchObject({ rejectUnauthorized: false })
+  })
+
+  it('asks for the certificate of that host by sslmode=verify-full', () => {
+    const tls = tlsOf('?sslmode=verify-full')
+    expect(tls).toMatchObject({ rejectUnauthorized: true })
+    expect(tls).not.toHaveProperty('checkServerIdentity')
+  })
+
+  it('asks for a certificate of any host by sslmode=verify-ca', () => {
+    expect(tlsOf('?sslmode=verify-ca')).toMatchObject({ rejectUnauthorized: true })
+    expect(tlsOf('?sslmode=verify-ca')).toHaveProperty('checkServerIdentity')
+  })
+
+  it('is off by sslmode=disable', () => {
+    expect(tlsOf('?sslmode=disable')).toBe(false)
+  })
+})

@@ -1,8 +1,8 @@
 /** Cancelling: by signal, by time limit and by scope; waiting, running and streaming; and nobody innocent. */
 import { type Database, QueryCanceledError, QueryTimeoutError, runInScope } from '../../../src/database'
+import { all, arrived, endless, failure, idsOf, numbers } from '../support'
 import { eachDatabase } from '../../support/each-database'
 import { waitFor } from '../../support/wait-for'
-import { all, arrived, endless, failure, idsOf, numbers } from '../support'
 
 eachDatabase('a cancelled query', (context) => {
   const slow = endless(context.dialect)
@@ -250,5 +250,32 @@ eachDatabase('a cancelled query', (context) => {
       expect(await statement).toMatchObject(told('its connection was given back'))
       await isFit()
     })
+  })
+
+  it('27: many queries under one signal warn of nothing', async () => {
+    const warnings: string[] = []
+    const onWarning = ({ message }: Error): number => warnings.push(message)
+    process.on('warning', onWarning)
+    const { signal } = new AbortController()
+    await Promise.all(Array.from({ length: 30 }, () => database.fetchVal('select 1', {}, { signal })))
+    await new Promise(setImmediate)
+    process.off('warning', onWarning)
+    expect(warnings).toEqual([])
+  })
+
+  it('43: a cancel that arrives before its statement does is not lost, and hits nobody who comes after it', async () => {
+    for (let round = 0; round < 100; round += 1) {
+      const controller = new AbortController()
+      // Sometimes it is over just when the cancel is on its way.
+      const query =
+        round % 2 === 0 ? slow : `select count(*) from (${numbers(context.dialect, round * 200)}) as s`
+      const cancelled = Promise.allSettled([database.fetchVal(query, {}, { signal: controller.signal })])
+      for (let turn = 0; turn < round % 6; turn += 1) await new Promise(setImmediate)
+      controller.abort()
+      const innocent = database.execute('insert into t values (:round)', { round })
+      await Promise.all([cancelled, innocent])
+    }
+    expect(await idsOf(database)).toHaveLength(100)
+    expect(database.stats()).toMatchObject({ used: 0, created: 1 })
   })
 })

@@ -4,11 +4,17 @@
  */
 import fc from 'fast-check'
 import {
-  CheckViolationError, type Database, ForeignKeyViolationError, json, NotNullViolationError, QueryCanceledError, QueryError,
+  CheckViolationError,
+  type Database,
+  ForeignKeyViolationError,
+  json,
+  NotNullViolationError,
+  QueryCanceledError,
+  QueryError,
   UniqueViolationError,
-} from '../../../src/database' // prettier-ignore
-import { eachDatabase } from '../../support/each-database'
+} from '../../../src/database'
 import { arrived, failure } from '../support'
+import { eachDatabase } from '../../support/each-database'
 
 type Row = Record<string, unknown>
 
@@ -265,5 +271,23 @@ eachDatabase('executeMany of many rows', (context) => {
       await tx.executeMany(insertInto('kept', ['id']), sets)
     })
     expect(await database.fetchVal('select count(*) from kept').then(Number)).toBe(MANY)
+  })
+
+  describe('as SQL text', () => {
+    beforeEach(async () => {
+      await database.execute('create table t (id integer primary key, name text)')
+    })
+    afterEach(async () => {
+      await context.admin('drop table t')
+    })
+
+    it('is refused when it is a COPY that needs a stream', async () => {
+      for (const copy of ['copy t from stdin', 'COPY t (id)\nTO  STDOUT', 'copy (select 1) to stdout']) {
+        const error = await failure(database.execute(copy))
+        expect(error).toBeInstanceOf(QueryError)
+        expect(error.message).toMatch(/needs a stream.*executeMany/)
+      }
+      expect(await database.fetchVal('select 1')).toBe(1)
+    })
   })
 })

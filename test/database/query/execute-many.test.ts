@@ -1,7 +1,14 @@
 /** Many sets of values for one statement: how they are divided, and what becomes of odd ones. */
-import { BindError, ConfigurationError, Database, UniqueViolationError } from '../../../src/database'
+import {
+  BindError,
+  ConfigurationError,
+  type Database,
+  QueryCanceledError,
+  QueryTimeoutError,
+  UniqueViolationError,
+} from '../../../src/database'
+import { failure, idsOf, numbers, undone } from '../support'
 import { eachDatabase } from '../../support/each-database'
-import { failure, numbers } from '../support'
 
 eachDatabase('executeMany', (context) => {
   let database: Database
@@ -14,6 +21,7 @@ eachDatabase('executeMany', (context) => {
     await context.admin('drop table d')
   })
 
+  const isSqlite = context.dialect === 'sqlite'
   const kinds = (): Promise<unknown[]> =>
     database.fetchAll('select id, kind, note from d order by coalesce(id, 0), kind, note')
 
@@ -126,17 +134,216 @@ eachDatabase('executeMany', (context) => {
     })()
     expect(await database.executeMany('insert into d (id) values (:id)', sets)).toEqual({ rowCount: 1000 })
   })
+
+  it('executeMany runs what it was given for each set of values, when VALUES is not the INSERT’s own', async () => {
+    await database.execute('create table totals (x integer)')
+    const statement =
+      'insert into totals select sum(cast(v.a as integer)) from (select :x as a union all select 0) as v'
+    const wrapped = 'insert into totals select x from (select 1 as x) as one where x in (values (:x))'
+    await database.executeMany(statement, [{ x: '1' }, { x: '2' }, { x: '3' }])
+    await database.executeMany(wrapped, isSqlite ? [{ x: 1 }, { x: 2 }] : [])
+    const rows = await database.fetchAll<{ x: number }>('select x from totals order by x')
+    expect(rows.map(({ x }) => x)).toEqual(isSqlite ? [1, 1, 2, 3] : [1, 2, 3])
+    await database.execute('drop table totals')
+  })
 })
 
-describe('executeMany in memory', () => {
-  it('reads its values from a stream of the same database, over the one connection', async () => {
-    await using database = new Database('sqlite://', { pool: { acquireTimeoutMillis: 2000 } })
-    await database.connect()
-    await database.execute('create table t (id integer)')
-    const rows = database.iterate<{ id: number }>(
-      numbers('sqlite', 1000).replace('select n from', 'select n as id from'),
+eachDatabase('executeMany', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    await database.execute('create table t (id bigint primary key, name text)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+
+  it('are inserted each by each, and counted', async () => {
+    const values = Array.from({ length: 250 }, (_, id) => ({ id }))
+    expect(await database.executeMany('insert into t (id) values (:id)', values)).toEqual({ rowCount: 250 })
+    expect(
+      await database.executeMany(
+        database.table('t'),
+        values.map(({ id }) => ({ id: id + 1000 })),
+      ),
+    ).toEqual({
+      rowCount: 250,
+    })
+    expect(await idsOf(database)).toHaveLength(500)
+    expect(await database.executeMany('insert into t (id) values (:id)', [])).toEqual({ rowCount: 0 })
+  })
+
+  it('come from an async generator as they are made', async () => {
+    let made = 0
+    async function* rows(): AsyncGenerator<{ id: number }> {
+      for (; made < 350; made += 1) yield { id: made }
+    }
+    expect(await database.executeMany(database.table('t'), rows())).toEqual({ rowCount: 350 })
+    made = 1000
+    expect(await database.executeMany('insert into t (id) values (:id)', rows())).toEqual({ rowCount: 0 })
+  })
+
+  it('are stored all or none: when one breaks a rule', async () => {
+    const values = [{ id: 1 }, { id: 2 }, { id: 1 }]
+    await expect(database.executeMany('insert into t (id) values (:id)', values)).rejects.toThrow(
+      UniqueViolationError,
     )
-    expect(await database.executeMany('insert into t (id) values (:id)', rows)).toEqual({ rowCount: 1000 })
-    expect(await database.fetchVal('select count(*) from t')).toBe(1000)
+    await expect(database.executeMany(database.table('t'), values)).rejects.toThrow(UniqueViolationError)
+    await expect(database.executeMany('insert into t (id) values (:id)', [{ id: 1 }, {}])).rejects.toThrow(
+      /:id/,
+    )
+    expect(await idsOf(database)).toEqual([])
+  })
+
+  it('are stored all or none: when their generator fails, which is then closed', async () => {
+    let closed = false
+    async function* rows(): AsyncGenerator<{ id: number }> {
+      try {
+        for (let id = 0; ; id += 1) yield { id: id % 200 }
+      } finally {
+        closed = true
+      }
+    }
+    await expect(database.executeMany(database.table('t'), rows())).rejects.toThrow(UniqueViolationError)
+    expect(closed).toBe(true)
+    const failing = (async function* () {
+      yield { id: 1 }
+      throw new Error('no more')
+    })()
+    await expect(database.executeMany('insert into t (id) values (:id)', failing)).rejects.toThrow('no more')
+    expect(await idsOf(database)).toEqual([])
+  })
+
+  it('join the transaction that is open', async () => {
+    await undone(
+      database.transaction(async () => {
+        await database.executeMany('insert into t (id) values (:id)', [{ id: 1 }])
+        throw new Error('out')
+      }),
+    )
+    expect(await idsOf(database)).toEqual([])
+  })
+
+  it('go with SQL or a bare table only', async () => {
+    await expect(database.executeMany(database.knex.raw('select 1'), [{ id: 1 }])).rejects.toThrow(
+      ConfigurationError,
+    )
+  })
+})
+
+eachDatabase('executeMany', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    await database.execute('create table t (id integer primary key)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+
+  it('refuses a builder that is more than a table, and would insert whatever it says', async () => {
+    await database.execute('insert into t values (1)')
+    const more = [
+      database.table('t').del(),
+      database.table('t').where('id', 1),
+      database.table('t').update({ id: 3 }),
+      database.table('t').insert({ id: 4 }),
+      database.table('t').select('id'),
+      database.table('t').limit(1),
+    ]
+    for (const builder of more) {
+      const error = await failure(database.executeMany(builder, [{ id: 2 }]))
+      expect(error).toBeInstanceOf(ConfigurationError)
+      expect(error.message).toMatch(/database\.table\('name'\)/)
+    }
+    expect(await idsOf(database)).toEqual([1])
+  })
+
+  it('reads its values from a stream of the transaction or connection that it runs in', async () => {
+    await database.execute('create table u (id integer)')
+    await database.executeMany(
+      'insert into t values (:id)',
+      Array.from({ length: 600 }, (_, id) => ({ id })),
+    )
+    const insert = 'insert into u values (:id)'
+    const read = 'select id from t'
+    type Set = { id: number }
+    const ways = [
+      () => database.transaction(() => database.executeMany(insert, database.iterate<Set>(read))),
+      () => database.transaction((tx) => tx.executeMany(insert, tx.iterate<Set>(read))),
+      () => database.transactionOnDemand(() => database.executeMany(insert, database.iterate<Set>(read))),
+      () => database.connection(() => database.executeMany(insert, database.iterate<Set>(read))),
+      () => database.connection((held) => held.executeMany(insert, held.iterate<Set>(read))),
+      () => database.forceRollback(() => database.executeMany(insert, database.iterate<Set>(read))),
+      async () => {
+        await using tx = await database.begin()
+        const result = await tx.executeMany(insert, tx.iterate<Set>(read))
+        await tx.commit()
+        return result
+      },
+    ]
+    for (const way of ways) expect(await way()).toEqual({ rowCount: 600 })
+    expect(Number(await database.fetchVal('select count(*) from u'))).toBe(600 * (ways.length - 1))
+    await context.admin('drop table u')
+  })
+
+  it('that fails leaves the stream that it read from, and the transaction around it, as they should be', async () => {
+    await database.execute('insert into t values (1)')
+    await database.transaction(async (tx) => {
+      const stream = tx.iterate<{ id: number }>('select id from t')
+      await expect(tx.executeMany('insert into t values (:id)', stream)).rejects.toThrow(UniqueViolationError)
+      expect(await stream.next()).toEqual({ done: true, value: undefined })
+
+      const opened = tx.iterate<{ id: number }>('select id from t')
+      await undone(
+        tx.transaction(async () => {
+          expect(await opened.next()).toEqual({ done: false, value: { id: 1 } })
+          throw new Error('out')
+        }),
+      )
+      await opened.return?.()
+      await tx.execute('insert into t values (2)')
+    })
+    expect(await idsOf(database)).toEqual([1, 2])
+  })
+})
+
+eachDatabase('executeMany', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open({ pool: { acquireTimeoutMillis: 500 } })
+    await database.execute('create table t (id integer)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+
+  it('of executeMany come in time when its source gives nothing', async () => {
+    let isClosed = false
+    async function* stuck(): AsyncGenerator<{ id: number }> {
+      try {
+        yield { id: 1 }
+        await new Promise(() => undefined)
+      } finally {
+        isClosed = true
+      }
+    }
+    const started = performance.now()
+    const error = await failure(
+      database.executeMany('insert into t values (:id)', stuck(), { timeoutMillis: 100 }),
+    )
+    expect(error).toBeInstanceOf(QueryTimeoutError)
+    expect(performance.now() - started).toBeLessThan(5000)
+    const controller = new AbortController()
+    const stopped = failure(
+      database.executeMany('insert into t values (:id)', stuck(), { signal: controller.signal }),
+    )
+    controller.abort()
+    expect(await stopped).toBeInstanceOf(QueryCanceledError)
+    expect(isClosed).toBe(false)
+    expect(await idsOf(database)).toEqual([])
   })
 })

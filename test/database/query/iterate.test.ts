@@ -3,11 +3,12 @@ import {
   ConfigurationError,
   ConnectionError,
   type Database,
+  type DatabaseOptions,
   QueryCanceledError,
   QueryError,
 } from '../../../src/database'
-import { eachDatabase } from '../../support/each-database'
 import { all, arrived, endless, failure, numbers, undone } from '../support'
+import { eachDatabase } from '../../support/each-database'
 
 eachDatabase('iterate', (context) => {
   let database: Database
@@ -210,4 +211,113 @@ eachDatabase('iterate', (context) => {
       expect(await database.fetchVal('select 1')).toBe(1)
     })
   }
+
+  it('stream the rows of a VALUES list, outside of a transaction', async () => {
+    const query = 'select * from (values (1), (2), (3), (4), (5)) as v'
+    const rows = await all(database.iterate<Record<string, number>>(query))
+    expect(rows.map((row) => Object.values(row)[0])).toEqual([1, 2, 3, 4, 5])
+  })
+})
+
+eachDatabase('iterate', (context) => {
+  const open = (options: DatabaseOptions = {}): Promise<Database> =>
+    context.open({ pool: { size: 1, maxOverflow: 0 }, ...options })
+
+  it('22: a plan can be streamed', async () => {
+    const database = await open()
+    expect((await all(database.iterate('explain select 1'))).length).toBeGreaterThan(0)
+  })
+
+  it('23: a stream whose query is wrong is reported as nothing else', async () => {
+    const database = await open()
+    let cleanups = 0
+    database.on('cleanup', () => (cleanups += 1))
+    await failure(all(database.iterate('select from where')))
+    expect(cleanups).toBe(0)
+  })
+
+  it('21: a stream in a transaction does not see the rows that its own loop adds', async () => {
+    const database = await open()
+    await database.execute('create table streamed (id integer)')
+    const first = await database.fetchAll<{ n: number }>(numbers(context.dialect, 10))
+    await database.executeMany('insert into streamed values (:n)', first)
+    let seen = 0
+    await database.transaction(async () => {
+      const rows = database.iterate<{ id: number }>('select id from streamed', {}, { batchSize: 3 })
+      for await (const { id } of rows) {
+        seen += 1
+        if (seen > 100) throw new Error('it never ends')
+        await database.execute('insert into streamed values (:id)', { id })
+      }
+    })
+    expect(seen).toBe(10)
+  })
+
+  it('yields nothing more once its signal is aborted', async () => {
+    const database = await context.open()
+    await database.execute('create table streamed (id integer primary key)')
+    await database.executeMany(
+      'insert into streamed values (:id)',
+      [1, 2, 3, 4, 5].map((id) => ({ id })),
+    )
+    const controller = new AbortController()
+    let seen = 0
+    const reading = (async () => {
+      for await (const _ of database.iterate('select id from streamed', {}, { signal: controller.signal })) {
+        seen += 1
+        if (seen === 2) controller.abort()
+      }
+    })()
+    expect(await failure(reading)).toMatchObject({ code: 'QUERY_CANCELED' })
+    expect(seen).toBe(2)
+  })
+})
+
+eachDatabase('iterate', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open()
+  })
+
+  it('EXPLAIN can be streamed inside a transaction, too', async () => {
+    const rows = await database.transaction(() => all(database.iterate('explain select 1')))
+    expect(rows.length).toBeGreaterThan(0)
+  })
+
+  it('stream the rows of a temporary table, on the connection that made it', async () => {
+    await database.connection(async () => {
+      await database.execute('create temporary table passing (n integer)')
+      await database.execute(`insert into passing ${numbers(context.dialect, 5)}`)
+      expect(await all(database.iterate('select n from passing order by n'))).toEqual(
+        [1, 2, 3, 4, 5].map((n) => ({ n })),
+      )
+      await database.execute('drop table passing')
+    })
+  })
+})
+
+eachDatabase('iterate', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    await database.execute('create table t (id integer primary key, name text)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+
+  it('a loop does not come upon the rows that it adds, on a connection that is shared with them', async () => {
+    await database.executeMany('insert into t (id) values (:id)', [{ id: 1 }, { id: 2 }, { id: 3 }])
+    let seen = 0
+    await database.connection(async () => {
+      for await (const { id } of database.iterate<{ id: number }>('select id from t', {}, { batchSize: 1 })) {
+        seen += 1
+        if (seen > 10) break
+        await database.execute('insert into t (id) values (:id)', { id: id + 100 * seen })
+      }
+    })
+    expect(seen).toBe(3)
+  })
 })

@@ -1,14 +1,7 @@
 /** Values: what is bound, what is refused, and how lists and many rows of them arrive. */
-import {
-  BindError,
-  ConfigurationError,
-  type Database,
-  json,
-  QueryError,
-  UniqueViolationError,
-} from '../../../src/database'
+import { BindError, type Database, type DatabaseOptions, json, QueryError, sql } from '../../../src/database'
+import { failure, idsOf } from '../support'
 import { eachDatabase } from '../../support/each-database'
-import { failure, idsOf, undone } from '../support'
 
 eachDatabase('values', (context) => {
   let database: Database
@@ -187,80 +180,169 @@ eachDatabase('values', (context) => {
       expect(await count('id in (:ids)', { ids: Array.from({ length: 1000 }, (_, i) => i) })).toBe(3)
     })
   })
+})
 
-  describe('for executeMany', () => {
-    it('are inserted each by each, and counted', async () => {
-      const values = Array.from({ length: 250 }, (_, id) => ({ id }))
-      expect(await database.executeMany('insert into t (id) values (:id)', values)).toEqual({ rowCount: 250 })
-      expect(
-        await database.executeMany(
-          database.table('t'),
-          values.map(({ id }) => ({ id: id + 1000 })),
-        ),
-      ).toEqual({
-        rowCount: 250,
-      })
-      expect(await idsOf(database)).toHaveLength(500)
-      expect(await database.executeMany('insert into t (id) values (:id)', [])).toEqual({ rowCount: 0 })
+eachDatabase('a value', (context) => {
+  const open = (options: DatabaseOptions = {}): Promise<Database> =>
+    context.open({ pool: { size: 1, maxOverflow: 0 }, ...options })
+
+  it('15: a BigInt is a number to the database', async () => {
+    const database = await open()
+    expect(await database.fetchVal('select case when 5 = :n then 1 else 0 end', { n: 5n })).toBe(1)
+    expect(
+      await database.fetchVal('select cast(cast(:n as bigint) - 1 as text)', { n: 9_007_199_254_740_993n }),
+    ).toBe('9007199254740992')
+  })
+
+  it('31: a list may be longer than there are placeholders', async () => {
+    const database = await open()
+    const ids = Array.from({ length: 40_000 }, (_, id) => id)
+    const count = await database.fetchVal('select count(*) from (select 7 as id) as s where id in (:ids)', {
+      ids,
     })
+    expect(Number(count)).toBe(1)
+  })
 
-    it('come from an async generator as they are made', async () => {
-      let made = 0
-      async function* rows(): AsyncGenerator<{ id: number }> {
-        for (; made < 350; made += 1) yield { id: made }
-      }
-      expect(await database.executeMany(database.table('t'), rows())).toEqual({ rowCount: 350 })
-      made = 1000
-      expect(await database.executeMany('insert into t (id) values (:id)', rows())).toEqual({ rowCount: 0 })
-    })
+  it('that is an array of arrays is refused inside of IN (…)', async () => {
+    const database = await context.open()
+    const error = await failure(database.fetchAll('select 1 where 1 in (:ids)', { ids: [[1], [2]] }))
+    expect(error).toBeInstanceOf(BindError)
+    expect(error.message).toMatch(/:ids .*(flat list|array)/)
+  })
 
-    it('are stored all or none: when one breaks a rule', async () => {
-      const values = [{ id: 1 }, { id: 2 }, { id: 1 }]
-      await expect(database.executeMany('insert into t (id) values (:id)', values)).rejects.toThrow(
-        UniqueViolationError,
-      )
-      await expect(database.executeMany(database.table('t'), values)).rejects.toThrow(UniqueViolationError)
-      await expect(database.executeMany('insert into t (id) values (:id)', [{ id: 1 }, {}])).rejects.toThrow(
-        /:id/,
-      )
-      expect(await idsOf(database)).toEqual([])
-    })
+  it('that is no moment in time is refused, though it is a Date', async () => {
+    const database = await context.open()
+    const error = await failure(database.fetchVal('select :at', { at: new Date(Number.NaN) }))
+    expect(error).toBeInstanceOf(BindError)
+    expect(error.message).toBe('The value of :at is an invalid Date.')
+  })
 
-    it('are stored all or none: when their generator fails, which is then closed', async () => {
-      let closed = false
-      async function* rows(): AsyncGenerator<{ id: number }> {
-        try {
-          for (let id = 0; ; id += 1) yield { id: id % 200 }
-        } finally {
-          closed = true
+  it('that is said to be a document is one in another document, and in an array', async () => {
+    const database = await context.open()
+    await database.execute('create table notes (doc json)')
+    const parts = { list: [1], of: { n: 1 } }
+    const doc = { list: json([1]), of: json({ n: 1 }) }
+    await database.execute('insert into notes values (:doc)', { doc: json(doc) })
+    await database.execute(database.table('notes').insert({ doc }))
+    await database.executeMany(database.table('notes'), [{ doc }])
+    await database.table('notes').insert({ doc })
+    await expect(database.table('notes')).resolves.toEqual(Array.from({ length: 4 }, () => ({ doc: parts })))
+    await database.execute('drop table notes')
+    if (context.dialect === 'sqlite') return
+    await database.execute('create table lists (docs jsonb[])')
+    const docs = [json({ "it's": ['"', '\\'] }), json([]), null]
+    await database.execute('insert into lists values (:docs)', { docs })
+    await database.execute(database.table('lists').insert({ docs }))
+    await database.executeMany(database.table('lists'), [{ docs }])
+    await database.executeMany(
+      database.table('lists'),
+      Array.from({ length: 2000 }, () => ({ docs })),
+    )
+    await database.table('lists').insert({ docs })
+    await database.knex.raw('insert into lists values (?)', [docs as unknown as string[]])
+    await expect(database.fetchAll('select distinct docs from lists')).resolves.toEqual([
+      { docs: [{ "it's": ['"', '\\'] }, [], null] },
+    ])
+  })
+
+  it('that is a view of memory is bound as the bytes that it shows', async () => {
+    const database = await context.open()
+    const memory = new Uint8Array([1, 2, 3, 4]).buffer
+    const query = context.dialect === 'sqlite' ? 'select :bytes' : 'select cast(:bytes as bytea)'
+    for (const bytes of [new DataView(memory, 1, 2), new Uint8Array(memory, 1, 2), Buffer.from([2, 3])]) {
+      expect(await database.fetchVal(query, { bytes })).toEqual(Buffer.from([2, 3]))
+    }
+    if (context.dialect === 'postgresql') return
+    const view = new DataView(memory, 1, 2)
+    expect(await database.fetchVal(database.knex.raw('select ?', [view as never]))).toEqual(
+      Buffer.from([2, 3]),
+    )
+  })
+
+  it('one of many in a list is no matter of their number, but a builder binds each of its own', async () => {
+    const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    const ids = Array.from({ length: 70_000 }, (_, n) => n)
+    expect(await database.fetchVal('select 1 where 1 in (:ids)', { ids })).toBe(1)
+    const { knex } = database
+    const error = await failure(database.fetchAll(knex('none').whereIn('id', ids)))
+    expect(error).toBeInstanceOf(QueryError)
+    expect(error.message).toMatch(/too many SQL variables|70000 values, .*65535/)
+    expect(await database.fetchVal('select 1')).toBe(1)
+    expect(database.stats().created).toBe(1)
+  })
+
+  if (context.dialect === 'sqlite') {
+    it('in a list of any length is compared as one by itself', async () => {
+      const database = await context.open()
+      const query = "select a, i, n from (select '7' as a) join (select 7 as i) join (select '7' as n)"
+      const few = [7, 8]
+      const many = [...few, ...Array.from({ length: 2000 }, (_, index) => index + 100)]
+      for (const column of ['cast(a as text)', 'cast(i as integer)', 'n', 'a collate nocase'])
+        for (const ids of [few, many, few.map(String), many.map(String)]) {
+          const alone = await database.fetchAll(`${query} where ${column} = :id`, { id: ids[0] })
+          expect(await database.fetchAll(`${query} where ${column} in (:ids)`, { ids })).toEqual(alone)
         }
+    })
+
+    it('at the end of 64 bits is an integer, as a number too', async () => {
+      const database = await context.open()
+      for (const value of [-(2 ** 63), -(2n ** 63n), 2n ** 63n - 1n, 2 ** 62]) {
+        expect(await database.fetchVal('select typeof(:value)', { value })).toBe('integer')
+        expect(await database.fetchVal("select :value || ''", { value })).toBe(String(BigInt(value)))
       }
-      await expect(database.executeMany(database.table('t'), rows())).rejects.toThrow(UniqueViolationError)
-      expect(closed).toBe(true)
-      const failing = (async function* () {
-        yield { id: 1 }
-        throw new Error('no more')
-      })()
-      await expect(database.executeMany('insert into t (id) values (:id)', failing)).rejects.toThrow(
-        'no more',
-      )
-      expect(await idsOf(database)).toEqual([])
+      for (const value of [2n ** 63n, 2 ** 63, -(2n ** 63n) - 1n])
+        expect(await failure(database.fetchVal('select :value', { value }))).toBeInstanceOf(BindError)
+      expect(await database.fetchVal('select typeof(:value)', { value: 2 ** 64 })).toBe('real')
     })
+  }
 
-    it('join the transaction that is open', async () => {
-      await undone(
-        database.transaction(async () => {
-          await database.executeMany('insert into t (id) values (:id)', [{ id: 1 }])
-          throw new Error('out')
-        }),
+  if (context.dialect === 'postgresql') {
+    it('may be an array of several dimensions, or of documents', async () => {
+      const database = await context.open()
+      const grid = [[1, 2], [3, 4]] // prettier-ignore
+      expect(await database.fetchVal('select cast(:grid as integer[][])', { grid })).toEqual(grid)
+      const documents = [json({ a: 1 }), json([2])]
+      expect(await database.fetchVal('select cast(:documents as jsonb[])', { documents })).toEqual([
+        { a: 1 },
+        [2],
+      ])
+      const mixed = await failure(
+        database.fetchVal('select cast(:grid as integer[][])', { grid: [[{ a: 1 }]] }),
       )
-      expect(await idsOf(database)).toEqual([])
+      expect(mixed).toBeInstanceOf(BindError)
     })
+  }
+})
 
-    it('go with SQL or a bare table only', async () => {
-      await expect(database.executeMany(database.knex.raw('select 1'), [{ id: 1 }])).rejects.toThrow(
-        ConfigurationError,
-      )
-    })
+eachDatabase('values', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
+    await database.execute('create table t (id integer primary key, name text)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+
+  it('a missing value stores nothing, least of all NULL', async () => {
+    const insert = 'insert into t values (:id, :name)'
+    await expect(database.execute(insert, { id: 1 })).rejects.toThrow(BindError)
+    await expect(database.executeMany(insert, [{ id: 1, name: 'x' }, { id: 2 }])).rejects.toThrow(BindError)
+    expect(await idsOf(database)).toEqual([])
+  })
+
+  it('a list is one value of a statement, in text and in a template', async () => {
+    await database.execute("insert into t values (1, 'x'), (2, 'y'), (3, 'z')")
+    const ids = [1, 3]
+    expect(await database.fetchAll('select id from t where id in (:ids) order by id', { ids })).toHaveLength(
+      2,
+    )
+    expect(await database.fetchAll(sql`select id from t where id in (${ids})`)).toHaveLength(2)
+  })
+
+  it('a number goes into a column of text', async () => {
+    await database.execute('insert into t values (1, :name)', { name: 5 })
+    expect(await database.fetchVal('select name from t')).toBe('5')
   })
 })

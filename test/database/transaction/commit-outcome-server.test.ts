@@ -1,4 +1,6 @@
 /** The server dies, refuses or falls silent at COMMIT, and what is reported then is what is in the table. */
+import type { Socket } from 'node:net'
+import type { Client as Driver } from 'pg'
 import {
   CommitUnknownError,
   ConnectionError,
@@ -6,10 +8,14 @@ import {
   DatabaseError,
   type DatabaseOptions,
 } from '../../../src/database'
+import { failure, idsOf } from '../support'
 import { ANSWER_BYTES, COMMIT, commitInto, type Report } from '../../support/commits'
 import { eachDatabase } from '../../support/each-database'
 import { startProxy, type TcpProxy, type TrapOptions } from '../../support/tcp-proxy'
-import { idsOf } from '../support'
+import { waitFor } from '../../support/wait-for'
+
+/** What the types of pg leave out. */
+type Client = Driver & { readonly connection: { readonly stream: Socket } }
 
 eachDatabase('what a commit reports of its server', (context) => {
   if (context.dialect === 'sqlite') {
@@ -163,5 +169,23 @@ eachDatabase('what a commit reports of its server', (context) => {
       await sprung
       expect(await idsOf(database)).toEqual([])
     }
+  })
+
+  it('12: a connection that was lost before COMMIT leaves no doubt', async () => {
+    const database = await context.open({ pool: { size: 1, maxOverflow: 0, acquireTimeoutMillis: 1000 } })
+    for (const swallows of [false, true]) {
+      const lost = database.transaction(async (tx) => {
+        await tx.execute('insert into t values (1)')
+        const raw = await database.connection(async (connection) => connection.raw as Client)
+        const pid = await tx.fetchVal<number>('select pg_backend_pid()')
+        await context.admin(`select pg_terminate_backend(${pid})`)
+        if (swallows) await tx.fetchVal('select 1').catch(() => undefined)
+        await waitFor(() => raw.connection.stream.closed)
+      })
+      const error = await failure(lost)
+      expect(error).not.toBeInstanceOf(CommitUnknownError)
+      expect(error).toBeInstanceOf(ConnectionError)
+    }
+    expect(await idsOf(database)).toEqual([])
   })
 })

@@ -1,7 +1,17 @@
 /** One connection, held: its statements take turns, and it comes back clean. */
-import { type CleanupEvent, type Database, runInScope, TransactionClosedError } from '../../../src/database'
-import { eachDatabase } from '../../support/each-database'
+import type { Client } from 'pg'
+import type { Database as SqliteDriver } from 'sqlite3'
+import {
+  type CleanupEvent,
+  type Connection,
+  Database,
+  DatabaseURL,
+  runInScope,
+  TransactionClosedError,
+} from '../../../src/database'
 import { arrived, endless, failure, gate, idsOf, undone } from '../support'
+import { eachDatabase } from '../../support/each-database'
+import { waitFor } from '../../support/wait-for'
 
 eachDatabase('a held connection', (context) => {
   let database: Database
@@ -188,5 +198,134 @@ eachDatabase('a held connection', (context) => {
     await failure(database.transaction(() => insert(1)))
     expect(events).toEqual([])
     expect(await idsOf(database)).toEqual([1, 2])
+  })
+})
+
+eachDatabase('connections', (context) => {
+  const raws = new Map<string, unknown>()
+  const note = (who: string) => async (connection: Connection) => {
+    raws.set(who, connection.raw)
+  }
+  beforeEach(() => {
+    raws.clear()
+  })
+
+  it('are lent when they are needed, and come back: none, two, none', async () => {
+    const database = await context.open()
+    const [both, done] = [gate(), gate()]
+    const hold = (): Promise<void> => database.connection(() => done.opened)
+    expect(database.stats().used).toBe(0)
+    const holders = Promise.all([hold(), hold(), both.opened])
+    await waitFor(() => database.stats().used === 2)
+    both.open()
+    done.open()
+    await holders
+    expect(database.stats().used).toBe(0)
+  })
+
+  it('differ between siblings that run beside each other', async () => {
+    const database = await context.open()
+    let arrived = 0
+    const together = gate()
+    const meet = (who: string): Promise<void> =>
+      database.connection(async (connection) => {
+        await note(who)(connection)
+        arrived += 1
+        if (arrived === 2) together.open()
+        await together.opened
+      })
+    await Promise.all([meet('first'), meet('second')])
+    expect(raws.get('first')).not.toBe(raws.get('second'))
+  })
+
+  it('are the same for a child, and another one for work that is detached', async () => {
+    const database = await context.open()
+    await database.connection(async (connection) => {
+      await note('parent')(connection)
+      await Promise.resolve().then(() => database.connection(note('child')))
+      await database.detached(() => database.connection(note('detached')))
+    })
+    expect(raws.get('child')).toBe(raws.get('parent'))
+    expect(raws.get('detached')).not.toBe(raws.get('parent'))
+  })
+
+  it('belong to one Database, also where two have the same URL', async () => {
+    const [first, second] = [await context.open(), await context.open()]
+    await first.connection(async (connection) => {
+      await note('first')(connection)
+      await second.connection(note('second'))
+      await second.fetchVal('select 1')
+      expect([first.stats().used, second.stats().used]).toEqual([1, 0])
+    })
+    expect(raws.get('first')).not.toBe(raws.get('second'))
+  })
+
+  it('have the driver behind them, for all that it can do', async () => {
+    const database = await context.open()
+    await database.execute('create table notes (id integer, text varchar(100))')
+    const byDriver = context.dialect === 'postgresql' ? byClient : byDatabase
+    await database.connection(async ({ raw }) => {
+      await byDriver(raw, "insert into notes values (1, 'example')")
+      expect(await byDriver(raw, 'select text from notes')).toEqual([{ text: 'example' }])
+    })
+    expect(await database.fetchVal('select text from notes')).toBe('example')
+  })
+
+  it('know the URL that they go to', () => {
+    const database = new Database(context.url)
+    expect(database.url).toBeInstanceOf(DatabaseURL)
+    expect(database.url.href).toBe(context.url)
+  })
+})
+
+async function byClient(raw: unknown, text: string): Promise<unknown[]> {
+  return (await (raw as Client).query(text)).rows
+}
+
+function byDatabase(raw: unknown, text: string): Promise<unknown[]> {
+  return new Promise((resolve, reject) => {
+    ;(raw as SqliteDriver).all(text, (error, rows) => {
+      if (error) reject(error)
+      else resolve(rows)
+    })
+  })
+}
+
+eachDatabase('a connection inside a transaction', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open()
+    await database.execute('create table t (id integer primary key, name text)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+
+  it('on a connection inside a transaction runs in that, until the connection’s block has ended', async () => {
+    let kept: Connection | undefined
+    await undone(
+      database.transaction(async (tx) => {
+        await database.connection(async (connection) => {
+          kept = connection
+          expect(connection.raw).toBe(await database.connection(async ({ raw }) => raw))
+          await connection.execute("insert into t values (1, 'x')")
+          const inner = await connection.begin()
+          await inner.execute("insert into t values (2, 'x')")
+          await inner.rollback()
+          await connection
+            .transaction(() => connection.execute("insert into t values (3, 'x')").then(() => undefined))
+            .catch(() => undefined)
+        })
+        await expect(kept?.fetchVal('select 1')).rejects.toThrow(TransactionClosedError)
+        await expect(kept?.begin()).rejects.toThrow(TransactionClosedError)
+        await expect(kept?.transaction(() => Promise.resolve())).rejects.toThrow(TransactionClosedError)
+        expect(await tx.fetchVal('select count(*) from t where id = 1')).toEqual(
+          context.dialect === 'sqlite' ? 1 : '1',
+        )
+        throw new Error('out')
+      }),
+    )
+    expect(await idsOf(database)).toEqual([])
   })
 })

@@ -1,7 +1,12 @@
 /** Transactions that are ended by hand: begin(), commit(), rollback(), and what is refused after. */
-import { type Database, TransactionClosedError, TransactionError } from '../../../src/database'
-import { eachDatabase } from '../../support/each-database'
+import {
+  ConfigurationError,
+  type Database,
+  TransactionClosedError,
+  TransactionError,
+} from '../../../src/database'
 import { failure, idsOf } from '../support'
+import { eachDatabase } from '../../support/each-database'
 
 eachDatabase('a transaction as a handle', (context) => {
   let database: Database
@@ -173,5 +178,58 @@ eachDatabase('a transaction as a handle', (context) => {
     await expect(failing).rejects.toThrow(/referred to/)
     expect(await database.fetchAll('select * from child')).toEqual([])
     await context.admin('drop table child')
+  })
+
+  it('begin() refuses what only a block can have', async () => {
+    expect(await failure(database.begin({ retries: 1 }))).toBeInstanceOf(ConfigurationError)
+    expect(await failure(database.begin({ forceRollback: true }))).toBeInstanceOf(ConfigurationError)
+  })
+})
+
+eachDatabase('a handle whose connection went back', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open({ pool: { size: 1, maxOverflow: 0, acquireTimeoutMillis: 1000 } })
+    await database.execute('create table t (id integer primary key)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+
+  it('1: a handle whose connection went back neither commits nor rolls back the transaction of a stranger', async () => {
+    for (const end of ['commit', 'rollback'] as const) {
+      const connection = await database.acquire()
+      const stale = await connection.begin()
+      await connection.release()
+      const stranger = database.transaction(async (tx) => {
+        await tx.execute('insert into t values (1)')
+        await Promise.allSettled([stale[end]()])
+        await tx.execute('insert into t values (2)')
+        throw new Error('stranger')
+      })
+      await expect(stranger).rejects.toThrow('stranger')
+      expect(await idsOf(database)).toEqual([])
+    }
+  })
+
+  it('1: a handle of a connection block that failed does not commit a stranger either', async () => {
+    let stale: { commit(): Promise<void> } | undefined
+    await failure(
+      database.connection(async (connection) => {
+        stale = await connection.begin()
+        throw new Error('out')
+      }),
+    )
+    expect(await failure(stale?.commit() ?? Promise.resolve())).toBeInstanceOf(TransactionClosedError)
+  })
+
+  it('3: a handle that is left open in connection() is rolled back, and the connection goes back', async () => {
+    const leaving = database.connection(async (connection) => {
+      const tx = await connection.begin()
+      await tx.execute('insert into t values (1)')
+    })
+    expect((await failure(leaving)).message).toMatch(/still open/)
+    expect(await idsOf(database)).toEqual([])
   })
 })

@@ -1,9 +1,10 @@
 /** What is done when the outermost transaction has ended: afterCommit and afterRollback. */
 import { type Database, TransactionError } from '../../../src/database'
+import { endless, failure, idsOf, running, undone } from '../support'
 import { eachDatabase } from '../../support/each-database'
-import { failure, idsOf, undone } from '../support'
 
 eachDatabase('work after a transaction', (context) => {
+  const slow = endless(context.dialect)
   let database: Database
   let log: string[]
 
@@ -183,4 +184,34 @@ eachDatabase('work after a transaction', (context) => {
       expect(log).toEqual(['try 2'])
     })
   }
+
+  it('17: one hook that fails does not keep the others from running', async () => {
+    const log: number[] = []
+    const failing = database.transaction(async (tx) => {
+      tx.afterCommit(() => log.push(1))
+      tx.afterCommit(() => Promise.reject(new Error('second')))
+      tx.afterCommit(() => log.push(3))
+    })
+    expect((await failure(failing)).cause).toMatchObject({ message: 'second' })
+    expect(log).toEqual([1, 3])
+  })
+
+  it('28: work after the rollback of an inner transaction, whose outer one failed, can use the database', async () => {
+    const found: unknown[] = []
+    let inner: Promise<Error> | undefined
+    const failing = database.transaction(async (outer) => {
+      const slowly = outer.transaction(async (tx) => {
+        tx.afterRollback(async () => {
+          found.push(await database.fetchVal('select 1').catch((error: unknown) => String(error)))
+        })
+        await tx.fetchVal(slow)
+      })
+      inner = failure(slowly)
+      await running(database, slow)
+      throw new Error('branch')
+    })
+    await expect(failing).rejects.toThrow('branch')
+    await inner
+    expect(found).toEqual([1])
+  })
 })

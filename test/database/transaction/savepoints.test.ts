@@ -1,0 +1,254 @@
+/** Transactions in transactions: savepoints that take turns, and no branch in another's. */
+import { type Database, TransactionClosedError, TransactionError } from '../../../src/database'
+import { arrived, endless, failure, gate, idsOf, undone } from '../support'
+import { eachDatabase } from '../../support/each-database'
+
+eachDatabase('transactions inside each other', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open({ pool: { size: 2, maxOverflow: 0 } })
+    await database.execute('create table t (id integer primary key)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+  const insert = (id: number): Promise<unknown> => database.execute('insert into t values (:id)', { id })
+
+  it('are undone alone when they fail, and with the outer one when that fails', async () => {
+    await database.transaction(async (outer) => {
+      await insert(1)
+      await undone(
+        database.transaction(async (inner) => {
+          expect([outer.depth, inner.depth]).toEqual([1, 2])
+          await insert(2)
+          throw new Error('out')
+        }),
+      )
+      await database.transaction(() => insert(3))
+    })
+    expect(await idsOf(database)).toEqual([1, 3])
+
+    const failing = database.transaction(async () => {
+      await database.transaction(() => insert(4))
+      throw new Error('outer')
+    })
+    await expect(failing).rejects.toThrow('outer')
+    expect(await idsOf(database)).toEqual([1, 3])
+  })
+
+  it('catch the error of a statement, so that the outer one goes on', async () => {
+    await database.transaction(async (outer) => {
+      await insert(1)
+      await expect(outer.transaction(() => insert(1))).rejects.toThrow(/exists already/)
+      await insert(2)
+    })
+    expect(await idsOf(database)).toEqual([1, 2])
+  })
+
+  it('go as deep as one likes', async () => {
+    const nest = async (depth: number): Promise<void> => {
+      if (depth > 20) return
+      const work = database.transaction(async (tx) => {
+        expect(tx.depth).toBe(depth)
+        await insert(depth)
+        await nest(depth + 1)
+        if (depth % 5 === 0) throw new Error('out')
+      })
+      await (depth % 5 === 0 ? undone(work) : work)
+    }
+    await nest(1)
+    expect(await idsOf(database)).toEqual([1, 2, 3, 4])
+  })
+
+  it('take turns when they are siblings', async () => {
+    const log: string[] = []
+    await database.transaction(async () => {
+      await Promise.allSettled(
+        [1, 2, 3, 4].map((id) =>
+          database.transaction(async () => {
+            log.push(`begin ${id}`)
+            await insert(id)
+            await new Promise(setImmediate)
+            await insert(id + 10)
+            log.push(`end ${id}`)
+            if (id % 2 === 0) throw new Error('even')
+          }),
+        ),
+      )
+    })
+    expect(log).toEqual([1, 2, 3, 4].flatMap((id) => [`begin ${id}`, `end ${id}`]))
+    expect(await idsOf(database)).toEqual([1, 3, 11, 13])
+  })
+
+  it('keep the statements of the outer one waiting until they end', async () => {
+    const order: string[] = []
+    await database.transaction(async (outer) => {
+      const inside = gate()
+      const inner = outer.transaction(async () => {
+        await insert(1)
+        await inside.opened
+        await insert(2)
+        order.push('inner')
+        throw new Error('undone')
+      })
+      const ofOuter = outer.execute('insert into t values (3)').then(() => order.push('outer'))
+      inside.open()
+      await expect(inner).rejects.toThrow('undone')
+      await ofOuter
+    })
+    expect(order).toEqual(['inner', 'outer'])
+    expect(await idsOf(database)).toEqual([3])
+  })
+
+  it('refuse the outer handle at once, since it would wait for itself, and name the place of the inner one', async () => {
+    await database.transaction(async (outer) => {
+      const ways = [
+        () => outer.execute('insert into t values (1)'),
+        () => outer.fetchVal('select 1'),
+        () => outer.transaction(() => insert(2)),
+        () => outer.begin(),
+        () => outer.iterate('select 1').next(),
+        () => outer.executeMany('insert into t values (:id)', [{ id: 3 }]),
+      ]
+      for (const way of ways) {
+        const refused = async (): Promise<unknown> => {
+          await outer.transaction(() => way())
+          return undefined
+        }
+        const error = await failure(refused())
+        expect(error).toBeInstanceOf(TransactionError)
+        expect(error.message).toMatch(/outer transaction.*inside.*savepoint/s)
+        expect(error.message).toContain('savepoints.test.ts')
+      }
+      await insert(9)
+    })
+    expect(await idsOf(database)).toEqual([9])
+  })
+
+  it('cannot have what only the outermost one could have', async () => {
+    await database.transaction(async (outer) => {
+      await expect(outer.transaction(async () => 1, { readOnly: true })).rejects.toThrow(TransactionError)
+      await expect(outer.transaction(async () => 1, { isolation: 'serializable' })).rejects.toThrow(
+        /serializable/,
+      )
+    })
+    const modes = { isolation: 'serializable' } as const
+    expect(await database.transaction((outer) => outer.transaction(async () => 1, modes), modes)).toBe(1)
+  })
+
+  it('do not commit when the outer one was rolled back meanwhile', async () => {
+    const error = await failure(
+      database.transaction(async (outer) => {
+        await outer.transaction(async () => {
+          await insert(1)
+          await outer.rollback()
+        })
+      }),
+    )
+    expect(error).toBeInstanceOf(TransactionClosedError)
+    expect(await idsOf(database)).toEqual([])
+  })
+
+  it('are finished before the outer one commits, when nobody awaited them', async () => {
+    const inside = gate()
+    let inner: Promise<unknown> = Promise.resolve()
+    const outer = database.transaction(async (tx) => {
+      inner = tx.transaction(async () => {
+        await inside.opened
+        await insert(1)
+      })
+      await Promise.resolve()
+    })
+    inside.open()
+    await Promise.all([outer, inner])
+    expect(await idsOf(database)).toEqual([1])
+  })
+
+  it('leave no row when one of several branches fails while the others still run', async () => {
+    for (let round = 0; round < 20; round += 1) {
+      const branches: Promise<unknown>[] = []
+      const failing = database.transaction(async (tx) => {
+        branches.push(
+          tx.execute('insert into t values (1)'),
+          tx.transaction(async () => {
+            await insert(2)
+            await database.transaction(() => insert(3))
+            await insert(4)
+          }),
+          insert(5),
+          (async () => {
+            for (let step = 0; step < round; step += 1) await Promise.resolve()
+            throw new Error('branch')
+          })(),
+        )
+        await Promise.all(branches)
+      })
+      await expect(failing).rejects.toThrow('branch')
+      await Promise.allSettled(branches)
+      expect(await idsOf(database)).toEqual([])
+    }
+  })
+
+  it('cancel what still runs in a branch when another one fails', async () => {
+    let left: Promise<Error> | undefined
+    const failing = database.transaction(async (tx) => {
+      await insert(1)
+      left = failure(tx.transaction((inner) => inner.fetchVal(endless(context.dialect))))
+      await arrived(context, database)
+      throw new Error('branch')
+    })
+    await expect(failing).rejects.toThrow('branch')
+    expect((await left)?.name).toMatch(/QueryCanceledError|TransactionClosedError/)
+    expect(await idsOf(database)).toEqual([])
+  })
+
+  it('refuse the statement that a branch sends after the failure of another', async () => {
+    let late: Promise<Error> | undefined
+    await undone(
+      database.transaction(async (tx) => {
+        const begun = gate()
+        late = failure(
+          tx.transaction(async () => {
+            begun.open()
+            while (tx.state === 'open') await new Promise(setImmediate)
+            await insert(1)
+          }),
+        )
+        // A savepoint that is still on its way would be cancelled.
+        await begun.opened
+        throw new Error('out')
+      }),
+    )
+    expect(await late).toBeInstanceOf(TransactionClosedError)
+    expect(await idsOf(database)).toEqual([])
+  })
+
+  it('2: the commit of the outer transaction inside of the inner one is refused at once', async () => {
+    const committing = database.transaction(async (outer) => {
+      await outer.transaction(() => outer.commit())
+    })
+    expect(await failure(committing)).toBeInstanceOf(TransactionError)
+  })
+
+  it('that commit inside of one that is rolled back are seen until then', async () => {
+    await database.transaction(
+      async () => {
+        await database.transaction(() => insert(1))
+        expect(await idsOf(database)).toEqual([1])
+      },
+      { forceRollback: true },
+    )
+    expect(await idsOf(database)).toEqual([])
+  })
+
+  it('is named though it was opened beside others', async () => {
+    const database = await context.open()
+    await database.transaction(async (outer) => {
+      const misuse = outer.transaction(async () => failure(outer.fetchVal('select 1')))
+      const [error] = await Promise.all([misuse, outer.transaction(async () => undefined)])
+      expect(error).toBeInstanceOf(TransactionError)
+      expect(error.message).toMatch(/savepoints\.test\.ts:\d+/)
+    })
+  })
+})

@@ -1,0 +1,86 @@
+/** transactional(work): a function whose every call is a transaction. */
+import type { Database } from '../../../src/database'
+import { idsOf, undone } from '../support'
+import { eachDatabase } from '../../support/each-database'
+
+eachDatabase('a transactional function', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open({ pool: { size: 3, maxOverflow: 0 } })
+    await database.execute('create table t (id integer primary key)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+  const insert = (id: number): Promise<unknown> => database.execute('insert into t values (:id)', { id })
+  const committed = async (): Promise<number> =>
+    Number((await context.admin('select count(*) as n from t'))[0]?.['n'])
+
+  it('wraps a function, whose calls join the transaction of their caller', async () => {
+    const add = database.transactional(async (id: number, fails: boolean) => {
+      await insert(id)
+      if (fails) throw new Error('out')
+      return id
+    })
+    expect(await add(1, false)).toBe(1)
+    await expect(add(2, true)).rejects.toThrow('out')
+    await undone(
+      database.transaction(async () => {
+        await add(3, false)
+        throw new Error('out')
+      }),
+    )
+    expect(await idsOf(database)).toEqual([1])
+  })
+
+  it('made of a function run beside each other', async () => {
+    const add = database.transactional(async (id: number) => {
+      await insert(id)
+      await new Promise(setImmediate)
+      return id
+    })
+    expect(await Promise.all([1, 2, 3, 4, 5, 6].map((id) => add(id)))).toEqual([1, 2, 3, 4, 5, 6])
+    expect(await committed()).toBe(6)
+  })
+
+  it('made of a function that calls itself go inside each other', async () => {
+    const countDown = database.transactional(async (id: number): Promise<number> => {
+      await insert(id)
+      return id === 1 ? 1 : 1 + (await countDown(id - 1))
+    })
+    expect(await countDown(5)).toBe(5)
+    expect(await idsOf(database)).toEqual([1, 2, 3, 4, 5])
+  })
+
+  it('made of a function can be made before the database is connected', async () => {
+    await database.disconnect()
+    const add = database.transactional(insert)
+    await database.connect()
+    await add(1)
+    expect(await committed()).toBe(1)
+  })
+})
+
+eachDatabase('a transactional method', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open()
+    await database.execute('create table t (id integer primary key, name text)')
+  })
+  afterEach(async () => {
+    await context.admin('drop table t')
+  })
+
+  it('of a method keeps its object in transactional()', async () => {
+    class Names {
+      readonly name = 'kept'
+      readonly add = database.transactional(async function (this: Names, id: number) {
+        await database.execute('insert into t values (:id, :name)', { id, name: this.name })
+      })
+    }
+    await new Names().add(7)
+    expect(await database.fetchVal('select name from t where id = 7')).toBe('kept')
+  })
+})
