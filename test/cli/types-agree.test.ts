@@ -5,7 +5,7 @@ import { readSqlite } from '../../src/cli/read-sqlite'
 import { literal, writeInterface } from '../../src/cli/write-interface'
 import { eachDatabase } from '../support/each-database'
 import { compilerErrors } from './compiler-errors'
-import { ODD_TABLES, type OddTable, quoted } from './odd-tables'
+import { ODD_TABLES, type OddTable, quoted } from './unusual-tables'
 
 /** Writes a value as TypeScript that has its type. */
 function expressionOf(value: unknown): string {

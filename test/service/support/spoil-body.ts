@@ -1,7 +1,7 @@
 /** Ways to spoil the body of a request, or what its headers say of it. */
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import { chunkOf, type Draft, setHeader } from './draft'
-import { ODD_BYTES, ODD_JSON, ODD_NAMES } from './odd-values'
+import { ODD_BYTES, ODD_JSON, ODD_NAMES } from './unusual-values'
 
 export type Random = (below: number) => number
 

@@ -1,6 +1,6 @@
 /** Ways to spoil the head of a request, and how it is sent. */
 import { setHeader } from './draft'
-import { ODD_BYTES, ODD_JSON, ODD_NAMES } from './odd-values'
+import { ODD_BYTES, ODD_JSON, ODD_NAMES } from './unusual-values'
 import { fieldsOf, one, type Spoiler } from './spoil-body'
 
 const METHODS = [
