@@ -1,4 +1,4 @@
-/** The pool when the database is away, refuses, or hangs up. */
+/** The database cannot be reached, refuses the login, or ends connections: which failures are retried, and what the error says. */
 import dns, { type LookupAddress, type LookupAllOptions } from 'node:dns'
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
@@ -10,9 +10,9 @@ import { freePort } from '../support/free-port'
 import { startProxy } from '../support/tcp-proxy'
 import { waitFor } from '../support/wait-for'
 
-eachDatabase('a database that is away', (context) => {
+eachDatabase('a database that cannot be reached', (context) => {
   if (context.dialect === 'sqlite') {
-    it('because its folder is missing fails at once, and says what to do', async () => {
+    it('fails at once when its folder is missing, and the error says what to do', async () => {
       const file = path.join(path.sep, 'no', 'such', 'folder', 'x.db')
       const error = await failure(new Database(`sqlite:///${file}`).connect())
       expect(error).toBeInstanceOf(ConnectionError)
@@ -22,7 +22,7 @@ eachDatabase('a database that is away', (context) => {
     return
   }
 
-  it('is tried again until the time is up, and then fails with the real reason', async () => {
+  it('is retried until connectTimeoutMillis is over, and then fails with the cause of the last attempt', async () => {
     const port = await freePort()
     const database = new Database(`postgresql://app:hunter2@127.0.0.1:${port}/d`, {
       connectTimeoutMillis: 400,
@@ -45,7 +45,7 @@ eachDatabase('a database that is away', (context) => {
     expect(database.isConnected).toBe(false)
   })
 
-  it('can be connected to later, after connect() failed', async () => {
+  it('can be connected to after an earlier connect() failed', async () => {
     const url = new URL(context.url)
     const database = context.track(new Database(context.url, { afterConnect: () => check() }))
     let check = async (): Promise<void> => {
@@ -57,7 +57,7 @@ eachDatabase('a database that is away', (context) => {
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('because there is none of that name fails at once', async () => {
+  it('fails at once when no database of that name exists', async () => {
     const url = new URL(context.url)
     url.pathname = '/no_such_database'
     const database = new Database(url.href)
@@ -70,7 +70,7 @@ eachDatabase('a database that is away', (context) => {
     expect(retries).toEqual([])
   })
 
-  it('because the user is unknown fails at once, and shows no password', async () => {
+  it('fails at once when the user is unknown, and the error shows no password', async () => {
     const url = new URL(context.url)
     Object.assign(url, { username: 'nobody_here', password: 'hunter2' })
     const error = await failure(new Database(url.href).connect())
@@ -80,20 +80,20 @@ eachDatabase('a database that is away', (context) => {
     expect(error.message).not.toContain('hunter2')
   })
 
-  it('because its host name is unknown fails at once', async () => {
+  it('fails at once when its host name is unknown', async () => {
     const error = await failure(new Database('postgresql://db.invalid/d').connect())
     expect(error).toBeInstanceOf(ConnectionError)
     expect(error).toMatchObject({ retryable: false, cause: { code: 'ENOTFOUND' } })
     expect(error.message).toMatch(/host name/)
   })
 
-  it('because there is no socket of that name fails at once', async () => {
+  it('fails at once when its Unix socket does not exist', async () => {
     const error = await failure(new Database('postgresql:///d?host=/no/such/folder').connect())
     expect(error).toMatchObject({ retryable: false, cause: { code: 'ENOENT' } })
   })
 
   it.each(['EAI_AGAIN', 'ENOTFOUND', 'EAI_FAIL'])(
-    'behind a name that was known before is waited for while looking it up says %s',
+    'is retried when a host name that resolved before fails to resolve with %s',
     async (code) => {
       let failures = 0
       let isKnown = true
@@ -126,7 +126,7 @@ eachDatabase('a database that is away', (context) => {
     },
   )
 
-  it('for idle connections only costs no query', async () => {
+  it('fails no query when only idle connections were terminated', async () => {
     const database = await context.open({ pool: { size: 3, maxOverflow: 0, validateAfterIdleMillis: 0 } })
     for (let round = 0; round < 10; round += 1) {
       await Promise.all([1, 2, 3].map(() => database.fetchVal('select 1')))
@@ -138,7 +138,7 @@ eachDatabase('a database that is away', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('in the middle of a query fails that query, and the next one works', async () => {
+  it('fails the query that was running when its connection was terminated, and no later one', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const lost = failure(database.execute('do $$ begin perform pg_sleep(600); end $$'))
     await waitFor(
@@ -154,7 +154,7 @@ eachDatabase('a database that is away', (context) => {
     expect(database.stats()).toMatchObject({ used: 0, created: 2, retired: 1 })
   })
 
-  it('in the middle of a transaction leaves the first error, and the next one works', async () => {
+  it('leaves the first error of a transaction whose connection was terminated, and fails no later one', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     await database.execute('create table t (id integer)')
     const terminate = async (): Promise<void> => {
@@ -180,7 +180,7 @@ eachDatabase('a database that is away', (context) => {
 })
 
 eachDatabase('connect()', (context) => {
-  it('19: connect() ends in time, though preparing a connection never does', async () => {
+  it('rejects within connectTimeoutMillis when afterConnect never resolves', async () => {
     const opened = gate()
     const database = context.track(
       new Database(context.url, { connectTimeoutMillis: 200, afterConnect: () => opened.opened }),
@@ -193,7 +193,7 @@ eachDatabase('connect()', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('19: connect() ends in time, though the server never answers', async () => {
+    it('rejects within connectTimeoutMillis when the server accepts and never answers', async () => {
       const sockets: Socket[] = []
       const server = createServer((socket) => sockets.push(socket)).listen(await freePort(), '127.0.0.1')
       await once(server, 'listening')
@@ -208,7 +208,7 @@ eachDatabase('connect()', (context) => {
       expect(tookMillis).toBeLessThan(1500)
     })
 
-    it('of connect() come after its own time, with the real reason', async () => {
+    it('retries for connectTimeoutMillis, not acquireTimeoutMillis, and rejects with the real cause', async () => {
       const proxy = await startProxy(context.url)
       const { url } = proxy
       await proxy.close()

@@ -1,10 +1,10 @@
-/** URLs of PostgreSQL as hosting services and other tools give them, and what each of them means here. */
+/** Connection strings of PostgreSQL as hosting services and other tools give them, and the settings that each is read as. */
 import { Database, DatabaseURL, knexConfig } from '../../src/database'
 import { resolveSettings } from '../../src/database/options'
 import { eachDatabase } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'
 
-/** What the driver is told, with the options of the Database that the URL sets. */
+/** The settings that the driver gets, and the options of the Database that the URL sets. */
 function meaningOf(text: string): Record<string, unknown> {
   const url = new DatabaseURL(text)
   const { pool, statementTimeoutMillis, preparedStatements } = resolveSettings(url, {})
@@ -15,7 +15,7 @@ function meaningOf(text: string): Record<string, unknown> {
 const ENCRYPTED = { rejectUnauthorized: false }
 const VERIFIED = { rejectUnauthorized: true }
 
-describe('the URL of a host', () => {
+describe('a connection string', () => {
   standingCheck()
 
   it.each<[string, string, Record<string, unknown>]>([
@@ -160,7 +160,7 @@ describe('the URL of a host', () => {
     ],
     ['pg without TLS', 'postgresql://h/d?ssl=false', { ssl: false }],
     ['Rails and pgx', 'postgresql://h/d?search_path=shop,%22$user%22', { searchPath: ['shop', '$user'] }],
-  ])('means what it means there: %s', (_host, url, meaning) => {
+  ])('is read as its provider means it: %s', (_host, url, meaning) => {
     expect(meaningOf(url)).toMatchObject(meaning)
   })
 
@@ -173,11 +173,11 @@ describe('the URL of a host', () => {
     ['statement_timeout=5s', /is a number, got '5s'/],
     ['pgbouncer=constructor', /true or false/],
     ['ssl=maybe', /sslmode is one of .*got 'maybe'/],
-  ])('is refused where it asks for what there is not: %s', (parameter, message) => {
+  ])('is refused when it asks for a feature that is not supported: %s', (parameter, message) => {
     expect(() => new Database(`postgresql://h/d?${parameter}`)).toThrow(message)
   })
 
-  it('gives way to the options of the Database', () => {
+  it('is overridden by the options of the Database', () => {
     const url = new DatabaseURL(
       'postgresql://h/d?statement_timeout=5000&pgbouncer=true&search_path=a&lock_timeout=9',
     )
@@ -191,7 +191,7 @@ describe('the URL of a host', () => {
 })
 
 eachDatabase('a URL', (context) => {
-  it('of that database refuses the parameters of the other one', () => {
+  it('is refused when it has parameters of the other kind of database', () => {
     const [url, name] =
       context.dialect === 'sqlite'
         ? ['sqlite:///x.db?schema=shop', 'schema']
@@ -216,7 +216,7 @@ eachDatabase('a URL', (context) => {
     ['keepalives=1&keepalives_idle=30&target_session_attrs=any', 'application_name', 'millpond'],
     ['pgbouncer=true&connection_limit=1', 'application_name', 'millpond'],
     ['ssl=false&uselibpqcompat=true&gssencmode=prefer', 'application_name', 'millpond'],
-  ])('sets what the URL says: %s', async (parameters, name, value) => {
+  ])("sets the server's setting as the URL says: %s", async (parameters, name, value) => {
     expect(await settingOf(parameters, name)).toBe(value)
   })
 })

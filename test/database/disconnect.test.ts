@@ -7,7 +7,7 @@ import { startProxy, type TcpProxy } from '../support/tcp-proxy'
 import { waitFor } from '../support/wait-for'
 
 eachDatabase('disconnect()', (context) => {
-  it('37: nothing keeps a process alive after disconnect()', async () => {
+  it('leaves nothing that keeps the process alive', async () => {
     const { stdout } = await runScript(`
       const { Database } = require('./src/database')
       const database = new Database(${JSON.stringify(context.url)})
@@ -17,7 +17,7 @@ eachDatabase('disconnect()', (context) => {
     expect(stdout).toBe('true')
   })
 
-  it('tells of each connection that disconnect() cuts off that it came back', async () => {
+  it('emits a release event for each connection that it cuts off', async () => {
     const database = await context.open()
     const told: string[] = []
     for (const event of ['acquire', 'release'] as const) database.on(event, () => told.push(event))
@@ -27,7 +27,7 @@ eachDatabase('disconnect()', (context) => {
     expect(told).toEqual(['acquire', 'release'])
   })
 
-  it('of a Database tell a stream that was cut off why', async () => {
+  it('rejects the next read of an open stream with NotConnectedError', async () => {
     const own = await context.open()
     const rows = own.iterate(numbers(context.dialect, 5000), {}, { batchSize: 2 })
     await rows.next()
@@ -36,7 +36,7 @@ eachDatabase('disconnect()', (context) => {
     expect(await failure(rows.next())).toBeInstanceOf(NotConnectedError)
   })
 
-  it('disconnect() called by the holder of a transaction comes back, with its work done', async () => {
+  it('resolves when a transaction called it, after that transaction has committed', async () => {
     const database = await context.open({ pool: { size: 5, maxOverflow: 0, acquireTimeoutMillis: 2000 } })
     await database.execute('create table t (id integer primary key)')
     let ending: Promise<void> | undefined
@@ -53,17 +53,17 @@ eachDatabase('disconnect()', (context) => {
 
   const never = (): Promise<never> => new Promise(() => undefined)
 
-  /** Resolves when the server has no connection of the pool any more. */
+  /** Resolves when the server has no connection of the pool left. */
   const gone = (): Promise<unknown> => {
     const open =
       "select pid from pg_stat_activity where datname = current_database() and application_name = 'millpond'"
     return waitFor(async () => (await context.admin(open)).length === 0, {
-      what: 'the server to be left alone',
+      what: 'all connections to be closed',
       timeoutMillis: 2500,
     })
   }
 
-  /** Resolves when that has happened, with how long it took, and fails when it goes on for ever. */
+  /** Resolves to the milliseconds until `work` has settled; fails when it does not settle within `timeoutMillis`. */
   const ended = async (work: Promise<unknown>, timeoutMillis = 3000): Promise<number> => {
     const started = performance.now()
     let isOver = false
@@ -75,19 +75,19 @@ eachDatabase('disconnect()', (context) => {
     return performance.now() - started
   }
 
-  describe('with a server behind a wire', () => {
+  describe('behind a TCP proxy', () => {
     let proxy: TcpProxy
     beforeEach(async () => {
       proxy = await startProxy(context.url)
     })
     afterEach(() => proxy.close())
 
-    it('closes all connections though an idle one is being asked for a sign of life', async () => {
+    it('closes all connections while an idle one is being validated', async () => {
       const database = await context.open({ pool: { min: 4, size: 4, keepaliveMillis: 30 } }, proxy.url)
       await waitFor(() => database.stats().idle === 4, { what: 'four idle connections' })
       await proxy.trap(Buffer.from('SELECT 1'), {
         act: () => {
-          // The answer comes after the end has begun.
+          // The answer arrives after disconnect() has begun.
           proxy.delay(60)
           void database.disconnect({ graceMillis: 0 })
         },
@@ -96,7 +96,7 @@ eachDatabase('disconnect()', (context) => {
       expect(await failure(database.fetchVal('select 1'))).toBeInstanceOf(NotConnectedError)
     })
 
-    it('does not go on with a connection that was dialled when disconnect() came', async () => {
+    it('does not finish opening a connection that was connecting when it was called', async () => {
       let prepared = 0
       const database = await context.open(
         {
@@ -120,7 +120,7 @@ eachDatabase('disconnect()', (context) => {
       expect(prepared).toBe(1)
     })
 
-    it('does not wait in disconnect() for a connect() that gets no answer', async () => {
+    it('does not wait for a connect() that gets no answer', async () => {
       proxy.blackhole()
       const database = context.track(new Database(proxy.url, { connectTimeoutMillis: 6000 }))
       const connecting = failure(database.connect())

@@ -1,4 +1,4 @@
-/** Errors: their class, what they know, and what they keep to themselves. */
+/** The classes of errors, their properties, and what they never show: bound values and passwords. */
 import { inspect } from 'node:util'
 import {
   CheckViolationError,
@@ -44,7 +44,7 @@ eachDatabase('an error', (context) => {
     return error
   }
 
-  it('for a row that exists already has the columns of its key', async () => {
+  it('of a unique violation has the table and the columns of the key', async () => {
     const error = await violation('insert into authors values (2, 7, :email)', { email: SECRET })
     expect(error).toBeInstanceOf(UniqueViolationError)
     expect(error).toMatchObject({ code: 'UNIQUE_VIOLATION', table: 'authors', columns: ['tenant', 'email'] })
@@ -60,7 +60,7 @@ eachDatabase('an error', (context) => {
         ),
       )
 
-    it('is the same from a server that speaks another language', async () => {
+    it("has the same class and columns when the server's messages are in another language", async () => {
       const detail = 'Schlüssel »(lower(email), tenant)=(x)=(y, 7)« existiert bereits.'
       const unique = await raised('23505', 'doppelter Schlüsselwert', detail)
       expect(unique).toBeInstanceOf(UniqueViolationError)
@@ -74,13 +74,13 @@ eachDatabase('an error', (context) => {
     })
   }
 
-  it('for a primary key that is taken has its column', async () => {
+  it('of a taken primary key has its column', async () => {
     const error = await violation('insert into authors values (:id, 8, :email)', { id: 1, email: 'x' })
     expect(error).toBeInstanceOf(UniqueViolationError)
     expect(error).toMatchObject({ table: 'authors', columns: ['id'] })
   })
 
-  it('for a row that is referred to and not there', async () => {
+  it('of an insert that refers to a missing row is a ForeignKeyViolationError', async () => {
     const error = await violation("insert into posts values (2, :author, 'long')", { author: 4711 })
     expect(error).toBeInstanceOf(ForeignKeyViolationError)
     expect(error.code).toBe('FOREIGN_KEY_VIOLATION')
@@ -92,12 +92,12 @@ eachDatabase('an error', (context) => {
     expect(error.message).not.toContain('4711')
   })
 
-  it('for a row that others still refer to', async () => {
+  it('of a delete of a row that is referred to is a ForeignKeyViolationError', async () => {
     const error = await failure(database.execute('delete from authors where id = :id', { id: 1 }))
     expect(error).toBeInstanceOf(ForeignKeyViolationError)
   })
 
-  it('for a column without its value', async () => {
+  it('of a missing value for a NOT NULL column is a NotNullViolationError with the column', async () => {
     const error = await violation('insert into authors values (3, :tenant, :email)', {
       tenant: 4711,
       email: null,
@@ -108,14 +108,14 @@ eachDatabase('an error', (context) => {
     expect(error.message).not.toContain('4711')
   })
 
-  it('for a check that said no has its name', async () => {
+  it('of a failed check is a CheckViolationError with the name of the constraint', async () => {
     const error = await violation('insert into posts values (3, 1, :title)', { title: 'ab' })
     expect(error).toBeInstanceOf(CheckViolationError)
     expect(error).toMatchObject({ code: 'CHECK_VIOLATION', constraint: 'titled' })
     expect(error.message).not.toContain("'ab'")
   })
 
-  it('is the same by whichever way the statement came', async () => {
+  it('has the same class from every query method, from builders and from streams', async () => {
     const row = { id: 1, tenant: 1, email: 'x' }
     const ways = [
       () => database.execute(database.table('authors').insert(row)),
@@ -129,7 +129,7 @@ eachDatabase('an error', (context) => {
     for (const way of ways) expect(await failure(way())).toBeInstanceOf(UniqueViolationError)
   })
 
-  it('in the statement has its text, without values', async () => {
+  it('of a wrong statement has the SQL text without the values', async () => {
     const error = await failure(
       database.fetchAll('selekt * from authors where email = :email', { email: SECRET }),
     )
@@ -144,12 +144,12 @@ eachDatabase('an error', (context) => {
     })
   })
 
-  it('keeps the error of the driver as its cause', async () => {
+  it("keeps the driver's error as its cause", async () => {
     const error = await failure(database.fetchAll('selekt'))
     expect(error.cause).toMatchObject({ code: isPostgres ? '42601' : 'SQLITE_ERROR' })
   })
 
-  it('is a DatabaseError and an Error, with its own name', async () => {
+  it('is an instance of every class above its own, and has its own name', async () => {
     const error = await violation('insert into authors values (1, 7, :email)', { email: 'x' })
     for (const Class of [UniqueViolationError, ConstraintViolationError, QueryError, DatabaseError, Error]) {
       expect(error).toBeInstanceOf(Class)
@@ -164,7 +164,7 @@ eachDatabase('an error', (context) => {
       ['select cast(:x as timestamp)', '22007'],
       ['select cast(:x as json)', '22P02'],
       ["select '{}'::int[] || :x::int[]", '22P02'],
-    ])('about a value does not quote it: %s', async (sql, state) => {
+    ])('does not quote the value that was refused: %s', async (sql, state) => {
       const error = await failure(database.fetchVal(sql, { x: SECRET }))
       expect(error.message).toContain(state)
       expect(error.message).not.toContain(SECRET)
@@ -172,7 +172,7 @@ eachDatabase('an error', (context) => {
   }
 
   if (isPostgres) {
-    it('for a lock that others hold may be tried again, and is by retries', async () => {
+    it('of a lock that others hold is a SerializationError, which retries runs again', async () => {
       const holder = await database.begin()
       await holder.execute('update posts set title = null')
       const wait = async (sql: string): Promise<void> =>
@@ -199,7 +199,7 @@ eachDatabase('an error', (context) => {
       expect(attempts).toBe(2)
     })
 
-    it('of a server that ends the session is one of the connection, whatever it ended it for', async () => {
+    it('is a ConnectionError when the server ends the session, whatever the reason', async () => {
       const one = await context.open({ pool: { size: 1, maxOverflow: 0 } })
       const late = one.transaction(async (tx) => {
         await tx.execute("set local transaction_timeout = '50ms'")
@@ -212,7 +212,7 @@ eachDatabase('an error', (context) => {
     })
   }
 
-  it('shows no password, nor does anything else of the library, however deep it is printed', async () => {
+  it('shows no password when it or any other object of the library is printed', async () => {
     const url = isPostgres ? context.url.replace('://postgres@', '://postgres:hunter2@') : context.url
     const other = await context.open({}, url)
     const connection = await other.acquire()
@@ -226,7 +226,7 @@ eachDatabase('an error', (context) => {
     await connection.release()
   })
 
-  it('the value of a statement is not quoted in its error, wherever the database puts it', async () => {
+  it('does not quote a bound value that the database puts into its message', async () => {
     const statement = isSqlite ? "select json_extract('{}', :path)" : 'select cast(:path as regclass)'
     const error = await failure(database.fetchVal(statement, { path: 'my-secret' }))
     expect(error.message).not.toContain('my-secret')
@@ -234,13 +234,13 @@ eachDatabase('an error', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('13: a value with a quote in it is not printed', async () => {
+    it('does not quote a bound value that holds a quotation mark', async () => {
       const database = await context.open()
       const error = await failure(database.fetchVal('select cast(:x as integer)', { x: 'x" secret-4711' }))
       expect(error.message).not.toContain('secret-4711')
     })
 
-    it('show no value in an error, and hide no word of it', async () => {
+    it('leaves out values that look like names, and keeps the names of tables', async () => {
       const cast = database.fetchAll('select * from unnest(cast(:n as regclass[]))', { n: ['hidden_value'] })
       expect((await failure(cast)).message).not.toContain('hidden_value')
       const missing = database.fetchAll('select * from nowhere where x = :a', { a: 'relation' })

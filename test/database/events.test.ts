@@ -16,13 +16,13 @@ const THROWING_LISTENER = (url: string): string => `
   })
 `
 
-eachDatabase('a listener that throws', (context) => {
-  it('changes nothing about the statement, and is heard of all the same', async () => {
+eachDatabase('an event listener that throws', (context) => {
+  it('does not fail the statement, and its error is an uncaughtException', async () => {
     const { stdout } = await runScript(THROWING_LISTENER(context.url))
     expect(stdout.split('\n').toSorted()).toEqual(['', 'uncaught: a mistake', 'value: 1'])
   })
 
-  it('10: a listener that throws changes nothing about a commit, and does not go unseen', async () => {
+  it('does not fail the commit that was reported to it, and its error is an uncaughtException', async () => {
     const { stdout } = await runScript(`
       const { Database } = require('./src/database')
       const database = new Database(${JSON.stringify(context.url)})
@@ -44,7 +44,7 @@ eachDatabase('a listener that throws', (context) => {
   })
 })
 
-eachDatabase('a listener', (context) => {
+eachDatabase('a query made by an event listener', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -55,7 +55,7 @@ eachDatabase('a listener', (context) => {
     await context.admin('drop table t')
   })
 
-  it('of a listener is none of the transaction whose statement it was told of', async () => {
+  it('does not run in the transaction whose statement was reported', async () => {
     const seen: unknown[] = []
     database.on('query', ({ sql }) => {
       if (!sql.startsWith('insert')) return

@@ -1,11 +1,11 @@
-/** Connecting and disconnecting: once, in order, and without anything left. */
+/** connect() and disconnect(): idempotent, in order, and without anything left open. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Connection, ConnectionError, Database, NotConnectedError } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
 import { all, arrived, endless, failure, gate, numbers, runScript } from './support'
 
-eachDatabase('connect and disconnect', (context) => {
+eachDatabase('a Database', (context) => {
   const make = (options = {}): Database => context.track(new Database(context.url, options))
   const backends = async (): Promise<number> =>
     Number(
@@ -18,7 +18,7 @@ eachDatabase('connect and disconnect', (context) => {
       )[0]?.['n'],
     )
 
-  it('refuses every query before connect(), by name', async () => {
+  it('refuses every query before connect() with an error that names the Database', async () => {
     const database = make({ name: 'orders' })
     const ways = [
       () => database.fetchAll('select 1'),
@@ -49,7 +49,7 @@ eachDatabase('connect and disconnect', (context) => {
     expect(database.holders()).toEqual([])
   })
 
-  it('connects once, however often and by however many it is asked', async () => {
+  it('connects once when connect() is called many times at once', async () => {
     const database = make()
     let told = 0
     database.on('connect', () => (told += 1))
@@ -61,7 +61,7 @@ eachDatabase('connect and disconnect', (context) => {
     expect(await backends()).toBe(context.dialect === 'postgresql' ? 1 : 0)
   })
 
-  it('disconnects once, and does nothing when it is not connected', async () => {
+  it('disconnects once when disconnect() is called many times, and does nothing when it is not connected', async () => {
     const database = make()
     let told = 0
     database.on('disconnect', () => (told += 1))
@@ -75,7 +75,7 @@ eachDatabase('connect and disconnect', (context) => {
     expect(await failure(database.fetchVal('select 1'))).toBeInstanceOf(NotConnectedError)
   })
 
-  it('connects again after it was disconnected', async () => {
+  it('can be connected again after disconnect()', async () => {
     const database = make()
     for (let round = 0; round < 3; round += 1) {
       await database.connect()
@@ -99,7 +99,7 @@ eachDatabase('connect and disconnect', (context) => {
     expect(kept.isConnected).toBe(false)
   })
 
-  it('lets running work finish, its next statements included, and refuses new work meanwhile', async () => {
+  it('lets a running transaction finish during disconnect(), and refuses new work meanwhile', async () => {
     const database = make()
     await database.connect()
     await database.execute('create table drained (id integer)')
@@ -117,7 +117,7 @@ eachDatabase('connect and disconnect', (context) => {
     expect(await context.admin('select id from drained')).toHaveLength(2)
   })
 
-  it('refuses those who wait for a connection', async () => {
+  it('rejects callers that wait for a connection when it disconnects', async () => {
     const database = make({ pool: { size: 1, maxOverflow: 0 } })
     await database.connect()
     const connection = await database.acquire()
@@ -139,7 +139,7 @@ eachDatabase('connect and disconnect', (context) => {
     await ending
   })
 
-  it('cuts off what has not ended within the grace, and says so', async () => {
+  it('cancels work that has not ended within graceMillis, and emits a cleanup event', async () => {
     const database = make()
     await database.connect()
     const cleaned: string[] = []
@@ -151,14 +151,14 @@ eachDatabase('connect and disconnect', (context) => {
     await database.disconnect({ graceMillis: 20 })
     await stuck
     expect(cleaned).toHaveLength(1)
-    // The server notices a connection that was cut a little later.
+    // The server notices later that a connection was cut.
     await waitFor(async () => (await backends()) === 0, { timeoutMillis: 1000 })
     await expect(context.admin('select * from cut')).rejects.toThrow(/cut/)
     await failure(tx.execute('select 1'))
     await tx.rollback()
   })
 
-  /** A cursor whose reader is slow. */
+  /** Reads a stream slowly. */
   const readSlowly = async (rows: AsyncIterable<unknown>): Promise<void> => {
     for await (const row of rows) await delay(10, row)
   }
@@ -197,7 +197,7 @@ eachDatabase('connect and disconnect', (context) => {
   }
 
   it.each(Object.entries(cutOff))(
-    'tells %s that it was cut off by disconnect(), and by no signal',
+    'rejects %s with NotConnectedError when disconnect() cancels it',
     async (_name, work) => {
       const database = make({ pool: { size: 1, maxOverflow: 0 } })
       await database.connect()
@@ -212,7 +212,7 @@ eachDatabase('connect and disconnect', (context) => {
     },
   )
 
-  it('tells handles that were idle and a ping the same', async () => {
+  it('rejects idle handles and a running ping with NotConnectedError', async () => {
     const database = make()
     await database.connect()
     const tx = await database.begin()
@@ -228,14 +228,14 @@ eachDatabase('connect and disconnect', (context) => {
       async () => connection.raw,
     ]
     for (const way of ways) expect(await failure(way())).toBeInstanceOf(NotConnectedError)
-    // One that was answered in time is as good.
+    // A ping that was answered before the disconnect may resolve.
     const failures = (await pinging).flatMap((ping) =>
       ping.status === 'rejected' ? [ping.reason as unknown] : [],
     )
     expect(failures.filter((error) => !(error instanceof NotConnectedError))).toEqual([])
   })
 
-  it('ends the wait for work that excludes others', async () => {
+  it('rejects a caller that waits in exclusively()', async () => {
     const [holder, waiting] = [make(), make()]
     await Promise.all([holder.connect(), waiting.connect()])
     await holder.exclusively('work', async () => {
@@ -245,7 +245,7 @@ eachDatabase('connect and disconnect', (context) => {
     })
   })
 
-  it('lets what runs in a forced rollback end within the grace', async () => {
+  it('lets a transaction in a forced rollback end within graceMillis', async () => {
     const database = make({ forceRollback: true })
     await database.connect()
     const steps: string[] = []
@@ -261,7 +261,7 @@ eachDatabase('connect and disconnect', (context) => {
     expect(steps).toEqual(['read 1', 'disconnected'])
   })
 
-  it('gives each connection to afterConnect once, before anybody else has it', async () => {
+  it('gives each connection to afterConnect once, before any caller has it', async () => {
     const seen = new Set<unknown>()
     let calls = 0
     const database = make({
@@ -282,7 +282,7 @@ eachDatabase('connect and disconnect', (context) => {
     expect(calls).toBe(database.stats().created)
   })
 
-  it('fails when afterConnect does, and leaves no connection', async () => {
+  it('fails to connect when afterConnect rejects, and leaves no connection open', async () => {
     const database = make({
       afterConnect: async () => {
         throw new Error('no such role')
@@ -295,7 +295,7 @@ eachDatabase('connect and disconnect', (context) => {
     await waitFor(async () => (await backends()) === 0)
   })
 
-  it('does not keep a process alive that has nothing else to do', async () => {
+  it('does not keep the process alive when it is idle', async () => {
     const script = `
       const { Database } = require('./src/database')
       const database = new Database(${JSON.stringify(context.url)})

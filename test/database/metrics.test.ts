@@ -11,7 +11,7 @@ import { recordMetrics } from '../../src/database'
 import { eachDatabase } from '../support/each-database'
 import { failure } from './support'
 
-eachDatabase('metrics', (context) => {
+eachDatabase('the metrics of a Database', (context) => {
   const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
   const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 2 ** 30 })
   const provider = new MeterProvider({ readers: [reader] })
@@ -25,7 +25,7 @@ eachDatabase('metrics', (context) => {
     return new Map(metrics.map((metric) => [metric.descriptor.name, metric]))
   }
 
-  it('have the names, units and attributes of the conventions', async () => {
+  it("have the names, units and attributes of OpenTelemetry's semantic conventions", async () => {
     const database = await context.open({
       name: 'shop',
       pool: { size: 1, maxOverflow: 0, acquireTimeoutMillis: 50 },
@@ -65,7 +65,7 @@ eachDatabase('metrics', (context) => {
     expect(JSON.stringify(operations)).not.toMatch(/nonsense/)
   })
 
-  it('count connections that are opened, and nothing after they were stopped', async () => {
+  it('count opened connections, and nothing after they were stopped', async () => {
     const database = await context.open({ name: 'counted', pool: { size: 3, maxOverflow: 0 } })
     const stop = recordMetrics(database, provider.getMeter('test'))
     const opened = [await database.acquire(), await database.acquire()]

@@ -1,4 +1,4 @@
-/** The options of a Database: what they are when nobody says, and what is refused. */
+/** The options of a Database and the parameters of its URL: defaults, precedence, and which values are refused. */
 import {
   ConfigurationError,
   Database,
@@ -15,7 +15,7 @@ const POSTGRES = 'postgresql://app:hunter2@h/folder/shop'
 const settled = (url: string, options: BackendOptions = {}): ReturnType<typeof resolveSettings> =>
   resolveSettings(new DatabaseURL(url), options)
 const pool = (url: string, options: PoolOptions = {}): PoolOptions => settled(url, { pool: options }).pool
-/** As a program in JavaScript, or one that reads its options from a file, would hand them over. */
+/** The message by which options are refused. They are untyped, as from JavaScript or from a file. */
 const refused = (options: unknown, url = POSTGRES): string => {
   try {
     return `accepted: ${new Database(url, options as DatabaseOptions).name}`
@@ -25,8 +25,8 @@ const refused = (options: unknown, url = POSTGRES): string => {
   }
 }
 
-describe('the defaults', () => {
-  it('are those that the documentation promises', () => {
+describe('the default options', () => {
+  it('are the documented ones', () => {
     expect(settled(POSTGRES)).toEqual({
       name: 'shop',
       pool: {
@@ -48,7 +48,7 @@ describe('the defaults', () => {
     })
   })
 
-  it('count where an option is undefined', () => {
+  it('apply when an option is undefined', () => {
     const options = {
       statementTimeoutMillis: undefined,
       pool: { size: undefined },
@@ -56,13 +56,13 @@ describe('the defaults', () => {
     expect(settled(POSTGRES, options)).toMatchObject({ statementTimeoutMillis: 60_000, pool: { size: 5 } })
   })
 
-  it('take the name from the file of a SQLite database', () => {
+  it('name a SQLite database after its file', () => {
     expect(settled('sqlite:////var/lib/blog.db').name).toBe('blog.db')
     expect(settled('sqlite://').name).toBe(':memory:')
     expect(settled(POSTGRES, { name: 'orders' }).name).toBe('orders')
   })
 
-  it('give a database in memory exactly one connection, which is never retired', () => {
+  it('give a database in memory one connection that is never retired', () => {
     expect(settled('sqlite://').pool).toMatchObject({
       size: 1,
       maxOverflow: 0,
@@ -71,13 +71,13 @@ describe('the defaults', () => {
     })
   })
 
-  it('turn the statement timeout off for 0', () => {
+  it('turn the statement timeout off when it is 0', () => {
     expect(settled(POSTGRES, { statementTimeoutMillis: 0 }).statementTimeoutMillis).toBe(Infinity)
   })
 })
 
 describe('an unknown option', () => {
-  it('is named, and so are the known ones', () => {
+  it('is refused with its name and the known names', () => {
     expect(refused({ poolSize: 5 })).toMatch(/'poolSize'.*statementTimeoutMillis.*afterConnect/)
     expect(refused({ pool: { max: 5 } })).toMatch(/pool.*'max'.*size, maxOverflow/)
   })
@@ -91,13 +91,13 @@ describe('an unknown option', () => {
     expect(refused({}, `sqlite:///x.db?${name}=1`)).toContain(`'${name}'`)
   })
 
-  it('as a parameter of the URL is named, and so are the known ones', () => {
+  it('in the URL is refused with its name and the known names', () => {
     expect(refused({}, 'postgresql://h/d?poolsize=5')).toMatch(/'poolsize'.*pool_size.*sslmode/)
     expect(refused({}, 'sqlite:///d?sslmode=require')).toMatch(/'sslmode'.*pool_size/)
   })
 })
 
-describe('an impossible value', () => {
+describe('an invalid option', () => {
   it.each([
     [{ pool: { size: 0 } }, 'pool.size'],
     [{ pool: { size: 1.5 } }, 'pool.size'],
@@ -114,7 +114,7 @@ describe('an impossible value', () => {
     [{ statementTimeoutMillis: '60000' }, 'statementTimeoutMillis'],
     [{ connectTimeoutMillis: 0 }, 'connectTimeoutMillis'],
     [{ connectTimeoutMillis: NaN }, 'connectTimeoutMillis'],
-  ])('is refused by its name: %j', (options, name) => {
+  ])('is refused with the name of the option: %j', (options, name) => {
     expect(refused(options)).toMatch(new RegExp(`^${name.replace('.', '\\.')} is a .*number from`))
   })
 
@@ -122,29 +122,29 @@ describe('an impossible value', () => {
     expect(refused({ pool: { size: -1 } })).not.toContain('hunter2')
   })
 
-  it('turns the check of idle connections off by false', () => {
+  it('accepts false for validateAfterIdleMillis, which turns validation off', () => {
     expect(pool(POSTGRES, { validateAfterIdleMillis: false }).validateAfterIdleMillis).toBe(false)
   })
 
-  it('is a second connection to a database in memory', () => {
+  it('is a pool size above 1 for a database in memory', () => {
     expect(refused({ pool: { size: 2 } }, 'sqlite://')).toMatch(/in memory.*size 1/)
     expect(refused({ pool: { maxOverflow: 1 } }, 'sqlite:///:memory:')).toMatch(/in memory/)
     expect(refused({}, 'sqlite://?pool_size=5')).toMatch(/in memory/)
     expect(refused({ pool: { size: 1, maxOverflow: 0 } }, 'sqlite://')).toMatch(/^accepted/)
   })
 
-  it('is what is no object', () => {
+  it('is a group of options that is not an object', () => {
     for (const given of [{ pool: 5 }, { pool: [] }, { knex: () => ({}) }, { knex: { connection: [] } }])
       expect(refused(given)).toMatch(/has its options in an object, got (a number|an array|a function)/)
   })
 
-  it('is what millpond itself decides on in the configuration of Knex', () => {
+  it('is a Knex option that millpond sets itself', () => {
     for (const name of ['client', 'dialect', 'pool', 'connectionPool', 'acquireConnectionTimeout']) {
       expect(refused({ knex: { [name]: {} } })).toMatch(`'${name}'`)
     }
   })
 
-  it('is what Knex or the driver would not look at', () => {
+  it('is a Knex or driver option that would be ignored', () => {
     const knex = (given: object): string => refused({ knex: given })
     expect(knex({ searchPaths: ['tenant'] })).toMatch(/no option 'searchPaths'.*searchPath,/)
     expect(knex({ connection: { aplication_name: 'x' } })).toMatch(
@@ -162,7 +162,7 @@ describe('an impossible value', () => {
     expect(knex({ connection: undefined, postProcessResponse: (rows: unknown) => rows })).toMatch(/^accepted/)
   })
 
-  it('is an sslmode that nobody knows, or what contradicts it', () => {
+  it('is an unknown sslmode, or TLS files that contradict the sslmode', () => {
     expect(refused({}, 'postgresql://h/d?sslrootcert=/ca.pem')).toMatch(/nothing without sslmode/)
     expect(refused({}, 'postgresql://h/d?sslmode=require&sslrootcert=system')).toMatch(/verify-full/)
     expect(refused({}, 'postgresql://h/d?sslmode=require&sslcert=/cert.pem')).toMatch(/belong together/)
@@ -176,7 +176,7 @@ describe('an impossible value', () => {
   })
 })
 
-describe('the parameters of the URL', () => {
+describe('URL parameters', () => {
   it.each([
     ['sslaccept=strict', 'Write sslmode='],
     ['currentSchema=shop', 'Write search_path'],
@@ -186,13 +186,13 @@ describe('the parameters of the URL', () => {
     ['service=shop', 'pg reads no pg_service.conf'],
     ['password=hunter2', 'Write it before the host'],
     ['constructor=1', 'Known ones are pool_size,'],
-  ])('are refused with what to write instead, where they are of another tool: %s', (parameter, advice) => {
+  ])('of other tools are refused with the millpond spelling: %s', (parameter, advice) => {
     const [name] = parameter.split('=')
     expect(refused({}, `postgresql://h/d?${parameter}`)).toContain(`unknown parameter '${name}'. `)
     expect(refused({}, `postgresql://h/d?${parameter}`)).toContain(advice)
   })
 
-  it('tell how long to wait for one server, and what to set on each connection', () => {
+  it('set the connect timeout and server settings', () => {
     const connection = (query: string): unknown => knexConfig(`postgresql://h/d?${query}`).connection
     expect(connection('connect_timeout=3')).toMatchObject({ connectionTimeoutMillis: 3000 })
     expect(connection('connect_timeout=15')).toMatchObject({ connectionTimeoutMillis: 15_000 })
@@ -211,11 +211,11 @@ describe('the parameters of the URL', () => {
     })
   })
 
-  it('know max_size, as the Python library does: no overflow', () => {
+  it('accept max_size, as the Python library does, which allows no overflow', () => {
     expect(pool('postgresql://h/d?max_size=7')).toMatchObject({ size: 7, maxOverflow: 0 })
   })
 
-  it('give way to options', () => {
+  it('are overridden by options', () => {
     const url = 'postgresql://h/d?pool_size=3&pool_timeout=2'
     expect(pool(url, { size: 9 })).toMatchObject({ size: 9, acquireTimeoutMillis: 2000 })
   })
@@ -224,17 +224,17 @@ describe('the parameters of the URL', () => {
     expect(refused({}, `postgresql://h/d?pool_size=${value}`)).toMatch(/'pool_size'/)
   })
 
-  it('are checked like options', () => {
+  it('are validated like options', () => {
     expect(refused({}, 'postgresql://h/d?pool_size=0')).toMatch(/^pool\.size/)
     expect(refused({}, 'postgresql://h/d?pool_size=1.5')).toMatch(/^pool\.size/)
   })
 })
 
-eachDatabase('options', (context) => {
+eachDatabase('the options of a Database', (context) => {
   const open = (options: DatabaseOptions = {}): Promise<Database> =>
     context.open({ pool: { size: 1, maxOverflow: 0 }, ...options })
 
-  it('20: times that are no whole milliseconds, or endless, are times too', async () => {
+  it('accept fractional and infinite times', async () => {
     for (const millis of [1000.5, Infinity]) {
       const pool = { acquireTimeoutMillis: millis, idleTimeoutMillis: millis, maxLifetimeMillis: millis }
       const database = await open({ pool })
@@ -242,7 +242,7 @@ eachDatabase('options', (context) => {
     }
   })
 
-  it('25: what cannot be a time limit, a signal or a piece of work is refused', async () => {
+  it('refuse a time limit, a signal, a callback or a name of the wrong type', async () => {
     const database = await open()
     for (const options of [{ timeoutMillis: NaN }, { timeoutMillis: '100' }, { signal: {} }]) {
       const refused = failure(database.fetchVal('select 1', {}, options as object)) // as from JavaScript
@@ -254,7 +254,7 @@ eachDatabase('options', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('says what cannot be', () => {
+  it('refuse pool options that contradict each other', () => {
     const wrong = (pool: object): (() => Database) => {
       return () => new Database(context.url, { pool })
     }

@@ -1,8 +1,8 @@
-/** ping(): a question to the server that takes no connection of the pool. */
+/** ping(): asks the server over a connection outside of the pool. */
 import { eachDatabase } from '../support/each-database'
 
 eachDatabase('ping()', (context) => {
-  it('pings past a full pool', async () => {
+  it('resolves while all connections of the pool are in use', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     await using _connection = await database.acquire()
     await Promise.all([database.ping(), database.ping()])
@@ -11,7 +11,7 @@ eachDatabase('ping()', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('of one ping spoil no other', async () => {
+    it('that times out does not fail a ping at the same time', async () => {
       const database = await context.open({ pool: { acquireTimeoutMillis: 500 } })
       for (let round = 0; round < 3; round += 1) {
         const [patient, impatient] = await Promise.allSettled([

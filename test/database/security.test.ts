@@ -1,4 +1,4 @@
-/** What a Database tells operators of its connections: what their user may do, and whether anybody could listen in. */
+/** database.security(): whether the database user is a superuser, and whether the connection is remote and encrypted. */
 import { Database } from '../../src/database'
 import { isRemoteAddress } from '../../src/database/postgres/dialect'
 import { Certificates } from '../support/certificates'
@@ -6,8 +6,8 @@ import { eachDatabase } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'
 import { TlsPostgres } from '../support/tls-postgres'
 
-eachDatabase('security', (context) => {
-  it('tells of a superuser, and of a way that does not leave this machine', async () => {
+eachDatabase('database.security()', (context) => {
+  it('reports a superuser and a local connection without TLS', async () => {
     const database = await context.open()
     const isSuperuser = context.dialect === 'postgresql'
     const local = { isRemote: false, isEncrypted: false }
@@ -18,10 +18,10 @@ eachDatabase('security', (context) => {
   })
 })
 
-describe('security on PostgreSQL', () => {
+describe('database.security() on PostgreSQL', () => {
   standingCheck()
 
-  it('tells of a user without rights, and of TLS', async () => {
+  it('reports an ordinary user, and TLS', async () => {
     await using certificates = await Certificates.make()
     const ca = await certificates.authority('authority')
     await using server = await TlsPostgres.start()
@@ -39,14 +39,14 @@ describe('security on PostgreSQL', () => {
   })
 
   it.each(['127.0.0.1', '127.8.9.10', '::1', '::ffff:127.0.0.1', undefined])(
-    'takes %s for local',
+    'treats the address %s as local',
     (address) => {
       expect(isRemoteAddress(address)).toBe(false)
     },
   )
 
   it.each(['10.0.0.1', '128.0.0.1', '192.168.1.5', '203.0.113.7', '::2', 'fe80::1', '::ffff:10.0.0.1'])(
-    'takes %s for remote',
+    'treats the address %s as remote',
     (address) => {
       expect(isRemoteAddress(address)).toBe(true)
     },

@@ -1,4 +1,4 @@
-/** What the tests of the library share: statements that last, errors as values, and gates. */
+/** Shared by the library's tests: endless statements, rejections as values, gates, and scripts in a process of their own. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import type { Database } from '../../src/database'
@@ -21,12 +21,12 @@ export function numbers(dialect: Dialect, count: number): string {
     : `select n from generate_series(1, ${count}) as n`
 }
 
-/** What a promise rejects with. */
-/** Resolves to what work resolves to, or to the message that it fails with. */
+/** Resolves to the result of `work`, or to the message of its error. */
 export async function valueOrMessage(work: Promise<unknown>): Promise<unknown> {
   return work.catch((error: unknown) => (error as Error).message)
 }
 
+/** Resolves to the error that a promise rejects with, and rejects when it resolves. */
 export async function failure(promise: Promise<unknown>): Promise<Error> {
   const outcome = await promise.then(
     (value) => ({ value }),
@@ -38,7 +38,7 @@ export async function failure(promise: Promise<unknown>): Promise<Error> {
   return outcome.error
 }
 
-/** Resolves when work has failed as it was meant to, by `throw new Error('out')`: an expectation in it that fails is none of that. */
+/** Resolves when `work` rejects with `new Error('out')`, and rejects with any other error, such as a failed expectation. */
 export async function undone(work: Promise<unknown>): Promise<void> {
   const error = await failure(work)
   if (error.message !== 'out') throw error
@@ -73,6 +73,7 @@ export async function idsOf(database: Database, table = 't'): Promise<number[]> 
   return rows.map(({ id }) => id)
 }
 
+/** Reads all rows of a stream. */
 export async function all<T>(rows: AsyncIterable<T>): Promise<T[]> {
   const found: T[] = []
   for await (const row of rows) found.push(row)

@@ -1,4 +1,4 @@
-/** The address of a database: read, changed, and printed without its password. */
+/** DatabaseURL: parsed, changed by replace(), and printed without its password. */
 import { inspect } from 'node:util'
 import { ConfigurationError, DatabaseURL, knexConfig, type URLParts } from '../../src/database'
 
@@ -11,8 +11,8 @@ const refusal = (url: string): string => {
   }
 }
 
-describe('reading a database URL', () => {
-  it('takes the parts of a PostgreSQL URL', () => {
+describe('parsing a database URL', () => {
+  it('reads the parts of a PostgreSQL URL', () => {
     const url = new DatabaseURL('postgresql://app:s3cret@db.example.org:6432/shop?application_name=web')
     expect({ ...partsOf(url) }).toEqual({
       dialect: 'postgresql',
@@ -26,13 +26,13 @@ describe('reading a database URL', () => {
     })
   })
 
-  it('knows postgres:// as postgresql://, and the driver after a plus sign', () => {
+  it('reads postgres:// as postgresql://, and the driver after a plus sign', () => {
     expect(new DatabaseURL('postgres://h/d').dialect).toBe('postgresql')
     expect(new DatabaseURL('postgresql+pg://h/d')).toMatchObject({ dialect: 'postgresql', driver: 'pg' })
     expect(new DatabaseURL('POSTGRESQL://h/d').dialect).toBe('postgresql')
   })
 
-  it('leaves what the URL does not say as null', () => {
+  it('gives null for parts that are missing', () => {
     expect(new DatabaseURL('postgresql:///shop')).toMatchObject({
       username: null,
       password: null,
@@ -42,7 +42,7 @@ describe('reading a database URL', () => {
     })
   })
 
-  it('tells an empty password from none', () => {
+  it('distinguishes an empty password from none', () => {
     expect(new DatabaseURL('postgresql://app@h/d').password).toBeNull()
     expect(new DatabaseURL('postgresql://app:@h/d').password).toBe('')
   })
@@ -57,11 +57,11 @@ describe('reading a database URL', () => {
     })
   })
 
-  it('takes a colon inside of the password', () => {
+  it('accepts a colon inside the password', () => {
     expect(new DatabaseURL('postgresql://app:a:b@h/d').password).toBe('a:b')
   })
 
-  it('takes an IPv6 address in brackets, and writes it back so', () => {
+  it('accepts an IPv6 address in brackets, and writes it back in brackets', () => {
     const url = new DatabaseURL('postgresql://app@[::1]:6432/d')
     expect(url).toMatchObject({ hostname: '::1', port: 6432 })
     expect(url.href).toBe('postgresql://app@[::1]:6432/d')
@@ -86,7 +86,7 @@ describe('reading a database URL', () => {
     expect(new DatabaseURL(url).href).toBe(url.href)
   })
 
-  it('has the socket’s folder as an option, when there is no host', () => {
+  it('reads the folder of a Unix socket from the parameter host', () => {
     const url = new DatabaseURL('postgresql://app:s3cret@/shop?host=/var/run/postgresql')
     expect(url).toMatchObject({ hostname: null, database: 'shop', username: 'app', password: 's3cret' })
     expect({ ...url.options }).toEqual({ host: '/var/run/postgresql' })
@@ -95,18 +95,18 @@ describe('reading a database URL', () => {
 })
 
 describe('refusing a database URL', () => {
-  it('names the scheme that it does not know, and shows what can be written', () => {
+  it('names the unknown scheme, and shows valid URLs', () => {
     expect(refusal('mysql://h/d')).toMatch(/'mysql:\/\/'.*postgresql:\/\/.*sqlite:\/\/\//)
   })
 
-  it('names the driver that does not exist, and the one that does', () => {
+  it('names the unknown driver, and the known one', () => {
     expect(refusal('postgresql+asyncpg://h/d')).toMatch(/'asyncpg'.*postgresql\+pg:\/\//)
     expect(refusal('postgresql+pg+more://h/d')).toMatch(/'pg\+more'/)
     expect(refusal('sqlite+pg:///d')).toMatch(/'pg'.*sqlite\+sqlite3:\/\//)
   })
 
   it.each(['', 'shop', 'postgresql:shop', '//h/d', 'postgresql://a:b@c@h/d'])(
-    'refuses %j as no URL',
+    'refuses %j, which is not a URL',
     (text) => {
       expect(refusal(text)).not.toMatch(/^accepted/)
     },
@@ -116,33 +116,33 @@ describe('refusing a database URL', () => {
     expect(refusal(`postgresql://h:${port}/d`)).toMatch(`from 1 to 65535, got '${port}'`)
   })
 
-  it('says which part holds a percent sign that is no code, without showing the password', () => {
+  it('names the part with an invalid percent-encoding, without showing the password', () => {
     const message = refusal('postgresql://app:hunter%zz2@h/d')
     expect(message).toMatch(/password.*%25/)
     expect(message).not.toContain('hunter')
     expect(refusal('postgresql://app@h/100%')).toMatch(/database/)
   })
 
-  it('does not show the password of a URL that it cannot read', () => {
+  it('does not show the password of a URL that it refuses', () => {
     expect(refusal('postgresql://app:hunter2@h:99999/d')).not.toContain('hunter2')
     expect(refusal('mysql://app:hunter2@h/d')).not.toContain('hunter2')
     expect(refusal('app:hunter2@h/d')).not.toContain('hunter2')
   })
 
-  it('refuses a SQLite URL with a host: a slash is missing', () => {
+  it('refuses a SQLite URL with a host, since a slash is missing', () => {
     expect(refusal('sqlite://relative.db')).toMatch(/three slashes/)
     expect(refusal('sqlite://:memory:')).toMatch(/sqlite:\/\/ \(in memory\)/)
   })
 
-  it('refuses an option that is given twice', () => {
+  it('refuses a parameter that is given twice', () => {
     expect(refusal('postgresql://h/d?pool_size=1&pool_size=2')).toMatch(/'pool_size' twice/)
   })
 
-  it.each([null, undefined, 5, {}])('refuses %p, which is no text', (value) => {
+  it.each([null, undefined, 5, {}])('refuses %p, which is not a string', (value) => {
     expect(() => new DatabaseURL(value as string)).toThrow(ConfigurationError) // as from JavaScript
   })
 
-  it('35: a password with a slash in it is not printed', () => {
+  it('does not show a password that holds a slash or a question mark', () => {
     for (const url of ['postgresql://app:hunter2/x@h/d', 'postgresql://app:hunter2?x@h/d']) {
       expect(() => new DatabaseURL(url)).toThrow(
         expect.not.objectContaining({ message: expect.stringContaining('hunter2') as unknown }) as Error,
@@ -151,10 +151,10 @@ describe('refusing a database URL', () => {
   })
 })
 
-describe('changing a database URL', () => {
+describe('DatabaseURL.replace()', () => {
   const url = new DatabaseURL('postgresql://app:s3cret@h:5432/shop')
 
-  it('leaves the original as it is', () => {
+  it('does not change the original', () => {
     expect(url.replace({ database: 'shop_test' }).href).toBe('postgresql://app:s3cret@h:5432/shop_test')
     expect(url.href).toBe('postgresql://app:s3cret@h:5432/shop')
   })
@@ -163,33 +163,33 @@ describe('changing a database URL', () => {
     ['password', 'p@ss/w:rd?#&=%+ ü'],
     ['username', 'first last@example.org'],
     ['database', 'naïve/shop ?#'],
-  ] as const)('encodes the %s, so that it comes back as it was given', (part, value) => {
+  ] as const)('encodes the %s, so that it is read back unchanged', (part, value) => {
     const changed = url.replace({ [part]: value })
     expect(changed[part]).toBe(value)
     expect(new DatabaseURL(changed.href)[part]).toBe(value)
     expect(changed.href).toMatch(/^[!-~]+$/)
   })
 
-  it('encodes options', () => {
+  it('encodes parameters', () => {
     const changed = url.replace({ options: { application_name: 'a&b=c d+e' } })
     expect(new DatabaseURL(changed.href).options).toEqual({ application_name: 'a&b=c d+e' })
   })
 
-  it('removes a part by null', () => {
+  it('removes a part that is set to null', () => {
     expect(url.replace({ port: null, password: null }).href).toBe('postgresql://app@h/shop')
   })
 
-  it('checks what it is given like a written URL', () => {
+  it('validates its arguments like a written URL', () => {
     expect(() => url.replace({ port: 70_000 })).toThrow(/65535/)
     expect(() => url.replace({ dialect: 'oracle' })).toThrow(/oracle/)
     expect(() => url.replace(null as never)).toThrow(/takes an object .*got null/)
   })
 
-  it('names a part that does not exist, and the ones that do', () => {
+  it('names an unknown part, and the known ones', () => {
     expect(() => url.replace({ host: 'h' } as Partial<URLParts>)).toThrow(/no part 'host'.*hostname/)
   })
 
-  it('names the part that cannot be', () => {
+  it('names the part whose value is invalid', () => {
     const url = new DatabaseURL('postgresql://app@db:5432/shop?sslmode=require')
     const wrong: [object, RegExp][] = [
       [{ hostname: 'db:5433' }, /'db:5433' is neither a host name nor an IPv6 address/],
@@ -205,7 +205,7 @@ describe('changing a database URL', () => {
     }
   })
 
-  it('leaves a part that is undefined as it is', () => {
+  it('keeps a part that is given as undefined', () => {
     const url = new DatabaseURL('postgresql://app@db:5432/shop?sslmode=require')
     expect(url.replace({ hostname: undefined as never, port: 5433 }).href).toBe(
       'postgresql://app@db:5433/shop?sslmode=require',
@@ -213,7 +213,7 @@ describe('changing a database URL', () => {
     expect(url.replace({ hostname: '::1' }).hostname).toBe('::1')
   })
 
-  it('can be changed in its driver, its port and its database', () => {
+  it('changes the driver, the port and the database', () => {
     const url = new DatabaseURL('postgresql://app@h:5432/shop')
     expect(url.replace({ driver: 'pg' }).href).toBe('postgresql+pg://app@h:5432/shop')
     expect(url.replace({ driver: 'pg' }).replace({ driver: '' }).href).toBe(url.href)
@@ -221,7 +221,7 @@ describe('changing a database URL', () => {
     expect(url.replace({ database: 'test_shop' }).database).toBe('test_shop')
   })
 
-  it('of SQLite can be changed to another file, relative or absolute', () => {
+  it('changes the file of a SQLite URL, relative or absolute', () => {
     for (const [text, database] of [
       ['sqlite:///shop.db', 'test_shop.db'],
       ['sqlite:////data/shop.db', '/data/test_shop.db'],
@@ -236,7 +236,7 @@ describe('changing a database URL', () => {
 describe('printing a database URL', () => {
   const url = new DatabaseURL('postgresql://app:s3cret@h/shop?application_name=web')
 
-  it('stars the password out as text, as JSON and in the console', () => {
+  it('masks the password as text, as JSON and in the console', () => {
     const printed = [
       String(url),
       url.toString(),
@@ -249,22 +249,22 @@ describe('printing a database URL', () => {
     }
   })
 
-  it('shows it in href only', () => {
+  it('shows the password in href only', () => {
     expect(url.href).toBe('postgresql://app:s3cret@h/shop?application_name=web')
   })
 
-  it('has nothing to star out where there is no password', () => {
+  it('masks nothing when there is no password', () => {
     expect(String(new DatabaseURL('postgresql://app@h/d'))).toBe('postgresql://app@h/d')
   })
 
   it.each(['sqlite:///relative.db', 'sqlite:////absolute.db', 'sqlite:///:memory:'])(
-    'writes %s as it was',
+    'prints %s unchanged',
     (text) => {
       expect(String(new DatabaseURL(text))).toBe(text)
     },
   )
 
-  it('shows no password that was written in percent-codes either', () => {
+  it('masks a percent-encoded password', () => {
     const url = new DatabaseURL('postgresql://app:p%40ss%3Aword@h/d')
     expect(String(url)).toBe('postgresql://app:***@h/d')
     expect(url.password).toBe('p@ss:word')

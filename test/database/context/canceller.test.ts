@@ -1,9 +1,9 @@
-/** What calls things off: every listener once, and none that has left. */
+/** The canceller, a light AbortSignal: it calls each listener once, and none that was removed. */
 import { Canceller, addAbortListener } from '../../../src/database/context/canceller'
 
 const gone = new Error('gone')
 
-test('tells everybody who listens, once, with one reason', () => {
+test('a canceller calls each listener once, with one reason', () => {
   const canceller = new Canceller(() => gone)
   const told: string[] = []
   const twice = (): void => void told.push('a')
@@ -17,7 +17,7 @@ test('tells everybody who listens, once, with one reason', () => {
   expect(canceller).toMatchObject({ aborted: true, reason: gone })
 })
 
-test('tells nobody who has left, be it because of what another one was told', () => {
+test('a canceller does not call a listener that was removed, even by another listener', () => {
   const canceller = new Canceller(() => gone)
   const told: string[] = []
   const early = (): void => void told.push('early')
@@ -34,7 +34,7 @@ test('tells nobody who has left, be it because of what another one was told', ()
   expect(told).toEqual(['first', 'third'])
 })
 
-test('an AbortSignal is listened to and left in the same way', () => {
+test('addAbortListener adds and removes listeners of an AbortSignal in the same way', () => {
   const { signal } = new AbortController()
   const controller = new AbortController()
   let told = 0

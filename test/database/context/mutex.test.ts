@@ -1,11 +1,11 @@
-/** One at a time, in the order asked. */
+/** The mutex: one holder at a time, in the order of the calls. */
 import { QueryCanceledError, QueryTimeoutError } from '../../../src/database'
 import { Limits } from '../../../src/database/context/limits'
 import { Mutex } from '../../../src/database/context/mutex'
 import { failure } from '../support'
 
 describe('a mutex', () => {
-  it('gives the turn in the order asked', async () => {
+  it('is locked in the order of the calls', async () => {
     const mutex = new Mutex()
     const order: number[] = []
     await Promise.all(
@@ -21,7 +21,7 @@ describe('a mutex', () => {
     await expect(mutex.lock(Limits.until(AbortSignal.timeout(1000)))).resolves.toEqual(expect.any(Function))
   })
 
-  it('is not unlocked twice by the same turn', async () => {
+  it('ignores a second unlock by the same holder', async () => {
     const mutex = new Mutex()
     const first = await mutex.lock(Limits.none)
     const second = mutex.lock(Limits.none)
@@ -34,7 +34,7 @@ describe('a mutex', () => {
     await expect(mutex.lock(Limits.until(AbortSignal.timeout(1000)))).resolves.toEqual(expect.any(Function))
   })
 
-  it('lets a waiter leave the queue, and the others keep their places', async () => {
+  it('lets an aborted waiter leave the queue, and the others keep their places', async () => {
     const mutex = new Mutex()
     const unlock = await mutex.lock(Limits.none)
     const controller = new AbortController()
@@ -54,7 +54,7 @@ describe('a mutex', () => {
     expect(order).toEqual(['before', 'after'])
   })
 
-  it('lets a waiter go whose time is up', async () => {
+  it('rejects a waiter whose time limit is over', async () => {
     const mutex = new Mutex()
     const unlock = await mutex.lock(Limits.none)
     const error = await failure(mutex.lock(Limits.of({ timeoutMillis: 10 }, 'select 1')))
@@ -64,7 +64,7 @@ describe('a mutex', () => {
     await expect(mutex.lock(Limits.until(AbortSignal.timeout(1000)))).resolves.toEqual(expect.any(Function))
   })
 
-  it('gives the turn to the next one when the first in the queue leaves in the same moment', async () => {
+  it('passes to the next waiter when the first is aborted at the moment of the unlock', async () => {
     const mutex = new Mutex()
     const unlock = await mutex.lock(Limits.none)
     const controller = new AbortController()

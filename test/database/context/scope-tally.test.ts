@@ -1,12 +1,12 @@
-/** The tally of a scope: what was asked of databases in it, counted once and in the right place. */
+/** The tally of a scope: its statements, its time of waiting for connections and its time in the database, each counted once. */
 import { runInScope, type Tally } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
 import { waitFor } from '../../support/wait-for'
 
 const empty = (): Tally => ({ statements: 0, waitMillis: 0, databaseMillis: 0 })
 
-eachDatabase('The tally of a scope', (context) => {
-  it('counts statements, those that open and end transactions included, and how long they took', async () => {
+eachDatabase('the tally of a scope', (context) => {
+  it('counts statements, BEGIN and COMMIT included, and the time that they took', async () => {
     const database = await context.open()
     const tally = empty()
     await runInScope({ tally }, async () => {
@@ -24,7 +24,7 @@ eachDatabase('The tally of a scope', (context) => {
     expect(tally.statements).toBe(6)
   })
 
-  it('counts as the events do', async () => {
+  it('counts as many statements as there are query events', async () => {
     const database = await context.open()
     await database.execute('create table counted (id integer)')
     let told = 0
@@ -42,7 +42,7 @@ eachDatabase('The tally of a scope', (context) => {
     expect(tally.statements).toBe(told)
   })
 
-  it('belongs to its own scope among many at once, whoever took the connection', async () => {
+  it("counts only its own scope's statements when many scopes run at once", async () => {
     const database = await context.open({ pool: { size: 2 } })
     const tallies = Array.from({ length: 8 }, empty)
     await Promise.all(
@@ -59,7 +59,7 @@ eachDatabase('The tally of a scope', (context) => {
     expect(tally).toMatchObject({ statements: 1, waitMillis: 0 })
   })
 
-  it('takes in the scopes inside that have none of their own, and not what is detached', async () => {
+  it('includes inner scopes without a tally of their own, and no detached work', async () => {
     const database = await context.open()
     const tally = empty()
     const inner = empty()
@@ -71,7 +71,7 @@ eachDatabase('The tally of a scope', (context) => {
     expect([tally.statements, inner.statements]).toEqual([1, 1])
   })
 
-  it('counts the time of waiting for a connection, in vain too', async () => {
+  it('counts the time of waiting for a connection, also when the wait fails', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const tally = empty()
     const holder = await database.acquire()

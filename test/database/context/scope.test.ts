@@ -1,4 +1,4 @@
-/** What an async context carries: label, signal, deadline, and what is bound to a key. */
+/** Scopes: the label, signal, deadline and bindings that an async context carries. */
 import { ConfigurationError, type Database, runInScope } from '../../../src/database'
 import { Limits } from '../../../src/database/context/limits'
 import {
@@ -11,7 +11,7 @@ import {
 import { eachDatabase } from '../../support/each-database'
 
 describe('a scope', () => {
-  it('is there for every async descendant, and gone outside', async () => {
+  it('reaches every async descendant, and nothing outside', async () => {
     const label = await runInScope({ label: 'nightly' }, async () => {
       await new Promise(setImmediate)
       return currentScope()?.label
@@ -42,14 +42,14 @@ describe('a scope', () => {
     })
   })
 
-  it('cannot extend the deadline around it', () => {
+  it('cannot extend the deadline of the scope around it', () => {
     runInScope({ deadline: 100 }, () => {
       expect(runInScope({ deadline: 200 }, () => currentScope()?.deadline)).toBe(100)
       expect(runInScope({ deadline: 50 }, () => currentScope()?.deadline)).toBe(50)
     })
   })
 
-  it('is aborted by its own signal and by the one around it', () => {
+  it('is aborted by its own signal and by that of the scope around it', () => {
     const outer = new AbortController()
     const isAborted = (signals: readonly { readonly aborted: boolean }[] = []) =>
       signals.some(({ aborted }) => aborted)
@@ -64,7 +64,7 @@ describe('a scope', () => {
     })
   })
 
-  it('reads its label when it is asked, since a route is known later than its request', () => {
+  it('reads its label lazily, since a route is known later than its request', () => {
     const request = { route: 'unknown' }
     const scope = {
       get label() {
@@ -79,7 +79,7 @@ describe('a scope', () => {
     })
   })
 
-  it('returns what the work returns, and passes on what it throws', () => {
+  it('returns the result of the work, and throws its error', () => {
     expect(runInScope({}, () => 5)).toBe(5)
     expect(() =>
       runInScope({}, () => {
@@ -90,7 +90,7 @@ describe('a scope', () => {
 })
 
 describe('a binding', () => {
-  it('is found under its key only', () => {
+  it('is found under its own key only', () => {
     const [first, second] = [{}, {}]
     runBound(first, 'one', () => {
       expect([boundTo(first), boundTo(second)]).toEqual(['one', undefined])
@@ -101,14 +101,14 @@ describe('a binding', () => {
     expect(boundTo(first)).toBeUndefined()
   })
 
-  it('survives a scope that is opened inside', () => {
+  it('is found in a scope that is opened inside', () => {
     const key = {}
     runBound(key, 'one', () => {
       expect(runInScope({ label: 'x' }, () => boundTo(key))).toBe('one')
     })
   })
 
-  it('is hidden from detached work, which keeps the label and the bindings of other keys', () => {
+  it('is hidden from detached work, which keeps the label and other bindings', () => {
     const [key, other] = [{}, {}]
     const { signal } = new AbortController()
     runInScope({ label: 'request', signal, deadline: 5 }, () => {
@@ -124,7 +124,7 @@ describe('a binding', () => {
     })
   })
 
-  it('does not reach work outside of scopes', () => {
+  it('is hidden outside of scopes', () => {
     const key = {}
     runBound(key, 'one', () => {
       expect(outsideOfScopes(() => [boundTo(key), currentScope()])).toEqual([undefined, undefined])
@@ -133,7 +133,7 @@ describe('a binding', () => {
 })
 
 describe('runInScope', () => {
-  it('refuses a scope that could not be honoured', () => {
+  it('refuses unknown and invalid properties', () => {
     const wrong: [unknown, RegExp][] = [
       [{ deadline: Number.NaN }, /deadline .* got NaN/],
       [{ deadline: '5' }, /deadline .* got '5'/],
@@ -154,14 +154,14 @@ describe('runInScope', () => {
   })
 })
 
-eachDatabase('work that detaches itself', (context) => {
+eachDatabase('detached work', (context) => {
   let database: Database
 
   beforeEach(async () => {
     database = await context.open()
   })
 
-  it('a job that detaches itself ten thousand times still asks its queries', async () => {
+  it('can run queries after it has detached itself ten thousand times', async () => {
     let value: unknown
     await new Promise<void>((resolve, reject) => {
       const job = (left: number): void => {

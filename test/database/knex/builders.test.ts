@@ -1,4 +1,4 @@
-/** Knex on our connections: plain awaits, streams, schema changes, and Knex's own transactions. */
+/** Knex builders on a Database: awaited, streamed, in transactions, schema changes, timeouts. */
 import knex, { type Knex } from 'knex'
 import {
   BindError,
@@ -25,7 +25,7 @@ eachDatabase('Knex', (context) => {
     await context.admin('drop table t')
   })
 
-  it('runs a builder that is awaited', async () => {
+  it('runs an awaited builder', async () => {
     await database.table('t').insert([
       { id: 1, name: 'a' },
       { id: 2, name: 'b' },
@@ -40,7 +40,7 @@ eachDatabase('Knex', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('inserts rows that have not all the same keys, and NULL where one is missing', async () => {
+  it('inserts NULL where a row lacks a key of the others', async () => {
     const rows = [{ id: 1, name: 'a' }, { id: 2 }]
     await database.table('t').insert(rows)
     await database.knex.batchInsert('t', [{ id: 3 }, { id: 4, name: 'd' }])
@@ -62,7 +62,7 @@ eachDatabase('Knex', (context) => {
     ])
   })
 
-  it('refuses what holds no statement, such as insert([]), as it refuses an empty text', async () => {
+  it('refuses builders and texts without a statement, such as insert([])', async () => {
     const raw = (text: string): Knex.Raw => database.knex.raw(text)
     const calls: (() => Promise<unknown>)[] = [
       async () => await database.table('t').insert([]),
@@ -88,7 +88,7 @@ eachDatabase('Knex', (context) => {
     expect(database.stats()).toMatchObject({ used: 0, retired: 0 })
   })
 
-  it('tells about the schema', async () => {
+  it('answers questions about the schema', async () => {
     expect(await database.knex.schema.hasTable('t')).toBe(true)
     expect(await database.knex.schema.hasColumn('t', 'nothing')).toBe(false)
     expect(Object.keys(await database.table('t').columnInfo())).toEqual(['id', 'name'])
@@ -109,7 +109,7 @@ eachDatabase('Knex', (context) => {
     expect(await database.knex.schema.hasColumn('t', 'more')).toBe(false)
   })
 
-  it('is refused when the transaction that it was made in has ended', async () => {
+  it('refuses a builder of a transaction that has ended', async () => {
     const ended = gate()
     let late: Promise<Error> | undefined
     await database.transaction(async () => {
@@ -121,7 +121,7 @@ eachDatabase('Knex', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it("rejects with Knex's own error when Knex cannot compile the builder, and with one of ours from a query method", async () => {
+  it("rejects with Knex's own error when Knex cannot compile the builder, and with a BindError from a query method", async () => {
     const wrong = (): ReturnType<typeof database.table> => database.table('t').where({ id: undefined })
     for (const awaited of [
       async () => wrong(),
@@ -141,7 +141,7 @@ eachDatabase('Knex', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('runs a builder on whichever transaction it is handed to', async () => {
+  it('runs a builder on the transaction that it is passed to', async () => {
     const builder = database.table('t').insert({ id: 1 })
     const tx = await database.begin()
     await tx.execute(builder)
@@ -189,7 +189,7 @@ eachDatabase('Knex', (context) => {
       )
     })
 
-    it('tell the handler’s caller when they end, and when they fail', async () => {
+    it("settle the handler's promise when they end, and when they fail", async () => {
       const rows: unknown[] = []
       await database.table('t').stream((stream) => stream.on('data', (row) => rows.push(row)))
       await database.table('t').insert({ id: 1 })
@@ -224,7 +224,7 @@ eachDatabase('Knex', (context) => {
     await database.knex.schema.dropTable('made')
   })
 
-  it('has its timeouts kept by us: the statement is cancelled, and its connection good for the next', async () => {
+  it('cancels the statement on a timeout of the builder, and its connection can be used again', async () => {
     const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const { created } = single.stats()
     const text = endless(context.dialect)
@@ -255,7 +255,7 @@ eachDatabase('Knex', (context) => {
     expect(single.stats()).toMatchObject({ created, used: 0 })
   })
 
-  it('has nothing done by a statement whose timeout is over', async () => {
+  it('stores nothing of a statement whose timeout is over', async () => {
     const slow = numbers(context.dialect, 50_000_000)
     const late = failure(Promise.resolve(database.knex.raw(`insert into t (id) ${slow}`).timeout(50)))
     expect(await late).toBeInstanceOf(KnexTimeoutError)
@@ -263,13 +263,13 @@ eachDatabase('Knex', (context) => {
     expect(await idsOf(database)).toEqual([0])
   })
 
-  it('may not be destroyed: it belongs to its Database', async () => {
+  it('cannot be destroyed, since it belongs to its Database', async () => {
     await expect(database.knex.destroy()).rejects.toThrow(ConfigurationError)
     await expect(database.knex.destroy()).rejects.toThrow(/database\.disconnect\(\)/)
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('cannot be asked for a connection behind our back', async () => {
+  it('refuses builders when the Database is not connected', async () => {
     await database.disconnect()
     await expect(Promise.resolve(database.table('t'))).rejects.toThrow(/not connected/)
     await database.connect()
@@ -287,7 +287,7 @@ eachDatabase('Knex', (context) => {
     await context.admin('drop table t')
   })
 
-  it('18: Knex can drop a column, inside of a transaction and outside', async () => {
+  it('drops a column, inside a transaction and outside', async () => {
     const drop = (name: string): ReturnType<typeof database.knex.schema.alterTable> =>
       database.knex.schema.alterTable('t', (table) => {
         table.dropColumn(name)
@@ -321,7 +321,7 @@ eachDatabase('Knex', (context) => {
     await context.admin('drop table t')
   })
 
-  it('of a schema change come in time', async () => {
+  it('cancels a schema change at its time limit', async () => {
     if (context.dialect === 'sqlite') return // It has no statement that lasts and changes nothing.
     const change = database.knex.schema.raw('select pg_sleep(30)').raw('select 1')
     const error = await failure(database.execute(change, undefined, { timeoutMillis: 100 }))
@@ -340,7 +340,7 @@ eachDatabase('Knex', (context) => {
     await context.admin('drop table t')
   })
 
-  it('whose value a Knex builder cannot bind says so', async () => {
+  it('refuses a value that cannot be bound', async () => {
     if (context.dialect === 'postgresql') return // pg binds anything as text.
     for (const value of [Number.NaN, Symbol('x')]) {
       const error = await failure(database.fetchAll(database.table('t').where('id', value as never)))
@@ -350,7 +350,7 @@ eachDatabase('Knex', (context) => {
     }
   })
 
-  it('that Knex cannot make of its builder says so by an error of ours', async () => {
+  it('rejects with a BindError for a builder that Knex cannot compile', async () => {
     const database = await context.open()
     const unfinished = [
       database.table('t').where('id', undefined as never),

@@ -1,4 +1,4 @@
-/** The connections that Knex's client hands out: the driver's own, lent like any other. */
+/** acquireConnection() of Knex's client: the driver's own connection, leased from the pool. */
 import { pipeline } from 'node:stream/promises'
 import { Readable } from 'node:stream'
 import knexOf, { type Knex } from 'knex'
@@ -29,7 +29,7 @@ async function byDriver(raw: Raw, sql: string): Promise<unknown[]> {
   })
 }
 
-eachDatabase('A connection of Knex', (context) => {
+eachDatabase('a connection from Knex’s acquireConnection()', (context) => {
   let database: Database
   let knex: Knex
   const acquire = async (): Promise<Raw> => (await (knex.client as Knex.Client).acquireConnection()) as Raw
@@ -55,7 +55,7 @@ eachDatabase('A connection of Knex', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it("is the driver's own on the command line as well, and takes statements in the order asked", async () => {
+  it("is the driver's own on the command line as well, and runs statements in order", async () => {
     const seen: unknown[] = []
     const afterCreate = (raw: Raw, done: (error: unknown, raw: Raw) => void): void => {
       const sql = 'select 1 as x'
@@ -88,7 +88,7 @@ eachDatabase('A connection of Knex', (context) => {
     }
   })
 
-  it('is shown among the holders until it comes back, once', async () => {
+  it('is listed in holders() until it is released', async () => {
     const raw = await acquire()
     expect(database.holders()).toHaveLength(1)
     expect(database.stats().used).toBe(1)
@@ -98,7 +98,7 @@ eachDatabase('A connection of Knex', (context) => {
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('runs the builders that are given it, one at a time', async () => {
+  it('runs the builders that get it, one at a time', async () => {
     const raw = await acquire()
     await byDriver(raw, 'create temporary table own (id integer)')
     await Promise.all([1, 2, 3].map(async (id) => knex('own').insert({ id }).connection(raw)))
@@ -113,7 +113,7 @@ eachDatabase('A connection of Knex', (context) => {
     expect(await failure(Promise.resolve(knex('own').connection(raw)))).toBeInstanceOf(TransactionError)
   })
 
-  it('is closed when it comes back, since nobody knows what was done with it', async () => {
+  it('is closed when it is released, since its state is unknown', async () => {
     const reasons: string[] = []
     database.on('retire', ({ reason }) => reasons.push(reason))
     const raw = await acquire()
@@ -124,7 +124,7 @@ eachDatabase('A connection of Knex', (context) => {
     expect(await failure(database.fetchAll('select * from own'))).toBeInstanceOf(Error)
   })
 
-  it('ends what takes too long', async () => {
+  it('cancels statements at the statement timeout', async () => {
     const impatient = await context.open({ statementTimeoutMillis: 100 })
     const raw = (await (impatient.knex.client as Knex.Client).acquireConnection()) as Raw
     const hangs = impatient.knex.raw(endless(context.dialect)).connection(raw)
@@ -136,7 +136,7 @@ eachDatabase('A connection of Knex', (context) => {
     expect(impatient.stats().used).toBe(0)
   })
 
-  it('stays with its caller when a stream on it ends', async () => {
+  it('stays acquired when a stream on it ends', async () => {
     const raw = await acquire()
     const rows = (): AsyncIterable<unknown> => knex.raw(numbers(context.dialect, 3)).connection(raw).stream()
     expect(await all(rows())).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }])
@@ -149,7 +149,7 @@ eachDatabase('A connection of Knex', (context) => {
     await release(raw)
   })
 
-  it('can be given to a transaction of Knex, which leaves it out', async () => {
+  it('can be given to a transaction of Knex, and stays acquired', async () => {
     const raw = await acquire()
     await knex.transaction(async (trx) => trx('t').insert({ id: 1 }), { connection: raw })
     await undone(
@@ -166,7 +166,7 @@ eachDatabase('A connection of Knex', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('is rolled back with what was begun on it', async () => {
+  it('rolls back an open transaction when it is released', async () => {
     const raw = await acquire()
     await byDriver(raw, 'begin')
     await byDriver(raw, 'insert into t (id) values (1)')
@@ -175,7 +175,7 @@ eachDatabase('A connection of Knex', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('is one of its own inside of a transaction, as one of acquire() is', async () => {
+  it('is another one inside a transaction, as with acquire()', async () => {
     await database.transaction(async () => {
       expect(await database.fetchVal('select 1')).toBe(1)
       const raw = await acquire()
@@ -185,7 +185,7 @@ eachDatabase('A connection of Knex', (context) => {
     })
   })
 
-  it('is the one that is rolled back in a forced rollback', async () => {
+  it('is the one of a forced rollback', async () => {
     await database.forceRollback(async () => {
       const raw = await acquire()
       const other = await acquire()
@@ -200,7 +200,7 @@ eachDatabase('A connection of Knex', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('of a transaction can be asked for, and used past it', async () => {
+  it('of a transaction can be acquired, and used directly', async () => {
     const reasons: string[] = []
     database.on('retire', ({ reason }) => reasons.push(reason))
     await undone(
@@ -220,19 +220,19 @@ eachDatabase('A connection of Knex', (context) => {
     expect(reasons).toEqual(['changed'])
   })
 
-  it('of a transaction goes back to the pool when nobody has asked for it', async () => {
+  it('of a transaction returns to the pool when it was not acquired', async () => {
     const { created } = database.stats()
     for (let id = 1; id <= 3; id += 1) await knex.transaction(async (trx) => trx('t').insert({ id }))
     expect(database.stats()).toMatchObject({ created, used: 0 })
   })
 
-  it('is not to be had when the Database is not connected', async () => {
+  it('is refused when the Database is not connected', async () => {
     await database.disconnect()
     expect((await failure(acquire())).message).toMatch(/not connected/)
     await database.connect()
   })
 
-  it('is refused to those who come too late for a transaction', async () => {
+  it('is refused to a builder of a transaction that has ended', async () => {
     let late: Promise<Error> | undefined
     await database.transaction(async () => {
       const builder = knex('t').insert({ id: 1 })

@@ -1,4 +1,4 @@
-/** Errors, events and the configuration of Knex as programs and plug-ins that know Knex alone look at them. */
+/** Knex's errors, events and configuration, as programs and plug-ins written for Knex use them. */
 import type { Knex } from 'knex'
 import {
   ConnectionError,
@@ -20,7 +20,7 @@ import { endless, failure, gate } from '../support'
 /** What a driver puts on its errors. */
 type DriverError = DatabaseError & Record<string, unknown>
 
-/** What is said of a name that is taken. */
+/** The error of a unique violation. */
 const TAKEN = {
   sqlite: {
     code: 'SQLITE_CONSTRAINT',
@@ -72,7 +72,7 @@ eachDatabase('Knex', (context) => {
       expect(error).toMatchObject(TAKEN[context.dialect])
     })
 
-    it('has them from a transaction, a savepoint, a stream, a schema change and a raw query, too', async () => {
+    it('has them from a transaction, a savepoint, a stream, a schema change and a raw query', async () => {
       const code = isSqlite() ? 'SQLITE_ERROR' : '42P01'
       const fails = (on: Knex): Knex.Raw => on.raw('select * from nowhere')
       for (const run of [
@@ -87,7 +87,7 @@ eachDatabase('Knex', (context) => {
       expect((await rejection(knex('nowhere'))).message).toMatch(/^select \* from .nowhere. - /)
     })
 
-    it('has ours from the six query methods', async () => {
+    it("has the library's code and message from the query methods", async () => {
       const builder = knex('people').insert({ name: 'ada' })
       const error = (await failure(database.execute(builder))) as DriverError
       expect(error).toBeInstanceOf(UniqueViolationError)
@@ -114,14 +114,14 @@ eachDatabase('Knex', (context) => {
       expect(errors[0]).toBeInstanceOf(ForeignKeyViolationError)
     })
 
-    it('shows values where the program asks for that', async () => {
+    it('shows values with compileSqlOnError', async () => {
       if (!isSqlite()) return
       const telling = await context.open({ knex: { compileSqlOnError: true } })
       const error = await failure(Promise.resolve(telling.knex('people').insert({ name: 'ada' })))
       expect(error.message).toContain("values ('ada') - SQLITE_CONSTRAINT")
     })
 
-    it('has classes for what a program must tell apart', async () => {
+    it('has a class for each constraint', async () => {
       expect(await rejection(knex('people').insert({ boss: 1 }))).toBeInstanceOf(NotNullViolationError)
       expect(await rejection(knex('people').insert({ name: 'bob', boss: 9 }))).toBeInstanceOf(
         ForeignKeyViolationError,
@@ -129,7 +129,7 @@ eachDatabase('Knex', (context) => {
       expect(await rejection(knex('nowhere'))).toBeInstanceOf(QueryError)
     })
 
-    it('keeps what is of our making: a full pool, a time that is up, a transaction that has ended', async () => {
+    it("has the library's codes for a full pool, a timeout and an ended transaction", async () => {
       const single = await context.open({
         pool: { size: 1, maxOverflow: 0, acquireTimeoutMillis: 50 },
         statementTimeoutMillis: 50,
@@ -151,7 +151,7 @@ eachDatabase('Knex', (context) => {
       expect(await past).toBeInstanceOf(TransactionClosedError)
     })
 
-    it('has the code by which a connection was lost', async () => {
+    it("has the driver's code of a lost connection", async () => {
       if (isSqlite()) return
       const lost = await rejection(knex.raw('select pg_terminate_backend(pg_backend_pid())').timeout(5000))
       expect(lost).toBeInstanceOf(ConnectionError)
@@ -159,7 +159,7 @@ eachDatabase('Knex', (context) => {
       expect(lost.retryable).toBe(true)
     })
 
-    it('finds ours behind an error that another library has wrapped', async () => {
+    it('lets databaseErrorOf() find the error that another library has wrapped', async () => {
       const nativeError = await rejection(knex('people').insert({ name: 'ada' }))
       expect(databaseErrorOf(nativeError)).toBe(nativeError)
       expect(databaseErrorOf(Object.assign(new Error('of Objection'), { nativeError }))).toBe(nativeError)
@@ -169,7 +169,7 @@ eachDatabase('Knex', (context) => {
         expect(databaseErrorOf(other)).toBeNull()
     })
 
-    it('has a transaction run again for such an error', async () => {
+    it('retries a transaction for a wrapped SerializationError', async () => {
       let runs = 0
       const result = await database.transaction(
         async () => {
@@ -201,7 +201,7 @@ eachDatabase('Knex', (context) => {
       return heard
     }
 
-    it('tells what Knex tells, and nothing of the connection', async () => {
+    it("emits Knex's events and payloads, without the connection", async () => {
       const heard = listen(knex)
       const builder = knex('people').where('name', 'ada')
       const ofBuilder = listen(builder)
@@ -221,7 +221,7 @@ eachDatabase('Knex', (context) => {
       expect(Object.keys(heard[0]?.payload ?? {})).toHaveLength(10)
     })
 
-    it('tells of the transaction, on whatever door it was begun', async () => {
+    it('emits events for its transactions, however they were begun', async () => {
       const heard = listen(knex)
       await knex.transaction((trx) => trx('people'))
       await database.transaction(() => knex.transaction((trx) => trx('people')))
@@ -237,7 +237,7 @@ eachDatabase('Knex', (context) => {
         expect(payload).toMatchObject({ __knexTxId: expect.stringMatching(/^trx\d+$/) as unknown })
     })
 
-    it('does not tell of the query methods, of which database.on() does', async () => {
+    it('emits none for the query methods, which database.on() reports', async () => {
       const heard = listen(knex)
       const ours: string[] = []
       database.on('query', ({ sql }) => ours.push(sql))
@@ -275,7 +275,7 @@ eachDatabase('Knex', (context) => {
       expect(Object.keys(client.config)).not.toContain('millpond')
     })
 
-    it("has the figures of the pool, under the names of Knex's", async () => {
+    it("has the figures of the pool under Knex's names", async () => {
       for (const { client } of [knex, knex.withUserParams({ tenant: 'one' })] as {
         readonly client: { readonly pool?: Record<string, () => number> }
       }[]) {
@@ -287,7 +287,7 @@ eachDatabase('Knex', (context) => {
       }
     })
 
-    it('has its parameters, and their copies', async () => {
+    it('has userParams, and copies with other ones', async () => {
       const cloned = knex.withUserParams({ tenant: 'one' })
       expect(cloned.userParams).toEqual({ tenant: 'one' })
       expect(await cloned('people').pluck('name')).toEqual(['ada'])

@@ -1,4 +1,4 @@
-/** Streams of Knex's builders: they begin, tell and end as Knex's own do, and lose no connection. */
+/** stream() of Knex builders: events and ends as in Knex itself, and no lost connection. */
 import { once } from 'node:events'
 import { PassThrough, type Readable } from 'node:stream'
 import { finished } from 'node:stream/promises'
@@ -8,19 +8,19 @@ import { eachDatabase } from '../../support/each-database'
 import { waitFor } from '../../support/wait-for'
 import { all, arrived, endless, failure, numbers } from '../support'
 
-eachDatabase('A stream of Knex', (context) => {
+eachDatabase('a stream of a Knex builder', (context) => {
   let database: Database
   let knex: Knex
   const rows = (count: number): Knex.Raw => knex.raw(numbers(context.dialect, count))
   const free = (): Promise<unknown> =>
-    waitFor(() => database.stats().used === 0, { what: 'the connection to come back' })
+    waitFor(() => database.stats().used === 0, { what: 'the connection to be released' })
 
   beforeEach(async () => {
     database = await context.open({ pool: { size: 2, maxOverflow: 0 } })
     knex = database.knex
   })
 
-  it('finishes, and then ends', async () => {
+  it('emits finish and then end', async () => {
     const told: string[] = []
     const stream = rows(3).stream()
     for (const event of ['finish', 'end', 'close']) stream.on(event, () => told.push(event))
@@ -32,7 +32,7 @@ eachDatabase('A stream of Knex', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('begins by itself, before anybody reads it', async () => {
+  it('begins before it is read', async () => {
     const events: string[] = []
     knex.on('query', ({ sql }: { sql: string }) => events.push(sql))
     const stream = rows(2).stream()
@@ -41,7 +41,7 @@ eachDatabase('A stream of Knex', (context) => {
     expect(events).toEqual([expect.stringContaining('select') as unknown])
   })
 
-  it('tells an error by its event, be it of the database or of Knex', async () => {
+  it('emits an error of the database or of Knex as an error event', async () => {
     const builders: [Knex.Raw | Knex.QueryBuilder, RegExp][] = [
       [knex('nowhere'), /nowhere/],
       [knex('nowhere').whereRaw('a = ? and a = ?', [1]), /Expected 1 bindings/],
@@ -58,7 +58,7 @@ eachDatabase('A stream of Knex', (context) => {
     await free()
   })
 
-  it('tells that no connection came', async () => {
+  it('fails when no connection becomes free', async () => {
     const full = await context.open({ pool: { size: 1, maxOverflow: 0, acquireTimeoutMillis: 100 } })
     const held = await full.acquire()
     await expect(all(full.knex.raw('select 1').stream())).rejects.toThrow(/became free/)
@@ -66,7 +66,7 @@ eachDatabase('A stream of Knex', (context) => {
     expect(full.stats()).toMatchObject({ used: 0, waiting: 0 })
   })
 
-  it('settles for its handler when the rows are read, and when they cannot be', async () => {
+  it("settles the handler's promise when the rows are read, and when the query fails", async () => {
     const seen: unknown[] = []
     await rows(2).stream((stream: Readable) => stream.on('data', (row) => seen.push(row)))
     expect(seen).toEqual([{ n: 1 }, { n: 2 }])
@@ -76,7 +76,7 @@ eachDatabase('A stream of Knex', (context) => {
     await free()
   })
 
-  it('reads no further than it is read', async () => {
+  it('does not fetch rows ahead of its reader', async () => {
     const stream = rows(100_000).stream({ highWaterMark: 1 })
     for await (const row of stream) {
       expect(row).toEqual({ n: 1 })
@@ -87,7 +87,7 @@ eachDatabase('A stream of Knex', (context) => {
     expect(await all(piped as unknown as AsyncIterable<unknown>)).toHaveLength(3)
   })
 
-  it('gives its connection back when it is destroyed, while it waits for a row or for the connection', async () => {
+  it('releases its connection when it is destroyed, while it waits for a row or for the connection', async () => {
     const slow = knex.raw(endless(context.dialect)).stream()
     await arrived(context, database)
     slow.destroy()
@@ -101,14 +101,14 @@ eachDatabase('A stream of Knex', (context) => {
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('takes no longer than a statement may', async () => {
+  it('fails at the statement timeout', async () => {
     const impatient = await context.open({ statementTimeoutMillis: 100 })
     const slow = impatient.knex.raw(endless(context.dialect)).stream()
     expect(await failure(all(slow))).toBeInstanceOf(QueryTimeoutError)
     await waitFor(() => impatient.stats().used === 0)
   })
 
-  it('lets its reader run other queries, inside of a transaction too', async () => {
+  it('lets its reader run other queries, inside a transaction too', async () => {
     await database.transaction(async () => {
       let sum = 0
       for await (const row of rows(500).stream()) {
@@ -119,7 +119,7 @@ eachDatabase('A stream of Knex', (context) => {
     })
   })
 
-  it('ends with the transaction that it reads in', async () => {
+  it('ends with its transaction', async () => {
     let left: Readable | undefined
     await database.transaction(async () => {
       left = rows(20_000).stream()
@@ -152,7 +152,7 @@ eachDatabase('postProcessResponse', (context) => {
     },
   }
 
-  it('is applied wherever rows of a builder are given', async () => {
+  it('is applied by every method that returns rows of a builder', async () => {
     const database = await context.open(options)
     const people = (): Knex.QueryBuilder => database.table('people').queryContext('ours')
     await database.knex.schema.createTable('people', (table) => table.string('firstName'))
@@ -178,7 +178,7 @@ eachDatabase('postProcessResponse', (context) => {
     await database.knex.schema.dropTable('people')
   })
 
-  it('may throw, which is what the caller gets', async () => {
+  it('may throw, which rejects the call with its error', async () => {
     const database = await context.open({
       knex: {
         postProcessResponse: () => {

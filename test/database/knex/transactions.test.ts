@@ -1,4 +1,4 @@
-/** Knex's own transactions: by themselves, and as savepoints inside of ours. */
+/** knex.transaction(): alone, and as a savepoint inside a transaction of the Database. */
 import type { Knex } from 'knex'
 import {
   ConnectionError,
@@ -22,7 +22,7 @@ const MIGRATIONS: Knex.MigrationSource<string> = {
     }),
 }
 
-eachDatabase("Knex's transaction", (context) => {
+eachDatabase('knex.transaction()', (context) => {
   let database: Database
   let knex: Knex
   const insert = async (on: Knex, id: number): Promise<unknown> => on('t').insert({ id })
@@ -36,8 +36,8 @@ eachDatabase("Knex's transaction", (context) => {
     await context.admin('drop table t')
   })
 
-  describe('by itself', () => {
-    it('commits what its work has done, and rolls back what has failed', async () => {
+  describe('alone', () => {
+    it('commits when its work resolves, and rolls back when it rejects', async () => {
       expect(await knex.transaction(async (trx) => [await insert(trx, 1), 'done'][1])).toBe('done')
       await undone(
         knex.transaction(async (trx) => {
@@ -53,7 +53,7 @@ eachDatabase("Knex's transaction", (context) => {
       expect(database.stats().used).toBe(0)
     })
 
-    it('has savepoints, in which the statements of the outer one land as well', async () => {
+    it('has savepoints, which include statements of the outer transaction', async () => {
       await knex.transaction(async (trx) => {
         await insert(trx, 1)
         await undone(
@@ -76,7 +76,7 @@ eachDatabase("Knex's transaction", (context) => {
       expect(await idsOf(database)).toEqual([1, 2, 3, 4])
     })
 
-    it('streams, while other statements of it run', async () => {
+    it('streams while its other statements run', async () => {
       const seen: unknown[] = []
       await knex.transaction(async (trx) => {
         for await (const row of trx.raw(numbers(context.dialect, 3)).stream()) {
@@ -91,20 +91,20 @@ eachDatabase("Knex's transaction", (context) => {
       expect(database.stats().used).toBe(0)
     })
 
-    it('is not waited for longer than a statement may take', async () => {
+    it('fails at the statement timeout', async () => {
       const impatient = await context.open({ statementTimeoutMillis: 100 })
       const work = impatient.knex.transaction(async (trx) => all(trx.raw(endless(context.dialect)).stream()))
       expect(await failure(work)).toBeInstanceOf(QueryTimeoutError)
       expect(impatient.stats().used).toBe(0)
     })
 
-    it('refuses to be controlled by text, past Knex', async () => {
+    it('refuses COMMIT as SQL text', async () => {
       const work = knex.transaction(async (trx) => trx.raw('commit'))
       expect(await failure(work)).toBeInstanceOf(TransactionError)
       expect(database.stats().used).toBe(0)
     })
 
-    it('rejects when its COMMIT does not commit', async () => {
+    it('rejects when the server rolls back at COMMIT', async () => {
       if (context.dialect === 'sqlite') return
       const work = knex.transaction(async (trx) => {
         await insert(trx, 1)
@@ -114,7 +114,7 @@ eachDatabase("Knex's transaction", (context) => {
       expect(await idsOf(database)).toEqual([])
     })
 
-    it('rejects when it is committed by hand, and cannot be', async () => {
+    it('rejects when commit() fails', async () => {
       await database.execute('create table later (t integer references t (id) deferrable initially deferred)')
       for (const begin of [() => knex.transaction(), knex.transactionProvider()]) {
         const trx = await begin()
@@ -138,7 +138,7 @@ eachDatabase("Knex's transaction", (context) => {
       expect(database.stats().used).toBe(0)
     })
 
-    it('begins on another connection when its own was lost, and loses none when one is lost in it', async () => {
+    it('begins on another connection when its own was lost, and loses no connection when one is lost later', async () => {
       if (context.dialect === 'sqlite') return
       const killAll = (): Promise<unknown> =>
         context.admin(
@@ -161,7 +161,7 @@ eachDatabase("Knex's transaction", (context) => {
       expect(database.stats().used).toBe(0)
     })
 
-    it('has the isolation that it asks for', async () => {
+    it('has the isolation level that it asks for', async () => {
       if (context.dialect === 'sqlite') return
       const levelOf = (config: Knex.TransactionConfig): Promise<unknown> =>
         knex.transaction(async (trx) => {
@@ -177,7 +177,7 @@ eachDatabase("Knex's transaction", (context) => {
       expect(await levelOf({ readOnly: true })).toEqual({ isolation: 'read committed', only: 'on' })
     })
 
-    it('18: a transaction of Knex’s own works outside of ours', async () => {
+    it('nests, and rolls back alone what failed', async () => {
       await database.knex.transaction(async (trx) => {
         await trx('t').insert({ id: 1 })
         await trx.transaction((inner) => inner('t').insert({ id: 2 }))
@@ -201,7 +201,7 @@ eachDatabase("Knex's transaction", (context) => {
     })
   })
 
-  describe('inside of ours', () => {
+  describe('inside a transaction of the Database', () => {
     type Around = (work: () => Promise<unknown>) => Promise<unknown>
 
     const places: readonly (readonly [string, (on: Database) => Around])[] = [
@@ -212,7 +212,7 @@ eachDatabase("Knex's transaction", (context) => {
       ['connectionOnDemand()', (on) => (work) => on.connectionOnDemand(work)],
     ]
 
-    it.each(places)('joins %s', async (_, place) => {
+    it.each(places)('is a savepoint in %s', async (_, place) => {
       await place(database)(async () => {
         expect(await knex.transaction((trx) => insert(trx, 1))).toBeDefined()
         await undone(
@@ -232,7 +232,7 @@ eachDatabase("Knex's transaction", (context) => {
       expect(database.stats().used).toBe(0)
     })
 
-    it('is undone with what is around it', async () => {
+    it('is rolled back with the transaction around it', async () => {
       await undone(
         database.transaction(async () => {
           await knex.transaction((trx) => insert(trx, 1))
@@ -248,7 +248,7 @@ eachDatabase("Knex's transaction", (context) => {
       expect(await idsOf(database)).toEqual([])
     })
 
-    it('is where everything runs that its work asks for', async () => {
+    it('includes every query of its work', async () => {
       await database.transaction(async () => {
         await undone(
           knex.transaction(async (trx) => {
@@ -284,7 +284,7 @@ eachDatabase("Knex's transaction", (context) => {
       expect(await idsOf(database)).toEqual([1, 2, 4, 5])
     })
 
-    it('has to end before that', async () => {
+    it('makes the outer transaction reject when it is still open at its end', async () => {
       let left: Knex.Transaction | undefined
       const around = database.transaction(async () => {
         left = await knex.transaction()
@@ -295,13 +295,13 @@ eachDatabase("Knex's transaction", (context) => {
       expect(await idsOf(database)).toEqual([])
     })
 
-    it('refuses modes that the transaction around it has not', async () => {
+    it('refuses an isolation level that the outer transaction does not have', async () => {
       const inner = (): Promise<unknown> =>
         knex.transaction((trx) => insert(trx, 1), { isolationLevel: 'serializable' })
       expect(await failure(database.transaction(inner))).toBeInstanceOf(TransactionError)
     })
 
-    it('lets migrations be rolled back', async () => {
+    it('lets migrations run inside a forced rollback', async () => {
       await database.forceRollback(async () => {
         await knex.migrate.latest({ migrationSource: MIGRATIONS })
         expect(await knex.schema.hasTable('two')).toBe(true)

@@ -1,4 +1,4 @@
-/** Waiting for a connection: in order, called off at any moment, refused when too many wait. */
+/** The acquire queue: order, cancellation at any moment, maxWaiters, and which error a waiting caller gets. */
 import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import {
@@ -17,8 +17,8 @@ import { waitFor } from '../../support/wait-for'
 
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
 
-eachDatabase('waiting for a connection', (context) => {
-  it('is refused at once when as many as allowed wait already, and says who holds what', async () => {
+eachDatabase('the acquire queue', (context) => {
+  it('refuses a caller at once when maxWaiters callers wait already, and names the holders', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0, maxWaiters: 2 } })
     const timeouts: TimeoutEvent[] = []
     database.on('timeout', (event) => timeouts.push(event))
@@ -35,20 +35,20 @@ eachDatabase('waiting for a connection', (context) => {
     expect(database.stats()).toMatchObject({ timedOut: 1, waiting: 0 })
   })
 
-  it('is not refused while a connection can be opened, though nobody may wait', async () => {
+  it('refuses no caller while a connection can be opened, though maxWaiters is 0', async () => {
     const database = await context.open({ pool: { size: 3, maxOverflow: 0, maxWaiters: 0 } })
     const opened = await Promise.all([database.acquire(), database.acquire(), database.acquire()])
     await expect(database.acquire()).rejects.toThrow(PoolTimeoutError)
     for (const connection of opened) await connection.release()
   })
 
-  it('is refused to whoever comes in the very moment in which the last connection is handed out', async () => {
+  it('refuses a caller that comes at the moment when the last connection is handed out', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0, maxWaiters: 0 } })
     for (let ticks = 0; ticks < 40; ticks += 1) {
       const first = database.acquire()
       for (let tick = 0; tick < ticks; tick += 1) await Promise.resolve()
       const second = failure(database.acquire())
-      // One who were let in would wait until the first one gives it back.
+      // A caller that was let in would wait until the first one releases it.
       const third = first.then((connection) => delay(5).then(() => connection.release()))
       expect(await second).toBeInstanceOf(PoolTimeoutError)
       await third
@@ -56,7 +56,7 @@ eachDatabase('waiting for a connection', (context) => {
   })
 
   if (context.dialect === 'sqlite') {
-    it('for the turn to write counts as well', async () => {
+    it("includes callers that wait for the turn of SQLite's writer", async () => {
       const database = await context.open({ pool: { maxWaiters: 1 } })
       const tx = await database.begin()
       const next = database.transaction((inner) => inner.fetchVal('select 1'))
@@ -67,7 +67,7 @@ eachDatabase('waiting for a connection', (context) => {
     })
   }
 
-  it('is over when a connection comes back, though another is still being opened', async () => {
+  it('serves a waiting caller with a released connection, though another is still being opened', async () => {
     const opening = gate()
     let isFirst = true
     const database = await context.open({
@@ -86,7 +86,7 @@ eachDatabase('waiting for a connection', (context) => {
     await waitFor(() => database.stats().creating === 0, { what: 'it to be opened' })
   })
 
-  it('in vain is never the fault of a server that answers, though connections are being opened', async () => {
+  it('rejects with PoolTimeoutError, not ConnectionError, while a server that answers opens connections', async () => {
     let isSlow = false
     const database = await context.open({
       pool: { size: 1, maxOverflow: 2, acquireTimeoutMillis: 1500 },
@@ -97,7 +97,7 @@ eachDatabase('waiting for a connection', (context) => {
       Array.from({ length: 80 }, () =>
         database.connection(async (connection) => {
           await connection.fetchVal('select 1')
-          // So that it is not lent again, and the next one waits for another to be opened.
+          // Reading raw has the connection closed at its release, so that the next caller waits for a new one.
           void connection.raw
           await delay(30)
         }),
@@ -109,13 +109,13 @@ eachDatabase('waiting for a connection', (context) => {
     for (const { message } of errors) expect(message).toMatch(/[0-3] of 3 are in use and \d+ others wait/)
   })
 
-  it(`costs no connection, however it is called off (seed ${SEED})`, async () => {
+  it(`loses no connection when callers leave it at any moment (seed ${SEED})`, async () => {
     const size = 3
     const database = await context.open({ pool: { size, maxOverflow: 1, acquireTimeoutMillis: 10_000 } })
     const owners = new Map<unknown, number>()
     let most = 0
     let shared = 0
-    /** Holds a connection for some turns of the event loop, called off after some others. */
+    /** Holds a connection for some turns of the event loop, and is aborted after some others. */
     const borrow = async (
       database_: Database,
       id: number,
@@ -128,22 +128,22 @@ eachDatabase('waiting for a connection', (context) => {
       })
       const work = database_.transaction(
         async (tx) => {
-          // By hand: whoever looks at `raw` has the connection closed afterwards.
+          // Reading `raw` would have the connection closed at its release.
           const { session } = (tx as unknown as { lease: { session: object } }).lease
           if (owners.has(session)) shared += 1
           owners.set(session, id)
-          const lose = (): void => {
+          const disown = (): void => {
             if (owners.get(session) === id) owners.delete(session)
           }
-          // Whoever is called off has it taken back, whatever he waits for.
-          controller.signal.addEventListener('abort', lose)
-          if (controller.signal.aborted) lose()
+          // An aborted holder has its connection taken back, whatever it waits for.
+          controller.signal.addEventListener('abort', disown)
+          if (controller.signal.aborted) disown()
           try {
             await tx.fetchVal('select 1')
             most = Math.max(most, database_.stats().used)
             await turns(holdTurns)
           } finally {
-            lose()
+            disown()
           }
         },
         { signal: controller.signal, readOnly: id % 2 === 0 },
@@ -155,7 +155,7 @@ eachDatabase('waiting for a connection', (context) => {
       fc.asyncProperty(fc.array(borrower, { minLength: 20, maxLength: 40 }), async (borrowers) => {
         await Promise.all(borrowers.map(([hold, abort], id) => borrow(database, id, hold, abort)))
         expect(database.stats()).toMatchObject({ used: 0, waiting: 0 })
-        // All of them can be had again, each by one owner.
+        // All of them can be acquired again, each once.
         const all = await Promise.all(Array.from({ length: size }, () => database.acquire()))
         expect(new Set(all.map(({ raw }) => raw)).size).toBe(size)
         for (const connection of all) await connection.release()
@@ -171,13 +171,13 @@ async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve))
 }
 
-eachDatabase('the queue of a pool', (context) => {
+eachDatabase('a caller in the acquire queue', (context) => {
   const single = { size: 1, maxOverflow: 0 }
 
   const open = (options: DatabaseOptions = {}): Promise<Database> =>
     context.open({ pool: { size: 1, maxOverflow: 0 }, ...options })
 
-  it('counts those who waited in vain by a time limit of their own', async () => {
+  it('is counted in stats().timedOut when its own time limit is over', async () => {
     const database = await context.open({ pool: single })
     const told: Error[] = []
     database.on('timeout', ({ error }) => told.push(error))
@@ -188,7 +188,7 @@ eachDatabase('the queue of a pool', (context) => {
     expect(database.stats().timedOut).toBe(1)
   })
 
-  it('can be had after a query that got none, whether it gave up or was called off', async () => {
+  it('does not take a connection when it has timed out or was aborted', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0, acquireTimeoutMillis: 20 } })
     const held = await database.acquire()
     expect(await failure(database.fetchVal('select 1'))).toBeInstanceOf(PoolTimeoutError)
@@ -201,7 +201,7 @@ eachDatabase('the queue of a pool', (context) => {
     expect(database.stats()).toMatchObject({ used: 0, waiting: 0 })
   })
 
-  it('29: the number of others who wait leaves out the one who gave up', async () => {
+  it("is not counted in the error's number of waiting callers", async () => {
     const database = await open({ pool: { size: 1, maxOverflow: 0, acquireTimeoutMillis: 50 } })
     await using _connection = await database.acquire()
     const error = await failure(database.fetchVal('select 1'))
@@ -210,20 +210,20 @@ eachDatabase('the queue of a pool', (context) => {
 
   if (context.dialect === 'sqlite') return
 
-  describe('with a server behind a wire', () => {
+  describe('behind a TCP proxy', () => {
     let proxy: TcpProxy
     beforeEach(async () => {
       proxy = await startProxy(context.url)
     })
     afterEach(() => proxy.close())
 
-    /** Resolves when so many wait, and every idle connection is being asked for a sign of life. */
-    const asked = (database: Database, waiting: number): Promise<unknown> => {
-      const what = `${waiting} connections to be asked`
+    /** Resolves when so many callers wait, and every idle connection is being validated. */
+    const validating = (database: Database, waiting: number): Promise<unknown> => {
+      const what = `${waiting} connections to be validated`
       return waitFor(() => database.stats().waiting === waiting && database.stats().idle === 0, { what })
     }
 
-    it('keeps its order when the connections of the first ones give no answer', async () => {
+    it('is served in order when the connections of the first callers give no answer', async () => {
       const pool = { min: 4, size: 4, maxOverflow: 0, validateAfterIdleMillis: 0 }
       const database = await context.open({ pool }, proxy.url)
       await waitFor(() => database.stats().idle === 4, { what: 'four idle connections' })
@@ -235,15 +235,15 @@ eachDatabase('the queue of a pool', (context) => {
           await connection.fetchVal('select 1')
         })
       const asking = [1, 2, 3, 4].map(ask)
-      await asked(database, 4)
+      await validating(database, 4)
       proxy.cut()
       asking.push(ask(5))
       await Promise.all(asking)
-      // Two connections are opened at the same time, and the one that was opened later may be there earlier.
+      // Two connections are opened at the same time, and the later one may be ready earlier.
       expect(served.map((number, index) => Math.abs(number - 1 - index) <= 2)).toEqual(Array(5).fill(true))
     })
 
-    it('opens nothing for one who left while a connection was asked for him', async () => {
+    it('opens no connection when it left while an idle one was validated', async () => {
       const database = await context.open({ pool: { ...single, validateAfterIdleMillis: 0 } }, proxy.url)
       let tries = 0
       database.on('connectRetry', () => {
@@ -251,11 +251,11 @@ eachDatabase('the queue of a pool', (context) => {
       })
       for (const link of proxy.links) link.hold('toClient')
       const left = failure(database.fetchVal('select 1', {}, { timeoutMillis: 150 }))
-      await asked(database, 1)
+      await validating(database, 1)
       expect(await left).toBeInstanceOf(QueryTimeoutError)
       proxy.refuse()
       proxy.cut()
-      await waitFor(() => database.stats().retired === 1, { what: 'the silent one to be closed' })
+      await waitFor(() => database.stats().retired === 1, { what: 'the silent connection to be closed' })
       // Long enough for several attempts.
       const until = performance.now() + 1500
       await waitFor(() => performance.now() > until)
@@ -263,7 +263,7 @@ eachDatabase('the queue of a pool', (context) => {
       expect(database.stats().creating).toBe(0)
     })
 
-    it('tells those who find it full that the server is away, instead of naming nobody', async () => {
+    it('gets a ConnectionError when the queue is full because the server is away', async () => {
       const pool = { ...single, maxWaiters: 1, acquireTimeoutMillis: 1000 }
       const database = await context.open({ pool }, proxy.url)
       let tries = 0

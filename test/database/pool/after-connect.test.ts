@@ -1,4 +1,4 @@
-/** afterConnect: a callback that prepares each connection, and may fail, hang or leave something open. */
+/** afterConnect: a callback that prepares each connection, and may hang, fail or leave a transaction open. */
 import type { Client } from 'pg'
 import type { Connection, Database } from '../../../src/database'
 import { failure } from '../support'
@@ -8,7 +8,7 @@ import { waitFor } from '../../support/wait-for'
 eachDatabase('afterConnect', (context) => {
   const never = (): Promise<never> => new Promise(() => undefined)
 
-  /** Resolves when that has happened, with how long it took, and fails when it goes on for ever. */
+  /** Resolves to the milliseconds until `work` has settled; fails when it does not settle within `timeoutMillis`. */
   const ended = async (work: Promise<unknown>, timeoutMillis = 3000): Promise<number> => {
     const started = performance.now()
     let isOver = false
@@ -22,7 +22,7 @@ eachDatabase('afterConnect', (context) => {
 
   const single = { size: 1, maxOverflow: 0 }
 
-  it('gives up a connection whose afterConnect does not end, and says so', async () => {
+  it('that hangs has its connection closed, and the error says so', async () => {
     let hangs = false
     let opened = 0
     const database = await context.open({
@@ -44,12 +44,14 @@ eachDatabase('afterConnect', (context) => {
       { what: 'the reason', timeoutMillis: 10_000 },
     )
     hangs = false
-    await waitFor(async () => (await database.fetchVal('select 1')) === 1, { what: 'the slot to be free' })
+    await waitFor(async () => (await database.fetchVal('select 1')) === 1, {
+      what: 'a connection to be free',
+    })
     expect(opened).toBeGreaterThan(2)
     await held.release()
   })
 
-  it('a transaction that afterConnect has left open does not swallow the work of the first who comes', async () => {
+  it("that leaves a transaction open does not include the first caller's statements in it", async () => {
     const database = await context.open()
     const told: string[] = []
     const careless = context.track(
@@ -68,7 +70,7 @@ eachDatabase('afterConnect', (context) => {
   const change =
     context.dialect === 'sqlite' ? 'PRAGMA recursive_triggers = ON' : 'set search_path to elsewhere'
 
-  it('lets afterConnect give its connection to a builder when it runs again', async () => {
+  it('can run a builder on its connection when it runs again', async () => {
     const answers: unknown[] = []
     let runs = 0
     const other: Database = await context.open({
@@ -89,7 +91,7 @@ eachDatabase('afterConnect', (context) => {
 
   if (context.dialect === 'sqlite') return
 
-  it('gives up a connection that is cleaned by an afterConnect that does not end', async () => {
+  it('that hangs when it runs again has its connection closed', async () => {
     let prepared = 0
     const database = await context.open({
       pool: { size: 1, maxOverflow: 0 },
@@ -103,7 +105,7 @@ eachDatabase('afterConnect', (context) => {
     expect(database.stats()).toMatchObject({ used: 0, retired: 1 })
   })
 
-  it('does not gather the listeners of an afterConnect that uses the connection of the driver', async () => {
+  it("that adds listeners to the driver's connection does not add them again", async () => {
     const database = await context.open({
       pool: single,
       afterConnect: ({ raw }) => {
@@ -122,7 +124,7 @@ eachDatabase('afterConnect', (context) => {
     expect(new Set(listeners).size).toBe(1)
   })
 
-  it('tries again when the server ends a connection while afterConnect runs', async () => {
+  it('is run on another connection when the server ends the first one meanwhile', async () => {
     let prepared = 0
     const database = await context.open({
       pool: { size: 2, maxOverflow: 0, acquireTimeoutMillis: 10_000 },

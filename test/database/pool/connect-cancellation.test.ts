@@ -1,4 +1,4 @@
-/** A connection that is just being opened, and that nobody wants any more: it is given up, and the server is left alone. */
+/** A connection that is being opened and is no longer needed: the attempt is cancelled, and its socket is closed. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Socket } from 'node:net'
@@ -32,8 +32,8 @@ const SCRIPT = (url: string): string => `
 
 eachDatabase('a connection that is being opened', (context) => {
   if (context.dialect === 'sqlite') {
-    // That nothing of it is left, the standing check sees to.
-    it('to a file is closed by a disconnect() that comes meanwhile', async () => {
+    // The standing check sees that no connection is left.
+    it('to a file is closed by a disconnect() at the same time', async () => {
       const database = context.track(new Database(context.url, { pool: { size: 4, min: 4 } }))
       const connecting = database.connect()
       await database.disconnect({ graceMillis: 0 })
@@ -52,64 +52,64 @@ eachDatabase('a connection that is being opened', (context) => {
   /** Sockets to the server that keep this process alive: idle ones do not, those that are being opened do. */
   const sockets = (): number => {
     const port = Number(new URL(proxy.url).port)
-    // Undocumented, but in a black hole nobody else hears that a socket was closed.
+    // Undocumented, but no packet leaves the black hole to show that a socket was closed.
     const { _getActiveHandles: handles } = process as { _getActiveHandles?: () => unknown[] }
     return (handles?.call(process) ?? []).filter((one) => one instanceof Socket && one.remotePort === port)
       .length
   }
-  const dialled = (count: number): Promise<unknown> =>
+  const openSockets = (count: number): Promise<unknown> =>
     waitFor(() => sockets() === count, { what: `${count} sockets`, timeoutMillis: 2000 })
 
-  it('for a ping is given up with the ping, so that a server that is away is not asked by a crowd', async () => {
+  it('for a ping is cancelled with the ping', async () => {
     const database = await context.open({}, proxy.url)
     proxy.blackhole()
     const pinging = failure(database.ping({ timeoutMillis: 100 }))
-    await dialled(1)
+    await openSockets(1)
     await pinging
-    await dialled(0)
+    await openSockets(0)
     for (let round = 0; round < 10; round += 1) await failure(database.ping({ timeoutMillis: 30 }))
     expect(proxy.accepted).toBeGreaterThan(5)
-    await dialled(0)
+    await openSockets(0)
     proxy.restore()
     await database.ping()
   })
 
-  it('is given up by disconnect(), of whatever it is', async () => {
+  it('is cancelled by disconnect(), for whatever it was opened', async () => {
     const pool = { size: 3, maxOverflow: 0, min: 1 }
     const database = await context.open({ pool }, proxy.url)
     const held = await database.acquire()
     proxy.blackhole()
     const waiting = failure(database.fetchVal('select 1'))
     const pinging = failure(database.ping({ timeoutMillis: 10_000 }))
-    await waitFor(() => proxy.accepted === 3, { what: 'two others to be dialled' })
-    await dialled(3)
+    await waitFor(() => proxy.accepted === 3, { what: 'two others to be connecting' })
+    await openSockets(3)
     await database.disconnect({ graceMillis: 0 })
-    await dialled(0)
+    await openSockets(0)
     await held.release()
     expect((await waiting).message).toMatch(/disconnecting/)
     expect(await pinging).toBeInstanceOf(Error)
   })
 
-  it('is tried anew after ten seconds, long before those who wait give up, as a fail-over asks for', async () => {
+  it('is retried after ten seconds, before the acquire timeout, as a fail-over needs', async () => {
     const pool = { size: 1, maxOverflow: 0, acquireTimeoutMillis: 25_000 }
     const database = await context.open({ pool }, proxy.url)
     proxy.cut()
     proxy.blackhole()
     const waiting = database.fetchVal('select 1')
-    await dialled(1)
-    // Whoever was asked will never answer; whoever is asked from now on does.
+    await openSockets(1)
+    // The open links never answer; new ones do.
     for (const link of proxy.links) link.hold('toServer')
     proxy.restore()
     expect(await waiting).toBe(1)
   })
 
-  it('is given up by a connect() that has failed', async () => {
+  it('is cancelled when connect() has failed', async () => {
     proxy.blackhole()
     const database = context.track(new Database(proxy.url, { connectTimeoutMillis: 300 }))
     const connecting = failure(database.connect())
-    await dialled(1)
+    await openSockets(1)
     expect((await connecting).message).toMatch(/the server does not answer/)
-    await dialled(0)
+    await openSockets(0)
   })
 
   it('does not keep the process alive after disconnect()', async () => {
@@ -133,7 +133,7 @@ eachDatabase('a connection that is being opened', (context) => {
     }
   })
 
-  it('and says nothing more after its login is given up in time, and its place is free again', async () => {
+  it('is cancelled in time when the server stops answering after the login', async () => {
     const pool = { size: 1, maxOverflow: 0, acquireTimeoutMillis: 1500 }
     const database = await context.open({ pool, connectTimeoutMillis: 1500 }, proxy.url)
     // Knex asks a server of which it does not know the version for it, on the first connection.
@@ -144,8 +144,10 @@ eachDatabase('a connection that is being opened', (context) => {
     const error = await failure(database.fetchVal('select 1'))
     await asked
     expect(error.message).toMatch(/does not answer|in time/)
-    await dialled(0)
+    await openSockets(0)
     proxy.restore()
-    await waitFor(async () => (await database.fetchVal('select 1')) === 1, { what: 'its place to be free' })
+    await waitFor(async () => (await database.fetchVal('select 1')) === 1, {
+      what: 'a connection to be free',
+    })
   })
 })

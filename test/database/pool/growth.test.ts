@@ -1,4 +1,4 @@
-/** How many connections the pool opens, and when: no more than wait, in doubling rounds, within its cap. */
+/** How many connections the pool opens, and when: for waiting callers, in doubling rounds, up to its maximum. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { QueryCanceledError } from '../../../src/database'
 import { failure, gate, numbers } from '../support'
@@ -7,8 +7,8 @@ import { report } from '../../support/report'
 import { startProxy, type TcpProxy } from '../../support/tcp-proxy'
 import { waitFor } from '../../support/wait-for'
 
-eachDatabase('the growth of a pool', (context) => {
-  it('keeps no connection above `size` that was opened for those who have left', async () => {
+eachDatabase('a pool', (context) => {
+  it('closes connections above size that were opened for callers that have left', async () => {
     const ready = gate()
     let isSlow = false
     const database = await context.open({
@@ -33,7 +33,7 @@ eachDatabase('the growth of a pool', (context) => {
     })
   })
 
-  it('opens twice as many only when all of a round are there', async () => {
+  it('opens twice as many connections only when all of a round are open', async () => {
     const opening: (() => void)[] = []
     let isSlow = false
     const database = await context.open({
@@ -63,7 +63,7 @@ eachDatabase('the growth of a pool', (context) => {
 
   if (context.dialect === 'sqlite') return
 
-  it('never has more connections from us than the pool may have', async () => {
+  it('never has more connections than its maximum while callers are aborted', async () => {
     const database = await context.open({ pool: { size: 2, maxOverflow: 2, maxLifetimeMillis: 15 } })
     const watch = { most: 0, done: false }
     const watching = (async () => {
@@ -94,7 +94,7 @@ eachDatabase('the growth of a pool', (context) => {
     expect(watch.most).toBeLessThanOrEqual(4)
   })
 
-  it('opens two connections more at most when fifty statements come at once on five idle ones', async () => {
+  it('opens at most two more connections when fifty statements come at once on five idle ones', async () => {
     let opening = Promise.resolve()
     const database = await context.open({
       pool: { size: 50, maxOverflow: 0, min: 5 },
@@ -113,27 +113,27 @@ eachDatabase('the growth of a pool', (context) => {
     expect(created).toBeLessThanOrEqual(7)
   })
 
-  it('opens twice as many each time when those who wait stay', async () => {
+  it('opens twice as many connections each round while callers wait', async () => {
     const pool = { size: 12, maxOverflow: 0 }
     const database = await context.open({ pool, afterConnect: () => delay(20) })
     let most = 0
     database.on('create', () => {
       most = Math.max(most, database.stats().creating)
     })
-    // Far longer than it takes to open them all, so that none is served by one that comes back; but no leak.
+    // Far longer than it takes to open them all, so that no caller gets a released one; but not long enough for a leak.
     await Promise.all(Array.from({ length: 12 }, () => database.fetchVal('select 1 from pg_sleep(1.5)')))
     expect(database.stats()).toMatchObject({ created: 12, waiting: 0 })
     expect(most).toBeGreaterThan(2)
   })
 
-  describe('with a server behind a wire', () => {
+  describe('behind a TCP proxy', () => {
     let proxy: TcpProxy
     beforeEach(async () => {
       proxy = await startProxy(context.url)
     })
     afterEach(() => proxy.close())
 
-    it('does not open `min` connections while those that they replace are still being closed', async () => {
+    it('does not open min connections while the ones that they replace are being closed', async () => {
       const pool = { size: 2, maxOverflow: 0, min: 2, maxLifetimeMillis: 300 }
       const database = await context.open({ pool }, proxy.url)
       await waitFor(() => database.stats().idle === 2, { what: 'two idle connections' })
@@ -141,15 +141,15 @@ eachDatabase('the growth of a pool', (context) => {
         link.hold('toServer')
         link.hold('toClient')
       }
-      await waitFor(() => database.stats().retired === 2, { what: 'them to be old' })
-      // Behind whatever else has knocked by now.
+      await waitFor(() => database.stats().retired === 2, { what: 'both to exceed their lifetime' })
+      // Accepted after every connection that was attempted before.
       await context.admin('select 1', proxy.url)
       expect(proxy.accepted).toBe(3)
       proxy.cut()
       await waitFor(() => database.stats().idle === 2, { what: 'two others' })
     })
 
-    it('never has more connections on the server than its cap, however slowly they close', async () => {
+    it('never has more connections than its maximum, however slowly they close', async () => {
       const database = await context.open({ pool: { size: 1, maxOverflow: 3 } }, proxy.url)
       let most = 0
       for (let round = 0; round < 10; round += 1) {

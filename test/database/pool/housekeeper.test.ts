@@ -1,23 +1,23 @@
-/** The pool's idle connections: opened ahead, few at a time, kept alive, and all in doubt once one is lost. */
+/** The housekeeper: opens min connections ahead, closes idle and old ones, replaces lost ones, sends keepalives. */
 import type { Database, RetireEvent } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
 import { startProxy, type TcpProxy } from '../../support/tcp-proxy'
 import { waitFor } from '../../support/wait-for'
 
-eachDatabase('the upkeep of a pool', (context) => {
+eachDatabase('the housekeeper of a pool', (context) => {
   const reasonsOf = (database: Database): RetireEvent['reason'][] => {
     const reasons: RetireEvent['reason'][] = []
     database.on('retire', ({ reason }) => reasons.push(reason))
     return reasons
   }
 
-  it('opens `min` connections ahead of demand', async () => {
+  it('opens min connections ahead of demand', async () => {
     const database = await context.open({ pool: { min: 3, size: 4 } })
     await waitFor(() => database.stats().idle === 3, { what: 'three idle connections' })
     expect(database.stats()).toMatchObject({ created: 3, used: 0, creating: 0 })
   })
 
-  it('closes what was idle for too long, but for `min` of them', async () => {
+  it('closes connections that were idle for too long, except min of them', async () => {
     const database = await context.open({ pool: { min: 1, size: 4, idleTimeoutMillis: 50 } })
     const reasons = reasonsOf(database)
     const taken = await Promise.all([1, 2, 3].map(() => database.acquire()))
@@ -27,7 +27,7 @@ eachDatabase('the upkeep of a pool', (context) => {
     expect(database.stats().idle).toBe(1)
   })
 
-  it('replaces what is past its lifetime though nobody asks for it', async () => {
+  it('replaces connections that are past maxLifetimeMillis without a caller', async () => {
     const database = await context.open({ pool: { min: 2, size: 2, maxLifetimeMillis: 100 } })
     const reasons = reasonsOf(database)
     await waitFor(() => database.stats().created > 4, { what: 'connections to be replaced' })
@@ -36,14 +36,14 @@ eachDatabase('the upkeep of a pool', (context) => {
 
   if (context.dialect === 'sqlite') return
 
-  describe('with a server behind a wire', () => {
+  describe('behind a TCP proxy', () => {
     let proxy: TcpProxy
     beforeEach(async () => {
       proxy = await startProxy(context.url)
     })
     afterEach(() => proxy.close())
 
-    it('opens others for those that are lost, up to `min`', async () => {
+    it('replaces lost connections up to min', async () => {
       const database = await context.open({ pool: { min: 3, size: 3 } }, proxy.url)
       const reasons = reasonsOf(database)
       await waitFor(() => database.stats().idle === 3, { what: 'three idle connections' })
@@ -54,7 +54,7 @@ eachDatabase('the upkeep of a pool', (context) => {
       expect(reasons).toEqual(['lost', 'lost', 'lost'])
     })
 
-    it('keeps idle connections alive, which does not make them look used', async () => {
+    it('keeps idle connections alive, which does not count as use', async () => {
       const database = await context.open(
         { pool: { size: 2, keepaliveMillis: 30, idleTimeoutMillis: 2500, validateAfterIdleMillis: false } },
         proxy.url,

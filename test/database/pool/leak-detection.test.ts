@@ -1,4 +1,4 @@
-/** Connections that do not come back: found, told with the place where they were taken, and taken back. */
+/** Leak detection: a connection held for too long is reported with the place where it was acquired, and taken back. */
 import { execFile } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
@@ -33,11 +33,11 @@ eachDatabase('a leak', (context) => {
     await context.admin('drop table t')
   })
 
-  it('is told once, with its label and its place, and again when it comes back', async () => {
+  it('is reported once, with its label and its place, and again when it is released', async () => {
     const database = await context.open({ pool: { leakThresholdMillis: 40 } })
     const leaks = leaksOf(database)
     const forgotten = await runInScope({ label: 'GET /report' }, () => database.begin())
-    await waitFor(() => leaks.length > 0, { what: 'the leak to be told' })
+    await waitFor(() => leaks.length > 0, { what: 'the leak to be reported' })
     await forgotten.fetchVal('select 1')
     await database.fetchVal('select 1')
     expect(leaks).toEqual([
@@ -55,18 +55,18 @@ eachDatabase('a leak', (context) => {
     expect(leaks.map(({ state }) => state)).toEqual(['held', 'returned'])
   })
 
-  it('is not what a listener gives back that was told of another one', async () => {
+  it('is not reported for a connection that a leak listener releases', async () => {
     const database = await context.open({ pool: { leakThresholdMillis: 40 } })
     const leaks = leaksOf(database)
     const first = await database.acquire()
     const second = await database.acquire()
     database.on('leak', () => void second.release())
-    await waitFor(() => leaks.length > 0, { what: 'the leak to be told' })
+    await waitFor(() => leaks.length > 0, { what: 'the leak to be reported' })
     await first.release()
     expect(leaks.map(({ state }) => state)).toEqual(['held', 'returned'])
   })
 
-  it('is not what comes back in time', async () => {
+  it('is not reported for connections that are released in time', async () => {
     const database = await context.open({ pool: { leakThresholdMillis: 2000 } })
     const leaks = leaksOf(database)
     for (let round = 0; round < 50; round += 1) {
@@ -75,7 +75,7 @@ eachDatabase('a leak', (context) => {
     expect(leaks).toEqual([])
   })
 
-  it('is not what was held while the program did something else', async () => {
+  it('is not reported for time in which the process was busy', async () => {
     const database = await context.open({ pool: { leakThresholdMillis: 500, leakTimeoutMillis: 500 } })
     const leaks = leaksOf(database)
     await database.transaction(async (tx) => {
@@ -87,13 +87,13 @@ eachDatabase('a leak', (context) => {
     expect(leaks).toEqual([])
   })
 
-  it('is taken back past its time: rolled back, and clean for the next one', async () => {
+  it('is taken back after leakTimeoutMillis: rolled back, and clean for the next caller', async () => {
     const pool = { size: 1, maxOverflow: 0, leakThresholdMillis: 40, leakTimeoutMillis: 120 }
     const database = await context.open({ pool })
     const leaks = leaksOf(database)
     const forgotten = await database.begin()
     await forgotten.execute('insert into t values (1)')
-    // Waits for the connection, and gets it.
+    // Waits until the connection is taken back.
     await database.execute('insert into t values (2)')
     expect(leaks.map(({ state }) => state)).toEqual(['held', 'reclaimed'])
     expect(await idsOf(database)).toEqual([2])
@@ -107,7 +107,7 @@ eachDatabase('a leak', (context) => {
     expect(database.stats()).toMatchObject({ used: 0, idle: 1, retired: 0 })
   })
 
-  it('is taken back with the statement that it runs', async () => {
+  it('is taken back while a statement runs on it', async () => {
     const pool = { size: 1, maxOverflow: 0, leakTimeoutMillis: 150 }
     const database = await context.open({ pool })
     const stuck = failure(database.connection((connection) => connection.fetchAll(endless(context.dialect))))
@@ -116,7 +116,7 @@ eachDatabase('a leak', (context) => {
     expect(await stuck).toMatchObject({ code: expect.stringMatching(/QUERY_CANCELED|TRANSACTION_CLOSED/) })
   })
 
-  it('is named by those who wait in vain, with its place', async () => {
+  it('is named with its place in the PoolTimeoutError of a waiting caller', async () => {
     const pool = { size: 1, maxOverflow: 0, acquireTimeoutMillis: 100, leakThresholdMillis: 1000 }
     const database = await context.open({ pool })
     const forgotten = await database.acquire()
@@ -127,14 +127,14 @@ eachDatabase('a leak', (context) => {
     await forgotten.release()
   })
 
-  it('does not have its place looked for unless that was asked for', async () => {
+  it('has no place unless a threshold is set', async () => {
     const database = await context.open({ pool: { leakThresholdMillis: 0 } })
     await using connection = await database.acquire()
     expect(await connection.fetchVal('select 1')).toBe(1)
     expect(database.holders()[0]?.site).toBeNull()
   })
 
-  it('is not the transaction of a forced rollback', async () => {
+  it('is not reported for the transaction of a forced rollback', async () => {
     const options = { forceRollback: true, pool: { leakTimeoutMillis: 30 } }
     const database = await context.open(options, await context.createDatabase())
     const leaks = leaksOf(database)
@@ -145,7 +145,7 @@ eachDatabase('a leak', (context) => {
   })
 })
 
-describe('The place where a connection was taken', () => {
+describe('the place where a connection was acquired', () => {
   standingCheck()
 
   it.each(['', '--enable-source-maps'])('is in the program, with Node started as `node %s`', async (flag) => {
@@ -181,7 +181,7 @@ eachDatabase('a connection that was taken back', (context) => {
     return waitFor(() => database.stats().used === 0, { what: 'the connection to be taken back' })
   }
 
-  it('refuses a Knex transaction that was taken back, and does not let it end that of the next user', async () => {
+  it("refuses statements of a Knex transaction, and does not let it end the next caller's", async () => {
     const database = await context.open({ pool: { ...single, leakTimeoutMillis: 500 } })
     const old = await database.knex.transaction()
     await old('t').insert({ id: 1 })
@@ -197,7 +197,7 @@ eachDatabase('a connection that was taken back', (context) => {
     expect(await idsOf(database)).toEqual([2])
   })
 
-  it('cancels the stream of one that is taken back, and keeps the connection', async () => {
+  it('has its stream cancelled, and stays in the pool', async () => {
     const database = await context.open({ pool: { ...single, leakTimeoutMillis: 300 } })
     const stuck = failure(all(database.iterate(endless(context.dialect))))
     await waitFor(() => database.stats().used === 1, { what: 'the stream to begin' })
@@ -206,7 +206,7 @@ eachDatabase('a connection that was taken back', (context) => {
     expect(database.stats().retired).toBe(0)
   })
 
-  it('does not count against its holder that the process was busy again and again', async () => {
+  it('is not one that was held while the process was busy again and again', async () => {
     const pool = { ...single, leakThresholdMillis: 1200, leakTimeoutMillis: 1200 }
     const database = await context.open({ pool })
     const leaks: string[] = []
@@ -215,7 +215,7 @@ eachDatabase('a connection that was taken back', (context) => {
       for (let round = 0; round < 3; round += 1) {
         const until = performance.now() + 520
         while (performance.now() < until);
-        // Its timers get their turn.
+        // Timers run here.
         await delay(1)
       }
       expect(await connection.fetchVal('select 1')).toBe(1)
@@ -224,7 +224,7 @@ eachDatabase('a connection that was taken back', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('does not let the driver connection of one that was taken back into the transaction of the next', async () => {
+    it("does not let the driver's connection into the next caller's transaction", async () => {
       const database = await context.open({ pool: { ...single, leakTimeoutMillis: 500 } })
       const connection = await database.acquire()
       const raw = connection.raw as Client

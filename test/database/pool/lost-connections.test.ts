@@ -1,4 +1,4 @@
-/** A pool whose idle connections were all cut off without a word, as by a firewall: new ones work. */
+/** Lost connections: silent ones are found and replaced, and a statement is retried only where that is harmless. */
 import {
   ConnectionError,
   type Database,
@@ -11,12 +11,12 @@ import { eachDatabase } from '../../support/each-database'
 import { startProxy, type TcpProxy } from '../../support/tcp-proxy'
 import { waitFor } from '../../support/wait-for'
 
-/** How long a connection gets to answer, and some for a busy machine. */
+/** How long a connection may take to answer in validation, with a margin for a busy machine. */
 const ABOUT_TWO_SECONDS = 3500
 
-eachDatabase('a pool whose connections are silent', (context) => {
+eachDatabase('a pool whose connections do not answer', (context) => {
   if (context.dialect === 'sqlite') {
-    it('is none: a file answers', async () => {
+    it('is not found with SQLite, where a file answers', async () => {
       const database = await context.open({ pool: { validateAfterIdleMillis: 0 } })
       expect(await database.fetchVal('select 1')).toBe(1)
     })
@@ -29,7 +29,7 @@ eachDatabase('a pool whose connections are silent', (context) => {
   })
   afterEach(() => proxy.close())
 
-  /** Opens as many connections as the pool keeps, and lets none of them through any more. */
+  /** Opens as many connections as the pool keeps, and then holds all their traffic. */
   async function silence(pool: PoolOptions & { size: number }): Promise<Database> {
     const database = await context.open({ pool: { validateAfterIdleMillis: 0, ...pool } }, proxy.url)
     const all = await Promise.all(Array.from({ length: pool.size }, () => database.acquire()))
@@ -47,16 +47,18 @@ eachDatabase('a pool whose connections are silent', (context) => {
     ['of eight that may not grow', { size: 8, maxOverflow: 0 }],
     ['of eight that may', { size: 8, maxOverflow: 2 }],
     ['of thirty, with little patience', { size: 30, maxOverflow: 0, acquireTimeoutMillis: 3500 }],
-  ])('%s gives an answer in about two seconds', async (_name, pool) => {
+  ])('%s answers in about two seconds', async (_name, pool) => {
     const database = await silence(pool)
     const began = performance.now()
     expect(await database.fetchVal('select 1')).toBe(1)
     expect(performance.now() - began).toBeLessThan(pool.maxOverflow > 0 ? 1500 : ABOUT_TWO_SECONDS)
-    await waitFor(() => database.stats().retired >= pool.size, { what: 'all silent ones to be closed' })
+    await waitFor(() => database.stats().retired >= pool.size, {
+      what: 'all silent connections to be closed',
+    })
     expect(performance.now() - began).toBeLessThan(ABOUT_TWO_SECONDS + 1000)
   })
 
-  it('serves all who ask at the same time', async () => {
+  it('serves all callers that come at the same time', async () => {
     const database = await silence({ size: 5, maxOverflow: 0 })
     const began = performance.now()
     const answers = Array.from({ length: 20 }, () => database.fetchVal('select 1'))
@@ -64,15 +66,15 @@ eachDatabase('a pool whose connections are silent', (context) => {
     expect(performance.now() - began).toBeLessThan(ABOUT_TWO_SECONDS)
   })
 
-  it('asks the others when a statement gets no answer, whether or not anybody waits', async () => {
+  it('validates the other connections when a statement gets no answer, whether or not callers wait', async () => {
     const database = await silence({ size: 4, maxOverflow: 0, validateAfterIdleMillis: false })
     const error = await failure(database.fetchVal('select 1', {}, { timeoutMillis: 100 }))
     expect(error).toBeInstanceOf(QueryTimeoutError)
-    await waitFor(() => database.stats().retired === 4, { what: 'all silent ones to be closed' })
+    await waitFor(() => database.stats().retired === 4, { what: 'all silent connections to be closed' })
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('loses none that answers late', async () => {
+  it('closes no connection that answers late', async () => {
     const pool = { size: 4, maxOverflow: 1, validateAfterIdleMillis: 0 }
     const database = await context.open({ pool }, proxy.url)
     const reasons: string[] = []
@@ -81,36 +83,36 @@ eachDatabase('a pool whose connections are silent', (context) => {
     await Promise.all(all.map((connection) => connection.release()))
     proxy.blackhole()
     const answer = database.fetchVal('select 1')
-    await waitFor(() => database.stats().creating === 1, { what: 'a new one to be opened beside' })
+    await waitFor(() => database.stats().creating === 1, { what: 'another connection to be opened' })
     proxy.restore()
     expect(await answer).toBe(1)
     await waitFor(() => database.stats().creating === 0)
     expect(reasons.filter((reason) => reason !== 'extra')).toEqual([])
   })
 
-  it('gives up all that do not answer once one was lost, however fresh they are', async () => {
+  it('closes all silent connections once one was lost, however recently they were used', async () => {
     const pool = { min: 4, size: 4, validateAfterIdleMillis: 60_000, keepaliveMillis: 0 }
     const database = await context.open({ pool }, proxy.url)
     await waitFor(() => database.stats().idle === 4, { what: 'four idle connections' })
-    // The server has died, but of that only one connection has heard.
-    const [heard, ...unheard] = proxy.links
-    for (const link of unheard) {
+    // The server has died, and only one connection has noticed.
+    const [first, ...silent] = proxy.links
+    for (const link of silent) {
       link.hold('toServer')
       link.hold('toClient')
     }
-    heard?.cut('both')
+    first?.cut('both')
     await waitFor(() => database.stats().created === 8, { what: 'a new generation', timeoutMillis: 10_000 })
     expect(await database.fetchVal('select 1')).toBe(1)
     expect(database.stats().retired).toBe(4)
   })
 
-  /** Resolves when so many wait, and every idle connection is being asked for a sign of life. */
-  const asked = (database: Database, waiting: number): Promise<unknown> => {
-    const what = `${waiting} connections to be asked`
+  /** Resolves when so many callers wait, and every idle connection is being validated. */
+  const validating = (database: Database, waiting: number): Promise<unknown> => {
+    const what = `${waiting} connections to be validated`
     return waitFor(() => database.stats().waiting === waiting && database.stats().idle === 0, { what })
   }
 
-  it('asks those that were out when another was lost, if they have said nothing since', async () => {
+  it('validates connections that were in use when another was lost', async () => {
     const database = await context.open({ pool: { size: 2, maxOverflow: 0 } }, proxy.url)
     const lost = await database.acquire()
     const [first] = proxy.links
@@ -124,13 +126,13 @@ eachDatabase('a pool whose connections are silent', (context) => {
     await lost.release()
     await silent.release()
     const write = database.execute('create table t (id integer)')
-    await asked(database, 1)
+    await validating(database, 1)
     second?.cut('both')
     expect(await write).toBeDefined()
     await context.admin('drop table t')
   })
 
-  describe('a connection that dies as a statement arrives', () => {
+  describe('and whose connection is lost as a statement arrives', () => {
     let database: Database
     const single = { size: 1, maxOverflow: 0 }
 
@@ -154,10 +156,10 @@ eachDatabase('a pool whose connections are silent', (context) => {
     })
     afterEach(() => proxy.close())
 
-    /** Cuts the connection as soon as such a statement has passed, once. */
+    /** Cuts the connection once, as soon as such a statement has passed. */
     const cutAt = (text: string): Promise<void> => proxy.trap(Buffer.from(text))
 
-    it('has a read run again on another', async () => {
+    it('retries a read on another connection', async () => {
       const reads: [string, () => Promise<unknown>][] = [
         ['select id', () => away.fetchAll('select id from t')],
         ['select count(*)', () => away.fetchOne('select count(*) from t')],
@@ -172,21 +174,21 @@ eachDatabase('a pool whose connections are silent', (context) => {
       }
     })
 
-    it('has a read run again once, and no more', async () => {
+    it('retries a read only once', async () => {
       const cuts = [cutAt('select id'), cutAt('select id')]
       expect(await failure(away.fetchAll('select id from t'))).toBeInstanceOf(ConnectionError)
       await Promise.all(cuts)
       expect(sent).toHaveLength(2)
     })
 
-    it('has a write run once', async () => {
+    it('does not retry a write', async () => {
       const cut = cutAt('insert')
       expect(await failure(away.execute('insert into t values (1)'))).toBeInstanceOf(ConnectionError)
       await cut
       expect(sent).toHaveLength(1)
     })
 
-    it('has a read run once that calls what may write', async () => {
+    it('does not retry a read that calls a function which may write', async () => {
       await database.execute(
         'create function note() returns integer language sql as $$ insert into t values (1) returning id $$',
       )
@@ -204,7 +206,7 @@ eachDatabase('a pool whose connections are silent', (context) => {
       await database.execute('drop function note')
     })
 
-    it('has a transaction begin on another, and its work run once', async () => {
+    it('begins a transaction on another connection, and runs its work once', async () => {
       let runs = 0
       const work = (tx: Transaction): Promise<unknown> => {
         runs += 1
@@ -226,7 +228,7 @@ eachDatabase('a pool whose connections are silent', (context) => {
       }
     })
 
-    it('has what a transaction begins with run again on another, which is no harm', async () => {
+    it('retries the first statement of a transaction on another connection, without storing rows twice', async () => {
       const cut = cutAt('insert')
       await away.transaction(async (tx) => {
         await tx.execute('insert into t values (1)')
@@ -237,7 +239,7 @@ eachDatabase('a pool whose connections are silent', (context) => {
       expect(away.stats()).toMatchObject({ used: 0, retired: 1 })
     })
 
-    it('has what a transaction begins with run again once, and no more', async () => {
+    it('retries the first statement of a transaction only once', async () => {
       const cuts = [cutAt('select 1'), cutAt('select 1')]
       let later: unknown
       const work = away.transaction(async (tx) => {
@@ -251,7 +253,7 @@ eachDatabase('a pool whose connections are silent', (context) => {
       expect(await away.fetchVal('select 3')).toBe(3)
     })
 
-    it('has nothing run again of a transaction that had begun', async () => {
+    it('does not retry a transaction that had begun', async () => {
       let runs = 0
       const cut = cutAt('select 2')
       const work = away.transaction(async (tx) => {
@@ -264,7 +266,7 @@ eachDatabase('a pool whose connections are silent', (context) => {
       expect(runs).toBe(1)
     })
 
-    it('has nothing run on another for one who has used it before', async () => {
+    it('does not replace the connection of a caller that has used it before', async () => {
       const cut = cutAt('select 2')
       const work = away.connection(async (connection) => {
         await connection.execute('create temporary table own (id integer)')
@@ -274,7 +276,7 @@ eachDatabase('a pool whose connections are silent', (context) => {
       await cut
     })
 
-    it('makes nobody wait longer for another than for the first', async () => {
+    it('applies the time limit to both attempts together', async () => {
       const cut = cutAt('select 1')
       const rest: unknown[] = []
       const started = performance.now()
@@ -282,7 +284,7 @@ eachDatabase('a pool whose connections are silent', (context) => {
         async (tx) => {
           const first = failure(tx.fetchVal('select 1'))
           await cut
-          // Whoever comes first has the only other place.
+          // Holds all traffic, so that the other connection cannot be opened.
           proxy.blackhole()
           rest.push(await first)
           await tx.fetchVal('select 2')
@@ -298,7 +300,7 @@ eachDatabase('a pool whose connections are silent', (context) => {
     })
   })
 
-  describe('a connection that is lost between a call and its answer', () => {
+  describe('and whose connection is lost between a function call and its answer', () => {
     const single = { size: 1, maxOverflow: 0 }
 
     beforeEach(async () => {
@@ -325,12 +327,12 @@ eachDatabase('a pool whose connections are silent', (context) => {
     })
 
     it.each([
-      ['is that of another schema', 'select app.count(1)'],
+      ['is in another schema', 'select app.count(1)'],
       ['stands before a comment', 'select note /* it */ (1)'],
       ['stands before a comment to the end of the line', 'select note -- it\n (1)'],
       ['stands far from its parenthesis', `select note${' '.repeat(60)}(1)`],
       ['stands in a second statement', 'select 1; call note_it()'],
-    ])('has a function run once that %s', async (_, sql) => {
+    ])('does not retry a call of a function that %s', async (_, sql) => {
       const proxy = await startProxy(context.url)
       try {
         const database = await context.open({ pool: single }, proxy.url)

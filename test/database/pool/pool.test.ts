@@ -1,4 +1,4 @@
-/** The pool: who waits, who holds, how many there may be, and what comes back. */
+/** The pool: timeouts, holders, size and overflow, stats, lifetime and idle timeout. */
 import fc from 'fast-check'
 import {
   type Database,
@@ -14,7 +14,7 @@ import { waitFor } from '../../support/wait-for'
 eachDatabase('the pool', (context) => {
   const open = (pool: DatabaseOptions['pool']): Promise<Database> => context.open({ pool: pool ?? {} })
 
-  it('that is full fails within the timeout, and names who holds what', async () => {
+  it('rejects within acquireTimeoutMillis when it is full, and names the holders', async () => {
     const database = await open({ size: 2, maxOverflow: 0, acquireTimeoutMillis: 500 })
     // Both are open from here on: on a busy machine that may take longer than the timeout.
     const connections = await Promise.all([database.acquire(), database.acquire()])
@@ -45,7 +45,7 @@ eachDatabase('the pool', (context) => {
     ])
   })
 
-  it('serves those who wait in the order in which they came', async () => {
+  it('serves waiting callers in the order of their calls', async () => {
     const database = await open({ size: 1, maxOverflow: 0 })
     const connection = await database.acquire()
     const order: number[] = []
@@ -56,7 +56,7 @@ eachDatabase('the pool', (context) => {
     expect(order).toEqual([1, 2, 3, 4, 5])
   })
 
-  it('closes the extra connections when they come back, and keeps the others', async () => {
+  it('closes overflow connections when they are released, and keeps the others', async () => {
     const database = await open({ size: 2, maxOverflow: 3 })
     const connections = await Promise.all(Array.from({ length: 5 }, () => database.acquire()))
     expect(database.stats()).toMatchObject({ used: 5, idle: 0, created: 5 })
@@ -64,7 +64,7 @@ eachDatabase('the pool', (context) => {
     expect(database.stats()).toMatchObject({ used: 0, idle: 2, retired: 3 })
   })
 
-  it('hands an extra connection on to whoever waits, instead of closing it', async () => {
+  it('hands a released overflow connection to a waiting caller instead of closing it', async () => {
     const database = await open({ size: 1, maxOverflow: 1 })
     const connections = await Promise.all([database.acquire(), database.acquire()])
     const waiters = Array.from({ length: 6 }, () => database.fetchVal('select 1'))
@@ -74,7 +74,7 @@ eachDatabase('the pool', (context) => {
     expect(database.stats().created).toBe(2)
   })
 
-  it('counts what it does', async () => {
+  it('counts connections, waits and timeouts in stats()', async () => {
     const database = await open({ size: 1, maxOverflow: 0, acquireTimeoutMillis: 30 })
     const before = database.stats()
     expect(before).toMatchObject({
@@ -99,7 +99,7 @@ eachDatabase('the pool', (context) => {
     expect(after.timedOut - before.timedOut).toBe(1)
   })
 
-  it('tells who holds a connection, longest first, and since when', async () => {
+  it('lists the holders of connections, longest first, with the time since when', async () => {
     const database = await open({ size: 3 })
     await using _first = await runInScope({ label: 'first' }, () => database.acquire())
     await waitFor(() => (database.holders()[0]?.heldMillis ?? 0) > 5)
@@ -110,7 +110,7 @@ eachDatabase('the pool', (context) => {
     expect(holders[0]).toMatchObject({ sql: null, inTransaction: false })
   })
 
-  it('does not count against a signal that is aborted after the query is done', async () => {
+  it('ignores a signal that is aborted after its query', async () => {
     const database = await open({ size: 1, maxOverflow: 0 })
     const controller = new AbortController()
     expect(await database.fetchVal('select 1', {}, { signal: controller.signal })).toBe(1)
@@ -118,7 +118,7 @@ eachDatabase('the pool', (context) => {
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('replaces a connection that is past its lifetime', async () => {
+  it('replaces a connection that is past maxLifetimeMillis', async () => {
     const database = await open({ size: 1, maxOverflow: 0, maxLifetimeMillis: 1 })
     await waitFor(async () => {
       await database.fetchVal('select 1')
@@ -127,14 +127,14 @@ eachDatabase('the pool', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('closes a connection that nobody needed for a while', async () => {
+  it('closes a connection that was idle for idleTimeoutMillis', async () => {
     const database = await open({ size: 2, maxOverflow: 0, idleTimeoutMillis: 10 })
     await database.fetchVal('select 1')
     await waitFor(() => database.stats().idle === 0)
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('loses no connection by aborted waiters, whenever they are aborted', async () => {
+  it('loses no connection when callers are aborted at any moment', async () => {
     interface Call {
       /** Turns of the microtask queue, then of the event loop, before it is aborted; null: never. */
       readonly abort: readonly [number, number] | null
@@ -168,7 +168,7 @@ eachDatabase('the pool', (context) => {
       fc.asyncProperty(fc.array(call, { minLength: 4, maxLength: 24 }), async (calls) => {
         await Promise.all(calls.map((one) => run(database, one)))
         expect(database.stats()).toMatchObject({ used: 0, waiting: 0 })
-        // All three can be had at once, so none was lost.
+        // All three can be acquired at once, so none was lost.
         const connections = await Promise.all([1, 2, 3].map(() => database.acquire()))
         await Promise.all(connections.map((connection) => connection.release()))
       }),
@@ -177,7 +177,7 @@ eachDatabase('the pool', (context) => {
     expect(database.stats()).toMatchObject({ used: 0, waiting: 0 })
   })
 
-  it('are as many as the URL says', async () => {
+  it('opens as many connections as the URL says', async () => {
     const url = new DatabaseURL(context.url)
     for (const options of [{ pool_size: '1', max_overflow: '1' }, { max_size: '2' }]) {
       const database = await context.open({}, url.replace({ options }).href)

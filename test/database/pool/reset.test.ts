@@ -1,11 +1,11 @@
-/** What comes back to the pool, and goes out again: without what its last user has set, and alive. */
+/** The reset of a released connection: settings, locks, temporary tables and listeners do not reach the next caller. */
 import type { Client } from 'pg'
 import type { Database } from '../../../src/database'
 import { all, failure } from '../support'
 import { eachDatabase } from '../../support/each-database'
 import { startPooler } from '../../support/pooler'
 
-eachDatabase('a connection that was used', (context) => {
+eachDatabase('a released connection', (context) => {
   let database: Database
   let prepared = 0
   const single = { size: 1, maxOverflow: 0 }
@@ -29,7 +29,7 @@ eachDatabase('a connection that was used', (context) => {
     await context.admin('drop table t')
   })
 
-  it('does not hand on what was set on it, and keeps what afterConnect has set', async () => {
+  it('loses the settings of its caller, and keeps those of afterConnect', async () => {
     const before = await database.fetchVal(setting)
     const own = context.dialect === 'sqlite' ? 'PRAGMA cache_size' : 'show work_mem'
     const ours = await database.fetchVal(own)
@@ -42,19 +42,19 @@ eachDatabase('a connection that was used', (context) => {
     expect(prepared).toBe(2)
   })
 
-  it('does not hand on temporary tables', async () => {
+  it('loses its temporary tables', async () => {
     await database.connection((connection) => connection.execute('create temporary table mine (id integer)'))
     expect((await failure(database.fetchAll('select * from mine'))).message).toMatch(/mine/)
   })
 
-  it('does not hand on what a transaction has set for itself, at no cost', async () => {
+  it('loses settings that a transaction made with SET LOCAL, without a reset', async () => {
     if (context.dialect === 'sqlite') return // It has no such thing.
     await database.transaction((tx) => tx.execute('set local search_path to elsewhere'))
     expect(await database.fetchVal(setting)).not.toMatch(/elsewhere/)
     expect(prepared).toBe(1)
   })
 
-  it('is renewed when somebody had the connection of the driver', async () => {
+  it('is replaced when its caller has read connection.raw', async () => {
     await database.connection(async ({ raw }) => {
       expect(raw).toBeDefined()
     })
@@ -62,7 +62,7 @@ eachDatabase('a connection that was used', (context) => {
     expect(prepared).toBe(2)
   })
 
-  it('is not renewed for statements that leave nothing behind', async () => {
+  it('is not reset after statements that leave nothing behind', async () => {
     await database.connection(async (connection) => {
       await connection.execute('insert into t values (1)')
       await connection.transaction((tx) => tx.fetchAll('select * from t'))
@@ -74,7 +74,7 @@ eachDatabase('a connection that was used', (context) => {
 
   if (context.dialect === 'sqlite') return
 
-  it('does not hand on locks, prepared statements and notifications', async () => {
+  it('loses locks, prepared statements and LISTEN', async () => {
     await database.connection(async (connection) => {
       await connection.fetchVal('select pg_advisory_lock(7)')
       await connection.execute('listen news')
@@ -93,7 +93,7 @@ eachDatabase('a connection that was used', (context) => {
     ['select pg_advisory_lock(8)'],
     ['set search_path to elsewhere'],
     ['discard all'],
-  ])('keeps what was set while it was opened, after %s', async (sql) => {
+  ])('keeps the settings from its connect after %s', async (sql) => {
     await using pooler = await startPooler(context.url)
     for (const url of [context.url, pooler.url]) {
       const opened = await context.open(
@@ -115,7 +115,7 @@ eachDatabase('a connection that was used', (context) => {
     }
   })
 
-  it('keeps what the options of its URL set', async () => {
+  it('keeps the settings of its URL', async () => {
     const opened = await context.open({ pool: single }, `${context.url}?options=-c%20search_path%3Delsewhere`)
     for (const sql of ['select 1', 'set search_path to public']) {
       await opened.execute(sql)
@@ -124,7 +124,7 @@ eachDatabase('a connection that was used', (context) => {
   })
 })
 
-eachDatabase('a connection that changes hands', (context) => {
+eachDatabase('a released connection', (context) => {
   const single = { size: 1, maxOverflow: 0 }
 
   beforeEach(async () => {
@@ -136,7 +136,7 @@ eachDatabase('a connection that changes hands', (context) => {
   })
 
   if (context.dialect === 'sqlite') {
-    it('does not hand on pragmas, written with parentheses or run as a stream', async () => {
+    it('loses pragmas, written with parentheses or run as a stream', async () => {
       const database = await context.open({ pool: single })
       for (const pragma of [
         'PRAGMA foreign_keys(0)',
@@ -150,7 +150,7 @@ eachDatabase('a connection that changes hands', (context) => {
       }
     })
 
-    it('does not hand on what was made in the schema `temp`', async () => {
+    it('loses tables, views and triggers in the schema temp', async () => {
       const database = await context.open({ pool: single })
       for (const sql of [
         'create table temp.mine (id integer)',
@@ -166,7 +166,7 @@ eachDatabase('a connection that changes hands', (context) => {
     return
   }
 
-  it('does not hand on listeners and type parsers that were set on the connection of the driver', async () => {
+  it('loses listeners and type parsers that were set by connection.raw', async () => {
     const database = await context.open({ pool: single })
     const heard: unknown[] = []
     await database.connection(({ raw }) => {
@@ -184,7 +184,7 @@ eachDatabase('a connection that changes hands', (context) => {
     expect(heard).toEqual([])
   })
 
-  it('does not hand on what a stream has set or locked', async () => {
+  it('loses settings and locks that a stream has made', async () => {
     const database = await context.open({ pool: single })
     const before = await database.fetchVal('show work_mem')
     for (const sql of ["select set_config('work_mem', '1GB', false)", "set work_mem to '1GB'"]) {
@@ -195,7 +195,7 @@ eachDatabase('a connection that changes hands', (context) => {
     expect(await context.admin('select pg_try_advisory_lock(4711) as free')).toEqual([{ free: true }])
   })
 
-  it('does not hand on temporary things and settings, however they are written', async () => {
+  it('loses temporary objects and settings, however they are written', async () => {
     const database = await context.open({ pool: single })
     const before = await database.fetchVal('show work_mem')
     for (const sql of [

@@ -1,4 +1,4 @@
-/** A process that is stopped and continued finds its pool as it was. */
+/** A process that is stopped by SIGSTOP and continued keeps its pool. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { rounds } from '../../support/rounds'
 import { scratches } from '../../support/each-database'
@@ -35,7 +35,7 @@ describe(`a process that was stopped for ${STOPPED_MILLIS / 1000} seconds, and c
   })
 
   it.each(all.map(({ title }, index) => [title, index] as const))(
-    'takes nothing for a leak, and loses no connection, on %s',
+    'reports no leak, and loses no connection, on %s',
     async (_title, index) => {
       const script = scripts[index] as ScriptProcess
       expect([await script.ended(), script.complaints]).toEqual([0, ''])

@@ -1,4 +1,4 @@
-/** Cancelling beside what the user sends by `connection.raw`: pg keeps one queue for both, and only ours may be hit. */
+/** Cancellation beside queries that the caller sends by `connection.raw`: pg queues both, and only the library's are cancelled. */
 import { promisify } from 'node:util'
 import type pg from 'pg'
 import {
@@ -13,7 +13,7 @@ import { endless, failure, numbers } from '../support'
 
 const ROUNDS = 60
 
-eachDatabase('a statement that the user sends by connection.raw', (context) => {
+eachDatabase('a query that is sent by connection.raw', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -30,7 +30,7 @@ eachDatabase('a statement that the user sends by connection.raw', (context) => {
       ? (raw as pg.Client).query(sql)
       : promisify((raw as { all(text: string, done: () => void): void }).all.bind(raw))(sql)
 
-  it('runs although one of ours beside it fails', async () => {
+  it('runs although a statement of the library beside it fails', async () => {
     await using connection = await database.acquire()
     await connection.execute('insert into t values (1)')
     const failed = failure(connection.execute('insert into t values (1)'))
@@ -39,7 +39,7 @@ eachDatabase('a statement that the user sends by connection.raw', (context) => {
     expect(await connection.fetchAll('select id from t order by id')).toEqual([{ id: 1 }, { id: 2 }])
   })
 
-  // There an interrupt is for all that runs on a connection.
+  // SQLite's interrupt cancels everything that runs on a connection.
   if (context.dialect === 'sqlite') return
 
   const ways: Record<string, (on: Queryable, options: object) => Promise<unknown>> = {
@@ -74,27 +74,27 @@ eachDatabase('a statement that the user sends by connection.raw', (context) => {
 
   for (const [place, within] of Object.entries(places)) {
     for (const [name, way] of Object.entries(ways)) {
-      it(`is not hit when ${name} that waits behind it is cancelled, ${place}`, async () => {
+      it(`is not cancelled with ${name} that waits behind it, ${place}`, async () => {
         context.mayHoldLong()
         const controller = new AbortController()
         const other = await context.open()
         await using holder = await other.acquire()
         await holder.execute('select pg_advisory_lock(1)')
         await within(async (on, client) => {
-          const innocent = client.query('select pg_advisory_lock(1)')
+          const other = client.query('select pg_advisory_lock(1)')
           const cancelled = failure(way(on, { signal: controller.signal }))
           setImmediate(() => controller.abort())
           expect(await cancelled).toBeInstanceOf(QueryCanceledError)
-          // What was never sent need not wait until the server has done what is before it.
+          // A statement that was never sent rejects before the server has finished the one in front of it.
           await holder.execute('select pg_advisory_unlock(1)')
-          await innocent
+          await other
           expect(await on.fetchVal('select 1')).toBe(1)
         })
       })
     }
   }
 
-  it('is not hit when what runs before it is cancelled at any moment', async () => {
+  it('is not cancelled with the statement before it, at any moment', async () => {
     context.mayHoldLong()
     await using connection = await database.acquire()
     const client = connection.raw as pg.Client
@@ -104,23 +104,23 @@ eachDatabase('a statement that the user sends by connection.raw', (context) => {
       const outcome = connection
         .fetchAll(sql, {}, { signal: controller.signal })
         .catch((error: unknown) => error)
-      const innocents = [1, 2].map(() => client.query(numbers(context.dialect, 1500)))
+      const others = [1, 2].map(() => client.query(numbers(context.dialect, 1500)))
       for (let turn = 0; turn < round % 13; turn += 1) await new Promise(setImmediate)
       controller.abort()
       await outcome
-      // It is an innocent one that fails otherwise.
-      expect(await Promise.all(innocents)).toHaveLength(2)
+      // Otherwise a query that was not cancelled fails.
+      expect(await Promise.all(others)).toHaveLength(2)
     }
   })
 
-  it('is not cut off when one before it has failed, however long it takes itself', async () => {
+  it('is not cut off when a statement before it has failed, however long it runs', async () => {
     context.mayHoldLong()
     await using connection = await database.acquire()
     const client = connection.raw as pg.Client
     await connection.execute('insert into t values (1)')
     const failed = failure(connection.execute('insert into t values (1)'))
-    const innocent = client.query('select pg_sleep(2.5)')
+    const other = client.query('select pg_sleep(2.5)')
     expect(await failed).toBeInstanceOf(UniqueViolationError)
-    await innocent
+    await other
   })
 })

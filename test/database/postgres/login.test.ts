@@ -1,4 +1,4 @@
-/** What the Python library `databases` tests about URLs and options of connections, and no other file here does. */
+/** Logins to PostgreSQL: Unix sockets, passwords from a function, PG* variables and the password file. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -8,15 +8,15 @@ import { failure } from '../support'
 import { eachDatabase } from '../../support/each-database'
 import { freePort } from '../../support/free-port'
 
-eachDatabase('a login, as in databases', (context) => {
+eachDatabase('a login', (context) => {
   if (context.dialect === 'sqlite') {
-    it('is none: the URL may name no user', () => {
+    it('needs no user name for SQLite', () => {
       expect(new DatabaseURL(context.url)).toMatchObject({ username: null, password: null, hostname: null })
     })
     return
   }
 
-  it('goes through a socket in a folder, when the URL names the folder as its host', async () => {
+  it('uses a Unix socket when the URL names its folder as the host', async () => {
     const url = new DatabaseURL(context.url)
     const port = url.port ?? 5432
     const folder = await mkdtemp(path.join(tmpdir(), 'millpond-socket-'))
@@ -41,7 +41,7 @@ eachDatabase('a login, as in databases', (context) => {
     }
   })
 
-  it('asks a function for the password each time, so that it may change', async () => {
+  it('calls a password function for each attempt', async () => {
     const passwords: string[] = []
     const server = passwordAsker((password) => passwords.push(password))
     const port = await freePort()
@@ -57,7 +57,7 @@ eachDatabase('a login, as in databases', (context) => {
     expect(passwords).toEqual(['rotated 1', 'rotated 2'])
   })
 
-  it('finds what the URL leaves out where pg does: in PG* variables and the file of passwords', async () => {
+  it('takes what the URL leaves out from PG* variables and the password file', async () => {
     const passwords: string[] = []
     const server = passwordAsker((password) => passwords.push(password))
     const port = await freePort()

@@ -1,4 +1,4 @@
-/** Prepared statements of PostgreSQL: kept and bounded for each connection, and never in anybody's way. */
+/** The cache of prepared statements: bounded per connection, and parsed again after changes of the schema. */
 import type { Client } from 'pg'
 import { type Database, SerializationError } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
@@ -12,7 +12,7 @@ const ONE = { pool: { size: 1, maxOverflow: 0 } }
 
 eachDatabase('prepared statements', (context) => {
   if (context.dialect === 'sqlite') {
-    it('are kept by SQLite as well, and give what a table that was made anew has', async () => {
+    it('are cached by SQLite as well, and give the columns of a table that was created again', async () => {
       const database = await context.open()
       for (const column of ['one', 'two']) {
         await database.execute(`create table again (${column} integer)`)
@@ -22,7 +22,7 @@ eachDatabase('prepared statements', (context) => {
       }
     })
 
-    it('do not keep a table locked, whoever has read only a part of it', async () => {
+    it('do not keep a table locked after a partial read', async () => {
       const database = await context.open(ONE)
       await database.execute('create table part (n integer)')
       await database.execute('insert into part values (1), (2), (3)')
@@ -32,12 +32,12 @@ eachDatabase('prepared statements', (context) => {
       await database.execute('drop table part')
     })
 
-    it('are as many as a connection needs, and those that go leave nothing locked', async () => {
+    it('may exceed the size of the cache, and evicted ones lock nothing', async () => {
       const database = await context.open(ONE)
       await database.execute('create table many (n integer)')
       await database.execute('insert into many values (1), (2)')
       for (let round = 0; round < 2; round += 1) {
-        // More than are kept.
+        // More than the cache holds.
         for (let n = 0; n < 250; n += 1) {
           expect(await database.fetchAll(`select n + ${n} as n from many order by n`)).toEqual([
             { n: n + 1 },
@@ -48,7 +48,7 @@ eachDatabase('prepared statements', (context) => {
       await database.execute('drop table many')
     })
 
-    it('are those that were used last', async () => {
+    it('are evicted by least recent use', async () => {
       const database = await context.open(ONE)
       const prepared: string[] = []
       await database.connection(async ({ raw }) => {
@@ -69,13 +69,13 @@ eachDatabase('prepared statements', (context) => {
       expect(prepared.filter((text) => text.includes('again'))).toHaveLength(1)
     })
 
-    it('are let go of before the file is closed, at whatever moment that is', async () => {
+    it('are finalized before the file is closed, at whatever moment', async () => {
       for (let round = 0; round < 20; round += 1) {
         const database = await context.open()
         const running = Array.from({ length: 3 }, (_, n) => database.fetchVal(`select ${n} + ${round}`))
         await new Promise((resolve) => setTimeout(resolve, round % 4))
         await Promise.all([database.disconnect({ graceMillis: 0 }), Promise.allSettled(running)])
-        // That nobody has the file open any more is seen by the standing check.
+        // The standing check sees that the file is closed.
         expect(database.isConnected).toBe(false)
       }
     })
@@ -85,7 +85,7 @@ eachDatabase('prepared statements', (context) => {
   const keptBy = async (database: Database): Promise<unknown[]> =>
     (await database.fetchAll<{ statement: string }>(KEPT)).map(({ statement }) => statement).toSorted()
 
-  it('are parsed once by the server, and run again by their name', async () => {
+  it('are parsed once by the server, and run again by name', async () => {
     const database = await context.open(ONE)
     for (const n of [1, 2, 3]) {
       expect(await database.fetchVal('select :n::int + 1', { n })).toBe(n + 1)
@@ -99,21 +99,21 @@ eachDatabase('prepared statements', (context) => {
     })
   })
 
-  it('are as many as was asked for, and those that were not used for the longest time go', async () => {
+  it('are limited by the option, and evicted by least recent use', async () => {
     const database = await context.open({ ...ONE, preparedStatements: 3 })
     for (const n of [1, 2, 3, 1, 4]) await database.fetchVal(`select ${n}`)
-    // The question itself takes a place.
+    // The query for the kept statements is one of the three.
     expect(await keptBy(database)).toEqual(['select 1', 'select 4'])
   })
 
-  it.each([[false], [0]])('are none with %p', async (preparedStatements) => {
+  it.each([[false], [0]])('are not used with %p', async (preparedStatements) => {
     const database = await context.open({ ...ONE, preparedStatements })
     await database.fetchVal('select 1')
     await database.fetchVal('select :n::int', { n: 1 })
     expect(await database.fetchVal('select count(*)::int from pg_prepared_statements')).toBe(0)
   })
 
-  it('are those of Knex builders, awaited or handed over, and of its raw texts', async () => {
+  it('include Knex builders, awaited or passed to a query method, and raw texts', async () => {
     const database = await context.open(ONE)
     await database.table('pg_class').where({ oid: 1 }).select('relname')
     await database.fetchAll(database.table('pg_class').where({ oid: 2 }).select('relname'))
@@ -124,7 +124,7 @@ eachDatabase('prepared statements', (context) => {
     ])
   })
 
-  it('leave no timer of pg behind, where it was told to limit each query', async () => {
+  it('leave no timer of pg behind when query_timeout is set', async () => {
     const settings = { knex: { connection: { query_timeout: 60_000 } } }
     const { stdout } = await runScript(`
       const { Database } = require('./src/database')
@@ -139,7 +139,7 @@ eachDatabase('prepared statements', (context) => {
     expect(stdout).toBe('7\n')
   })
 
-  it('keep neither what a program has made long nor what is no query', async () => {
+  it('do not include very long texts, schema changes and batches', async () => {
     const database = await context.open(ONE)
     await database.fetchVal(`select length('${'x'.repeat(10_000)}')`)
     await database.execute('create table kept (n int)')
@@ -161,7 +161,7 @@ eachDatabase('prepared statements', (context) => {
     const read = async (): Promise<unknown> =>
       database.fetchOne('select * from changing where id = :id', { id: 1 })
 
-    it('are parsed anew after others have altered it', async () => {
+    it('are parsed again after another client has altered it', async () => {
       expect(await read()).toEqual({ id: 1, a: 2 })
       await context.admin("alter table changing add b text default 'new'")
       expect(await read()).toEqual({ id: 1, a: 2, b: 'new' })
@@ -169,7 +169,7 @@ eachDatabase('prepared statements', (context) => {
       expect(await read()).toEqual({ id: 1, a: '2', b: 'new' })
     })
 
-    it('are parsed anew after oneself has altered it, in the same transaction as well', async () => {
+    it('are parsed again after their own connection has altered it, in a transaction too', async () => {
       await read()
       await database.transaction(async () => {
         expect(await read()).toEqual({ id: 1, a: 2 })
@@ -178,7 +178,7 @@ eachDatabase('prepared statements', (context) => {
       })
     })
 
-    it('are parsed anew in a transaction that has just begun', async () => {
+    it('are parsed again in a transaction that has just begun', async () => {
       await read()
       await context.admin('alter table changing add c int')
       const options = { isolation: 'repeatable read' } as const
@@ -189,7 +189,7 @@ eachDatabase('prepared statements', (context) => {
       expect([row, isolation]).toEqual([{ id: 1, a: 2, c: null }, 'repeatable read'])
     })
 
-    it('fail further on in a transaction, which can be run again', async () => {
+    it('fail later in a transaction with SerializationError, so that it can be retried', async () => {
       await read()
       const transaction = (retries: number): Promise<unknown> =>
         database.transaction(
@@ -206,7 +206,7 @@ eachDatabase('prepared statements', (context) => {
       expect(await transaction(1)).toEqual({ id: 1, a: 2, c: null, d: null })
     })
 
-    it('give columns of any name, those that occur twice too', async () => {
+    it('give columns of any name, duplicates too', async () => {
       const sql = 'select 1 as a, 2 as a, 3 as "__proto__", null as "constructor" from changing'
       const row = await database.fetchOne(sql)
       expect(Object.entries(row ?? {})).toEqual([
@@ -217,7 +217,7 @@ eachDatabase('prepared statements', (context) => {
       expect(await database.fetchVal(sql, {}, { column: 0 })).toBe(1)
     })
 
-    it('know a statement that gives no columns, and one that gives no rows', async () => {
+    it('include statements that return no columns or no rows', async () => {
       for (const a of [3, 4]) {
         const { rowCount } = await database.execute('update changing set a = :a where id = 1', { a })
         expect(rowCount).toBe(1)
@@ -226,7 +226,7 @@ eachDatabase('prepared statements', (context) => {
     })
   })
 
-  it.each(['discard all', 'deallocate all'])('are parsed anew after %s', async (sql) => {
+  it.each(['discard all', 'deallocate all'])('are parsed again after %s', async (sql) => {
     const database = await context.open(ONE)
     await database.connection(async (connection) => {
       expect(await connection.fetchVal('select :n::int', { n: 1 })).toBe(1)
@@ -235,7 +235,7 @@ eachDatabase('prepared statements', (context) => {
     })
   })
 
-  it('are done without when somebody lets them go who does not say so', async () => {
+  it('are not used when a raw query has deallocated them', async () => {
     const database = await context.open(ONE)
     await database.connection(async (connection) => {
       const raw = connection.raw as Client
@@ -246,7 +246,7 @@ eachDatabase('prepared statements', (context) => {
     })
   })
 
-  it('of a statement that fails are as good as before', async () => {
+  it('can be used again after their statement has failed', async () => {
     const database = await context.open(ONE)
     const divide = (by: unknown): Promise<unknown> => database.fetchVal('select 6 / :by::int', { by })
     await expect(divide(0)).rejects.toThrow(/division by zero/)
@@ -259,7 +259,7 @@ eachDatabase('prepared statements', (context) => {
     expect(await divide(6)).toBe(1)
   })
 
-  it('that could not be parsed are not taken for others that are', async () => {
+  it('that failed to parse are prepared later', async () => {
     const database = await context.open(ONE)
     const read = (): Promise<unknown> => database.fetchVal('select n from later where n = :n', { n: 1 })
     await expect(read()).rejects.toThrow(/later/)
@@ -270,7 +270,7 @@ eachDatabase('prepared statements', (context) => {
     await database.execute('drop table later')
   })
 
-  it('take every kind of value as without them', async () => {
+  it('bind every kind of value as unprepared ones do', async () => {
     const kept = await context.open(ONE)
     const none = await context.open({ ...ONE, preparedStatements: false })
     const values = {
@@ -286,14 +286,14 @@ eachDatabase('prepared statements', (context) => {
   })
 
   describe('behind a pooler', () => {
-    it('are none, since its next statement may reach another process of the server', async () => {
+    it('are not used, since the next statement may reach another server process', async () => {
       await using pooler = await startPooler(context.url)
       const database = await context.open(ONE, pooler.url)
       for (const n of [1, 2]) expect(await database.fetchVal('select :n::int', { n })).toBe(n)
       expect(await keptBy(database)).toEqual([])
     })
 
-    it('are kept where that is asked for', async () => {
+    it('are used when the option asks for them', async () => {
       await using pooler = await startPooler(context.url)
       const database = await context.open({ ...ONE, preparedStatements: true }, pooler.url)
       await database.fetchVal('select :n::int', { n: 1 })

@@ -1,4 +1,4 @@
-/** Rows that are made of PostgreSQL's bytes are the same however these arrive, and as pg would make them of texts. */
+/** Rows that are parsed from PostgreSQL's bytes equal those of pg, however the bytes are split into packets. */
 import { Socket } from 'node:net'
 import pg from 'pg'
 import { type Database, QueryError } from '../../../src/database'
@@ -26,7 +26,7 @@ const QUERY = `
     '\\x00ff'::bytea AS bytes, n AS twice, 'last' AS twice, 1 AS "__proto__", 2 AS "constructor", 3 AS "1", 4 AS "a ""b"" 'c'"
   FROM generate_series(0, 300) AS n`
 
-eachDatabase('rows made of bytes', (context) => {
+eachDatabase('rows parsed from bytes', (context) => {
   const isSqlite = context.dialect === 'sqlite'
   const open = (size: number): Promise<Database> =>
     context.open({
@@ -34,7 +34,7 @@ eachDatabase('rows made of bytes', (context) => {
       ...(!isSqlite && { knex: { connection: { stream: () => inPieces(size) } } }),
     })
 
-  it('are whole when one of them is larger than all that the server sends at a time', async () => {
+  it('are complete when one of them is larger than a packet', async () => {
     const database = await open(1000)
     const large = isSqlite ? "replace(hex(zeroblob(1500000)), '0', 'ä')" : "repeat('ä', 3000000)"
     const query = `SELECT ${large} || n AS text FROM (${numbers(context.dialect, 3)}) AS s`
@@ -58,7 +58,7 @@ eachDatabase('rows made of bytes', (context) => {
     return rows
   }
 
-  it.each([1, 2, 3, 7, 64, 1000, 65_536])('are the same in pieces of %i bytes', async (size) => {
+  it.each([1, 2, 3, 7, 64, 1000, 65_536])('are the same when packets have %i bytes', async (size) => {
     const database = await open(size)
     const rows = await expected()
     for (const batchSize of [1, 100, 1000]) {
@@ -68,7 +68,7 @@ eachDatabase('rows made of bytes', (context) => {
     expect(await database.fetchVal(QUERY, {}, { column: 19 })).toBe(0)
   })
 
-  it('are followed by what else the server has to say', async () => {
+  it('are followed by notices and notifications', async () => {
     const database = await open(5)
     await using connection = await database.acquire()
     const raw = connection.raw as pg.Client
@@ -86,7 +86,7 @@ eachDatabase('rows made of bytes', (context) => {
     expect(heard).toEqual(expect.arrayContaining(['row 1', 'row 2', 'row 3', '1', '2', '3', 'last']))
   })
 
-  it('end in an error as the server reports it, and the connection goes on', async () => {
+  it("end with the server's error, and the connection can be used again", async () => {
     const database = await open(3)
     let seen = 0
     const loop = (async () => {
@@ -102,7 +102,7 @@ eachDatabase('rows made of bytes', (context) => {
     expect(await database.fetchVal('SELECT 1')).toBe(1)
   })
 
-  it('are the user’s to convert', async () => {
+  it('are converted by type parsers that are set on the connection', async () => {
     const database = await open(1000)
     await using connection = await database.acquire()
     const raw = connection.raw as pg.Client
@@ -120,7 +120,7 @@ eachDatabase('rows made of bytes', (context) => {
     expect(error.cause).toMatchObject({ message: 'not that one' })
   })
 
-  it('have what a parser of integers makes of other types, where somebody has set it for them', async () => {
+  it('are converted by the parser of integers where it is set for other types', async () => {
     await using connection = await (await open(65_536)).acquire()
     const raw = connection.raw as pg.Client
     for (const type of [pg.types.builtins.NUMERIC, pg.types.builtins.INT8])

@@ -1,4 +1,4 @@
-/** Prepared statements of PostgreSQL whose meaning changes while they are kept: types, settings, schemas and the clock. */
+/** Prepared statements whose meaning changes while they are cached: types of columns, settings, schemas, the clock. */
 import type { Client } from 'pg'
 import type { Database } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
@@ -6,14 +6,14 @@ import { failure, running, undone } from '../support'
 
 const ONE = { pool: { size: 1, maxOverflow: 0 } }
 
-eachDatabase('prepared statements that are outdated', (context) => {
+eachDatabase('stale prepared statements', (context) => {
   let database: Database
   beforeEach(async () => {
     database = await context.open(ONE)
   })
 
   if (context.dialect === 'sqlite') {
-    it('are compiled anew by SQLite for a column that has another type', async () => {
+    it('are compiled again by SQLite after a column has changed its type', async () => {
       const other = await context.open()
       await database.execute('create table typed (n integer)')
       const insert = async (n: unknown): Promise<unknown> => {
@@ -29,7 +29,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
     return
   }
 
-  describe('by a column of another type', () => {
+  describe('after a column has changed its type', () => {
     beforeEach(async () => {
       await context.admin('create table typed (id int, n int)')
       await context.admin('insert into typed values (1, 2)')
@@ -40,7 +40,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
     const read = (id: unknown): Promise<unknown> =>
       database.fetchVal('select n from typed where id = :id', { id })
 
-    it('take the values that it takes now', async () => {
+    it('accept values of the new type', async () => {
       expect(await read(1)).toBe(2)
       await context.admin('alter table typed alter id type bigint')
       expect(await read(3_000_000_000)).toBeNull()
@@ -49,7 +49,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
       expect(await read('1')).toBe(2)
     })
 
-    it('are written with them, too, once each', async () => {
+    it('insert a value of the new type once', async () => {
       const write = (n: unknown): Promise<{ readonly rowCount: number }> =>
         database.execute('insert into typed (n) values (:n)', { n })
       await write(3)
@@ -58,13 +58,13 @@ eachDatabase('prepared statements that are outdated', (context) => {
       expect(await database.fetchVal("select count(*)::int from typed where n = 'three'")).toBe(1)
     })
 
-    it('take them in a transaction that has just begun', async () => {
+    it('accept values of the new type in a transaction that has just begun', async () => {
       await read(1)
       await context.admin('alter table typed alter id type bigint')
       expect(await database.transaction(() => read(3_000_000_000))).toBeNull()
     })
 
-    it('fail further on in a transaction, and are as good as new in the next', async () => {
+    it('fail later in a transaction, and work in the next one', async () => {
       const transaction = (id: unknown): Promise<unknown> =>
         database.transaction(async (tx) => {
           await tx.fetchVal('select 1')
@@ -76,7 +76,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
       expect(await transaction(3_000_000_000)).toBeNull()
     })
 
-    it('are not tried again when they were called off while they waited for the one who alters', async () => {
+    it('are not retried when they were cancelled while they waited for the ALTER TABLE', async () => {
       await read(1)
       const other = await context.open(ONE)
       await using altering = await other.begin()
@@ -92,7 +92,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
   })
 
   it.each(['now', ' Today', 'tomorrow 12:00', 'YESTERDAY'])(
-    'by the clock, as %p is, are not kept',
+    'with the time literal %p are not cached',
     async (word) => {
       const kept = 'select count(*)::int from pg_prepared_statements where statement like :text'
       await database.fetchVal(`select '${word}'::timestamptz`)
@@ -100,12 +100,12 @@ eachDatabase('prepared statements that are outdated', (context) => {
     },
   )
 
-  it('by the clock know what time it is', async () => {
+  it('with the time literal now give the current time', async () => {
     const sql = "select 'now'::timestamptz = now()"
     for (let round = 0; round < 3; round += 1) expect(await database.fetchVal(sql)).toBe(true)
   })
 
-  it('by the time zone of a transaction are read in that of each', async () => {
+  it('use the time zone of each transaction', async () => {
     const midnight = (): Promise<unknown> =>
       database.fetchVal(`select extract(epoch from timestamptz '2026-01-01 00:00')::int`)
     const usual = await midnight()
@@ -119,7 +119,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
     expect(await midnight()).toBe(usual)
   })
 
-  it('by a setting that was made by a function are read by it', async () => {
+  it('use a setting that was made by a function', async () => {
     const date = (): Promise<unknown> => database.fetchVal(`select date '01/02/2026' - date '2026-01-01'`)
     const styles = ['ISO, MDY', 'ISO, DMY'].map((style) =>
       database.transaction(async (tx) => {
@@ -130,7 +130,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
     expect(await Promise.all(styles)).toEqual([1, 31])
   })
 
-  it('by the role read the tables in the schema of each', async () => {
+  it('read the tables in the schema of each role', async () => {
     const roles = ['millpond_role_a', 'millpond_role_b']
     for (const [n, role] of roles.entries()) {
       await context.admin(`create role ${role}`)
@@ -152,7 +152,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
   })
 
   it.each([['set local search_path to'], ["select set_config('search_path',"]])(
-    'by the search path read the tables of each tenant, whatever columns they have: %s',
+    'read the tables of each tenant by the search path, whatever their columns: %s',
     async (setting) => {
       await context.admin('create schema tenant_a')
       await context.admin('create schema tenant_b')
@@ -173,7 +173,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
     },
   )
 
-  it('by what a transaction keeps to itself are kept', async () => {
+  it('are kept across settings that do not change their meaning', async () => {
     const runs =
       'select generic_plans + custom_plans as runs from pg_prepared_statements where statement = :text'
     for (const sql of [
@@ -188,7 +188,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
     expect(await database.fetchVal(runs, { text: 'select $1::int' })).toBe('3')
   })
 
-  describe('by a change of a table', () => {
+  describe('after a change of a table', () => {
     beforeEach(async () => {
       await database.execute('create table changing (a int)')
     })
@@ -208,13 +208,13 @@ eachDatabase('prepared statements that are outdated', (context) => {
       throw new Error('out')
     }
 
-    it('that was rolled back are parsed anew', async () => {
+    it('that was rolled back are parsed again', async () => {
       await read()
       await undone(database.transaction(alter))
       expect(await readLater()).toEqual([])
     })
 
-    it('that was rolled back to a savepoint are parsed anew', async () => {
+    it('that was rolled back to a savepoint are parsed again', async () => {
       await database.transaction(async (tx) => {
         await read()
         await undone(tx.transaction(alter))
@@ -223,7 +223,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
       expect(await readLater()).toEqual([])
     })
 
-    it('that came with other statements are parsed anew', async () => {
+    it('that was made by a text of several statements are parsed again', async () => {
       await database.transaction(async () => {
         await read()
         await database.knex.raw('select 1; alter table changing add b int; insert into changing values (1)')
@@ -232,7 +232,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
     })
   })
 
-  it('by a type parser of the connection give what that makes of a value', async () => {
+  it('give the value of a type parser that is set on the connection', async () => {
     const read = 'select 1::int8 as n'
     expect(await database.fetchOne(read)).toEqual({ n: '1' })
     await database.connection(async (connection) => {
@@ -242,7 +242,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
     expect(await database.fetchOne(read)).toEqual({ n: '1' })
   })
 
-  it('whose value a type parser refuses fail by its error, and the connection goes on', async () => {
+  it('fail with the error of a type parser, and the connection can be used again', async () => {
     await database.connection(async (connection) => {
       ;(connection.raw as Client).setTypeParser(20, () => {
         throw new RangeError('too large for me')
@@ -253,7 +253,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
     })
   })
 
-  it('by a block that lets them go are parsed anew, also further on in a transaction', async () => {
+  it('are parsed again after a DO block has deallocated them, also later in a transaction', async () => {
     await database.connection(async (connection) => {
       const read = (): Promise<unknown> => connection.fetchVal('select :n::int', { n: 1 })
       await read()
@@ -266,7 +266,7 @@ eachDatabase('prepared statements that are outdated', (context) => {
   })
 
   // The server's answers to both queries are of the same kind.
-  it('are parsed anew although they wait behind a query that the user sends by connection.raw', async () => {
+  it('are parsed again while they wait behind a query of connection.raw', async () => {
     await database.execute('create table beside (id int)')
     await database.connection(async (connection) => {
       const { raw } = connection

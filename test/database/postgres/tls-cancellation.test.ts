@@ -1,4 +1,4 @@
-/** Over TLS a statement can be cancelled as without, by a request that is encrypted and asks who is there as well. */
+/** Cancel requests over TLS: encrypted, and verified like the connection itself. */
 import { Database, QueryTimeoutError } from '../../../src/database'
 import { requestCancel } from '../../../src/database/postgres/cancel-request'
 import { Certificates } from '../../support/certificates'
@@ -54,7 +54,7 @@ describe('a connection over TLS', () => {
     },
   )
 
-  it('is cancelled by a request that is encrypted too, to a server whose name is asked for', async () => {
+  it('sends encrypted cancel requests, and verifies the host name in them', async () => {
     for (const mode of modes) {
       await using database = new Database(`${server.url}?${mode}`)
       await database.connect()
@@ -68,7 +68,7 @@ describe('a connection over TLS', () => {
     }
   })
 
-  it('is cancelled without a warning of Node, also where the host is an address and no name', async () => {
+  it('causes no warning of Node by a cancel request to an address', async () => {
     const { stdout, stderr } = await runScript(`
       const { Database } = require('./src/database')
       const database = new Database('${server.url}?sslmode=require')

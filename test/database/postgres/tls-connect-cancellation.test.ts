@@ -1,4 +1,4 @@
-/** A connection that is being opened in a second way, since the server has refused the first one: it can be given up, too. */
+/** With sslmode=prefer the second attempt, without TLS, can be cancelled like the first one. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { Database } from '../../../src/database'
@@ -6,13 +6,13 @@ import { standingCheck } from '../../support/standing-check'
 import { waitFor } from '../../support/wait-for'
 import { failure } from '../support'
 
-/** What asks for TLS; what asks for a session without it is longer. */
+/** The length of a request for TLS; a request for a session without it is longer. */
 const SSL_REQUEST_BYTES = 8
 
-describe('a server that refuses TLS, and is silent otherwise', () => {
+describe('a server that refuses TLS and does not answer otherwise', () => {
   standingCheck()
 
-  it('is left alone by sslmode=prefer as soon as nobody waits for it any more', async () => {
+  it('has its connection closed by disconnect(), with sslmode=prefer', async () => {
     const silent: Socket[] = []
     const server = createServer((socket) => {
       socket.once('data', (data) => {
@@ -26,12 +26,12 @@ describe('a server that refuses TLS, and is silent otherwise', () => {
     const url = `postgresql://ada@127.0.0.1:${port}/shop?sslmode=prefer`
     const database = new Database(url, { connectTimeoutMillis: 60_000 })
     const connecting = failure(database.connect())
-    await waitFor(() => silent.length > 0, { what: 'the second way', timeoutMillis: 10_000 })
+    await waitFor(() => silent.length > 0, { what: 'the second attempt', timeoutMillis: 10_000 })
     await database.disconnect({ graceMillis: 0 })
     await connecting
-    // Otherwise it would go on for as long as somebody may wait for a connection: half a minute.
+    // Otherwise the attempt would last for the acquire timeout of half a minute.
     await waitFor(() => silent.every((socket) => socket.closed), {
-      what: 'them to be gone',
+      what: 'the sockets to be closed',
       timeoutMillis: 5000,
     })
     expect(silent).toHaveLength(1)

@@ -1,4 +1,4 @@
-/** TLS to PostgreSQL: each sslmode does what libpq means by it, for the pool, for the lane beside it, and for cancelling. */
+/** TLS to PostgreSQL: each sslmode means what it means to libpq, for the pool, ping() and cancel requests. */
 import { once } from 'node:events'
 import { type AddressInfo, connect as connectSocket, createServer, type Server } from 'node:net'
 import { Database, type DatabaseOptions, DatabaseURL, knexConfig } from '../../../src/database'
@@ -10,11 +10,11 @@ import { waitFor } from '../../support/wait-for'
 
 const TRUST = 'host all postgres 127.0.0.1/32 trust'
 
-/** By which a CancelRequest begins, if nobody encrypts it. */
+/** The code in an unencrypted CancelRequest. */
 const CANCEL_CODE = Buffer.from([0x04, 0xd2, 0x16, 0x2e])
 
-/** A way to the server on which everything that clients send is read. */
-class Wire implements AsyncDisposable {
+/** A proxy that records everything that clients send. */
+class RecordingProxy implements AsyncDisposable {
   readonly #server: Server
   #everything: Buffer = Buffer.alloc(0)
   connections = 0
@@ -25,14 +25,14 @@ class Wire implements AsyncDisposable {
       const far = connectSocket(to, '127.0.0.1')
       near.on('data', (data) => (this.#everything = Buffer.concat([this.#everything, data])))
       near.pipe(far).pipe(near)
-      // Neither end of a pipe closes when the other one is cut off.
+      // A pipe does not close one end when the other is cut off.
       near.on('error', () => undefined).on('close', () => far.destroy())
       far.on('error', () => undefined).on('close', () => near.destroy())
     })
   }
 
-  static async to(port: number): Promise<Wire> {
-    const wire = new Wire(port)
+  static async to(port: number): Promise<RecordingProxy> {
+    const wire = new RecordingProxy(port)
     wire.#server.listen(await freePort(), '127.0.0.1')
     await once(wire.#server, 'listening')
     return wire
@@ -85,7 +85,7 @@ describe('TLS to PostgreSQL', () => {
   const urlWith = (parameters: string, { host = '127.0.0.1', user = 'postgres' } = {}): string =>
     `postgresql://${user}@${host}:${server.port}/postgres?${parameters}`
 
-  /** `TLS` or `plain`, as the server sees the connections of the pool and of ping(), or why there is none. */
+  /** `TLS` or `plain`, as the server sees the connections of the pool and of ping(), or the message of the error. */
   async function reached(url: string, options?: DatabaseOptions): Promise<string> {
     await using database = new Database(url, { ...options, connectTimeoutMillis: 5000 })
     try {
@@ -102,7 +102,7 @@ describe('TLS to PostgreSQL', () => {
     return [...new Set(ways)].join(' and ')
   }
 
-  it('is what each mode makes of a server with the right certificate', async () => {
+  it('is used or not as each sslmode says, with a valid certificate', async () => {
     await server.speakTls(forAddress, ca)
     const root = `sslrootcert=${ca}`
     expect({
@@ -111,7 +111,7 @@ describe('TLS to PostgreSQL', () => {
       allow: await reached(urlWith('sslmode=allow')),
       prefer: await reached(urlWith('sslmode=prefer')),
       require: await reached(urlWith('sslmode=require')),
-      'require, and it is known whom to trust': await reached(urlWith(`sslmode=require&${root}`)),
+      'require with sslrootcert': await reached(urlWith(`sslmode=require&${root}`)),
       'verify-ca': await reached(urlWith(`sslmode=verify-ca&${root}`)),
       'verify-full': await reached(urlWith(`sslmode=verify-full&${root}`)),
     }).toEqual({
@@ -120,25 +120,25 @@ describe('TLS to PostgreSQL', () => {
       allow: 'plain',
       prefer: 'TLS',
       require: 'TLS',
-      'require, and it is known whom to trust': 'TLS',
+      'require with sslrootcert': 'TLS',
       'verify-ca': 'TLS',
       'verify-full': 'TLS',
     })
   })
 
-  it('asks for the name only by verify-full, whether the host is a name or an address', async () => {
+  it('verifies the host name only with verify-full, for names and addresses', async () => {
     const verifyCa = `sslmode=verify-ca&sslrootcert=${ca}`
     const verifyFull = `sslmode=verify-full&sslrootcert=${ca}`
     await server.speakTls(forName, ca)
     expect(await reached(urlWith(verifyFull, { host: 'localhost' }))).toBe('TLS')
-    // That it is good for localhost makes it no good for an address.
+    // A certificate for localhost is not valid for an address.
     expect(await reached(urlWith(verifyFull))).toMatch(/127\.0\.0\.1.*not in the cert/)
     await server.speakTls(forOthers, ca)
     expect(await reached(urlWith(verifyCa))).toBe('TLS')
     expect(await reached(urlWith(verifyFull, { host: 'localhost' }))).toMatch(/localhost.*db\.example\.org/)
   })
 
-  it('refuses an authority that it was not told to trust, and says what to do', async () => {
+  it('refuses a certificate of an unknown authority, and says what to do', async () => {
     await server.speakTls(ofUnknown, ca)
     for (const mode of ['sslmode=require', 'sslmode=no-verify', 'ssl=true'])
       expect(await reached(urlWith(mode))).toBe('TLS')
@@ -151,14 +151,14 @@ describe('TLS to PostgreSQL', () => {
     expect(await reached(urlWith(`sslmode=prefer&sslrootcert=${ca}`))).toBe('plain')
   })
 
-  it('is not given up for a server without TLS, but by allow and prefer', async () => {
+  it('is required except with allow and prefer, when the server has no TLS', async () => {
     await server.speakPlain()
     for (const mode of ['allow', 'prefer']) expect(await reached(urlWith(`sslmode=${mode}`))).toBe('plain')
     for (const mode of ['require', 'verify-ca', 'verify-full'])
       expect(await reached(urlWith(`sslmode=${mode}`))).toMatch(/does not support SSL/)
   })
 
-  it('is found by allow on a server that lets nobody in without it, and left by prefer where it lets nobody in', async () => {
+  it('is used by allow where the server requires it, and left out by prefer where the server refuses it', async () => {
     await server.speakTls(forAddress, ca)
     await server.admit(TRUST.replace('host', 'hostssl'))
     expect(await reached(urlWith('sslmode=allow'))).toBe('TLS')
@@ -168,7 +168,7 @@ describe('TLS to PostgreSQL', () => {
     expect(await reached(urlWith('sslmode=require'))).toMatch(/pg_hba.conf/)
   })
 
-  it.each(['allow', 'prefer'])('leaves the reason for a wrong password as it is by %s', async (mode) => {
+  it.each(['allow', 'prefer'])('keeps the error of a wrong password with %s', async (mode) => {
     await server.query(
       "do $$ begin create role ada login password 'right'; exception when duplicate_object then end $$",
     )
@@ -180,7 +180,7 @@ describe('TLS to PostgreSQL', () => {
     expect(await reached(url.replace('wrong', 'right'))).toBe('plain')
   })
 
-  it('is bound to the login by channel_binding, and no password is sent where it cannot be', async () => {
+  it('is bound to the login by channel_binding, and sends no password where it cannot be bound', async () => {
     await server.query(
       "do $$ begin create role ada login password 'right'; exception when duplicate_object then end $$",
     )
@@ -194,13 +194,13 @@ describe('TLS to PostgreSQL', () => {
     expect(await reached(urlWith('sslmode=prefer&channel_binding=require', ada))).toMatch(/channel binding/)
     await server.admit(TRUST, 'host all ada 127.0.0.1/32 password')
     expect(await reached(urlWith('', ada))).toBe('plain')
-    await using wire = await Wire.to(server.port)
+    await using wire = await RecordingProxy.to(server.port)
     const url = new DatabaseURL(urlWith('channel_binding=require', ada)).replace({ port: wire.port })
     expect(await reached(url.href)).toMatch(/channel binding/)
     expect(wire.everything.includes('right')).toBe(false)
   })
 
-  it('shows a certificate of its own to a server that wants one', async () => {
+  it('presents a client certificate', async () => {
     await server.query(
       "do $$ begin create role ada login password 'right'; exception when duplicate_object then end $$",
     )
@@ -216,10 +216,10 @@ describe('TLS to PostgreSQL', () => {
     ['address', '127.0.0.1', () => forAddress],
     ['name', 'localhost', () => forName],
   ])(
-    'encrypts the request to cancel as well, by %s, and shows its certificate',
+    'encrypts cancel requests as well, by %s, and presents the client certificate in them',
     async (_what, host, identity) => {
       await server.speakTls(identity(), ca)
-      await using wire = await Wire.to(server.port)
+      await using wire = await RecordingProxy.to(server.port)
       const own = `sslcert=${client.cert}&sslkey=${client.key}`
       const url = urlWith(`sslmode=verify-full&sslrootcert=${ca}&${own}`, { host })
       await using database = new Database(url.replace(String(server.port), String(wire.port)))
@@ -233,7 +233,7 @@ describe('TLS to PostgreSQL', () => {
     },
   )
 
-  it('means the same for the Knex command line', async () => {
+  it('is the same for the Knex command line', async () => {
     await server.speakPlain()
     const { default: knex } = await import('knex')
     for (const mode of ['prefer', 'allow', 'disable']) {
@@ -252,33 +252,33 @@ describe('TLS to PostgreSQL', () => {
   })
 })
 
-/** What pg is told for a URL, as far as it is not the address. */
+/** The TLS settings that pg gets for a URL. */
 function tlsOf(parameters: string): unknown {
   const { connection } = knexConfig(`postgresql://app@h/d${parameters}`)
   return (connection as { ssl?: unknown }).ssl
 }
 
-describe('encryption, as in databases', () => {
-  it('is left to the driver when the URL does not speak of it', () => {
+describe('sslmode in a URL', () => {
+  it('may be missing, and leaves TLS to the driver', () => {
     expect(tlsOf('')).toBeUndefined()
   })
 
-  it('is on by sslmode=require, which does not ask who is there', () => {
+  it('require turns TLS on without verification', () => {
     expect(tlsOf('?sslmode=require')).toMatchObject({ rejectUnauthorized: false })
   })
 
-  it('asks for the certificate of that host by sslmode=verify-full', () => {
+  it('verify-full verifies the certificate and the host name', () => {
     const tls = tlsOf('?sslmode=verify-full')
     expect(tls).toMatchObject({ rejectUnauthorized: true })
     expect(tls).not.toHaveProperty('checkServerIdentity')
   })
 
-  it('asks for a certificate of any host by sslmode=verify-ca', () => {
+  it('verify-ca verifies the certificate for any host name', () => {
     expect(tlsOf('?sslmode=verify-ca')).toMatchObject({ rejectUnauthorized: true })
     expect(tlsOf('?sslmode=verify-ca')).toHaveProperty('checkServerIdentity')
   })
 
-  it('is off by sslmode=disable', () => {
+  it('disable turns TLS off', () => {
     expect(tlsOf('?sslmode=disable')).toBe(false)
   })
 })

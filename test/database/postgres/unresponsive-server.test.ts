@@ -1,4 +1,4 @@
-/** A server, or the network in front of it, that falls silent, or hangs up, in the middle of what a session does. */
+/** A server or network that stops answering, or closes the connection, during a statement, a cancel, ROLLBACK or BEGIN. */
 import {
   ConnectionError,
   type Database,
@@ -14,8 +14,8 @@ interface RawSqlite {
   exec(sql: string, done: (error: Error | null) => void): void
 }
 
-/** A message of the simple protocol, as it goes over the wire. */
-function asked(sql: string): Buffer {
+/** A query message of the simple protocol. */
+function queryMessage(sql: string): Buffer {
   const length = Buffer.alloc(4)
   length.writeInt32BE(sql.length + 5)
   return Buffer.concat([Buffer.from('Q'), length, Buffer.from(`${sql}\0`)])
@@ -24,9 +24,9 @@ function asked(sql: string): Buffer {
 /** What ends every answer outside of a transaction. */
 const READY = Buffer.from('Z\0\0\0\x05I', 'latin1')
 
-eachDatabase('a server that falls silent', (context) => {
+eachDatabase('a server that stops answering', (context) => {
   if (context.dialect === 'sqlite') {
-    it('is none, but a ROLLBACK fails of a transaction that was ended on raw, and its connection is closed', async () => {
+    it('does not exist for SQLite, where a connection is closed when ROLLBACK fails', async () => {
       const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
       const work = database.transaction(async () => {
         await database.connection(
@@ -55,7 +55,7 @@ eachDatabase('a server that falls silent', (context) => {
   const open = (options: DatabaseOptions = {}): Promise<Database> =>
     context.open({ pool: { size: 1, maxOverflow: 0, validateAfterIdleMillis: false }, ...options }, proxy.url)
 
-  it('after the error of a statement leaves the error as it is, and loses its connection', async () => {
+  it('after the error of a statement does not change that error, and its connection is closed', async () => {
     const database = await open()
     const pid = await database.fetchVal('select pg_backend_pid()')
     const sprung = proxy.trap(READY, {
@@ -73,11 +73,11 @@ eachDatabase('a server that falls silent', (context) => {
     expect(database.stats()).toMatchObject({ used: 0, retired: 1 })
   })
 
-  it('when it is asked to cancel loses the connection, and the call ends in time', async () => {
+  it('when a cancel request is sent has its connection closed, and the call ends in time', async () => {
     const database = await open()
     const slept = failure(database.fetchVal('select pg_sleep(2)', {}, { timeoutMillis: 300 }))
     await arrived(context, database)
-    // A request to cancel comes over a connection of its own, and the server ends the statement only by itself.
+    // A cancel request needs a connection of its own, so that only the server ends the statement.
     proxy.refuse()
     expect(await slept).toBeInstanceOf(QueryTimeoutError)
     await proxy.accept()
@@ -86,10 +86,10 @@ eachDatabase('a server that falls silent', (context) => {
   })
 
   it.each(['cut', 'hold'] as const)(
-    'at ROLLBACK (%s) leaves the error of the work as it is, and nothing stays',
+    'at ROLLBACK (%s) does not change the error of the work, and no row stays',
     async (fault) => {
       const database = await open({ statementTimeoutMillis: 5000 })
-      const sprung = proxy.trap(asked('ROLLBACK'), {
+      const sprung = proxy.trap(queryMessage('ROLLBACK'), {
         passing: 0,
         act: (link) => {
           if (fault === 'cut') link.cut('both')
@@ -113,9 +113,9 @@ eachDatabase('a server that falls silent', (context) => {
     },
   )
 
-  it('at ROLLBACK TO takes the transaction around it along', async () => {
+  it('at ROLLBACK TO SAVEPOINT rolls back the whole transaction', async () => {
     const database = await open()
-    const sprung = proxy.trap(asked('ROLLBACK TO SAVEPOINT millpond_2'), { passing: 0 })
+    const sprung = proxy.trap(queryMessage('ROLLBACK TO SAVEPOINT millpond_2'), { passing: 0 })
     const work = database.transaction(async (tx) => {
       await tx.execute('insert into t values (1)')
       await undone(tx.transaction(() => Promise.reject(new Error('out'))))
@@ -126,9 +126,9 @@ eachDatabase('a server that falls silent', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('at the BEGIN of a transaction that was called off meanwhile runs none of its work', async () => {
+  it('at BEGIN runs none of the work of a transaction whose time limit is over', async () => {
     const database = await open()
-    const sprung = proxy.trap(asked('BEGIN ISOLATION LEVEL SERIALIZABLE'), {
+    const sprung = proxy.trap(queryMessage('BEGIN ISOLATION LEVEL SERIALIZABLE'), {
       passing: 0,
       act: (link) => {
         link.hold('toServer')

@@ -1,4 +1,4 @@
-/** Values are read the same whatever the server, the database or the role has set for their formats. */
+/** Values are read the same for every setting of their formats by the server, the database or the role. */
 import { type Client, types } from 'pg'
 import { type Database, QueryError } from '../../../src/database'
 import { all, failure } from '../support'
@@ -31,18 +31,18 @@ eachDatabase('a value', (context) => {
     word: 'é€🦆',
     ...(isPostgres && ofPostgres),
   }
-  /** By every way there is from the database to a row. */
+  /** The row by every query method. */
   const readings = async (database: Database): Promise<unknown[]> => [
     await database.fetchOne(query),
     ...(await database.fetchAll(query)),
     ...(await all(database.iterate(query))),
     ...(await database.transaction(() => all(database.iterate(query)))),
     await database.fetchOne(database.knex.raw(query)),
-    // What is not prepared goes another way.
+    // A very long text is not prepared.
     await database.fetchOne(`${query} /* ${'x'.repeat(10_000)} */`),
   ]
 
-  it('is the same by every way that leads to it', async () => {
+  it('is the same by every query method', async () => {
     for (const reading of await readings(await context.open())) expect(reading).toEqual(row)
   })
 
@@ -69,7 +69,7 @@ eachDatabase('a value', (context) => {
     expect(database.stats()).toMatchObject({ created: 1 })
   })
 
-  it('of an array is NULL when the database reads NULL as a text', async () => {
+  it('in an array is NULL when array_nulls is off', async () => {
     const url = await context.createDatabase()
     await context.admin(`alter database ${new URL(url).pathname.slice(1)} set array_nulls = off`)
     const database = await context.open({ pool: ONE }, url)
@@ -82,7 +82,7 @@ eachDatabase('a value', (context) => {
     }
   })
 
-  it('is the same when the role has set them, behind a pooler and without prepared statements as well', async () => {
+  it('is the same when the role has set them, behind a pooler and without prepared statements', async () => {
     await context.admin('create role stylish login superuser')
     await context.admin("alter role stylish set DateStyle = 'German'")
     await context.admin("alter role stylish set IntervalStyle = 'iso_8601'")
@@ -109,7 +109,7 @@ eachDatabase('a value', (context) => {
       ["array[date '2026-03-01']", 'date[]'],
     ] as const
 
-    it('is an error that names its column and type, by every way, and no null', async () => {
+    it('is an error that names its column and type, by every query method, and not null', async () => {
       const database = await context.open({ pool: ONE })
       for (const [value, type] of unreadable) {
         const query = `select 1 as one, ${value} as it, null as nothing`
@@ -137,7 +137,7 @@ eachDatabase('a value', (context) => {
       }
     })
 
-    it('is an error beyond what a Date can hold, and text when it is asked for as text', async () => {
+    it('is an error beyond the range of a Date, and a string when it is cast to text', async () => {
       const database = await context.open({ pool: ONE })
       const query = "select timestamptz '294276-01-01 00:00+00' as far"
       expect((await failure(database.fetchAll(query))).message).toMatch(/'far'.*beyond what a Date can hold/)
@@ -145,7 +145,7 @@ eachDatabase('a value', (context) => {
       expect(await database.fetchVal("select timestamptz '275760-09-13 00:00+00'")).toEqual(new Date(8.64e15))
     })
 
-    it('is an error when a parser of the program fails, which does not show what it says', async () => {
+    it('is an error when a type parser of the program throws, and the value is not shown', async () => {
       const database = await context.open({ pool: ONE })
       await database.connection(async ({ raw }) => {
         const fails = (text: string): never => {
@@ -162,7 +162,7 @@ eachDatabase('a value', (context) => {
     })
   })
 
-  it('without an end is infinite, or says so', async () => {
+  it('without an end is Infinity or the string infinity', async () => {
     const database = await context.open()
     expect(
       await database.fetchOne(
@@ -196,7 +196,7 @@ eachDatabase('a value', (context) => {
       "timestamptz '0044-03-15 12:00:00 BC'",
     ]
 
-    it.each(values)('is bound as it was: %s', async (value) => {
+    it.each(values)('is bound back unchanged: %s', async (value) => {
       const database = await context.open({ pool: ONE })
       const query = `select ${value} as it, pg_typeof(${value}) as type, (${value})::text as text`
       const row = await database.fetchOne<{ it: unknown; type: string; text: string }>(query)
@@ -207,7 +207,7 @@ eachDatabase('a value', (context) => {
       )
     })
 
-    it('is bound as it was in many rows', async () => {
+    it('is bound back unchanged in many rows', async () => {
       const database = await context.open({ pool: ONE })
       await database.execute('create table spans (id integer, span interval, place point, spans interval[])')
       const row = await database.fetchOne(
@@ -219,7 +219,7 @@ eachDatabase('a value', (context) => {
       await database.execute('drop table spans')
     })
 
-    it('is not taken for what came out of a request', async () => {
+    it('is distinguished from an equal object of a request', async () => {
       const database = await context.open({ pool: ONE })
       const place = await database.fetchVal("select point '(1,2)'")
       const sent = JSON.parse(JSON.stringify(place)) as unknown
@@ -243,7 +243,7 @@ eachDatabase('a value', (context) => {
       [1186, "interval '1 day'"],
       [600, "point '(1,2)'"],
       [1231, 'array[1.5]'],
-    ])('is read by that, whenever it is set: %s', async (oid, value) => {
+    ])('is read by that parser, whenever it is set: %s', async (oid, value) => {
       for (const comesFirst of [true, false]) {
         const theirs = (text: string): string => `mine ${text.length}`
         const database = await context.open()
@@ -259,7 +259,7 @@ eachDatabase('a value', (context) => {
       }
     })
 
-    it('is read by that in arrays as well, as numbers where numeric is read so', async () => {
+    it('is read by that parser in arrays as well, and numeric arrays as numbers', async () => {
       types.setTypeParser(1082, (text) => `mine ${text}`)
       types.setTypeParser(1700, Number)
       const database = await context.open()

@@ -1,4 +1,4 @@
-/** Cancelling: by signal, by time limit and by scope; waiting, running and streaming; and nobody innocent. */
+/** Cancellation by signal, by time limit and by scope, of queries that wait, run or stream; no other query is cancelled. */
 import { type Database, QueryCanceledError, QueryTimeoutError, runInScope } from '../../../src/database'
 import { all, arrived, endless, failure, idsOf, numbers } from '../support'
 import { eachDatabase } from '../../support/each-database'
@@ -15,8 +15,8 @@ eachDatabase('a cancelled query', (context) => {
   afterEach(async () => {
     await context.admin('drop table t')
   })
-  /** The one connection can be had, and nothing of the cancelled statement is left on the server. */
-  const isFit = async (): Promise<void> => {
+  /** Expects that the connection can be acquired, and that the cancelled statement no longer runs on the server. */
+  const expectUsable = async (): Promise<void> => {
     expect(await database.fetchVal('select 1')).toBe(1)
     expect(database.stats()).toMatchObject({ used: 0, waiting: 0, created: 1 })
     if (context.dialect === 'postgresql') {
@@ -29,7 +29,7 @@ eachDatabase('a cancelled query', (context) => {
   }
 
   describe('by its signal', () => {
-    it('is not started when the signal is aborted already', async () => {
+    it('is not sent when the signal is aborted already', async () => {
       const error = await failure(
         database.execute('insert into t values (1)', {}, { signal: AbortSignal.abort('why') }),
       )
@@ -38,7 +38,7 @@ eachDatabase('a cancelled query', (context) => {
       expect(await idsOf(database)).toEqual([])
     })
 
-    it('leaves the queue when it waits for a connection', async () => {
+    it('leaves the acquire queue', async () => {
       const connection = await database.acquire()
       const controller = new AbortController()
       const waiting = failure(database.fetchVal('select 1', {}, { signal: controller.signal }))
@@ -47,10 +47,10 @@ eachDatabase('a cancelled query', (context) => {
       expect(await waiting).toBeInstanceOf(QueryCanceledError)
       expect(database.stats()).toMatchObject({ used: 1, waiting: 0 })
       await connection.release()
-      await isFit()
+      await expectUsable()
     })
 
-    it('leaves the queue when it waits for its turn on a connection, and the others keep theirs', async () => {
+    it('leaves the queue of its connection, and later statements keep their places', async () => {
       const controller = new AbortController()
       await database.connection(async (connection) => {
         const first = failure(connection.fetchVal(slow, {}, { timeoutMillis: 100 }))
@@ -65,16 +65,16 @@ eachDatabase('a cancelled query', (context) => {
       expect(await idsOf(database)).toEqual([2])
     })
 
-    it('is stopped where it runs', async () => {
+    it('is cancelled while it runs', async () => {
       const controller = new AbortController()
       const stopped = failure(database.fetchVal(slow, {}, { signal: controller.signal }))
       await arrived(context, database)
       controller.abort()
       expect(await stopped).toBeInstanceOf(QueryCanceledError)
-      await isFit()
+      await expectUsable()
     })
 
-    it('is stopped when Knex runs it by a plain await', async () => {
+    it('is cancelled when it is an awaited Knex builder', async () => {
       const controller = new AbortController()
       const stopped = runInScope({ signal: controller.signal }, () =>
         failure(Promise.resolve(database.knex.raw(slow))),
@@ -82,10 +82,10 @@ eachDatabase('a cancelled query', (context) => {
       await arrived(context, database)
       controller.abort()
       expect(await stopped).toBeInstanceOf(QueryCanceledError)
-      await isFit()
+      await expectUsable()
     })
 
-    it('is stopped in a transaction, which is rolled back', async () => {
+    it('is cancelled in a transaction, which is rolled back', async () => {
       const controller = new AbortController()
       const stopped = failure(
         database.transaction(async (tx) => {
@@ -97,10 +97,10 @@ eachDatabase('a cancelled query', (context) => {
       controller.abort()
       expect(await stopped).toBeInstanceOf(QueryCanceledError)
       expect(await idsOf(database)).toEqual([])
-      await isFit()
+      await expectUsable()
     })
 
-    it('does not end a transaction around the savepoint that it ran in', async () => {
+    it('does not end the transaction around the savepoint that it ran in', async () => {
       await database.transaction(async (tx) => {
         await tx.execute('insert into t values (1)')
         const inner = tx.transaction((savepoint) => savepoint.fetchVal(slow, {}, { timeoutMillis: 30 }))
@@ -110,7 +110,7 @@ eachDatabase('a cancelled query', (context) => {
       expect(await idsOf(database)).toEqual([1, 2])
     })
 
-    it('ends executeMany with nothing done', async () => {
+    it('stores nothing when it is an executeMany()', async () => {
       const controller = new AbortController()
       const endlessly = function* (): Generator<{ id: number }> {
         for (let id = 0; ; id += 1) {
@@ -123,38 +123,38 @@ eachDatabase('a cancelled query', (context) => {
         expect(await stopped).toBeInstanceOf(QueryCanceledError)
       }
       expect(await idsOf(database)).toEqual([])
-      await isFit()
+      await expectUsable()
     })
   })
 
   describe('by a time limit', () => {
-    it('of its own says how long it had', async () => {
+    it('of its own names the limit in the error', async () => {
       const error = await failure(database.fetchVal(slow, {}, { timeoutMillis: 40 }))
       expect(error).toBeInstanceOf(QueryTimeoutError)
       expect(error).toMatchObject({ code: 'QUERY_TIMEOUT', sql: slow })
       expect(error.message).toContain('40 ms')
-      await isFit()
+      await expectUsable()
     })
 
-    it('of its own includes waiting for a connection', async () => {
+    it('of its own includes the wait for a connection', async () => {
       const connection = await database.acquire()
       const error = await failure(database.fetchVal('select 1', {}, { timeoutMillis: 20 }))
       expect(error).toBeInstanceOf(QueryTimeoutError)
       await connection.release()
-      await isFit()
+      await expectUsable()
     })
 
-    it('of its scope', async () => {
+    it('of its scope is rejected with QueryTimeoutError', async () => {
       const scope = { deadline: performance.now() + 40 }
       const error = await runInScope(scope, () => failure(database.fetchVal(slow)))
       expect(error).toBeInstanceOf(QueryTimeoutError)
       expect(error.message).toContain('deadline of its scope')
       await expect(runInScope(scope, () => database.fetchVal('select 1'))).rejects.toThrow(QueryTimeoutError)
       expect(await runInScope(scope, () => database.detached(() => database.fetchVal('select 1')))).toBe(1)
-      await isFit()
+      await expectUsable()
     })
 
-    it('of the scope keeps a transaction from committing that is late', async () => {
+    it('of its scope keeps a late transaction from committing', async () => {
       const controller = new AbortController()
       const late = runInScope({ signal: controller.signal }, () =>
         failure(
@@ -168,7 +168,7 @@ eachDatabase('a cancelled query', (context) => {
       expect(await idsOf(database)).toEqual([])
     })
 
-    it('of every statement, and 0 turns it off', async () => {
+    it('of every statement is rejected with QueryTimeoutError, and 0 turns that limit off', async () => {
       const strict = await context.open({ statementTimeoutMillis: 40 })
       const error = await failure(strict.fetchVal(slow))
       expect(error).toBeInstanceOf(QueryTimeoutError)
@@ -182,7 +182,7 @@ eachDatabase('a cancelled query', (context) => {
       expect(await stopped).toBeInstanceOf(QueryCanceledError)
     })
 
-    it('stops a stream that is being read', async () => {
+    it('ends a stream that is being read', async () => {
       const rows = `select n from (${numbers(context.dialect, 2_000_000)}) as s`
       const slowly = async (): Promise<void> => {
         for await (const _ of database.iterate(rows, {}, { timeoutMillis: 60, batchSize: 1 })) {
@@ -190,11 +190,11 @@ eachDatabase('a cancelled query', (context) => {
         }
       }
       expect(await failure(slowly())).toBeInstanceOf(QueryTimeoutError)
-      await isFit()
+      await expectUsable()
     })
   })
 
-  it('hits nobody who comes after it, in a hundred rounds on one connection', async () => {
+  it('does not cancel the statement that follows on the connection, in a hundred rounds', async () => {
     for (let round = 0; round < 100; round += 1) {
       const controller = new AbortController()
       const cancelled = failure(database.fetchVal(slow, {}, { signal: controller.signal }))
@@ -205,10 +205,10 @@ eachDatabase('a cancelled query', (context) => {
       await innocent
     }
     expect(await idsOf(database)).toHaveLength(100)
-    await isFit()
+    await expectUsable()
   })
 
-  it('does not turn a write in a transaction into one outside of it', async () => {
+  it('does not let later writes of its transaction run outside of it', async () => {
     const endlessInsert = `insert into t ${slow.replace('count(*)', 'n')}`
     const slowInsert =
       context.dialect === 'sqlite' ? endlessInsert : 'insert into t select 1 from pg_sleep(600)'
@@ -219,17 +219,17 @@ eachDatabase('a cancelled query', (context) => {
     })
     await failure(failing)
     expect(await idsOf(database)).toEqual([])
-    await isFit()
+    await expectUsable()
   })
 
-  describe('without a signal', () => {
+  describe('by the end of what it ran in', () => {
     const told = (what: string): object => ({
       code: 'QUERY_CANCELED',
       message: `The query was cancelled: ${what}.`,
       sql: slow,
     })
 
-    it('says that its transaction was rolled back', async () => {
+    it('is rejected because its transaction was rolled back', async () => {
       let sibling: Promise<Error> | undefined
       await failure(
         database.transaction(async (tx) => {
@@ -239,20 +239,20 @@ eachDatabase('a cancelled query', (context) => {
         }),
       )
       expect(await sibling).toMatchObject(told('its transaction was rolled back'))
-      await isFit()
+      await expectUsable()
     })
 
-    it('says that its connection was given back', async () => {
+    it('is rejected because its connection was released', async () => {
       const connection = await database.acquire()
       const statement = failure(connection.fetchVal(slow))
       await arrived(context, database)
       await connection.release()
       expect(await statement).toMatchObject(told('its connection was given back'))
-      await isFit()
+      await expectUsable()
     })
   })
 
-  it('27: many queries under one signal warn of nothing', async () => {
+  it('adds no warning about too many listeners when thirty share one signal', async () => {
     const warnings: string[] = []
     const onWarning = ({ message }: Error): number => warnings.push(message)
     process.on('warning', onWarning)
@@ -263,10 +263,10 @@ eachDatabase('a cancelled query', (context) => {
     expect(warnings).toEqual([])
   })
 
-  it('43: a cancel that arrives before its statement does is not lost, and hits nobody who comes after it', async () => {
+  it('is cancelled though the signal is aborted before it is sent, and later statements are not', async () => {
     for (let round = 0; round < 100; round += 1) {
       const controller = new AbortController()
-      // Sometimes it is over just when the cancel is on its way.
+      // Some end while the cancel request is on its way.
       const query =
         round % 2 === 0 ? slow : `select count(*) from (${numbers(context.dialect, round * 200)}) as s`
       const cancelled = Promise.allSettled([database.fetchVal(query, {}, { signal: controller.signal })])

@@ -1,6 +1,6 @@
 /**
- * Statements are cancelled in every way there is, wherever they are, and the one connection is used again at once:
- * nobody innocent is hit, no connection is lost, and nothing is left running.
+ * A statement is cancelled in every way and at every moment, and its connection is used again at once: no other
+ * statement is cancelled, no connection is lost, and no statement is left running.
  *
  * MILLPOND_ROUNDS=n sets how many rounds there are per database.
  */
@@ -21,12 +21,12 @@ const ROUNDS = rounds(80, 300, 'MILLPOND_ROUNDS')
 const LONGEST_MILLIS = 30_000 + ROUNDS * 100
 const STATEMENT_TIMEOUT_MILLIS = 15
 
-/** Calls something off. */
+/** A way to cancel. */
 interface Cancelling {
   /** Runs work within the limits of this way. */
   start<T>(work: (options: { signal?: AbortSignal; timeoutMillis?: number }) => Promise<T>): Promise<T>
-  /** Does it, if it is not the clock that does. */
-  strike(): void
+  /** Cancels, unless a time limit does. */
+  cancel(): void
 }
 
 const WAYS: Readonly<Record<string, (soonMillis: number) => Cancelling>> = {
@@ -34,7 +34,7 @@ const WAYS: Readonly<Record<string, (soonMillis: number) => Cancelling>> = {
     const controller = new AbortController()
     return {
       start: (work) => work({ signal: controller.signal }),
-      strike: () => {
+      cancel: () => {
         controller.abort()
       },
     }
@@ -43,27 +43,27 @@ const WAYS: Readonly<Record<string, (soonMillis: number) => Cancelling>> = {
     const controller = new AbortController()
     return {
       start: (work) => runInScope({ signal: controller.signal }, () => work({})),
-      strike: () => {
+      cancel: () => {
         controller.abort()
       },
     }
   },
   'by timeoutMillis': (timeoutMillis) => ({
     start: (work) => work({ timeoutMillis }),
-    strike: () => undefined,
+    cancel: () => undefined,
   }),
   'by the deadline of its scope': (soonMillis) => ({
     start: (work) => runInScope({ deadline: performance.now() + soonMillis }, () => work({})),
-    strike: () => undefined,
+    cancel: () => undefined,
   }),
-  'by the statement timeout': () => ({ start: (work) => work({}), strike: () => undefined }),
+  'by the statement timeout': () => ({ start: (work) => work({}), cancel: () => undefined }),
 }
 
 let texts = 0
 
 type Victim = (database: Database, sql: string, options: object) => Promise<unknown>
 
-/** Where the statement is that is cancelled. */
+/** How the cancelled statement is run. */
 const PLACES: Readonly<Record<string, Victim>> = {
   alone: (database, sql, options) => database.fetchVal(sql, {}, options),
   'a builder': (database, sql, options) => database.fetchAll(database.knex.raw(sql), {}, options),
@@ -92,7 +92,7 @@ const PLACES: Readonly<Record<string, Victim>> = {
   'in a transaction that goes on': (database, sql, options) =>
     database.transaction(async (tx) => {
       await tx.execute('insert into undone values (1)')
-      // Text of its own, so that nobody knows its columns yet.
+      // A text of its own, whose columns are not cached.
       const text = `${sql} /* ${(texts += 1)} */`
       const [cancelled] = await Promise.allSettled([tx.fetchVal(text, {}, options)])
       await tx.execute('insert into undone values (2)').catch(() => undefined)
@@ -123,24 +123,24 @@ const PLACES: Readonly<Record<string, Victim>> = {
     ),
 }
 
-eachDatabase('the one connection', (context) => {
+eachDatabase('the only connection of a pool', (context) => {
   const slow = endless(context.dialect)
   let database: Database
-  let impatient: Database
+  let shortTimeout: Database
 
   beforeEach(async () => {
     const pool = { size: 1, maxOverflow: 0 }
     database = await context.open({ pool })
     await database.execute('create table t (id integer primary key)')
     await database.execute('create table undone (n integer)')
-    impatient = await context.open({ pool, statementTimeoutMillis: STATEMENT_TIMEOUT_MILLIS })
+    shortTimeout = await context.open({ pool, statementTimeoutMillis: STATEMENT_TIMEOUT_MILLIS })
   })
   afterEach(async () => {
     await context.admin('drop table t')
     await context.admin('drop table undone')
   })
 
-  /** What nobody has called off: writes, reads, a transaction. Long enough for a stray cancel to hit. */
+  /** Statements that are not cancelled: writes, reads, a transaction. Long enough for a stray cancel request to hit. */
   const innocents = (on: Database, round: number): Promise<unknown>[] => {
     const id = round * 2
     const reads = `select count(*) from (${numbers(context.dialect, 1500)}) as s`
@@ -154,14 +154,14 @@ eachDatabase('the one connection', (context) => {
     ]
   }
 
-  /** A statement of the impatient Database may well have used up its time by itself. */
+  /** A statement of the Database with the short timeout may exceed it by itself. */
   const ownTimeout = (error: unknown, startedAt: number): boolean =>
     error instanceof QueryTimeoutError &&
     error.message.includes('statement timeout') &&
     performance.now() - startedAt >= STATEMENT_TIMEOUT_MILLIS
 
   it(
-    'serves the next one after a statement on it was cancelled, in any way and at any moment',
+    'runs the next statements after one on it was cancelled, in any way and at any moment',
     async () => {
       // A stream of thousands of rows may take its time where three hundred rounds make the machine busy.
       context.mayHoldLong()
@@ -172,9 +172,9 @@ eachDatabase('the one connection', (context) => {
       for (let round = 0; round < ROUNDS; round += 1) {
         const { way, cancelling, place, victim } = combinations[round % combinations.length] ?? {}
         if (way === undefined || cancelling === undefined || victim === undefined) throw new Error('no way')
-        const on = way === 'by the statement timeout' ? impatient : database
+        const on = way === 'by the statement timeout' ? shortTimeout : database
         const name = `round ${round}: ${place}, ${way}`
-        // Every other one may be over just when the cancel is on its way.
+        // Every other statement may end while the cancel request is on its way.
         const sql = round % 2 === 0 ? slow : `select n from (${numbers(context.dialect, round * 20)}) as s`
         const calling = cancelling((round % 7) + 1)
         const cancelled = calling.start((options) => victim(on, sql, options))
@@ -183,8 +183,8 @@ eachDatabase('the one connection', (context) => {
           (error: unknown) => error,
         )
         for (let turn = 0; turn < round % 13; turn += 1) await new Promise(setImmediate)
-        calling.strike()
-        // Half of the time they stand in the queue already, else they come as soon as it is over.
+        calling.cancel()
+        // Half of the time the next statements wait already, else they are sent once the cancelled one has ended.
         if (round % 4 < 2) await outcome
         const startedAt = performance.now()
         for (const settled of await Promise.allSettled(innocents(on, round))) {
@@ -192,7 +192,8 @@ eachDatabase('the one connection', (context) => {
           throw new Error(`${name}: an innocent statement failed`, { cause: settled.reason })
         }
         const error = await outcome
-        if (!isFair(error, sql === slow)) throw new Error(`${name}: it ended unfairly`, { cause: error })
+        if (!isExpectedEnd(error, sql === slow))
+          throw new Error(`${name}: it ended unexpectedly`, { cause: error })
         expected += 2
         const { used, waiting, created } = on.stats()
         const undone = await on.fetchAll('select n from undone')
@@ -201,7 +202,7 @@ eachDatabase('the one connection', (context) => {
       }
       const count = Number(await database.fetchVal('select count(*) from t'))
       expect(count).toBeLessThanOrEqual(expected)
-      // Those of the impatient one may have been late.
+      // Statements with the short timeout may have failed.
       expect(count).toBeGreaterThanOrEqual((expected * 4) / 5)
       const active = `select query from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'`
@@ -214,8 +215,8 @@ eachDatabase('the one connection', (context) => {
 
 class Undone extends Error {}
 
-/** How a statement that was called off may end: as cancelled or, unless it is endless, as if nothing had been. */
-function isFair(error: unknown, isEndless: boolean): boolean {
+/** A cancelled statement ends with a cancellation error or, unless it is endless, normally. */
+function isExpectedEnd(error: unknown, isEndless: boolean): boolean {
   const isCancelled =
     error instanceof QueryCanceledError ||
     error instanceof QueryTimeoutError ||

@@ -1,6 +1,6 @@
 /**
- * Many rows at once leave the table, and report, what the same rows one by one do: on PostgreSQL they go by COPY where that is
- * so. MILLPOND_SEED=n runs the rows of a seed that failed.
+ * executeMany() of many rows stores and reports the same as single INSERTs. On PostgreSQL it uses COPY where that
+ * holds. MILLPOND_SEED=n runs the rows of a seed that failed.
  */
 import fc from 'fast-check'
 import {
@@ -19,7 +19,7 @@ import { eachDatabase } from '../../support/each-database'
 type Row = Record<string, unknown>
 
 const SEED = process.env['MILLPOND_SEED']
-/** More than one statement takes, so that the last one is shorter. */
+/** More rows than one statement takes, so that the last statement is shorter. */
 const MANY = 1100
 
 const text = fc.oneof(
@@ -110,7 +110,7 @@ eachDatabase('executeMany of many rows', (context) => {
     expect(String(stored[700]?.note)).toBe('as bytes')
   })
 
-  it('counts, in turn, what was stored, and takes quoted names, and a column’s default', async () => {
+  it('counts the stored rows, quotes names, and uses the defaults of columns', async () => {
     await create('"Odd ""table"""', `"Column, one" integer, other text default 'none', "select" integer`)
     const insert = 'INSERT INTO "Odd ""table""" ("Column, one", "select") VALUES (:n, :n) ;'
     const sets = Array.from({ length: MANY }, (_, n) => ({ n }))
@@ -122,7 +122,7 @@ eachDatabase('executeMany of many rows', (context) => {
     await database.execute('drop table "Odd ""table"""')
   })
 
-  it('fails as a single INSERT does, with nothing stored, and tells no value', async () => {
+  it('fails as a single INSERT does, stores nothing, and shows no value', async () => {
     await create('parents', 'id integer primary key')
     await database.execute('insert into parents values (1)')
     await create(
@@ -160,7 +160,7 @@ eachDatabase('executeMany of many rows', (context) => {
 
   if (isSqlite) return
 
-  describe('leaves a table by itself that a COPY would treat otherwise:', () => {
+  describe('does not use COPY where COPY would behave otherwise:', () => {
     const ids = Array.from({ length: MANY }, (_, id) => ({ id }))
     const insert = insertInto('odd', ['id'])
     const count = (table: string): Promise<number> =>
@@ -169,7 +169,7 @@ eachDatabase('executeMany of many rows', (context) => {
       await context.admin('drop table if exists odd, elsewhere cascade')
     })
 
-    it('one with rules', async () => {
+    it('a table with rules', async () => {
       await create('odd', 'id integer')
       await create('elsewhere', 'id integer')
       await database.execute(
@@ -187,7 +187,7 @@ eachDatabase('executeMany of many rows', (context) => {
       await database.execute('drop view odd')
     })
 
-    it('a column whose values are the database’s own', async () => {
+    it('a generated column', async () => {
       await create(
         'odd',
         'id integer generated always as identity, "Other" integer, how text default current_query()',
@@ -199,7 +199,7 @@ eachDatabase('executeMany of many rows', (context) => {
       expect(await count('odd where how like \'COPY odd ("Other")%\'')).toBe(MANY)
     })
 
-    it('rows that are not everybody’s', async () => {
+    it('a table with row-level security', async () => {
       await create('odd', 'id integer')
       await database.execute('alter table odd enable row level security')
       await database.execute('create policy few on odd for insert with check (id < 1000)')
@@ -216,7 +216,7 @@ eachDatabase('executeMany of many rows', (context) => {
     })
   })
 
-  it('goes by triggers, and counts what they let through', async () => {
+  it('runs triggers, and counts the rows that they let through', async () => {
     await create('guarded', 'id integer, doubled integer generated always as (id * 2) stored, note text')
     await database.execute(`create or replace function guard() returns trigger language plpgsql as $$
       begin if new.id % 2 = 1 then return null; end if; new.note := current_query(); return new; end $$`)
@@ -229,7 +229,7 @@ eachDatabase('executeMany of many rows', (context) => {
     expect(await database.fetchOne('select * from guarded order by id desc')).toEqual(last)
   })
 
-  it('finds the partition of each row, and a temporary table before another of its name', async () => {
+  it('stores each row in its partition, and prefers a temporary table of the same name', async () => {
     await database.execute('create table parts (id integer) partition by list ((id % 2))')
     await database.execute('create table parts_0 partition of parts for values in (0)')
     await database.execute('create table parts_1 partition of parts for values in (1)')
@@ -244,7 +244,7 @@ eachDatabase('executeMany of many rows', (context) => {
     expect(await database.fetchVal('select count(*) from parts').then(Number)).toBe(MANY)
   })
 
-  it('is called off on the server, and leaves the connection fit', async () => {
+  it('is cancelled on the server, and its connection can be used again', async () => {
     await create('slow', 'id integer')
     await database.execute(`create or replace function wait() returns trigger language plpgsql as $$
       begin if new.id = 800 then perform pg_sleep(600); end if; return new; end $$`)
@@ -260,7 +260,7 @@ eachDatabase('executeMany of many rows', (context) => {
     expect(await database.fetchVal('select count(*) from slow').then(Number)).toBe(0)
   })
 
-  it('is undone with the savepoint that it runs in', async () => {
+  it('is rolled back with the savepoint that it runs in', async () => {
     await create('kept', 'id integer primary key')
     const sets = Array.from({ length: MANY }, (_, id) => ({ id }))
     await database.transaction(async (tx) => {
@@ -273,7 +273,7 @@ eachDatabase('executeMany of many rows', (context) => {
     expect(await database.fetchVal('select count(*) from kept').then(Number)).toBe(MANY)
   })
 
-  describe('as SQL text', () => {
+  describe('COPY as SQL text', () => {
     beforeEach(async () => {
       await database.execute('create table t (id integer primary key, name text)')
     })
@@ -281,7 +281,7 @@ eachDatabase('executeMany of many rows', (context) => {
       await context.admin('drop table t')
     })
 
-    it('is refused when it is a COPY that needs a stream', async () => {
+    it('is refused when it needs a stream', async () => {
       for (const copy of ['copy t from stdin', 'COPY t (id)\nTO  STDOUT', 'copy (select 1) to stdout']) {
         const error = await failure(database.execute(copy))
         expect(error).toBeInstanceOf(QueryError)

@@ -1,4 +1,4 @@
-/** executeMany reads its next values while the database works on those before: what that must not change. */
+/** executeMany() reads its next values while the database stores the previous ones, which changes nothing else. */
 import { type Database, QueryError, QueryTimeoutError, UniqueViolationError } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
 import { failure } from '../support'
@@ -7,7 +7,7 @@ const INSERT = 'insert into d (id) values (:id)'
 /** Rows of one statement. */
 const CHUNK = 500
 
-eachDatabase('values that are read ahead', (context) => {
+eachDatabase('values that executeMany() reads ahead', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -20,7 +20,7 @@ eachDatabase('values that are read ahead', (context) => {
 
   const counted = (): Promise<number> => database.fetchVal('select count(*) from d').then(Number)
 
-  it('come after what their source has asked in the same transaction', async () => {
+  it('are stored after the queries that their source made before them', async () => {
     const seen: number[] = []
     const values = (async function* () {
       for (let id = 0; id < 4 * CHUNK; id += 1) {
@@ -33,7 +33,7 @@ eachDatabase('values that are read ahead', (context) => {
     expect(await counted()).toBe(4 * CHUNK)
   })
 
-  it('are not waited for when those before them were refused', async () => {
+  it('are not awaited when the previous ones were refused', async () => {
     const values = (async function* () {
       for (let id = 0; id <= CHUNK; id += 1) yield { id: id % (CHUNK - 1) }
       await new Promise(() => {})
@@ -42,7 +42,7 @@ eachDatabase('values that are read ahead', (context) => {
     expect(await counted()).toBe(0)
   })
 
-  it('are not waited for that come as promises in a list, either', async () => {
+  it('are not awaited when they are promises in a list', async () => {
     // More than its type says, and looked at all the same.
     const never = new Promise(() => {}) as unknown as { id: number }
     const values = Array.from({ length: CHUNK + 1 }, (_, id) => ({ id: id % (CHUNK - 1) }))
@@ -53,7 +53,7 @@ eachDatabase('values that are read ahead', (context) => {
     expect(await counted()).toBe(0)
   })
 
-  it('end with a source that closes itself, whoever fails', async () => {
+  it('are read from a source that is closed once, whether it or the database fails', async () => {
     let closed = 0
     const valuesUpTo = async function* (most: number, idOf: (n: number) => number) {
       try {
@@ -74,7 +74,7 @@ eachDatabase('values that are read ahead', (context) => {
 
   if (context.dialect === 'sqlite') return
 
-  it('are read while the database works', async () => {
+  it('are read while the database stores the previous ones', async () => {
     const other = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     await using holder = await other.acquire()
     await holder.execute('select pg_advisory_lock(1)')
@@ -92,7 +92,7 @@ eachDatabase('values that are read ahead', (context) => {
     })
   })
 
-  it('may be sent in vain, since the table is another by then', async () => {
+  it('are refused when the table has changed meanwhile, and later calls work', async () => {
     const values = (async function* () {
       for (let id = 0; id < 4 * CHUNK; id += 1) {
         if (id === 3 * CHUNK - 1) await database.execute('alter table d rename column id to key')

@@ -1,4 +1,4 @@
-/** Many sets of values for one statement: how they are divided, and what becomes of odd ones. */
+/** executeMany(): batches, sources of values, all or nothing, and what is refused. */
 import {
   BindError,
   ConfigurationError,
@@ -25,7 +25,7 @@ eachDatabase('executeMany', (context) => {
   const kinds = (): Promise<unknown[]> =>
     database.fetchAll('select id, kind, note from d order by coalesce(id, 0), kind, note')
 
-  it('goes on with a statement of many rows after it has failed, and after many others', async () => {
+  it('works again after it has failed, and after many other statements', async () => {
     await database.execute('create unique index d_id on d (id)')
     const insert = 'insert into d (id, note) values (:id, :note)'
     // Too long for one value, so that each piece has a statement of hundreds of rows.
@@ -43,7 +43,7 @@ eachDatabase('executeMany', (context) => {
     )
   })
 
-  it('stores values as execute() stores them one by one', async () => {
+  it('stores values as execute() does', async () => {
     if (context.dialect === 'postgresql') return // It has no column that takes values of any type.
     await database.execute('create table several (x)')
     await database.execute('create table single (x)')
@@ -65,7 +65,7 @@ eachDatabase('executeMany', (context) => {
     await context.admin('drop table single')
   })
 
-  it('on a table gives a column its default where a set leaves it out', async () => {
+  it('uses the default of a column that a set of values leaves out', async () => {
     const sets = [{ id: 1 }, { id: 2, kind: 'a' }, { id: 3, kind: undefined }, { kind: 'b', id: 4 }, {}, {}]
     expect(await database.executeMany(database.table('d'), sets)).toEqual({ rowCount: 6 })
     expect(await kinds()).toEqual([
@@ -78,7 +78,7 @@ eachDatabase('executeMany', (context) => {
     ])
   })
 
-  it('on a table takes more values than the database takes in one statement', async () => {
+  it('splits rows that hold more values than one statement may', async () => {
     const columns = Array.from({ length: 700 }, (_, index) => `c${index}`)
     await database.execute(`create table wide (${columns.map((name) => `${name} integer`).join(', ')})`)
     const row = Object.fromEntries(columns.map((name, index) => [name, index]))
@@ -95,7 +95,7 @@ eachDatabase('executeMany', (context) => {
     )
   })
 
-  it('on a table refuses what is no set of values', async () => {
+  it('refuses values that are not objects', async () => {
     for (const odd of [null, 5, 'x', [1]]) {
       await expect(database.executeMany(database.table('d'), [{ id: 1 }, odd as never])).rejects.toThrow(
         ConfigurationError,
@@ -104,7 +104,7 @@ eachDatabase('executeMany', (context) => {
     expect(await kinds()).toEqual([])
   })
 
-  it('on a table says which value cannot be bound', async () => {
+  it("names the value of a table's column that cannot be bound", async () => {
     if (context.dialect === 'postgresql') return // PostgreSQL knows NaN.
     const error = await failure(database.executeMany(database.table('d'), [{ id: 1 }, { id: Number.NaN }]))
     expect(error).toBeInstanceOf(BindError)
@@ -112,7 +112,7 @@ eachDatabase('executeMany', (context) => {
     expect(await kinds()).toEqual([])
   })
 
-  it('shows the statement as it was written, not with hundreds of rows, in errors and events', async () => {
+  it('shows the statement as written, not with hundreds of rows, in errors and events', async () => {
     await context.admin('create table u (id integer primary key, note text)')
     const shown: string[] = []
     database.on('query', ({ sql }) => shown.push(sql))
@@ -127,7 +127,7 @@ eachDatabase('executeMany', (context) => {
     expect(Math.max(...shown.map((sql) => sql.length))).toBeLessThan(100)
   })
 
-  it('reads its values from a stream of the same database', async () => {
+  it('accepts a stream of the same database as its source', async () => {
     const rows = database.iterate<{ n: number }>(numbers(context.dialect, 1000))
     const sets = (async function* () {
       for await (const { n } of rows) yield { id: n }
@@ -135,7 +135,7 @@ eachDatabase('executeMany', (context) => {
     expect(await database.executeMany('insert into d (id) values (:id)', sets)).toEqual({ rowCount: 1000 })
   })
 
-  it('executeMany runs what it was given for each set of values, when VALUES is not the INSERT’s own', async () => {
+  it("runs the statement once for each set when VALUES is not the INSERT's own", async () => {
     await database.execute('create table totals (x integer)')
     const statement =
       'insert into totals select sum(cast(v.a as integer)) from (select :x as a union all select 0) as v'
@@ -159,7 +159,7 @@ eachDatabase('executeMany', (context) => {
     await context.admin('drop table t')
   })
 
-  it('are inserted each by each, and counted', async () => {
+  it('inserts each set of values, and counts them', async () => {
     const values = Array.from({ length: 250 }, (_, id) => ({ id }))
     expect(await database.executeMany('insert into t (id) values (:id)', values)).toEqual({ rowCount: 250 })
     expect(
@@ -174,7 +174,7 @@ eachDatabase('executeMany', (context) => {
     expect(await database.executeMany('insert into t (id) values (:id)', [])).toEqual({ rowCount: 0 })
   })
 
-  it('come from an async generator as they are made', async () => {
+  it('accepts an async generator', async () => {
     let made = 0
     async function* rows(): AsyncGenerator<{ id: number }> {
       for (; made < 350; made += 1) yield { id: made }
@@ -184,7 +184,7 @@ eachDatabase('executeMany', (context) => {
     expect(await database.executeMany('insert into t (id) values (:id)', rows())).toEqual({ rowCount: 0 })
   })
 
-  it('are stored all or none: when one breaks a rule', async () => {
+  it('stores nothing when one set of values is refused', async () => {
     const values = [{ id: 1 }, { id: 2 }, { id: 1 }]
     await expect(database.executeMany('insert into t (id) values (:id)', values)).rejects.toThrow(
       UniqueViolationError,
@@ -196,7 +196,7 @@ eachDatabase('executeMany', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('are stored all or none: when their generator fails, which is then closed', async () => {
+  it('stores nothing when its generator fails or is closed early', async () => {
     let closed = false
     async function* rows(): AsyncGenerator<{ id: number }> {
       try {
@@ -215,7 +215,7 @@ eachDatabase('executeMany', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('join the transaction that is open', async () => {
+  it('joins the open transaction', async () => {
     await undone(
       database.transaction(async () => {
         await database.executeMany('insert into t (id) values (:id)', [{ id: 1 }])
@@ -225,7 +225,7 @@ eachDatabase('executeMany', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('go with SQL or a bare table only', async () => {
+  it('refuses a raw Knex query', async () => {
     await expect(database.executeMany(database.knex.raw('select 1'), [{ id: 1 }])).rejects.toThrow(
       ConfigurationError,
     )
@@ -243,7 +243,7 @@ eachDatabase('executeMany', (context) => {
     await context.admin('drop table t')
   })
 
-  it('refuses a builder that is more than a table, and would insert whatever it says', async () => {
+  it('refuses a builder that is more than a table', async () => {
     await database.execute('insert into t values (1)')
     const more = [
       database.table('t').del(),
@@ -261,7 +261,7 @@ eachDatabase('executeMany', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('reads its values from a stream of the transaction or connection that it runs in', async () => {
+  it('accepts a stream of its own transaction or connection as its source', async () => {
     await database.execute('create table u (id integer)')
     await database.executeMany(
       'insert into t values (:id)',
@@ -289,7 +289,7 @@ eachDatabase('executeMany', (context) => {
     await context.admin('drop table u')
   })
 
-  it('that fails leaves the stream that it read from, and the transaction around it, as they should be', async () => {
+  it('that fails closes the stream it read from, and leaves its transaction usable', async () => {
     await database.execute('insert into t values (1)')
     await database.transaction(async (tx) => {
       const stream = tx.iterate<{ id: number }>('select id from t')
@@ -321,7 +321,7 @@ eachDatabase('executeMany', (context) => {
     await context.admin('drop table t')
   })
 
-  it('of executeMany come in time when its source gives nothing', async () => {
+  it('rejects within its time limit, or on abort, when its source gives no more values', async () => {
     let isClosed = false
     async function* stuck(): AsyncGenerator<{ id: number }> {
       try {

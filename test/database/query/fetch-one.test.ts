@@ -14,7 +14,7 @@ eachDatabase('the first row', (context) => {
     await context.admin('drop table t')
   })
 
-  it('that ends in VALUES, or in a comment, gives its first row', async () => {
+  it('is returned for a statement that ends in VALUES or in a comment', async () => {
     await database.execute("insert into t values (1, 'x'), (2, 'y')")
     for (const [sql, first] of [
       ['with one as (select 1) values (1), (2)', 1],
@@ -29,7 +29,7 @@ eachDatabase('the first row', (context) => {
     }
   })
 
-  it('gives its first row, or its error, as it gives all rows', async () => {
+  it("is the first of fetchAll's rows, or its error, for unusual texts", async () => {
     const texts = [
       'select 1 -- one',
       'select 1 /* and */ + 1',
@@ -48,7 +48,7 @@ eachDatabase('the first row', (context) => {
   })
 
   if (context.dialect === 'sqlite') {
-    it('gives the first of all rows where another LIMIT would give others', async () => {
+    it('is the first of all rows where an added LIMIT would change the result', async () => {
       await database.execute("insert into t values (1, 'x'), (2, 'y'), (3, 'z')")
       const query = 'select * from (select * from t limit 2) order by id desc'
       const [first] = await database.fetchAll(query)

@@ -1,10 +1,10 @@
-/** A loop over a stream that is called off while its body waits for something that never comes. */
+/** Streams that are not read to the end: break, an abandoned reader, an aborted signal, a lost connection. */
 import { ConnectionError, type Database, type DatabaseOptions } from '../../../src/database'
 import { all, idsOf, numbers } from '../support'
 import { eachDatabase } from '../../support/each-database'
 import { waitFor } from '../../support/wait-for'
 
-eachDatabase('a stream whose reader never comes back', (context) => {
+eachDatabase('a stream whose reader has stopped reading', (context) => {
   const endless =
     context.dialect === 'sqlite'
       ? 'with recursive c (n) as (select 1 union all select n + 1 from c) select n from c'
@@ -14,7 +14,7 @@ eachDatabase('a stream whose reader never comes back', (context) => {
   it.each([
     ['its signal is aborted', (signal: AbortSignal) => ({ signal }), true],
     ['its time is up', () => ({ timeoutMillis: 300 }), false],
-  ])('gives its connection back when %s', async (_name, optionsWith, aborts) => {
+  ])('releases its connection when %s', async (_name, optionsWith, aborts) => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const controller = new AbortController()
     let rows = 0
@@ -31,11 +31,11 @@ eachDatabase('a stream whose reader never comes back', (context) => {
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('tells a reader that comes back later', async () => {
+  it('rejects the next read after it was cancelled', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const controller = new AbortController()
-    let comeBack = (): void => {}
-    const away = new Promise<void>((resolve) => (comeBack = resolve))
+    let readOn = (): void => {}
+    const away = new Promise<void>((resolve) => (readOn = resolve))
     let rows = 0
     const loop = (async () => {
       for await (const _ of database.iterate(endless, {}, { signal: controller.signal })) {
@@ -46,7 +46,7 @@ eachDatabase('a stream whose reader never comes back', (context) => {
     await waitFor(() => rows === 1)
     controller.abort()
     await waitFor(() => database.stats().used === 0)
-    comeBack()
+    readOn()
     await expect(loop).rejects.toMatchObject({ code: 'QUERY_CANCELED' })
     expect(rows).toBe(1)
   })
@@ -63,7 +63,7 @@ eachDatabase('a stream that is left early', (context) => {
     await context.admin('drop table t')
   })
 
-  it('a loop that is left frees its connection before the next line runs', async () => {
+  it('frees its connection before the next line after the loop', async () => {
     await database.transaction(async () => {
       for await (const _ of database.iterate(numbers(context.dialect, 1000))) break
       await database.execute("insert into t values (1, 'x')")
@@ -73,7 +73,7 @@ eachDatabase('a stream that is left early', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('an iterator that nobody ended stands in no other query’s way, in its own transaction', async () => {
+  it('that was never closed does not block other queries of its transaction', async () => {
     await database.transaction(async () => {
       const rows = database.iterate<{ n: number }>(numbers(context.dialect, 1000), {}, { batchSize: 2 })
       await rows.next()
@@ -98,7 +98,7 @@ eachDatabase('a stream that is left early', (context) => {
   const open = (options: DatabaseOptions = {}): Promise<Database> =>
     context.open({ pool: { size: 1, maxOverflow: 0 }, ...options })
 
-  it('of a stream come whatever has called it off, and `break` is no failure', async () => {
+  it('is closed by break without an error though its signal was aborted', async () => {
     const forced = await context.open({ forceRollback: true }, await context.createDatabase())
     const left = context.dialect === 'sqlite' ? 'sqlite_temp_schema' : "pg_cursors where name <> ''"
     for (const on of [database, forced]) {
@@ -114,7 +114,7 @@ eachDatabase('a stream that is left early', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('45: leaving a stream whose connection was just lost fails with an error of ours, if at all', async () => {
+    it('whose connection was just lost fails with ConnectionError, if at all', async () => {
       const database = await open()
       const query = 'select pg_backend_pid() as pid from generate_series(1, 1000)'
       const leave = async (): Promise<void> => {
@@ -128,7 +128,7 @@ eachDatabase('a stream that is left early', (context) => {
       expect(await database.fetchVal('select 1')).toBe(1)
     })
 
-    it('24: a stream that was left open on a held connection is closed when that comes back', async () => {
+    it('on a held connection is closed when the connection is released', async () => {
       const database = await open()
       await database.connection(async (connection) => {
         await connection.iterate('select * from pg_class', {}, { batchSize: 1 }).next()

@@ -1,14 +1,14 @@
-/** A stream on a connection of its own reads a piece ahead of its reader: what that must not change. */
+/** iterate() on a connection of its own fetches one batch ahead of its reader, which changes nothing else. */
 import { type Database, QueryCanceledError, QueryError } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
 import { waitFor } from '../../support/wait-for'
 import { failure, numbers, running } from '../support'
 
-eachDatabase('a piece that is read ahead', (context) => {
+eachDatabase('a batch that iterate() fetches ahead', (context) => {
   let database: Database
   const isSqlite = context.dialect === 'sqlite'
   const many = numbers(context.dialect, 100_000)
-  /** In the third piece of 100 rows. */
+  /** In the third batch of 100 rows. */
   const at250 = (value: string): string =>
     `select n, case when n = 250 then ${value} end as x from (${many}) as s`
   const stuck = at250(
@@ -22,7 +22,7 @@ eachDatabase('a piece that is read ahead', (context) => {
     database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
   })
 
-  it('is called off when the loop is left while it never comes', async () => {
+  it('is cancelled when the loop is left', async () => {
     let seen = 0
     for await (const _ of database.iterate(stuck, {}, { batchSize: 100 })) {
       seen += 1
@@ -35,7 +35,7 @@ eachDatabase('a piece that is read ahead', (context) => {
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('is called off by the signal, whether or not the reader comes back', async () => {
+  it('is cancelled by the signal, whether or not the reader reads on', async () => {
     const controller = new AbortController()
     const never = new Promise<void>(() => {})
     const { signal } = controller
@@ -53,7 +53,7 @@ eachDatabase('a piece that is read ahead', (context) => {
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('ends a loop that waits for it when the signal is aborted', async () => {
+  it('rejects a waiting loop when the signal is aborted', async () => {
     const controller = new AbortController()
     const { signal } = controller
     let seen = 0
@@ -67,7 +67,7 @@ eachDatabase('a piece that is read ahead', (context) => {
     expect(seen).toBe(200)
   })
 
-  it('fails only after the rows before it', async () => {
+  it('reports its error only after the rows before it', async () => {
     let seen = 0
     const loop = (async () => {
       for await (const _ of database.iterate(wrong, {}, { batchSize: 100 })) seen += 1
@@ -77,7 +77,7 @@ eachDatabase('a piece that is read ahead', (context) => {
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('may fail unseen when the loop is left before', async () => {
+  it('reports no error when the loop is left before it', async () => {
     let seen = 0
     for await (const _ of database.iterate(wrong, {}, { batchSize: 100 })) {
       seen += 1
@@ -86,7 +86,7 @@ eachDatabase('a piece that is read ahead', (context) => {
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('does not change the order of calls that do not wait for each other', async () => {
+  it('keeps concurrent calls of next() in order', async () => {
     const rows = database.iterate<{ n: number }>(many, {}, { batchSize: 100 })
     const results = await Promise.all(Array.from({ length: 450 }, () => rows.next()))
     expect(results.map(({ value }) => value?.n)).toEqual(Array.from({ length: 450 }, (_, i) => i + 1))
@@ -96,18 +96,18 @@ eachDatabase('a piece that is read ahead', (context) => {
   })
 
   if (!isSqlite) {
-    it('has many light rows, and few heavy ones', async () => {
-      let pieces = 0
-      database.on('query', () => (pieces += 1))
-      const piecesOf = async (query: string): Promise<number> => {
-        pieces = 0
+    it('holds many small rows or few large ones', async () => {
+      let batches = 0
+      database.on('query', () => (batches += 1))
+      const batchesOf = async (query: string): Promise<number> => {
+        batches = 0
         for await (const _ of database.iterate(query));
-        return pieces
+        return batches
       }
-      const light = await piecesOf(numbers(context.dialect, 10_000))
-      const heavy = await piecesOf("select repeat('x', 100000) as x from generate_series(1, 400)")
+      const light = await batchesOf(numbers(context.dialect, 10_000))
+      const heavy = await batchesOf("select repeat('x', 100000) as x from generate_series(1, 400)")
       expect(light).toBeLessThan(16)
-      // 256 of them, which nobody knew, and ten in each piece from then on.
+      // The first batch has 256 rows, of unknown size, and the later ones ten each.
       expect(heavy).toBeGreaterThan(14)
     })
   }

@@ -1,4 +1,4 @@
-/** Streaming: piece by piece, with a connection that always comes back. */
+/** iterate(): rows in batches, the connection that it holds, and queries in the loop's body. */
 import {
   ConfigurationError,
   ConnectionError,
@@ -22,7 +22,7 @@ eachDatabase('iterate', (context) => {
     expect(database.stats().used).toBe(0)
   }
 
-  it('yields every row once, in order, whatever the size of the pieces', async () => {
+  it('yields every row once, in order, for any batchSize', async () => {
     for (const batchSize of [1, 3, 5, 10, 11, 256]) {
       const rows = await all(database.iterate<{ n: number }>(few, {}, { batchSize }))
       expect(rows.map(({ n }) => n)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
@@ -44,7 +44,7 @@ eachDatabase('iterate', (context) => {
     expect(await all(database.iterate(builder))).toEqual([{ n: 9 }, { n: 10 }])
   })
 
-  it('takes no connection before the first row is asked for', async () => {
+  it('takes no connection before the first row is read', async () => {
     const rows = database.iterate(few)
     isFree()
     await rows.return?.()
@@ -52,8 +52,8 @@ eachDatabase('iterate', (context) => {
     expect(await rows.next()).toMatchObject({ done: true })
   })
 
-  it('does not have rows made that nobody asks for', async () => {
-    // Row 50,000 is an error: a database that came that far would say so.
+  it('does not compute rows that are not read', async () => {
+    // Row 50,000 is an error, which a database that computed it would report.
     const division = context.dialect === 'sqlite' ? "iif(n = 50000, json('{'), n)" : '1 / (50000 - n)'
     let seen = 0
     for await (const _ of database.iterate(`select ${division} as x from (${many}) as s`)) {
@@ -92,7 +92,7 @@ eachDatabase('iterate', (context) => {
     isFree()
   })
 
-  it('frees its connection when the query fails, at once or half-way', async () => {
+  it('frees its connection when the query fails, at once or later', async () => {
     await expect(all(database.iterate('select nothing from nowhere'))).rejects.toThrow(QueryError)
     isFree()
     const halfWay = context.dialect === 'sqlite' ? "iif(n = 600, json('{'), n)" : '1 / (600 - n)'
@@ -127,7 +127,7 @@ eachDatabase('iterate', (context) => {
     expect(await database.fetchVal('select count(*) from written where at > 0').then(Number)).toBe(5)
   })
 
-  it('runs two streams beside each other in one transaction', async () => {
+  it('runs two streams at once in one transaction', async () => {
     await database.transaction(async () => {
       const [first, second] = [
         database.iterate(few, {}, { batchSize: 2 }),
@@ -141,7 +141,7 @@ eachDatabase('iterate', (context) => {
     isFree()
   })
 
-  it('streams on a held connection, beside its other statements', async () => {
+  it('streams on a held connection, between its other statements', async () => {
     await database.connection(async (connection) => {
       let seen = 0
       for await (const _ of connection.iterate(few, {}, { batchSize: 4 })) {
@@ -151,7 +151,7 @@ eachDatabase('iterate', (context) => {
     })
   })
 
-  it('ends with the transaction that it reads in', async () => {
+  it('ends with its transaction', async () => {
     let rows: AsyncIterableIterator<object> | undefined
     await database.transaction(async (tx) => {
       rows = tx.iterate(many)
@@ -163,14 +163,14 @@ eachDatabase('iterate', (context) => {
     isFree()
   })
 
-  it('returns the rows of a statement that changes some', async () => {
+  it('yields the rows of INSERT ... RETURNING', async () => {
     await database.execute('create table changed (id integer)')
     const rows = database.iterate('insert into changed values (1), (2) returning id')
     expect(await all(rows)).toEqual([{ id: 1 }, { id: 2 }])
     expect(await database.fetchAll('select * from changed')).toHaveLength(2)
   })
 
-  it('is stopped by its signal while a row is being made', async () => {
+  it('is cancelled by its signal while the server computes a row', async () => {
     const controller = new AbortController()
     const stopped = failure(
       all(database.iterate(endless(context.dialect), {}, { signal: controller.signal })),
@@ -182,7 +182,7 @@ eachDatabase('iterate', (context) => {
     expect(await database.fetchVal('select 1')).toBe(1)
   })
 
-  it('is stopped by its signal between two rows', async () => {
+  it('is cancelled by its signal between two rows', async () => {
     const controller = new AbortController()
     const stopped = failure(
       (async () => {
@@ -195,14 +195,14 @@ eachDatabase('iterate', (context) => {
     isFree()
   })
 
-  it('refuses a size of pieces that cannot be', () => {
+  it('refuses an invalid batchSize', () => {
     for (const batchSize of [0, -1, 1.5, NaN]) {
       expect(() => database.iterate(few, {}, { batchSize })).toThrow(ConfigurationError)
     }
   })
 
   if (context.dialect === 'postgresql') {
-    it('frees its connection when the server ends it half-way', async () => {
+    it('frees its connection when the server terminates it', async () => {
       const rows = database.iterate<{ pid: number }>(`select pg_backend_pid() as pid from (${many}) as s`)
       const { value } = (await rows.next()) as { value: { pid: number } }
       await context.admin(`select pg_terminate_backend(${value.pid})`)
@@ -212,7 +212,7 @@ eachDatabase('iterate', (context) => {
     })
   }
 
-  it('stream the rows of a VALUES list, outside of a transaction', async () => {
+  it('yields the rows of a VALUES list', async () => {
     const query = 'select * from (values (1), (2), (3), (4), (5)) as v'
     const rows = await all(database.iterate<Record<string, number>>(query))
     expect(rows.map((row) => Object.values(row)[0])).toEqual([1, 2, 3, 4, 5])
@@ -223,12 +223,12 @@ eachDatabase('iterate', (context) => {
   const open = (options: DatabaseOptions = {}): Promise<Database> =>
     context.open({ pool: { size: 1, maxOverflow: 0 }, ...options })
 
-  it('22: a plan can be streamed', async () => {
+  it('yields the plan of EXPLAIN', async () => {
     const database = await open()
     expect((await all(database.iterate('explain select 1'))).length).toBeGreaterThan(0)
   })
 
-  it('23: a stream whose query is wrong is reported as nothing else', async () => {
+  it('emits no cleanup event when its query is wrong', async () => {
     const database = await open()
     let cleanups = 0
     database.on('cleanup', () => (cleanups += 1))
@@ -236,7 +236,7 @@ eachDatabase('iterate', (context) => {
     expect(cleanups).toBe(0)
   })
 
-  it('21: a stream in a transaction does not see the rows that its own loop adds', async () => {
+  it('does not yield the rows that its own loop inserts, in a transaction', async () => {
     const database = await open()
     await database.execute('create table streamed (id integer)')
     const first = await database.fetchAll<{ n: number }>(numbers(context.dialect, 10))
@@ -252,8 +252,32 @@ eachDatabase('iterate', (context) => {
     })
     expect(seen).toBe(10)
   })
+})
 
-  it('yields nothing more once its signal is aborted', async () => {
+eachDatabase('iterate', (context) => {
+  let database: Database
+
+  beforeEach(async () => {
+    database = await context.open()
+  })
+
+  it('yields the plan of EXPLAIN inside a transaction', async () => {
+    const rows = await database.transaction(() => all(database.iterate('explain select 1')))
+    expect(rows.length).toBeGreaterThan(0)
+  })
+
+  it('yields the rows of a temporary table on the connection that made it', async () => {
+    await database.connection(async () => {
+      await database.execute('create temporary table passing (n integer)')
+      await database.execute(`insert into passing ${numbers(context.dialect, 5)}`)
+      expect(await all(database.iterate('select n from passing order by n'))).toEqual(
+        [1, 2, 3, 4, 5].map((n) => ({ n })),
+      )
+      await database.execute('drop table passing')
+    })
+  })
+
+  it('yields no more rows once its signal is aborted', async () => {
     const database = await context.open()
     await database.execute('create table streamed (id integer primary key)')
     await database.executeMany(
@@ -277,30 +301,6 @@ eachDatabase('iterate', (context) => {
   let database: Database
 
   beforeEach(async () => {
-    database = await context.open()
-  })
-
-  it('EXPLAIN can be streamed inside a transaction, too', async () => {
-    const rows = await database.transaction(() => all(database.iterate('explain select 1')))
-    expect(rows.length).toBeGreaterThan(0)
-  })
-
-  it('stream the rows of a temporary table, on the connection that made it', async () => {
-    await database.connection(async () => {
-      await database.execute('create temporary table passing (n integer)')
-      await database.execute(`insert into passing ${numbers(context.dialect, 5)}`)
-      expect(await all(database.iterate('select n from passing order by n'))).toEqual(
-        [1, 2, 3, 4, 5].map((n) => ({ n })),
-      )
-      await database.execute('drop table passing')
-    })
-  })
-})
-
-eachDatabase('iterate', (context) => {
-  let database: Database
-
-  beforeEach(async () => {
     database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     await database.execute('create table t (id integer primary key, name text)')
   })
@@ -308,7 +308,7 @@ eachDatabase('iterate', (context) => {
     await context.admin('drop table t')
   })
 
-  it('a loop does not come upon the rows that it adds, on a connection that is shared with them', async () => {
+  it('does not yield the rows that its own loop inserts, on a held connection', async () => {
     await database.executeMany('insert into t (id) values (:id)', [{ id: 1 }, { id: 2 }, { id: 3 }])
     let seen = 0
     await database.connection(async () => {

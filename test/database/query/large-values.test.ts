@@ -1,18 +1,18 @@
-/** What is too large for a string, or for the database, is an error, and neither ends the process nor keeps its connection. */
+/** Values beyond the limits of a string or of the database are errors; the process and the connection survive. */
 import { BindError, type Database } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
 import { failure, runScript } from '../support'
 
 const MEGABYTE = 1_000_000
 
-eachDatabase('a huge value', (context) => {
+eachDatabase('a very large value', (context) => {
   let database: Database
 
   beforeEach(async () => {
     database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
   })
 
-  it('of executeMany has a statement to itself', async () => {
+  it('is sent in a statement of its own by executeMany()', async () => {
     await database.execute(
       'create table large (id integer, bytes ' + (context.dialect === 'sqlite' ? 'blob)' : 'bytea)'),
     )
@@ -22,7 +22,7 @@ eachDatabase('a huge value', (context) => {
     const rows = [0, 1, 2, 3, 4].map((id) => ({ id, bytes: id < 3 ? bytes : Buffer.alloc(1) }))
     await database.executeMany('insert into large (id, bytes) values (:id, :bytes)', rows)
     await database.executeMany(database.table('large'), rows)
-    // Those that are not large go with the one before them.
+    // Small values share the statement of the one before them.
     expect(sent.filter((sql) => sql.startsWith('insert'))).toHaveLength(6)
     expect(Number(await database.fetchVal('select sum(length(bytes)) from large'))).toBe(6 * MEGABYTE + 4)
     await database.execute('drop table large')
@@ -30,7 +30,7 @@ eachDatabase('a huge value', (context) => {
 
   if (context.dialect === 'sqlite') return
 
-  it('beyond what PostgreSQL takes is refused before anything is sent', async () => {
+  it('is refused before anything is sent when PostgreSQL cannot take it', async () => {
     const half = Buffer.alloc(600 * MEGABYTE)
     const ways = [
       () => database.fetchVal('select length(:a) + length(:b)', { a: half, b: half }),
@@ -47,8 +47,8 @@ eachDatabase('a huge value', (context) => {
     expect(database.stats()).toMatchObject({ created: 1 })
   })
 
-  it('that is too long for a string is an error, prepared or not', async () => {
-    // In a process of its own, which nothing that nobody catches must end.
+  it('is a QueryError when it is too long for a string, prepared or not', async () => {
+    // In a process of its own, which an uncaught error would end.
     const { stdout } = await runScript(
       `
       const { Database } = require('./src/database')

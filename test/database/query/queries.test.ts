@@ -1,4 +1,4 @@
-/** The six verbs: what they return for rows, for none, and for changes. */
+/** The query methods: what they return for rows, for no rows, and for changes. */
 import { ConfigurationError, type Database, QueryError, sql } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
 import { numbers } from '../support'
@@ -15,7 +15,7 @@ eachDatabase('queries', (context) => {
     await context.admin('drop table t')
   })
 
-  it('mean the same as text, as a template and as a builder', async () => {
+  it('give the same rows as text, as a template and as a builder', async () => {
     const expected = [{ id: 2, name: null }]
     expect(await database.fetchAll('select * from t where id = :id', { id: 2 })).toEqual(expected)
     expect(await database.fetchAll(sql`select * from t where id = ${2}`)).toEqual(expected)
@@ -25,7 +25,7 @@ eachDatabase('queries', (context) => {
     expect(await database.fetchVal(database.table('t').where({ id: 2 }).select('id'))).toBe(2)
   })
 
-  it('without rows are an empty array, null and null', async () => {
+  it('return an empty array, null and null when there are no rows', async () => {
     const none = 'select * from t where id = -1'
     expect(await database.fetchAll(none)).toEqual([])
     expect(await database.fetchOne(none)).toBeNull()
@@ -33,20 +33,20 @@ eachDatabase('queries', (context) => {
     expect(await database.fetchVal(none, {}, { column: 'id' })).toBeNull()
   })
 
-  it('do not run before they are called for, and once when they are', async () => {
+  it('made of builders run once, when they are handed to a query method', async () => {
     const builder = database.table('t').insert({ id: 9 })
     expect(await database.fetchAll('select id from t where id = 9')).toEqual([])
     await database.execute(builder)
     expect(await database.fetchAll('select id from t where id = 9')).toEqual([{ id: 9 }])
   })
 
-  it('refuse what is no query', async () => {
+  it('refuse values that are not queries', async () => {
     for (const query of [null, undefined, 5, {}, ['select 1']]) {
       await expect(database.fetchAll(query as string)).rejects.toThrow(ConfigurationError) // as from JavaScript
     }
   })
 
-  it('name an option that does not exist', async () => {
+  it('refuse an unknown option by its name', async () => {
     const options = { timeout: 5 } as object // as from JavaScript
     await expect(database.fetchAll('select 1', {}, options)).rejects.toThrow(/'timeout'.*timeoutMillis/)
     await expect(database.execute('delete from t', {}, options)).rejects.toThrow(ConfigurationError)
@@ -69,7 +69,7 @@ eachDatabase('queries', (context) => {
       expect(await database.fetchVal(query, {}, { column: 1 })).toBe('c')
     })
 
-    it('names the columns there are when there is no such column', async () => {
+    it('names the existing columns when there is no such column', async () => {
       const query = 'select id, name from t'
       await expect(database.fetchVal(query, {}, { column: 'title' })).rejects.toThrow(/"title".*id, name/)
       await expect(database.fetchVal(query, {}, { column: 2 })).rejects.toThrow(/2 columns/)
@@ -82,8 +82,8 @@ eachDatabase('queries', (context) => {
       expect(await database.fetchOne('select id from t order by id desc')).toEqual({ id: 3 })
     })
 
-    it('does not have the others made', async () => {
-      // Row 1,000 is an error, so a database that came that far would say so.
+    it('does not compute the other rows', async () => {
+      // Row 1,000 is an error, which a database that computed it would report.
       const query = `select 1 / (1000 - n) as x from (${numbers(context.dialect, 2_000_000)}) as s`
       const strict =
         context.dialect === 'postgresql'
@@ -94,7 +94,7 @@ eachDatabase('queries', (context) => {
       await expect(database.fetchAll(strict)).rejects.toThrow(QueryError)
     })
 
-    it('leaves the connection fit for the next statement, in a transaction too', async () => {
+    it('leaves the connection usable, in a transaction too', async () => {
       const many = numbers(context.dialect, 100_000)
       await database.transaction(async (tx) => {
         expect(await tx.fetchOne(many)).toEqual({ n: 1 })
@@ -105,7 +105,7 @@ eachDatabase('queries', (context) => {
       expect(await database.fetchVal('select name from t where id = 4')).toBe('d')
     })
 
-    it('runs a statement that changes rows to its end', async () => {
+    it('runs an UPDATE ... RETURNING to its end', async () => {
       const query = "update t set name = 'z' returning id"
       expect(await database.fetchOne(query)).toEqual({ id: 1 })
       expect(await database.fetchAll("select id from t where name = 'z'")).toHaveLength(3)
@@ -145,13 +145,13 @@ eachDatabase('queries', (context) => {
       })
     })
 
-    it('counts what it changed on the way to rows as well', async () => {
+    it('counts changed rows of a statement with RETURNING', async () => {
       expect(await database.execute("update t set name = 'q' returning id")).toMatchObject({ rowCount: 3 })
       expect(await database.fetchAll("insert into t values (7, 'x') returning id")).toEqual([{ id: 7 }])
       expect(await database.fetchVal('delete from t where id = 7 returning name')).toBe('x')
     })
 
-    it('does not count what only a trigger changed, nor what it read', async () => {
+    it('does not count rows that were only read', async () => {
       expect(await database.execute('select * from t')).toMatchObject({ rowCount: 0 })
       expect(
         await database.execute("with s as (select 8 as id) insert into t select id, 'w' from s"),

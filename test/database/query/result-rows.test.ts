@@ -1,4 +1,4 @@
-/** What the Python library `databases` tests about queries and rows, and no other file here does. */
+/** Result rows: plain objects, the names of columns, columns of the same name, RETURNING and empty results. */
 import {
   ConfigurationError,
   type Database,
@@ -15,7 +15,7 @@ interface Note {
   stars: number
 }
 
-eachDatabase('queries, as in databases', (context) => {
+eachDatabase('rows', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -37,7 +37,7 @@ eachDatabase('queries, as in databases', (context) => {
   ]
   const withoutId = ({ text, stars }: Note): object => ({ text, stars })
 
-  it('go all the way with builders: insert one, insert many, and read by each of the verbs', async () => {
+  it('are inserted and read by builders with every query method', async () => {
     const notes = database.table<Note>('notes')
     const [first, ...others] = EXPECTED
     await database.execute(notes.clone().insert(first ?? {}))
@@ -52,7 +52,7 @@ eachDatabase('queries, as in databases', (context) => {
     expect((await all(database.iterate<Note>(query))).map(withoutId)).toEqual(EXPECTED)
   })
 
-  it('go all the way with text: insert one, insert many, and read by each of the verbs', async () => {
+  it('are inserted and read by SQL text with every query method', async () => {
     const insert = 'insert into notes (text, stars) values (:text, :stars)'
     const [first, ...others] = EXPECTED
     await database.execute(insert, first)
@@ -66,7 +66,7 @@ eachDatabase('queries, as in databases', (context) => {
     expect((await all(database.iterate<Note>(query, values))).map(withoutId)).toEqual(EXPECTED)
   })
 
-  it('give rows that are plain objects: spread, compared, written as JSON', async () => {
+  it('are plain objects that can be spread, compared and serialized', async () => {
     await database.execute("insert into notes (text, stars) values ('example', 3)")
     for (const query of ['select text, stars from notes', database.table('notes').select('text', 'stars')]) {
       const row = await database.fetchOne<Note>(query)
@@ -77,14 +77,14 @@ eachDatabase('queries, as in databases', (context) => {
     }
   })
 
-  it('name the columns as the table does, in text and by builder', async () => {
+  it('name their columns as the table does, in text and by builder', async () => {
     await database.execute("insert into notes (text, stars) values ('example', 3)")
     for (const query of ['select * from notes', database.table('notes')]) {
       expect(Object.keys((await database.fetchOne(query)) ?? {})).toEqual(['id', 'text', 'stars'])
     }
   })
 
-  it('reach columns of one name in two tables: by alias, or by their place', async () => {
+  it('of two tables with the same column name are read by alias or by index', async () => {
     await database.execute('create table authors (id integer, text varchar(100))')
     await database.execute("insert into authors values (1, 'of the author')")
     await database.execute("insert into notes (id, text, stars) values (1, 'of the note', 0)")
@@ -94,16 +94,16 @@ eachDatabase('queries, as in databases', (context) => {
       author: 'of the author',
     })
     const both = `select n.text, a.text ${join}`
-    const told = expect.stringMatching(/Name them apart with AS/) as unknown
+    const refusal = expect.stringMatching(/Name them apart with AS/) as unknown
     const byPlace = async (column: number): Promise<unknown> =>
       valueOrMessage(database.fetchVal(both, {}, { column }))
     const isExact = context.driver !== 'sqlite3'
-    expect(await byPlace(0)).toEqual(isExact ? 'of the note' : told)
-    expect(await byPlace(1)).toEqual(isExact ? 'of the author' : told)
+    expect(await byPlace(0)).toEqual(isExact ? 'of the note' : refusal)
+    expect(await byPlace(1)).toEqual(isExact ? 'of the author' : refusal)
     await database.execute('drop table authors')
   })
 
-  it('give the id of a new row by RETURNING, in text and by builder', async () => {
+  it('of INSERT ... RETURNING hold the new id, in text and by builder', async () => {
     const text = "insert into notes (text, stars) values ('example1', 1) returning id"
     const builder = database.table('notes').insert({ text: 'example2', stars: 2 }).returning('id')
     for (const [query, expected] of [
@@ -116,7 +116,7 @@ eachDatabase('queries, as in databases', (context) => {
     }
   })
 
-  it('find nothing for a list of which nothing is there, by builder and in text', async () => {
+  it('are not found for a list of ids that match none, by builder and in text', async () => {
     await database.execute("insert into notes (text, stars) values ('example', 1)")
     const ids = [2, 3]
     expect(await database.fetchAll(database.table('notes').whereIn('id', ids))).toEqual([])
@@ -124,7 +124,7 @@ eachDatabase('queries, as in databases', (context) => {
     expect(await database.fetchAll('select * from notes where id in (:ids)', { ids: [1, 2] })).toHaveLength(1)
   })
 
-  it('see what another one has written just before', async () => {
+  it('are visible to other connections once written', async () => {
     await database.execute("insert into notes (text, stars) values ('example', 1)")
     expect(await Promise.all([1, 2].map(() => database.fetchVal('select text from notes')))).toEqual([
       'example',
@@ -132,7 +132,7 @@ eachDatabase('queries, as in databases', (context) => {
     ])
   })
 
-  it('that return no rows by their nature are an empty array', async () => {
+  it('are an empty array, or null, for statements that return none', async () => {
     expect(await database.fetchAll('create table if not exists notes (id integer)')).toEqual([])
     expect(await database.fetchAll("insert into notes (text, stars) values ('example', 1)")).toEqual([])
     expect(await database.fetchOne('update notes set stars = 2')).toBeNull()
@@ -140,28 +140,28 @@ eachDatabase('queries, as in databases', (context) => {
   })
 })
 
-eachDatabase('a column', (context) => {
+eachDatabase('columns', (context) => {
   const open = (options: DatabaseOptions = {}): Promise<Database> =>
     context.open({ pool: { size: 1, maxOverflow: 0 }, ...options })
 
-  it('6: the first column is the first, whatever the columns are called', async () => {
+  it('are taken by fetchVal in the order of the query, also when their names are numbers', async () => {
     const database = await open()
     expect(await database.fetchVal('select \'a\' as b, 1 as "1"')).toBe('a')
     expect(await database.fetchVal(`select 'x' as b, 'y' as "2024"`, {}, { column: 1 })).toBe('y')
     const twins = await valueOrMessage(database.fetchVal('select 1 as a, 2 as a', {}, { column: 1 }))
-    const told = expect.stringMatching(/Name them apart with AS/) as unknown
-    expect(twins).toEqual(context.driver === 'sqlite3' ? told : 2)
+    const refusal = expect.stringMatching(/Name them apart with AS/) as unknown
+    expect(twins).toEqual(context.driver === 'sqlite3' ? refusal : 2)
     expect(await database.fetchVal('select \'a\' as b, 1 as "1" where 1 = 0')).toBeNull()
     expect(await database.fetchVal(sql`select ${'a'} as b, 1 as "1"`)).toBe('a')
   })
 
-  it('36: what every object has is no column', async () => {
+  it('with the names of Object.prototype are not found by fetchVal', async () => {
     const database = await open()
     const refused = failure(database.fetchVal('select 1 as a', {}, { column: 'toString' }))
     expect(await refused).toBeInstanceOf(ConfigurationError)
   })
 
-  it('gives columns of one name as fetchAll does', async () => {
+  it('of the same name are the same by iterate() and by fetchAll()', async () => {
     const database = await context.open()
     const query = 'select 1 as a, 2 as a, 3 as b'
     const [row] = await database.fetchAll(query)
@@ -187,11 +187,11 @@ eachDatabase('RETURNING of two columns of one name', (context) => {
   const twins = "insert into t values (1, 'x') returning id as a, name as a"
 
   if (context.driver !== 'sqlite3') {
-    it('that returns two columns of one name gives each by its index', async () => {
+    it('gives each column by its index', async () => {
       expect(await database.fetchVal(twins, {}, { column: 1 })).toBe('x')
     })
   } else {
-    it('that returns two columns of one name says that it cannot tell them apart', async () => {
+    it('is refused by a driver that cannot tell them apart', async () => {
       const error = await failure(database.fetchVal(twins, {}, { column: 1 }))
       expect(error).toBeInstanceOf(QueryError)
       expect(error.message).toMatch(/did not run.*Name them apart with AS/)

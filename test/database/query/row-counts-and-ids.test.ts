@@ -4,7 +4,7 @@ import { valueOrMessage } from '../support'
 import { eachDatabase } from '../../support/each-database'
 
 eachDatabase('execute', (context) => {
-  it('tells the id that this INSERT gave, or none', async () => {
+  it('returns the id of its own INSERT, or null', async () => {
     const database = await context.open()
     await database.execute(
       'create table numbered (id integer primary key, name varchar(20) unique, hits integer)',
@@ -30,7 +30,7 @@ eachDatabase('execute', (context) => {
   })
 
   if (context.dialect === 'sqlite') {
-    it('tells no id of a table that has no rowids', async () => {
+    it('returns no id for a table WITHOUT ROWID', async () => {
       const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
       await database.execute('create table plain (id integer primary key)')
       await database.execute('create table keyed (key text primary key) without rowid')
@@ -57,7 +57,7 @@ eachDatabase('execute', (context) => {
       expect(later).toEqual({ rowCount: 1, lastInsertId: null })
     })
 
-    it('tells the id that an INSERT of a SELECT gave, and not an earlier one', async () => {
+    it('returns the id of its own INSERT ... SELECT, not an earlier one', async () => {
       const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
       await database.execute('create table copies (id integer primary key, name varchar(20))')
       const insert = "insert into copies select 5, 'five' where true"
@@ -67,7 +67,7 @@ eachDatabase('execute', (context) => {
       expect(again).toEqual({ rowCount: 1, lastInsertId: null })
     })
 
-    it('refuses to return an integer that the driver has rounded, and says how to have it', async () => {
+    it('refuses to return an integer that the driver has rounded, and says how to read it', async () => {
       const database = await context.open()
       await database.execute('create table large (id integer primary key, value bigint)')
       const statement = 'insert into large (value) values (:value) returning'
@@ -93,7 +93,7 @@ eachDatabase('rowCount', (context) => {
     await context.admin('drop table t')
   })
 
-  it('the count is that of the statement, on a connection that has inserted before', async () => {
+  it('is that of the statement, on a connection that has inserted before', async () => {
     await database.connection(async (connection) => {
       await connection.execute("insert into t values (8, 'x'), (9, 'y')")
       const counts = []

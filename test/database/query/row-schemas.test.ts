@@ -1,4 +1,4 @@
-/** Rows and values that are checked against a schema, of whichever library. */
+/** Rows and values that are validated by a schema of any library that implements Standard Schema. */
 import { expectTypeOf } from 'expect-type'
 import * as v from 'valibot'
 import { z } from 'zod'
@@ -25,7 +25,7 @@ const SCHEMAS: readonly (readonly [string, StandardSchema<User>])[] = [
 ]
 const Named = z.object({ id: z.number(), email: z.string() })
 
-/** Answers by a promise, as a schema does that asks somebody else. */
+/** An asynchronous schema. */
 const asynchronous: StandardSchema<{ checked: unknown }> = {
   '~standard': {
     version: 1,
@@ -37,7 +37,7 @@ const asynchronous: StandardSchema<{ checked: unknown }> = {
   },
 }
 
-eachDatabase('schemas', (context) => {
+eachDatabase('row schemas', (context) => {
   let database: Database
   const json = context.dialect === 'sqlite' ? 'json' : 'jsonb'
   const USERS = 'select id, username from users order by id'
@@ -57,7 +57,7 @@ eachDatabase('schemas', (context) => {
     await context.admin('drop table if exists users')
   })
 
-  it.each(SCHEMAS)('of %s are taken, as an option and by sql.type', async (_library, schema) => {
+  it.each(SCHEMAS)('of %s are accepted as an option and by sql.type', async (_library, schema) => {
     const users = [
       { id: 1, username: 'ada' },
       { id: 2, username: 'bob' },
@@ -76,7 +76,7 @@ eachDatabase('schemas', (context) => {
   })
 
   it.each(SCHEMAS)(
-    'of %s refuse a row by its number and its columns, and never by its values',
+    'of %s refuse a row by its number and its columns, and show no values',
     async (_library, schema) => {
       const query = 'select id, case when id = 3 then 4711 else 1 end as username from users where id = 3'
       const error = (await failure(database.fetchAll(query, {}, { schema }))) as RowError
@@ -95,7 +95,7 @@ eachDatabase('schemas', (context) => {
     },
   )
 
-  it('give what they make of a row', async () => {
+  it('return the transformed row', async () => {
     const schema = z.object({ id: z.number(), username: z.string().transform((name) => name.length) })
     const [first] = await database.fetchAll(USERS, {}, { schema })
     expectTypeOf(first).toEqualTypeOf<{ id: number; username: number } | undefined>()
@@ -109,7 +109,7 @@ eachDatabase('schemas', (context) => {
     expect(await all(database.iterate(USERS, {}, { schema: names }))).toEqual(['ada', 'bob', 'secret-eve'])
   })
 
-  it('check rows of builders, after postProcessResponse', async () => {
+  it('validate the rows of builders after postProcessResponse', async () => {
     const builder = database.table('users').orderBy('id').select('id', 'email')
     expect(await failure(database.fetchAll(builder, {}, { schema: Named }))).toMatchObject({
       row: 3,
@@ -124,7 +124,7 @@ eachDatabase('schemas', (context) => {
     ])
   })
 
-  it('name the path into a document, and nothing for the row as a whole', async () => {
+  it('name the path into a document, and no path for the row as a whole', async () => {
     await database.execute(
       'update users set address = \'{"streets": [{"name": "Hidden Lane"}]}\' where id = 1',
     )
@@ -141,7 +141,7 @@ eachDatabase('schemas', (context) => {
     expect(refused.message).toMatch(/^Row 2 does not fit the schema of the query\. /)
   })
 
-  it('have at most ten of their complaints in the message', async () => {
+  it('name at most ten paths in the message', async () => {
     await database.execute(`update users set address = '[${'0, '.repeat(29)}0]' where id = 1`)
     const schema = z.object({ address: z.array(z.string()) })
     const error = (await failure(
@@ -151,7 +151,7 @@ eachDatabase('schemas', (context) => {
     expect(error.message).toContain("'address.9' and 20 more.")
   })
 
-  it('check the value of fetchVal, NULL included, and nothing where there is no row', async () => {
+  it('validate the value of fetchVal, NULL included, and nothing when there is no row', async () => {
     const count = await database.fetchVal('select count(*) from users', {}, { schema: z.coerce.number() })
     expectTypeOf(count).toEqualTypeOf<number | null>()
     expect(count).toBe(3)
@@ -177,7 +177,7 @@ eachDatabase('schemas', (context) => {
     expect(await database.fetchAll('select * from users where id = 4', {}, { schema: z.never() })).toEqual([])
   })
 
-  it('may answer by a promise', async () => {
+  it('may be asynchronous', async () => {
     const schema = asynchronous
     const bob = { checked: { username: 'bob' } }
     const query = 'select username from users where id = 2'
@@ -198,7 +198,7 @@ eachDatabase('schemas', (context) => {
     ])
   })
 
-  it('end a stream at the row that does not fit, and its connection is free', async () => {
+  it('end a stream at the first invalid row, and free its connection', async () => {
     const ids: number[] = []
     const read = async (): Promise<void> => {
       const rows = database.iterate(
@@ -213,7 +213,7 @@ eachDatabase('schemas', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('roll back the transaction whose rows do not fit', async () => {
+  it('roll back the transaction that read an invalid row', async () => {
     const work = database.transaction(async (tx) => {
       await tx.execute("update users set username = 'changed'")
       await tx.fetchAll('select id, email from users order by id', {}, { schema: Named })
@@ -222,7 +222,7 @@ eachDatabase('schemas', (context) => {
     expect(await database.fetchVal('select username from users where id = 1')).toBe('ada')
   })
 
-  it('of a call stand above those of its query, and those of a piece do not count', async () => {
+  it('of a call override those of its query, and those of nested fragments do not apply', async () => {
     const strict = sql.type(z.never())`select username from users where id = ${1}`
     expect(await database.fetchVal(strict, {}, { schema: z.string() })).toBe('ada')
     expect(await database.fetchVal(sql`select (${strict}) as name`)).toBe('ada')
@@ -230,7 +230,7 @@ eachDatabase('schemas', (context) => {
     expect(rowCount).toBe(3)
   })
 
-  it('are refused where they are none, and by what has no rows, before anything runs', async () => {
+  it('are refused before anything runs when they are invalid, or the method returns no rows', async () => {
     const none = { parse: () => 1 } as never
     const insert = "insert into users (id, username) values (4, 'joe') returning id"
     expect(await failure(database.fetchAll(insert, {}, { schema: none }))).toBeInstanceOf(ConfigurationError)
@@ -246,7 +246,7 @@ eachDatabase('schemas', (context) => {
     expect(await database.fetchVal('select count(*) from users').then(Number)).toBe(3)
   })
 
-  it('that throw reject with what they throw', async () => {
+  it('that throw reject with their own error', async () => {
     const schema = z.unknown().transform(() => {
       throw new RangeError('a bug of the schema')
     })
@@ -256,10 +256,10 @@ eachDatabase('schemas', (context) => {
   })
 })
 
-describe('schemas', () => {
+describe('row schemas', () => {
   standingCheck()
 
-  it('of ArkType, which are functions, are taken as well', async () => {
+  it('of ArkType, which are functions, are accepted as well', async () => {
     // ArkType is an ES module, which Jest cannot load on every release of Node.
     const { stdout } = await runScript(`
       const { Database, sql } = require('./src/database')

@@ -1,6 +1,6 @@
 /**
- * Random SELECTs give the same by every way that reads them, in names, order, values and types, and the same on every
- * database, but for what the table of types in docs/queries.md names.
+ * Random SELECTs give the same rows by every query method, in names, order, values and types, and the same on every
+ * database, except where the table of types in docs/queries.md says otherwise.
  *
  * MILLPOND_SELECTS=n sets how many there are per database; MILLPOND_SEED=n runs those of a seed that failed.
  */
@@ -17,7 +17,7 @@ const SEED = Number(process.env['MILLPOND_SEED'] ?? Math.floor(Math.random() * 2
 /** What the databases before have given for statements that mean the same on all. */
 const given = new Map<string, { readonly on: string; readonly rows: string[] }>()
 
-eachDatabase('a SELECT', (context) => {
+eachDatabase('a random SELECT', (context) => {
   const on = context.dialect === 'sqlite' ? context.driver : context.dialect
   let database: Database
 

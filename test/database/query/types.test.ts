@@ -1,4 +1,4 @@
-/** What each type of column gives, in two time zones, which a process has from its beginning. */
+/** The JavaScript value of each column type, in two time zones. A process keeps the time zone that it started with. */
 import { execFile } from 'node:child_process'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -31,7 +31,7 @@ eachDatabase('a column', (context) => {
     })
 
     it.each(typeRows(context.dialect, context.driver).map((row, index) => ({ ...row, index })))(
-      'of type $type gives back $value as it should',
+      'of type $type gives back $value',
       (row) => {
         expect(found[row.index]).toEqual(row[context.dialect])
       },
@@ -39,14 +39,14 @@ eachDatabase('a column', (context) => {
   })
 })
 
-eachDatabase('types', (context) => {
+eachDatabase('column types', (context) => {
   const isSqlite = context.dialect === 'sqlite'
   let database: Database
 
   beforeEach(async () => {
     database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
   })
-  /** What a column of a type gives back for a value, which must not depend on the way that it is asked for. */
+  /** The value that a column of a type gives back, which must be the same by every query method. */
   const roundTrip = async (type: string, value: unknown): Promise<unknown> => {
     await database.execute('drop table if exists typed')
     await database.execute(`create table typed (id integer primary key, x ${type})`)
@@ -60,20 +60,20 @@ eachDatabase('types', (context) => {
     return row?.x
   }
 
-  it('boolean is true and false', async () => {
+  it('of boolean give true and false', async () => {
     expect(await roundTrip('boolean', true)).toBe(true)
     expect(await roundTrip('boolean', false)).toBe(false)
     expect(await roundTrip('boolean', null)).toBeNull()
   })
 
-  it('json is what was put in: an object, a list, a text, a number', async () => {
+  it('of json give back the stored object, array, string or number', async () => {
     for (const document of [{ text: 'hello', boolean: true, int: 1 }, ['lorem', 'ipsum', 1], 'dolor', 5]) {
       expect(await roundTrip('json', json(document))).toEqual(document)
     }
     expect(await roundTrip('json', '{"a":[1,{"b":":c"}]}')).toEqual({ a: [1, { b: ':c' }] })
   })
 
-  it('json is parsed in raw queries and by builders alike, when a builder has written it', async () => {
+  it('of json are parsed in raw queries and by builders, when a builder has written them', async () => {
     await database.execute('create table sessions (id integer primary key, data json)')
     await database.table('sessions').insert({ id: 1, data: json(['a', { b: 1 }]) })
     await database.execute(database.table('sessions').insert({ id: 2, data: { text: 'hello' } }))
@@ -84,35 +84,35 @@ eachDatabase('types', (context) => {
     await database.execute('drop table sessions')
   })
 
-  it('bigint keeps every digit, as a string where a number would not', async () => {
+  it('of bigint keep every digit, as a string where a number would lose some', async () => {
     const beyond = 9_007_199_254_740_993n
     await database.execute('create table big (id integer primary key, x bigint)')
     await database.execute('insert into big values (1, :x)', { x: beyond })
     expect(await database.fetchVal('select cast(x as text) from big')).toBe(String(beyond))
-    const told = expect.stringMatching(/x holds an integer beyond 2\^53.*sqlite\+appthreat/) as unknown
+    const refusal = expect.stringMatching(/x holds an integer beyond 2\^53.*sqlite\+appthreat/) as unknown
     const isExact = context.driver !== 'sqlite3'
     expect(await valueOrMessage(database.fetchVal('select x from big'))).toEqual(
-      isExact ? String(beyond) : told,
+      isExact ? String(beyond) : refusal,
     )
     const row = valueOrMessage(Promise.resolve(database.table('big').first('x')))
-    expect(await row).toEqual(isExact ? { x: String(beyond) } : told)
+    expect(await row).toEqual(isExact ? { x: String(beyond) } : refusal)
     await database.execute('update big set x = 5')
     expect(await database.fetchVal('select x from big')).toBe(isSqlite ? 5 : '5')
     await database.execute('drop table big')
   })
 
-  it('numeric keeps every digit on PostgreSQL, as a string, and is a number on SQLite', async () => {
+  it('of numeric keep every digit on PostgreSQL, as a string, and are numbers on SQLite', async () => {
     const found = await roundTrip('numeric', '0.700000000000001')
     expect(found).toBe(isSqlite ? 0.700000000000001 : '0.700000000000001')
   })
 
-  it('real is a number, however large, and double precision is exact', async () => {
+  it('of double precision are exact numbers', async () => {
     expect(await roundTrip('double precision', 0.1)).toBe(0.1)
     expect(await roundTrip('double precision', 1e300)).toBe(1e300)
   })
 
   if (!isSqlite) {
-    it('an array is one of what its elements are', async () => {
+    it("of arrays give arrays of the element's values", async () => {
       expect(await roundTrip('integer[]', [1, 2])).toEqual([1, 2])
       expect(await roundTrip('bigint[]', [1, 9_007_199_254_740_993n])).toEqual(['1', '9007199254740993'])
       expect(await roundTrip('date[]', ['2026-03-01'])).toEqual(['2026-03-01'])
@@ -120,7 +120,7 @@ eachDatabase('types', (context) => {
     })
   }
 
-  it('time, and a type of the program’s own kept as text, are texts', async () => {
+  it('of time, of uuid and of enums give strings', async () => {
     expect(await roundTrip('time', '12:30:00')).toBe('12:30:00')
     expect(await roundTrip('varchar(10)', 'SMALL')).toBe('SMALL')
     const uuid = '7d444840-9dc0-11d1-b245-5ffdce74fad2'
@@ -132,11 +132,11 @@ eachDatabase('types', (context) => {
     await database.execute('drop type size')
   })
 
-  it('bytes are a Buffer', async () => {
+  it('of bytes give a Buffer', async () => {
     expect(await roundTrip(isSqlite ? 'blob' : 'bytea', Buffer.from('ducks'))).toEqual(Buffer.from('ducks'))
   })
 
-  it.each(['America/New_York', 'Asia/Kolkata'])('date and time are the same again in %s', async (zone) => {
+  it.each(['America/New_York', 'Asia/Kolkata'])('of date and time are the same again in %s', async (zone) => {
     const { stdout } = await runScript(`
       process.env.TZ = ${JSON.stringify(zone)}
       const { Database } = require('./src/database')
@@ -162,7 +162,7 @@ eachDatabase('types', (context) => {
 
   if (isSqlite) return
 
-  describe('a value of a type that is the program’s own', () => {
+  describe('of user-defined types', () => {
     const ONE = { size: 1, maxOverflow: 0 }
 
     let url: string
@@ -219,7 +219,7 @@ eachDatabase('types', (context) => {
       [`row(1, 'a')::pair`, '(1,a)'],
     ]
 
-    it('is an array where it is one, by every way, and the first time as well as later', async () => {
+    it('give arrays by every query method, the first time and later', async () => {
       for (const [index, [value, expected]] of arrays.entries()) {
         // Each is seen first by another way.
         const database = await context.open({ pool: ONE, preparedStatements: index % 2 === 0 }, url)
@@ -243,7 +243,7 @@ eachDatabase('types', (context) => {
       }
     })
 
-    it('is looked up once, in the transaction that it comes up in', async () => {
+    it('are looked up once, in the transaction where they first occur', async () => {
       const proxy = await startProxy(url)
       try {
         const database = await context.open({}, proxy.url)
@@ -272,7 +272,7 @@ eachDatabase('types', (context) => {
       }
     })
 
-    it('is read by the parsers of the program, on a connection and everywhere', async () => {
+    it('are read by the type parsers set on a connection and globally', async () => {
       const database = await context.open({ pool: ONE }, url)
       await database.connection(async (connection) => {
         const oid = await connection.fetchVal<number>("select 'role'::regtype::oid")
@@ -282,7 +282,7 @@ eachDatabase('types', (context) => {
       expect(await database.fetchVal("select array['admin']::role[]")).toEqual(['admin'])
     })
 
-    it('holds any text', async () => {
+    it('hold any text in arrays', async () => {
       const database = await context.open({ pool: ONE }, url)
       const below = randomFrom(4711)
       const pieces = ['{', '}', ',', ';', '"', '\\', ' ', 'NULL', 'a', 'é', '🦆', '\n']
@@ -297,7 +297,7 @@ eachDatabase('types', (context) => {
   })
 })
 
-eachDatabase('columns of a temporary table', (context) => {
+eachDatabase('the type of a column', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -308,7 +308,7 @@ eachDatabase('columns of a temporary table', (context) => {
     await context.admin('drop table t')
   })
 
-  it('on a temporary table is read as that was declared, on its own connection only', async () => {
+  it('is that of a temporary table of the same name, on its own connection only', async () => {
     await context.admin('create table flags (on_off boolean)')
     await context.admin('insert into flags values (true)')
     const read = 'select on_off from flags'

@@ -1,5 +1,5 @@
 /**
- * What is remembered about texts and builders changes nothing about the statements that are made of them.
+ * The compiler's cache changes nothing about the statements that are compiled from texts and builders.
  *
  * MILLPOND_SEED=n runs the queries of a seed that failed.
  */
@@ -94,7 +94,7 @@ const textWithValues: fc.Arbitrary<readonly [string, Values]> = fc
     return values.map((given) => [`select 1 where ${text === '' ? '1 = 1' : text}`, given] as const)
   })
 
-/** What a compiler makes of a query, or why it makes nothing of it. */
+/** The statement that a compiler makes of a query, or the error that it throws. */
 function made(compiler: Compiler, query: Query, values?: Values): unknown {
   try {
     const statement = compiler.compile(query, values, { take: 'all' })
@@ -106,12 +106,12 @@ function made(compiler: Compiler, query: Query, values?: Values): unknown {
   }
 }
 
-describe.each(Object.entries(DIALECTS))('what is remembered on %s', (title, { url, dialect }) => {
+describe.each(Object.entries(DIALECTS))('the compiler’s cache on %s', (title, { url, dialect }) => {
   const database = new Database(url)
   const fresh = (): Compiler => new Compiler(dialect(new DatabaseURL(url)))
   const options = { numRuns: RUNS, ...(SEED !== undefined && { seed: Number(SEED) }) }
 
-  it('changes nothing about a builder', () => {
+  it('gives the same statement for a builder as a new compiler', () => {
     const warm = fresh()
     fc.assert(
       fc.property(builderOf(database.knex), (build) => {
@@ -127,7 +127,7 @@ describe.each(Object.entries(DIALECTS))('what is remembered on %s', (title, { ur
     )
   })
 
-  it('changes nothing about a text', () => {
+  it('gives the same statement for a text as a new compiler', () => {
     const warm = fresh()
     fc.assert(
       fc.property(textWithValues, ([text, values]) => {

@@ -1,10 +1,10 @@
-/** SQL text of several statements: what is refused, and what is one statement though it holds semicolons. */
+/** SQL text of several statements is refused; one statement may hold semicolons in its body. */
 import { BindError, type Database, type DatabaseOptions } from '../../../src/database'
 import { all, failure, idsOf } from '../support'
 import { eachDatabase } from '../../support/each-database'
 
 eachDatabase('SQL text', (context) => {
-  it('is refused when it holds a second statement, and nothing of it runs', async () => {
+  it('is refused when it holds a second statement, and none of it runs', async () => {
     const database = await context.open()
     await database.execute('create table t (id integer)')
     for (const sql of ['delete from t; drop table t', 'drop table t;\nselect 1', 'select 1;; select 2']) {
@@ -14,7 +14,7 @@ eachDatabase('SQL text', (context) => {
     await expect(database.fetchAll('select * from t')).resolves.toEqual([])
   })
 
-  it('is refused when a second statement stands behind a column called begin', async () => {
+  it('is refused when a second statement follows a column called begin', async () => {
     const database = await context.open()
     await database.execute('create table slots (begin text, until text)')
     for (const sql of [
@@ -30,7 +30,7 @@ eachDatabase('SQL text', (context) => {
   const open = (options: DatabaseOptions = {}): Promise<Database> =>
     context.open({ pool: { size: 1, maxOverflow: 0 }, ...options })
 
-  it('14: a second statement after CREATE is refused', async () => {
+  it('is refused when a second statement follows CREATE', async () => {
     const database = await open()
     await database.execute('create table kept (id integer)')
     const two = 'create table made (id integer); drop table kept'
@@ -38,7 +38,7 @@ eachDatabase('SQL text', (context) => {
     await expect(database.fetchAll('select * from kept')).resolves.toEqual([])
   })
 
-  it('with the body of a trigger or a function is one statement', async () => {
+  it('is one statement when it holds the body of a trigger or a function', async () => {
     const database = await context.open()
     await database.execute('create table source (id integer)')
     await database.execute('create table log (id integer)')
@@ -62,7 +62,7 @@ eachDatabase('SQL text', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('with a rule of two commands, or the body of a function in SQL, is one statement', async () => {
+    it('is one statement when it holds a rule of two commands, or the body of a SQL function', async () => {
       const database = await context.open()
       await database.execute('create table asked (id integer)')
       await database.execute('create table answers (id integer)')
@@ -77,7 +77,7 @@ eachDatabase('SQL text', (context) => {
   }
 })
 
-eachDatabase('a text of several statements', (context) => {
+eachDatabase('a raw text of several statements', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -88,7 +88,7 @@ eachDatabase('a text of several statements', (context) => {
     await context.admin('drop table t')
   })
 
-  it('is never run in part', async () => {
+  it('runs as a whole or is refused', async () => {
     const text = "insert into t values (1, 'a'); insert into t values (2, 'b')"
     const ways = [
       () => Promise.resolve(database.knex.raw(text)),
@@ -112,12 +112,12 @@ eachDatabase('a text of several statements', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('leaves nothing on the connection for the next user', async () => {
+    it('leaves no setting on the connection for the next caller', async () => {
       await database.knex.raw("select 1; set application_name to 'left behind'")
       expect(await database.fetchVal('show application_name')).toBe('millpond')
     })
 
-    it('of several statements in one raw are those of its transaction, whichever comes first', async () => {
+    it('runs in its transaction when it is the first there', async () => {
       await database.transaction(async () => {
         await database.knex.raw('insert into t values (1); insert into t values (2)')
       })

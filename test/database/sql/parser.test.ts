@@ -1,4 +1,4 @@
-/** The parser of SQL text: where the :names are, what kind of statement it is, and whether it is more than one. */
+/** The SQL parser: finds :names, the verb of a statement, and whether a text holds several statements. */
 import type { Lexicon } from '../../../src/database/driver/statement'
 import { parseSql } from '../../../src/database/sql/parser'
 
@@ -70,7 +70,7 @@ describe('a :name', () => {
     expect(names(sql, SQLITE)).toEqual([])
   })
 
-  it('is found behind what only looks like the start of a literal', () => {
+  it('is found behind text that only looks like the start of a literal', () => {
     expect(names("select 'a\\' || :b")).toEqual(['b'])
     expect(names("select name'x' || :b")).toEqual(['b'])
     expect(names('select 1 /* outer /* inner */ */ + :b')).toEqual(['b'])
@@ -82,14 +82,14 @@ describe('a :name', () => {
     expect(names('select 1 / :a')).toEqual(['a'])
   })
 
-  it('is left alone by the operators of jsonb', () => {
+  it('is found beside the operators of jsonb', () => {
     expect(parseSql('select a ? :b, a ?| :c, a ?& :d, a @> :e', POSTGRES)).toMatchObject({
       names: ['b', 'c', 'd', 'e'],
       foundPlaceholder: null,
     })
   })
 
-  it('is a list when it is all that an IN holds', () => {
+  it('is a list when it stands alone inside IN ()', () => {
     const lists = (sql: string): unknown[] =>
       parseSql(sql, POSTGRES).segments.flatMap((one) => ('name' in one ? [[one.isList, one.isNegated]] : []))
     expect(lists('x in (:a)')).toEqual([[true, false]])
@@ -102,7 +102,7 @@ describe('a :name', () => {
     expect(lists('begin(:a)')).toEqual([[false, false]])
   })
 
-  it('leaves the text around it as it was', () => {
+  it('keeps the text around it unchanged', () => {
     const sql = "select ':x', :a::int -- :y\n from t where b = :b"
     const { segments } = parseSql(sql, POSTGRES)
     expect(segments.map((one) => ('text' in one ? one.text : `:${one.name}`)).join('')).toBe(sql)
@@ -129,7 +129,7 @@ describe('a statement', () => {
     ['insert into t values (1)', 'INSERT', false],
     ['create table t (id integer)', 'CREATE', false],
     ['pragma foreign_keys', 'PRAGMA', true],
-  ])('%j is a %s, and that it changes nothing is %s', (sql, verb, isRead) => {
+  ])('%j has the verb %s, and isRead is %s', (sql, verb, isRead) => {
     expect(parseSql(sql, POSTGRES)).toMatchObject({ verb, isRead })
     expect(parseSql(sql, SQLITE)).toMatchObject({ verb, isRead })
   })
@@ -179,7 +179,7 @@ describe('a text', () => {
     [`${BODY}; drop table t`, ['DROP']],
     [`${TRIGGER}; drop table t`, ['DROP']],
     [`select 1; ${BODY}; ${TRIGGER}; ${RULE}`, ['CREATE', 'CREATE', 'CREATE']],
-  ])('is several: %j', (sql, laterVerbs) => {
+  ])('is several statements: %j', (sql, laterVerbs) => {
     for (const lexicon of [POSTGRES, SQLITE])
       expect(parseSql(sql, lexicon)).toMatchObject({ isMultiStatement: true, laterVerbs })
   })

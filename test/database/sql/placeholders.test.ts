@@ -3,7 +3,7 @@ import type { Database } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
 
 eachDatabase('placeholders', (context) => {
-  it('is refused when it holds a placeholder of the driver', async () => {
+  it('of the driver are refused', async () => {
     const database = await context.open()
     const foreign = context.dialect === 'sqlite' ? ['?', '?1', '@a', '$a'] : ['$1']
     for (const placeholder of foreign) {
@@ -11,13 +11,13 @@ eachDatabase('placeholders', (context) => {
     }
   })
 
-  it('finds its values past literals, comments and casts', async () => {
+  it('are found past literals, comments and casts', async () => {
     const database = await context.open()
     const sql = `select ':x' || :a /* :y */ || '12:30' || ' {"k":v}' -- :z`
     await expect(database.fetchVal(sql, { a: '-' })).resolves.toBe(':x-12:30 {"k":v}')
   })
 
-  it('takes names of any alphabet', async () => {
+  it('may have names in any alphabet', async () => {
     const database = await context.open()
     const values = { größe: 1, имя: 2, 値: 3, é: 4 }
     const query =
@@ -26,7 +26,7 @@ eachDatabase('placeholders', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('leaves casts, slices, dollar quotes and the operators of jsonb to PostgreSQL', async () => {
+    it('are not confused with casts, slices, dollar quotes and the operators of jsonb', async () => {
       const database = await context.open()
       await expect(database.fetchVal('select :a::int + 1', { a: '4' })).resolves.toBe(5)
       await expect(database.fetchVal('select (array[1,2,3])[2:3]')).resolves.toEqual([2, 3])
@@ -50,7 +50,7 @@ eachDatabase('JSON in SQL text', (context) => {
     await context.admin('drop table t')
   })
 
-  it('JSON in the text of a statement is no :name', async () => {
+  it('is not read as a placeholder', async () => {
     await database.execute(`insert into t values (:id, '{"a":1,"b":null,"c":"x"}')`, { id: 1 })
     expect(await database.fetchVal("select name from t where name like '{%:1,%}'")).toBe(
       '{"a":1,"b":null,"c":"x"}',

@@ -1,4 +1,4 @@
-/** The sql`…` tag: values are bound, pieces are put together. */
+/** The sql`…` tag: values are bound, fragments are nested. */
 import { BindError, ConfigurationError, json, sql } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
 
@@ -13,7 +13,7 @@ eachDatabase('the sql tag', (context) => {
     return database
   }
 
-  it('binds its values, whatever is in them', async () => {
+  it('binds its values, whatever they contain', async () => {
     const database = await filled()
     const evil = "'; drop table posts; --"
     await database.execute(sql`update posts set title = ${evil} where id = ${1}`)
@@ -21,7 +21,7 @@ eachDatabase('the sql tag', (context) => {
     await expect(database.fetchVal('select count(*) from posts').then(Number)).resolves.toBe(4)
   })
 
-  it('takes pieces inside of pieces, each with its own values', async () => {
+  it('nests fragments, each with its own values', async () => {
     const database = await filled()
     const odd = sql`author = ${1}`
     const late = sql`id > ${1} and ${sql`id < ${4}`}`
@@ -29,7 +29,7 @@ eachDatabase('the sql tag', (context) => {
     await expect(database.fetchAll(query)).resolves.toEqual([{ id: 3 }])
   })
 
-  it('takes a piece twice', async () => {
+  it('accepts the same fragment twice', async () => {
     const database = await filled()
     const two = sql`${2}`
     await expect(
@@ -37,7 +37,7 @@ eachDatabase('the sql tag', (context) => {
     ).resolves.toEqual([{ id: 2 }])
   })
 
-  it('spreads an array inside of IN and NOT IN, an empty one too', async () => {
+  it('expands an array inside IN and NOT IN, an empty one too', async () => {
     const database = await filled()
     const ids = async (query: ReturnType<typeof sql>): Promise<unknown[]> =>
       (await database.fetchAll<{ id: number }>(query)).map(({ id }) => id)
@@ -47,7 +47,7 @@ eachDatabase('the sql tag', (context) => {
     expect(await ids(sql`select id from posts where id not in (${[]}) order by id`)).toEqual([1, 2, 3, 4])
   })
 
-  it('binds null, and refuses undefined by its place in the template', async () => {
+  it('binds null, and refuses undefined with its position in the template', async () => {
     const database = await filled()
     await database.execute(sql`update posts set title = ${null} where id = ${1}`)
     await expect(database.fetchVal(sql`select title from posts where id = ${1}`)).resolves.toBeNull()
@@ -56,26 +56,26 @@ eachDatabase('the sql tag', (context) => {
     ).rejects.toThrow(/value 2 of the template is undefined/)
   })
 
-  it('refuses an object that arrives where a scalar belongs', async () => {
+  it('refuses an object as a value', async () => {
     const database = await filled()
     const query = sql`select * from posts where id = ${{ '>': 0 }}`
     await expect(database.fetchAll(query)).rejects.toThrow(BindError)
   })
 
-  it('binds an object as a document when it is marked as one', async () => {
+  it('binds an object that is marked by json()', async () => {
     const database = await filled()
     await database.execute(sql`update posts set title = ${json({ a: [1, 'x'] })} where id = ${1}`)
     const text = await database.fetchVal<string>(sql`select title from posts where id = ${1}`)
     expect(JSON.parse(text ?? '')).toEqual({ a: [1, 'x'] })
   })
 
-  it('takes no values beside its own', async () => {
+  it('refuses values beside its own', async () => {
     const database = await filled()
     await expect(database.fetchAll(sql`select 1`, { id: 1 })).rejects.toThrow(ConfigurationError)
     await expect(database.fetchAll(sql`select 1`, {})).resolves.toHaveLength(1)
   })
 
-  it('does not take a :name in its own text for one of its values', async () => {
+  it('does not fill a :name in its text with one of its values', async () => {
     const database = await filled()
     await expect(
       database.fetchAll(sql`select * from posts where id = :id and author = ${1}`),

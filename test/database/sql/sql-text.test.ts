@@ -1,4 +1,4 @@
-/** Where the :names of a text are, and where only something that looks like one. */
+/** SQL text: trailing semicolons and comments, NUL characters, empty texts. */
 import { ConfigurationError, type Database, QueryError } from '../../../src/database'
 import { all, failure } from '../support'
 import { eachDatabase } from '../../support/each-database'
@@ -15,7 +15,7 @@ eachDatabase('SQL text', (context) => {
   if (context.dialect === 'postgresql') {
   }
 
-  it('with a NUL is refused, since the databases would read on behind it or not', async () => {
+  it('is refused when it holds a NUL character', async () => {
     const database = await context.open()
     for (const text of ['select 1 \0', "select 'a\0b'", 'select 1 \0 + 2']) {
       const error = await failure(database.fetchAll(text))
@@ -32,14 +32,14 @@ eachDatabase('SQL text', (context) => {
     database = await context.open()
   })
 
-  it('a comment behind the semicolon changes nothing', async () => {
+  it('may end in a comment behind its semicolon in execute() and iterate()', async () => {
     await database.execute('create table noted (id integer primary key)')
     expect(await database.execute('insert into noted values (1); -- note')).toMatchObject({ rowCount: 1 })
     expect(await all(database.iterate('select id from noted; -- note'))).toEqual([{ id: 1 }])
     await database.execute('drop table noted')
   })
 
-  it('a query without a statement is refused', async () => {
+  it('is refused when it holds no statement', async () => {
     expect(await failure(database.fetchAll(' -- nothing'))).toBeInstanceOf(ConfigurationError)
   })
 })

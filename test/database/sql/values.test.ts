@@ -1,4 +1,4 @@
-/** Values: what is bound, what is refused, and how lists and many rows of them arrive. */
+/** Bound values: which are refused, how lists expand, and how unusual values are bound. */
 import { BindError, type Database, type DatabaseOptions, json, QueryError, sql } from '../../../src/database'
 import { failure, idsOf } from '../support'
 import { eachDatabase } from '../../support/each-database'
@@ -15,7 +15,7 @@ eachDatabase('values', (context) => {
   })
 
   describe('that do not match the statement', () => {
-    it('are refused by name when one is missing', async () => {
+    it('are refused with the name of a missing one', async () => {
       const error = await failure(database.fetchAll('select :a, :b', { a: 1 }))
       expect(error).toBeInstanceOf(BindError)
       expect(error).toMatchObject({ code: 'BIND_INVALID', sql: 'select :a, :b', retryable: false })
@@ -23,24 +23,24 @@ eachDatabase('values', (context) => {
       await expect(database.fetchAll('select :a, :b')).rejects.toThrow(/needs :a, :b/)
     })
 
-    it('are refused by name when there is one too many', async () => {
+    it('are refused with the name of a superfluous one', async () => {
       await expect(database.fetchAll('select :a', { a: 1, c: 2 })).rejects.toThrow(/no :c/)
       await expect(database.fetchAll('select 1', { a: 1 })).rejects.toThrow(BindError)
     })
 
-    it('are refused when undefined, and the text of a value is never shown', async () => {
+    it('are refused when one is undefined, and no value is shown', async () => {
       const error = await failure(database.fetchAll('select :a, :b', { a: 'secret-value', b: undefined }))
       expect(error.message).toMatch(/:b is undefined.*null/)
       expect(error.message).not.toContain('secret-value')
     })
 
-    it('are not looked for in the prototype', async () => {
+    it('are not read from the prototype', async () => {
       await expect(database.fetchAll('select :toString')).rejects.toThrow(/needs :toString/)
       const inherited = Object.create({ a: 1 }) as Record<string, unknown>
       await expect(database.fetchAll('select :a', inherited)).rejects.toThrow(/needs :a/)
     })
 
-    it('are refused as an array of positions', async () => {
+    it('are refused as an array', async () => {
       await expect(database.fetchAll('select :a', [1] as unknown as { a: number })).rejects.toThrow(/array/) // as from JavaScript
     })
   })
@@ -58,14 +58,14 @@ eachDatabase('values', (context) => {
       expect(error.message).toContain(':a is a')
     })
 
-    it('are taken as a document when marked so', async () => {
+    it('are stored as JSON when marked by json()', async () => {
       await database.execute('insert into t values (1, :doc)', { doc: json({ a: ["it's"] }) })
       expect(await database.fetchVal('select name from t')).toBe(`{"a":["it's"]}`)
     })
   })
 
-  // By pg it would be `{}`, which PostgreSQL reads as an object there.
-  it('that are an empty array are refused as a document, as all other arrays are', async () => {
+  // pg would send `{}`, which PostgreSQL reads as an object there.
+  it('that are arrays are refused for a JSON column, empty ones too', async () => {
     const insert = 'insert into notes (doc) values (:doc)'
     for (const preparedStatements of [true, false]) {
       const asked = await context.open({ preparedStatements })
@@ -93,7 +93,7 @@ eachDatabase('values', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('that are an empty array are an array of any type', async () => {
+    it('that are empty arrays are bound to arrays of any type', async () => {
       for (const preparedStatements of [true, false]) {
         const asked = await context.open({ preparedStatements })
         const none: string[] = []
@@ -106,7 +106,7 @@ eachDatabase('values', (context) => {
     })
   }
 
-  it('that occur twice in the text are given once', async () => {
+  it('are given once for a name that occurs twice', async () => {
     await database.execute('insert into t (id, name) values (:id, :name)', { id: 5, name: 'x' })
     const query = 'select id from t where name = :name or (name <> :name and id = :id) or name = :name'
     expect(await database.fetchAll(query, { id: 5, name: 'x' })).toHaveLength(1)
@@ -119,7 +119,7 @@ eachDatabase('values', (context) => {
     }
   })
 
-  it('that are BigInt are stored exactly', async () => {
+  it('that are BigInts are stored exactly', async () => {
     await database.execute('insert into t (id) values (:id)', { id: 9_007_199_254_740_993n })
     expect(await database.fetchVal('select cast(id as text) from t')).toBe('9007199254740993')
     expect(
@@ -144,20 +144,20 @@ eachDatabase('values', (context) => {
     const count = async (where: string, values: Record<string, unknown>): Promise<number> =>
       Number(await database.fetchVal(`select count(*) from t where ${where}`, values))
 
-    it('are looked for one by one', async () => {
+    it('expand to one placeholder for each value', async () => {
       expect(await count('id in (:ids)', { ids: [1, 3, 99] })).toBe(2)
       expect(await count('name in (:names)', { names: ['n2', "it's", '{},"'] })).toBe(1)
       expect(await count('id not in (:ids)', { ids: [1] })).toBe(2)
       expect(await count('id IN ( :ids ) and name not  in (:names)', { ids: [1, 2], names: ['n1'] })).toBe(1)
     })
 
-    it('may be none: then nothing is in it, and all is outside of it', async () => {
+    it('may be empty: IN matches nothing, NOT IN everything', async () => {
       expect(await count('id in (:ids)', { ids: [] })).toBe(0)
       expect(await count('id not in (:ids)', { ids: [] })).toBe(3)
       expect(await count('id in (:ids) or id = :one', { ids: [], one: 1 })).toBe(1)
     })
 
-    it('may be one that is no array', async () => {
+    it('may be a single value instead of an array', async () => {
       expect(await count('id in (:id)', { id: 2 })).toBe(1)
       expect(await count('id in (:a, :b)', { a: 2, b: 3 })).toBe(2)
     })
@@ -166,7 +166,7 @@ eachDatabase('values', (context) => {
       expect(await count('id in (:ids) or id + 1 in (:ids)', { ids: [3] })).toBe(2)
     })
 
-    it('follow the rules of NULL', async () => {
+    it("follow SQL's rules for NULL", async () => {
       expect(await count('id in (:ids)', { ids: [1, null] })).toBe(1)
       expect(await count('id not in (:ids)', { ids: [1, null] })).toBe(0)
     })
@@ -186,7 +186,7 @@ eachDatabase('a value', (context) => {
   const open = (options: DatabaseOptions = {}): Promise<Database> =>
     context.open({ pool: { size: 1, maxOverflow: 0 }, ...options })
 
-  it('15: a BigInt is a number to the database', async () => {
+  it('that is a BigInt is compared as a number', async () => {
     const database = await open()
     expect(await database.fetchVal('select case when 5 = :n then 1 else 0 end', { n: 5n })).toBe(1)
     expect(
@@ -194,7 +194,7 @@ eachDatabase('a value', (context) => {
     ).toBe('9007199254740992')
   })
 
-  it('31: a list may be longer than there are placeholders', async () => {
+  it('that is a list may be longer than the number of placeholders allows', async () => {
     const database = await open()
     const ids = Array.from({ length: 40_000 }, (_, id) => id)
     const count = await database.fetchVal('select count(*) from (select 7 as id) as s where id in (:ids)', {
@@ -203,21 +203,21 @@ eachDatabase('a value', (context) => {
     expect(Number(count)).toBe(1)
   })
 
-  it('that is an array of arrays is refused inside of IN (…)', async () => {
+  it('that is an array of arrays is refused inside IN ()', async () => {
     const database = await context.open()
     const error = await failure(database.fetchAll('select 1 where 1 in (:ids)', { ids: [[1], [2]] }))
     expect(error).toBeInstanceOf(BindError)
     expect(error.message).toMatch(/:ids .*(flat list|array)/)
   })
 
-  it('that is no moment in time is refused, though it is a Date', async () => {
+  it('that is an invalid Date is refused', async () => {
     const database = await context.open()
     const error = await failure(database.fetchVal('select :at', { at: new Date(Number.NaN) }))
     expect(error).toBeInstanceOf(BindError)
     expect(error.message).toBe('The value of :at is an invalid Date.')
   })
 
-  it('that is said to be a document is one in another document, and in an array', async () => {
+  it('that is marked by json() is JSON inside another document and inside an array', async () => {
     const database = await context.open()
     await database.execute('create table notes (doc json)')
     const parts = { list: [1], of: { n: 1 } }
@@ -245,7 +245,7 @@ eachDatabase('a value', (context) => {
     ])
   })
 
-  it('that is a view of memory is bound as the bytes that it shows', async () => {
+  it('that is a view of memory is bound as the bytes of the view', async () => {
     const database = await context.open()
     const memory = new Uint8Array([1, 2, 3, 4]).buffer
     const query = context.dialect === 'sqlite' ? 'select :bytes' : 'select cast(:bytes as bytea)'
@@ -259,7 +259,7 @@ eachDatabase('a value', (context) => {
     )
   })
 
-  it('one of many in a list is no matter of their number, but a builder binds each of its own', async () => {
+  it('may be a list of any length in SQL text, but not in a builder', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const ids = Array.from({ length: 70_000 }, (_, n) => n)
     expect(await database.fetchVal('select 1 where 1 in (:ids)', { ids })).toBe(1)
@@ -272,7 +272,7 @@ eachDatabase('a value', (context) => {
   })
 
   if (context.dialect === 'sqlite') {
-    it('in a list of any length is compared as one by itself', async () => {
+    it('in a list of any length compares like a single value', async () => {
       const database = await context.open()
       const query = "select a, i, n from (select '7' as a) join (select 7 as i) join (select '7' as n)"
       const few = [7, 8]
@@ -284,7 +284,7 @@ eachDatabase('a value', (context) => {
         }
     })
 
-    it('at the end of 64 bits is an integer, as a number too', async () => {
+    it('at the limits of 64 bits is bound as an integer', async () => {
       const database = await context.open()
       for (const value of [-(2 ** 63), -(2n ** 63n), 2n ** 63n - 1n, 2 ** 62]) {
         expect(await database.fetchVal('select typeof(:value)', { value })).toBe('integer')
@@ -325,14 +325,14 @@ eachDatabase('values', (context) => {
     await context.admin('drop table t')
   })
 
-  it('a missing value stores nothing, least of all NULL', async () => {
+  it('are refused when one is missing, and nothing is stored', async () => {
     const insert = 'insert into t values (:id, :name)'
     await expect(database.execute(insert, { id: 1 })).rejects.toThrow(BindError)
     await expect(database.executeMany(insert, [{ id: 1, name: 'x' }, { id: 2 }])).rejects.toThrow(BindError)
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('a list is one value of a statement, in text and in a template', async () => {
+  it('may be lists, in text and in templates', async () => {
     await database.execute("insert into t values (1, 'x'), (2, 'y'), (3, 'z')")
     const ids = [1, 3]
     expect(await database.fetchAll('select id from t where id in (:ids) order by id', { ids })).toHaveLength(
@@ -341,7 +341,7 @@ eachDatabase('values', (context) => {
     expect(await database.fetchAll(sql`select id from t where id in (${ids})`)).toHaveLength(2)
   })
 
-  it('a number goes into a column of text', async () => {
+  it('that are numbers can be stored in a text column', async () => {
     await database.execute('insert into t values (1, :name)', { name: 5 })
     expect(await database.fetchVal('select name from t')).toBe('5')
   })

@@ -1,4 +1,4 @@
-/** What every driver of SQLite gives and stores, whatever it does by itself. */
+/** Both SQLite drivers give and store the same values, ids, names of columns and dates. */
 import { chmodSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import knexOf from 'knex'
@@ -10,7 +10,7 @@ const OPEN_READWRITE = 2
 const OPEN_CREATE = 4
 
 eachDatabase('a query without values', (context) => {
-  it('is asked anew each time, whichever method asked before', async () => {
+  it('gives new rows each time, whichever method ran it before', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     await database.execute('create table jobs (id integer primary key, state varchar(10))')
     const next = "select id from jobs where state = 'ready' order by id limit 1"
@@ -47,7 +47,7 @@ const INTEGERS = [
 eachDatabase('an integer beyond 32 bits', (context) => {
   const isSqlite = context.dialect === 'sqlite'
 
-  it.each(INTEGERS.flatMap((n) => [n, BigInt(n)]))('is stored and compared as one: %p', async (n) => {
+  it.each(INTEGERS.flatMap((n) => [n, BigInt(n)]))('is stored and compared as an integer: %p', async (n) => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     await database.execute('create table kept (k varchar(30), n bigint)')
     const text = String(n)
@@ -67,7 +67,7 @@ eachDatabase('an integer beyond 32 bits', (context) => {
     await database.execute('drop table kept')
   })
 
-  it('keeps the names of columns as they are written', async () => {
+  it('keeps the names of columns as written', async () => {
     if (!isSqlite) return
     const database = await context.open()
     for (const read of [
@@ -88,13 +88,13 @@ eachDatabase('an integer beyond 32 bits', (context) => {
 
 eachDatabase('SQLite', (context) => {
   if (context.dialect !== 'sqlite') {
-    it('is not PostgreSQL', () => {
+    it('is not run where only PostgreSQL is tested', () => {
       expect(context.driver).toBe('pg')
     })
     return
   }
 
-  it('tells ids exactly, or none', async () => {
+  it('returns exact ids, or none', async () => {
     const database = await context.open()
     await database.execute('create table msgs (id integer primary key, t text)')
     const large = 1_533_947_986_218_845_197n
@@ -128,7 +128,7 @@ eachDatabase('SQLite', (context) => {
     ).toBe(3)
   })
 
-  it('gives columns the names of SQLite, whatever the method and the data', async () => {
+  it('gives columns the same names by every method, for any data', async () => {
     const database = await context.open({}, context.memoryUrl)
     await database.execute('create table users (id integer primary key, active boolean, big integer)')
     await database.execute('create table posts (id integer primary key, author_id integer, doc json)')
@@ -161,7 +161,7 @@ eachDatabase('SQLite', (context) => {
     }
   })
 
-  it('has dates in one form, whoever writes them', async () => {
+  it('stores dates in one format, whoever writes them', async () => {
     const database = await context.open()
     const at = new Date('2026-03-01T12:30:00.123Z')
     const commandLine = knexOf(knexConfig(context.url))
@@ -191,7 +191,7 @@ eachDatabase('SQLite', (context) => {
       seen,
     ])
     expect(await database.knex('events').where('at', '>', new Date(0)).pluck('who')).toHaveLength(4)
-    // As Knex by itself stores it.
+    // Plain Knex stores milliseconds.
     await context.admin(`insert into events (who, at) values ('plain', ${at.getTime()})`)
     expect(await database.fetchVal("select at from events where who = 'plain'")).toBe(seen.at)
     for (const [moment, isStored] of [
@@ -208,7 +208,7 @@ eachDatabase('SQLite', (context) => {
     }
   })
 
-  it('is opened by one driver in a process, by whichever path', async () => {
+  it('refuses a file that another driver has open in the process, by any path', async () => {
     await context.open()
     const { database: file } = new DatabaseURL(context.url)
     const link = `${file}-link`
@@ -216,14 +216,14 @@ eachDatabase('SQLite', (context) => {
     const relative = path.relative('.', file)
     const other = context.driver === 'sqlite3' ? 'sqlite+appthreat' : 'sqlite'
     for (const name of [file, link, relative]) {
-      // Where it is not to be had, as on Node 20, that is the reason.
+      // On Node 20 the second driver cannot be loaded, which is the reason then.
       const error = await failure((async () => new Database(`${other}:///${name}`).connect())())
       expect(error).toBeInstanceOf(ConfigurationError)
       expect(error.message).toMatch(/Use one driver for one file|cannot be loaded/)
     }
   })
 
-  it('reads a file that must not be written', async () => {
+  it('opens a file read-only, and reports a missing or invalid file at once', async () => {
     const database = await context.open()
     await database.execute('create table archived (id integer)')
     await database.execute('insert into archived values (1)')
@@ -274,14 +274,14 @@ eachDatabase('SQLite', (context) => {
       })
     })
 
-    it('with a comment that never ends is what stands in front of it', async () => {
+    it('ends before a comment that is never closed', async () => {
       const insert = "insert into t (name) values ('x') /* RETURNING"
       expect(await database.execute(insert)).toEqual({ rowCount: 1, lastInsertId: 1 })
       expect(await database.fetchOne('select id from t /* limit')).toEqual({ id: 1 })
       expect(await database.fetchAll('select 7 as n /* big')).toEqual([{ n: 7 }])
     })
 
-    it('that reads a column with the name of a keyword locks nothing when it was only counted', async () => {
+    it("that reads a column named like a keyword keeps no lock, and has the column's type", async () => {
       const one = await context.open({ pool: { size: 1, maxOverflow: 0 } })
       await one.execute('create table keywords (merge integer)')
       await one.execute('insert into keywords values (1), (2)')
@@ -301,11 +301,11 @@ eachDatabase('SQLite', (context) => {
 })
 
 describe.each(sqliteScratches())(
-  'a file that somebody else reads in another journal mode: $title',
+  'a file that another program reads in another journal mode: $title',
   (scratch) => {
     afterAll(() => scratch.dropAll())
 
-    it('is read and written as it is', async () => {
+    it('is read and written in its own mode', async () => {
       const url = await scratch.create()
       const driver = await scratch.open(url, OPEN_READWRITE | OPEN_CREATE)
       const run = (sql: string): Promise<unknown> =>

@@ -1,11 +1,11 @@
-/** A SQLite database in memory: one connection, which keeps its tables and serves loops and the queries in them. */
+/** A SQLite database in memory: one connection, which keeps its tables and runs streams beside other queries. */
 import { Database } from '../../../src/database'
 import { endless, failure, idsOf, numbers } from '../support'
 import { eachDatabase } from '../../support/each-database'
 
 eachDatabase('a database in memory', (context) => {
   if (context.dialect === 'sqlite') {
-    it('in memory are one, which keeps its tables until disconnect()', async () => {
+    it('keeps its tables until disconnect()', async () => {
       const database = context.track(new Database(context.memoryUrl))
       await database.connect()
       await database.execute('create table notes (id integer)')
@@ -16,7 +16,7 @@ eachDatabase('a database in memory', (context) => {
       await expect(database.fetchVal('select count(*) from notes')).rejects.toThrow(/no such table/)
     })
 
-    it('in memory serve a loop and the queries in it', async () => {
+    it("runs queries in the body of a stream's loop", async () => {
       const database = await context.open({}, context.memoryUrl)
       await database.execute('create table notes (id integer)')
       await database.executeMany('insert into notes values (:id)', [{ id: 1 }, { id: 2 }, { id: 3 }])
@@ -33,7 +33,7 @@ eachDatabase('a database in memory', (context) => {
       expect(seen).toBe(3)
     })
 
-    it('in memory are not shared by two Databases', async () => {
+    it('is not shared by two Databases', async () => {
       const [first, second] = [
         await context.open({}, context.memoryUrl),
         await context.open({}, context.memoryUrl),
@@ -42,7 +42,7 @@ eachDatabase('a database in memory', (context) => {
       await expect(second.fetchAll('select * from notes')).rejects.toThrow(/no such table/)
     })
 
-    it('7: a database in memory can be streamed', async () => {
+    it('can be streamed beside other queries', async () => {
       const database = await context.open({}, context.memoryUrl)
       await database.execute('create table t (id integer)')
       await database.execute('insert into t values (1), (2), (3), (4), (5)')
@@ -53,7 +53,7 @@ eachDatabase('a database in memory', (context) => {
       expect(seen).toEqual([1, 2, 3, 4, 5])
     })
 
-    it('8: a database in memory keeps its tables when a write in a savepoint is interrupted', async () => {
+    it('keeps its tables when a write in a savepoint is interrupted', async () => {
       const database = await context.open({}, context.memoryUrl)
       await database.execute('create table t (id integer)')
       const slow = `insert into t ${endless('sqlite')}`
@@ -65,7 +65,7 @@ eachDatabase('a database in memory', (context) => {
     })
   }
 
-  it('reads its values from a stream of the same database, over the one connection', async () => {
+  it('accepts a stream of itself as the source of executeMany()', async () => {
     await using database = new Database('sqlite://', { pool: { acquireTimeoutMillis: 2000 } })
     await database.connect()
     await database.execute('create table t (id integer)')

@@ -1,11 +1,11 @@
-/** What each of SQLite's connections knows of columns. */
+/** The schema cache of SQLite: types of columns follow changes of the schema, by each connection's view of it. */
 import { rmSync, writeFileSync } from 'node:fs'
 import { type Database, DatabaseURL } from '../../../src/database'
 import { all, failure, valueOrMessage } from '../support'
 import { eachDatabase } from '../../support/each-database'
 import { waitFor } from '../../support/wait-for'
 
-eachDatabase('columns', (context) => {
+eachDatabase('the types of columns', (context) => {
   const bool = { id: 1, ok: true }
   const pathOf = (url: string): string => new DatabaseURL(url).database
   let database: Database
@@ -21,7 +21,7 @@ eachDatabase('columns', (context) => {
 
   afterEach(() => context.admin(`drop table if exists ${table}`))
 
-  it('are known soon when another process has changed them, in a transaction too', async () => {
+  it('follow a change by another process, in a transaction too', async () => {
     const read = `select * from ${table} where id = 1`
     expect(await database.fetchAll(read)).toEqual([{ id: 1 }])
     await context.admin(`alter table ${table} add column ok boolean default true`)
@@ -33,10 +33,10 @@ eachDatabase('columns', (context) => {
     expect(await database.fetchAll(read)).toEqual([bool])
   })
 
-  // What follows is about files, and about types that PostgreSQL tells with every result.
+  // PostgreSQL sends the types with every result; the tests below are about files.
   if (context.dialect !== 'sqlite') return
 
-  it('are looked for once after a change of the schema by this process, however many transactions follow', async () => {
+  it('are read again once after a change by this process, however many transactions follow', async () => {
     const checks: string[] = []
     const traced = await context.open({
       pool: { size: 1, maxOverflow: 0 },
@@ -53,11 +53,11 @@ eachDatabase('columns', (context) => {
       traced.transaction((tx) => tx.fetchAll(`select * from ${table} where id = 1`))
     const started = performance.now()
     for (let i = 0; i < 20; i += 1) await read()
-    // Other processes' changes are looked for once a second as well.
+    // Changes by other processes are looked for once a second as well.
     expect(checks.length).toBeLessThanOrEqual(2 + (performance.now() - started) / 1000)
   })
 
-  it('are known by the schema that each of them sees, while a transaction holds on to an old one', async () => {
+  it("are those of each connection's view while a transaction sees the old schema", async () => {
     const old = await database.begin({ readOnly: true })
     const read = `select * from ${table} where id = 1`
     expect(await old.fetchAll(read)).toEqual([{ id: 1 }])
@@ -70,7 +70,7 @@ eachDatabase('columns', (context) => {
     expect(await all(database.iterate(read))).toEqual([bool])
   })
 
-  it('are known again when a transaction that could not see a change has ended', async () => {
+  it('are new once a transaction that could not see the change has ended', async () => {
     const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const read = `select * from ${table} where id = 1`
     const old = await single.begin({ readOnly: true })
@@ -81,7 +81,7 @@ eachDatabase('columns', (context) => {
     expect(await single.fetchAll(read)).toEqual([bool])
   })
 
-  it('are known as they are again when a change was rolled back', async () => {
+  it('are the old ones after a change was rolled back', async () => {
     const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const read = `select * from ${table} where id = 1`
     await single.execute(`alter table ${table} add column ok boolean default true`)
@@ -96,7 +96,7 @@ eachDatabase('columns', (context) => {
     expect(await single.fetchAll(read)).toEqual([bool])
   })
 
-  it('are known anew when the file was', async () => {
+  it('are new when the file was replaced', async () => {
     const url = await context.createDatabase()
     const read = async (): Promise<unknown[]> => {
       const reader = await context.open({}, url)
@@ -115,7 +115,7 @@ eachDatabase('columns', (context) => {
     expect(await read()).toEqual([plain, plain])
   })
 
-  it('are known of a query that ends in a semicolon and a comment', async () => {
+  it('are known for a query that ends in a semicolon and a comment', async () => {
     await database.execute('create table flags (ok boolean)')
     await database.execute('insert into flags values (1)')
     const raw = database.knex.raw('select ok from flags; -- drop table flags')
@@ -123,7 +123,7 @@ eachDatabase('columns', (context) => {
     expect(await all(database.iterate(raw))).toEqual([{ ok: true }])
   })
 
-  it('that cannot be told leave nothing behind that a change of the schema would trip over', async () => {
+  it('leave nothing behind for a wrong query that would block a change of the schema', async () => {
     const one = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     await one.execute('create table changing (id integer, old integer)')
     for (const wrong of ['select * from nowhere', 'select no_column, 1 as a from changing']) {
@@ -135,7 +135,7 @@ eachDatabase('columns', (context) => {
     expect(await one.fetchAll('select name from temp.sqlite_schema')).toEqual([])
   })
 
-  it('are known of attached files too', async () => {
+  it('are known for attached files', async () => {
     const url = await context.createDatabase()
     await prepare(url, 'create table far (ok boolean)')
     await database.connection(async (connection) => {
@@ -148,7 +148,7 @@ eachDatabase('columns', (context) => {
     })
   })
 
-  it('of one name are the last one of them, also where an integer has too many digits for a number', async () => {
+  it('of columns of the same name are those of the last one, and its value is exact', async () => {
     // In a file of its own, since columns of a declared type make a difference.
     const url = await context.createDatabase()
     await prepare(url, 'create table n (id integer)', 'insert into n values (1), (2), (3)')
@@ -169,7 +169,7 @@ eachDatabase('columns', (context) => {
     "insert into 'flagged' values (1) returning ok",
     'insert into flagged select 1 from (select * from other) /* update other */ returning ok',
     'with x as (select 7 as n) insert into flagged values (1) returning ok, (select n from x) as n',
-  ])('are known of the table that is written: %s', async (insert) => {
+  ])('are known for RETURNING: %s', async (insert) => {
     await database.execute('create table if not exists flagged (ok boolean)')
     await database.execute('create table if not exists other (ok integer)')
     await database.execute('delete from other')
@@ -177,7 +177,7 @@ eachDatabase('columns', (context) => {
     expect(await database.fetchAll(insert)).toEqual([expect.objectContaining({ ok: true })])
   })
 
-  it('of a compound SELECT are not rounded by the type of its first part', async () => {
+  it('of a compound SELECT do not round values of its later parts', async () => {
     const url = await context.createDatabase()
     await prepare(
       url,
@@ -195,7 +195,7 @@ eachDatabase('columns', (context) => {
     }
   })
 
-  it('of a compound SELECT are of the types of its first part', async () => {
+  it('of a compound SELECT are those of its first part', async () => {
     await database.execute('create table papers (doc json)')
     await database.execute("insert into papers values ('[1]')")
     const query = "select doc from papers union all select '[2]' order by 1"
@@ -203,7 +203,7 @@ eachDatabase('columns', (context) => {
     expect(await all(database.iterate(query))).toEqual([{ doc: [1] }, { doc: [2] }])
   })
 
-  it('are counted as they are written, beside those of values that are bound', async () => {
+  it('do not change the index of a column beside bound values', async () => {
     for (const [query, expected] of [
       ['select :a, :b', ['x', 'y']],
       ['select 5, :a, 7, :b, 3', [5, 'x', 7, 'y', 3]],
@@ -212,7 +212,7 @@ eachDatabase('columns', (context) => {
         expect(await database.fetchVal(query, { a: 'x', b: 'y' }, { column })).toBe(value)
   })
 
-  it('are known beside a virtual table whose module is not there', async () => {
+  it('are known beside a virtual table whose module is missing', async () => {
     const url = await context.createDatabase()
     await prepare(url, 'create table flags (ok boolean)', 'insert into flags values (1)')
     const own = await context.open({}, url)
@@ -235,7 +235,7 @@ eachDatabase('columns', (context) => {
   }
 })
 
-eachDatabase('a changed schema', (context) => {
+eachDatabase('the types of columns after a change of the schema', (context) => {
   const isSqlite = context.dialect === 'sqlite'
 
   let database: Database
@@ -244,7 +244,7 @@ eachDatabase('a changed schema', (context) => {
     database = await context.open()
   })
 
-  it('a view that is broken does no harm to other queries', async () => {
+  it('are known beside a broken view', async () => {
     if (isSqlite) {
       await database.execute('create table gone (id integer)')
       await database.execute('create view broken as select * from gone')
@@ -254,7 +254,7 @@ eachDatabase('a changed schema', (context) => {
     if (isSqlite) await database.execute('drop view broken')
   })
 
-  it('a table that is made in a transaction has its types for those who read afterwards', async () => {
+  it('are known to others once the transaction that created the table has committed', async () => {
     await database.transaction(async () => {
       await database.execute('create table fresh (ok boolean)')
       await database.execute('insert into fresh values (:ok)', { ok: true })
@@ -264,14 +264,14 @@ eachDatabase('a changed schema', (context) => {
     await database.execute('drop table fresh')
   })
 
-  it('RETURNING gives columns their types, under whatever name, and expressions none', async () => {
+  it('are those of columns with another name in RETURNING, and unknown for expressions', async () => {
     await database.execute('create table flagged (id integer primary key, flag boolean)')
     const returning = 'insert into flagged values (1, :flag) returning id as flag, flag as ok'
     expect(await database.fetchAll(returning, { flag: true })).toEqual([{ flag: 1, ok: true }])
     await database.execute('drop table flagged')
   })
 
-  it('a column that somebody else adds is there for a stream at once', async () => {
+  it('include a new column at once in a stream', async () => {
     await database.execute('create table widened (id integer primary key)')
     await database.execute('insert into widened values (1)')
     expect(await all(database.iterate('select * from widened'))).toEqual([{ id: 1 }])

@@ -1,4 +1,4 @@
-/** What SQLite's connections know of columns, keep open, and look like to one another. */
+/** SQLite connections: the writer's turn, what a stream keeps open, settings, locks and interrupted transactions. */
 import { readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -12,7 +12,7 @@ import { all, endless, failure, idsOf, numbers, runScript } from '../support'
 import { eachDatabase } from '../../support/each-database'
 import { waitFor } from '../../support/wait-for'
 
-eachDatabase('sessions', (context) => {
+eachDatabase('SQLite connections', (context) => {
   let database: Database
   let tables = 0
   let table: string
@@ -26,26 +26,29 @@ eachDatabase('sessions', (context) => {
 
   afterEach(() => context.admin(`drop table if exists ${table}`))
 
-  it.each(['COMMIT -- to disk', 'end /* to be sure */'])('end a transaction by %s', async (commit) => {
-    await using connection = await database.acquire()
-    await connection.execute('begin -- to write')
-    await connection.execute(`insert into ${table} values (4)`)
-    await connection.execute(commit)
-    // Nobody waits for the turn of a writer that is done.
-    await database.execute(`insert into ${table} values (5)`, {}, { timeoutMillis: 1000 })
-    expect(await database.fetchVal(`select count(*) from ${table}`)).toEqual(
-      context.dialect === 'sqlite' ? 5 : '5',
-    )
-  })
+  it.each(['COMMIT -- to disk', 'end /* to be sure */'])(
+    'end a transaction that is committed by the text %s',
+    async (commit) => {
+      await using connection = await database.acquire()
+      await connection.execute('begin -- to write')
+      await connection.execute(`insert into ${table} values (4)`)
+      await connection.execute(commit)
+      // The next writer does not wait for one that has committed.
+      await database.execute(`insert into ${table} values (5)`, {}, { timeoutMillis: 1000 })
+      expect(await database.fetchVal(`select count(*) from ${table}`)).toEqual(
+        context.dialect === 'sqlite' ? 5 : '5',
+      )
+    },
+  )
 
-  // What follows is about files, PRAGMAs and a driver that PostgreSQL does not have.
+  // The tests below are about files, PRAGMAs and drivers of SQLite.
   if (context.dialect !== 'sqlite') return
   const many = numbers('sqlite', 5000)
   const leftBehind = (database: Database): Promise<unknown[]> =>
     database.fetchAll("select name from sqlite_temp_schema where name like 'millpond%'")
   const pathOf = (url: string): string => new DatabaseURL(url).database
 
-  describe('close what a stream has open', () => {
+  describe('close a stream', () => {
     it('at the end of its transaction', async () => {
       for (const url of [context.url, context.memoryUrl]) {
         const single = await context.open({ pool: { size: 1, maxOverflow: 0 } }, url)
@@ -64,7 +67,7 @@ eachDatabase('sessions', (context) => {
       }
     })
 
-    it('when its reader was called off', async () => {
+    it('when its signal is aborted', async () => {
       for (const url of [context.url, context.memoryUrl]) {
         const single = await context.open({ pool: { size: 1, maxOverflow: 0 } }, url)
         await single.connection(async () => {
@@ -83,7 +86,7 @@ eachDatabase('sessions', (context) => {
       }
     })
 
-    it('so that its connection sees what is written after the transaction', async () => {
+    it('so that their next statements see later writes', async () => {
       await using connection = await database.acquire()
       await connection.transaction(
         async (tx) => {
@@ -96,7 +99,7 @@ eachDatabase('sessions', (context) => {
       await connection.execute(`drop table ${table}`)
     })
 
-    it('and refuse to read on after a COMMIT that was sent by hand', async () => {
+    it('when COMMIT is sent as SQL text, and refuse to read on', async () => {
       await using connection = await database.acquire()
       await connection.execute('begin')
       const rows = connection.iterate(many, {}, { batchSize: 1 })
@@ -105,7 +108,7 @@ eachDatabase('sessions', (context) => {
       expect(await failure(rows.next())).toBeInstanceOf(TransactionClosedError)
     })
 
-    it('even when the connection is closed while it is opened', async () => {
+    it('that is being opened while they are closed', async () => {
       const url = await context.createDatabase()
       for (let turns = 0; turns < 40; turns += 1) {
         const closing = await context.open({}, url)
@@ -117,13 +120,13 @@ eachDatabase('sessions', (context) => {
         await closing.disconnect({ graceMillis: 0 })
         await first
       }
-      // disconnect() has waited for it, but not for ever.
+      // disconnect() has waited for it for a limited time.
       await waitFor(() => openFiles(pathOf(url)) === 0, { what: 'the file to be closed' })
       expect(openFiles(pathOf(url))).toBe(0)
     })
   })
 
-  it('that is cut off before its statement has begun runs nothing, and lets the process end', async () => {
+  it('that are closed before a statement has begun run nothing, and let the process end', async () => {
     const script = `
       const { Database } = require('./src/database')
       const { pbkdf2 } = require('node:crypto')
@@ -145,7 +148,7 @@ eachDatabase('sessions', (context) => {
     expect((await runScript(script)).stdout).toBe('NOT_CONNECTED')
   })
 
-  it('let a stream go on when a statement beside it is cancelled in a read-only transaction', async () => {
+  it('continue a stream when another statement is cancelled in a read-only transaction', async () => {
     let seen = 0
     await database.transaction(
       async () => {
@@ -161,7 +164,7 @@ eachDatabase('sessions', (context) => {
     expect(seen).toBe(3)
   })
 
-  it('stream nothing in a transaction that SQLite has rolled back', async () => {
+  it('refuse to stream in a transaction that SQLite has rolled back', async () => {
     const work = database.transaction(async () => {
       const before = database.iterate(`select * from ${table}`, {}, { batchSize: 1 })
       await before.next()
@@ -173,7 +176,7 @@ eachDatabase('sessions', (context) => {
     await failure(work)
   })
 
-  it('are closed when they open but cannot be set up', async () => {
+  it('are closed when they cannot be set up', async () => {
     const url = await context.createDatabase()
     const path = pathOf(url)
     writeFileSync(path, 'this is no database at all. '.repeat(100))
@@ -184,7 +187,7 @@ eachDatabase('sessions', (context) => {
   })
 
   it.each(['PRAGMA query_only(1)', 'pragma main.query_only = 2', "PRAGMA query_only = 'yes'"])(
-    'are written again by the next user after %s',
+    'can be written by the next caller after %s',
     async (pragma) => {
       const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
       await single.execute(pragma)
@@ -193,7 +196,7 @@ eachDatabase('sessions', (context) => {
     },
   )
 
-  it('do not lend a setting to the next user, in whatever form it was made', async () => {
+  it('lose settings, in whatever form they were made, before the next caller', async () => {
     const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     await single.execute('PRAGMA foreign_keys(0)')
     expect(await single.fetchVal('PRAGMA foreign_keys')).toBe(1)
@@ -203,7 +206,7 @@ eachDatabase('sessions', (context) => {
     expect(single.stats().created).toBe(created)
   })
 
-  it('end a transaction that a savepoint has opened, with it', async () => {
+  it('end a transaction that a SAVEPOINT has begun', async () => {
     await database.execute('create table bare (n integer)')
     await database.connection(async (connection) => {
       for (const sql of ['savepoint a', 'insert into bare values (1)', 'savepoint b', 'release b'])
@@ -211,19 +214,19 @@ eachDatabase('sessions', (context) => {
       expect(await context.admin('select n from bare')).toEqual([])
       await connection.execute('release a')
       expect(await context.admin('select n from bare')).toEqual([{ n: 1 }])
-      // The turn to write has passed on.
+      // The next writer has the turn.
       await database.detached(() => database.execute('insert into bare values (2)'))
     })
     await database.execute('drop table bare')
   })
 
-  it('say of a locked file what is known about it', async () => {
+  it('explain a locked file in the error', async () => {
     context.mayHoldLong()
     const url = await context.createDatabase()
     const own = await context.open({}, url)
     await own.execute('create table t (id integer)')
     await using connection = await own.acquire()
-    // As another process would, beside the queue of writers.
+    // Like another process, which is not in the queue of writers.
     const raw = connection.raw as { exec(sql: string, done: (error: Error | null) => void): void }
     await new Promise((resolve) => {
       raw.exec('begin immediate', resolve)
@@ -239,7 +242,7 @@ eachDatabase('sessions', (context) => {
   })
 
   function openFiles(path: string): number {
-    // Elsewhere nobody tells which files are open.
+    // Other systems do not list the open files.
     if (process.platform !== 'linux') return 0
     const targets = readdirSync('/proc/self/fd').map((descriptor) => {
       try {
@@ -271,7 +274,7 @@ eachDatabase('sessions', (context) => {
   const open = (options: DatabaseOptions = {}): Promise<Database> =>
     context.open({ pool: { size: 1, maxOverflow: 0 }, ...options })
 
-  it('4: a conflict clause that rolls back does not leave the transaction in autocommit', async () => {
+  it('run no statement in autocommit after a conflict clause has rolled back', async () => {
     const database = await open()
     await database.execute('create table t (id integer primary key)')
     const failing = database.transaction(async (tx) => {
@@ -285,7 +288,7 @@ eachDatabase('sessions', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('9: a read-only transaction that was left open leaves nothing read-only', async () => {
+  it('are writable after a read-only transaction that was left open', async () => {
     const database = await open()
     const connection = await database.acquire()
     await connection.begin({ readOnly: true })
@@ -293,7 +296,7 @@ eachDatabase('sessions', (context) => {
     expect(await database.execute('create table written (id integer)')).toMatchObject({ rowCount: 0 })
   })
 
-  it('11: a read-only transaction runs beside a writer', async () => {
+  it('run a read-only transaction beside a writer', async () => {
     const database = await context.open()
     const read = (): Promise<unknown> =>
       database.transaction((tx) => tx.fetchVal('select 1'), { readOnly: true })

@@ -1,4 +1,4 @@
-/** A stream gives what fetchAll gives, though drivers of SQLite read it in other ways: at once, by pieces, by single steps. */
+/** iterate() gives the rows of fetchAll(), though SQLite's drivers read streams in batches or by single steps. */
 import type { Database } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
 import { all } from '../support'
@@ -18,10 +18,10 @@ eachDatabase('a stream', (context) => {
 
   const streamed = (query: string, batchSize?: number): Promise<unknown[]> =>
     all(database.iterate(query, {}, batchSize === undefined ? {} : { batchSize }))
-  /** For which the driver gives each row as it is. */
+  /** Rows that are read at once. */
   const fetched = (query: string): Promise<unknown[]> => database.fetchAll(query)
 
-  it.each([1, 63, 64, 65, 256, 257, 4999, 5000, 5001])('has all of %i rows', async (count) => {
+  it.each([1, 63, 64, 65, 256, 257, 4999, 5000, 5001])('gives all of %i rows', async (count) => {
     await database.executeMany(
       'insert into things (id, x) values (:id, :x)',
       Array.from({ length: count }, (_, x) => ({ id: x + 1, x })),
@@ -32,10 +32,10 @@ eachDatabase('a stream', (context) => {
     }
   })
 
-  // What follows is about storage classes, and about what other tests hold PostgreSQL to.
+  // The tests below are about SQLite's storage classes; other tests cover PostgreSQL.
   if (context.dialect !== 'sqlite') return
 
-  it('has each value as it was computed, once', async () => {
+  it('gives each value as it was computed, once', async () => {
     await database.executeMany(
       'insert into things (id) values (:id)',
       Array.from({ length: 3000 }, (_, index) => ({ id: index + 1 })),
@@ -54,7 +54,7 @@ eachDatabase('a stream', (context) => {
     expect(halves).toBeLessThan(2000)
   })
 
-  it('has values of every kind, wherever they are', async () => {
+  it('gives values of every kind', async () => {
     const texts = [
       '',
       '🐟',
@@ -93,7 +93,7 @@ eachDatabase('a stream', (context) => {
     }
   })
 
-  it('has numbers exactly', async () => {
+  it('gives exact numbers', async () => {
     const bytes = new DataView(new ArrayBuffer(8))
     const rows = Array.from({ length: 5000 }, (_, index) => {
       for (let at = 0; at < 8; at += 1)
@@ -106,19 +106,19 @@ eachDatabase('a stream', (context) => {
     expect(read.every(({ x }, index) => Object.is(x, rows[index]?.x))).toBe(true)
   })
 
-  it('keeps texts that are JSON, as functions of SQLite make them, texts', async () => {
+  it("keeps texts of SQLite's JSON functions as texts", async () => {
     await database.execute(`insert into things (x) values ('[1]'), ('[2]')`)
     const query = `select json(x) as a, json_array(id) as b, json_object('id', id) as c from things`
     expect(await streamed(query)).toEqual(await fetched(query))
   })
 
-  it('reads bytes that are no text as it reads them elsewhere', async () => {
+  it('reads invalid UTF-8 as fetchAll() does', async () => {
     const texts = ['e282', '61e28262ff', 'f09f', '80', 'eda080', '00', '5c75']
     const query = texts.map((hex) => `select cast(x'${hex}' as text) as x`).join(' union all ')
     expect(await streamed(query)).toEqual(await fetched(query))
   })
 
-  it('is in the order of its query', async () => {
+  it('keeps the order of its query', async () => {
     const rows = Array.from({ length: 1000 }, (_, index) => ({ x: (index * 7919) % 100 }))
     await database.executeMany('insert into things (x) values (:x)', rows)
     const wide = `case when id % 10 = 0 then zeroblob(10) else x end as x`
@@ -139,7 +139,7 @@ eachDatabase('a stream', (context) => {
     expect(count).toBe(1000)
   })
 
-  it('takes queries that are too wide for it', async () => {
+  it('accepts queries with very many columns', async () => {
     const columns = Array.from({ length: 1500 }, (_, index) => `${index} as c${index}`)
     const query = `select ${columns.join(', ')}`
     expect(await streamed(query)).toEqual(await fetched(query))

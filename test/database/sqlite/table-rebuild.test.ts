@@ -1,4 +1,4 @@
-/** A migration that makes a table anew, as SQLite needs it for many changes, keeps the rows that refer to it. */
+/** Schema changes that rebuild a table, as SQLite needs for many of them, keep the rows that refer to it. */
 import type { Knex } from 'knex'
 import type { Database } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
@@ -17,8 +17,8 @@ const CHANGES: readonly (readonly [string, (table: Knex.AlterTableBuilder) => un
   ['dropNullable', (table) => table.dropNullable('name')],
 ]
 
-eachDatabase('a table that is made anew', (context) => {
-  // PostgreSQL changes tables in their place.
+eachDatabase('a rebuilt table', (context) => {
+  // PostgreSQL changes tables in place.
   if (context.dialect !== 'sqlite') {
     it('keeps the rows that refer to it', async () => {
       const database = await context.open()
@@ -33,7 +33,7 @@ eachDatabase('a table that is made anew', (context) => {
 
   const urls = (): string[] => [context.url, context.memoryUrl]
 
-  describe.each(['cascade', 'set null', 'restrict', 'no action'])('where they would %s', (action) => {
+  describe.each(['cascade', 'set null', 'restrict', 'no action'])('with ON DELETE %s', (action) => {
     it.each(CHANGES)('keeps the rows that refer to it through %s', async (_, change) => {
       for (const url of urls()) {
         const database = await context.open({ pool: { size: 1, maxOverflow: 0 } }, url)
@@ -63,7 +63,7 @@ eachDatabase('a table that is made anew', (context) => {
     })
   })
 
-  it.each(CHANGES)('is changed by %s in a transaction too, where nothing refers to it', async (_, change) => {
+  it.each(CHANGES)('is changed by %s in a transaction too, when no table refers to it', async (_, change) => {
     const database = await context.open()
     await fill(database, 'cascade')
     await database.execute('drop table posts')
@@ -76,7 +76,7 @@ eachDatabase('a table that is made anew', (context) => {
     await database.execute('create table posts (id integer)')
   })
 
-  it('is rolled back where rows refer to nothing in the end', async () => {
+  it('is rolled back when rows refer to missing ones in the end', async () => {
     const database = await context.open()
     await fill(database, 'cascade')
     const work = database.knex.transaction((trx) => trx('users').where({ id: 1 }).delete(), {
@@ -86,7 +86,7 @@ eachDatabase('a table that is made anew', (context) => {
     expect(await database.fetchAll('select * from posts')).toEqual(POSTS)
   })
 
-  it('is not prepared for by a PRAGMA that SQLite would ignore', async () => {
+  it('is not possible in a transaction with PRAGMA foreign_keys, which is refused', async () => {
     const database = await context.open()
     for (const pragma of [
       'pragma foreign_keys = off',
@@ -99,7 +99,7 @@ eachDatabase('a table that is made anew', (context) => {
     expect(await database.transaction((tx) => tx.fetchVal('pragma foreign_keys'))).toBe(1)
   })
 
-  it('has foreign keys on again before its caller goes on', async () => {
+  it('has foreign keys enforced again before the call resolves', async () => {
     const database = await context.open()
     await fill(database, 'cascade')
     const set: string[] = []
@@ -116,7 +116,7 @@ eachDatabase('a table that is made anew', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('leaves foreign keys on for whoever has the connection next', async () => {
+  it('has foreign keys enforced for the next caller', async () => {
     for (const url of urls()) {
       const database = await context.open({ pool: { size: 1, maxOverflow: 0 } }, url)
       await database.connection(async (connection) => {

@@ -1,11 +1,11 @@
-/** A BEGIN that the server refuses, or has no use for: nothing runs outside of the transaction, and nothing is lost. */
+/** A BEGIN that fails or is sent again: no statement runs outside of the transaction, and no committed work is lost. */
 import type { Client } from 'pg'
 import type { Database } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
 import { startProxy } from '../../support/tcp-proxy'
 import { failure } from '../support'
 
-eachDatabase('a transaction whose BEGIN is refused', (context) => {
+eachDatabase('a transaction whose BEGIN fails', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -21,9 +21,9 @@ eachDatabase('a transaction whose BEGIN is refused', (context) => {
     return (await observer.fetchAll('select id from t order by id')).map(({ id }) => id)
   }
 
-  // SQLite is asked for each BEGIN by itself.
+  // SQLite runs each BEGIN by itself.
   if (context.dialect === 'sqlite') {
-    it('runs nothing, and the one that it is in cannot be committed any more', async () => {
+    it('runs nothing, and the outer transaction cannot be committed any more', async () => {
       await database.connection(async (connection) => {
         await connection.execute('BEGIN')
         await connection.execute('insert into t values (1)')
@@ -35,7 +35,7 @@ eachDatabase('a transaction whose BEGIN is refused', (context) => {
     return
   }
 
-  it('opened by hand inside of another one loses nothing of that without a word', async () => {
+  it('inside a transaction that was begun as SQL text does not commit that one', async () => {
     await database.connection(async (connection) => {
       await connection.fetchAll('select * from t')
       await context.admin('alter table t add column name text')
@@ -52,7 +52,7 @@ eachDatabase('a transaction whose BEGIN is refused', (context) => {
     expect(database.stats()).toMatchObject({ used: 0 })
   })
 
-  it('has nothing of what its user has sent behind it', async () => {
+  it('does not let queries sent by connection.raw run outside of it', async () => {
     await database.execute(
       `create function forget() returns int language plpgsql as $$ begin execute 'DEALLOCATE ALL'; return 1; end $$`,
     )
@@ -61,7 +61,7 @@ eachDatabase('a transaction whose BEGIN is refused', (context) => {
     const work = database.connection((connection) =>
       connection.transaction(async (tx) => {
         const first = tx.fetchAll('select * from t')
-        // It has been sent by now, and is not answered.
+        // The statement is sent by now, and not answered.
         await Promise.resolve()
         const own = (connection.raw as Client).query('insert into t values (42)')
         await Promise.allSettled([first, own])
@@ -75,7 +75,7 @@ eachDatabase('a transaction whose BEGIN is refused', (context) => {
   })
 
   for (const when of ['before', 'while'] as const) {
-    it(`has nothing of what its user sends, who took the client ${when} it is restarted`, async () => {
+    it(`does not let queries of connection.raw run outside of it, when raw is read ${when} BEGIN is sent again`, async () => {
       const proxy = await startProxy(context.url)
       const proxied = await context.open({ pool: { size: 1, maxOverflow: 0 } }, proxy.url)
       await proxied.transaction((tx) => tx.fetchAll('select * from t'))
@@ -84,7 +84,7 @@ eachDatabase('a transaction whose BEGIN is refused', (context) => {
       const work = proxied.connection((connection) =>
         connection.transaction(async (tx) => {
           const first = tx.fetchAll('select * from t')
-          // It has been sent by now, and is not answered.
+          // The statement is sent by now, and not answered.
           await Promise.resolve()
           if (when === 'before') void connection.raw
           const act = (): void => {

@@ -1,4 +1,4 @@
-/** The server dies, refuses or falls silent at COMMIT, and what is reported then is what is in the table. */
+/** The server dies, refuses or stops answering at COMMIT: the reported outcome is that of the table. */
 import type { Socket } from 'node:net'
 import type { Client as Driver } from 'pg'
 import {
@@ -17,9 +17,9 @@ import { waitFor } from '../../support/wait-for'
 /** What the types of pg leave out. */
 type Client = Driver & { readonly connection: { readonly stream: Socket } }
 
-eachDatabase('what a commit reports of its server', (context) => {
+eachDatabase('the reported outcome of a COMMIT', (context) => {
   if (context.dialect === 'sqlite') {
-    it('is an error when SQLite refuses to commit, and nothing stays', async () => {
+    it('is an error when SQLite refuses to commit, and no row stays', async () => {
       const database = await context.open()
       await database.execute('create table t (id integer primary key)')
       await database.execute(
@@ -69,13 +69,13 @@ eachDatabase('what a commit reports of its server', (context) => {
   }
 
   describe('when the backend is killed', () => {
-    it('before the message, or in it, is that nothing was committed', async () => {
+    it('before the COMMIT message has passed is a rollback', async () => {
       for (const passing of [0, 1, 5, 11]) {
         expect(await run({ passing, act: kill })).toBe('rolled back')
       }
     })
 
-    it('before the message, and the server cannot be asked, is true', async () => {
+    it('before the COMMIT message is true when the server cannot be asked', async () => {
       for (const passing of [0, 5]) {
         const act = async (): Promise<void> => {
           await kill()
@@ -86,13 +86,13 @@ eachDatabase('what a commit reports of its server', (context) => {
       }
     })
 
-    it('behind the answer is that all was committed', async () => {
+    it('after the answer is a commit', async () => {
       for (let answered = 0; answered <= ANSWER_BYTES; answered += 3) {
         expect(await run({ answered, act: killLast })).toBe('committed')
       }
     })
 
-    it('and the connection is cut is found out all the same', async () => {
+    it('is found out when the connection is cut as well', async () => {
       const act: TrapOptions['act'] = async (link) => {
         await killLast()
         await kill()
@@ -104,13 +104,13 @@ eachDatabase('what a commit reports of its server', (context) => {
   })
 
   describe('when the network', () => {
-    it('swallows the answer is found out when the statement timeout is over', async () => {
+    it('drops the answer is found out when the statement timeout is over', async () => {
       context.mayHoldLong()
       const act: TrapOptions['act'] = (link) => link.hold('toClient')
       expect(await run({ answered: 0, act }, { statementTimeoutMillis: 150 })).toBe('committed')
     })
 
-    it('closes one half is true', async () => {
+    it('closes one half of the connection is known', async () => {
       for (const direction of ['toServer', 'toClient'] as const) {
         for (const point of [{ passing: 0 }, { passing: 5 }, { answered: 0 }, { answered: 3 }]) {
           const act: TrapOptions['act'] = (link) => {
@@ -121,7 +121,7 @@ eachDatabase('what a commit reports of its server', (context) => {
       }
     })
 
-    it('is slow is no reason to doubt', async () => {
+    it('is slow is a commit', async () => {
       const act = (): void => {
         proxy.delay(60)
       }
@@ -156,7 +156,7 @@ eachDatabase('what a commit reports of its server', (context) => {
     await context.admin('drop table child')
   })
 
-  it('of a savepoint is never in doubt: with its connection it is gone', async () => {
+  it('of a savepoint is never unknown', async () => {
     const database = await open()
     const release = Buffer.from('RELEASE SAVEPOINT', 'latin1')
     for (const point of [{ passing: 0 }, { passing: 9 }, { answered: 0 }]) {
@@ -171,7 +171,7 @@ eachDatabase('what a commit reports of its server', (context) => {
     }
   })
 
-  it('12: a connection that was lost before COMMIT leaves no doubt', async () => {
+  it('is a ConnectionError, not a CommitUnknownError, when the connection was lost before COMMIT', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0, acquireTimeoutMillis: 1000 } })
     for (const swallows of [false, true]) {
       const lost = database.transaction(async (tx) => {

@@ -1,4 +1,4 @@
-/** The connection is lost at every point around COMMIT, and what is reported then is what is in the table. */
+/** The connection is lost at every point around COMMIT: the reported outcome is that of the table. */
 import { rounds } from '../../support/rounds'
 import type { Database, DatabaseOptions } from '../../../src/database'
 import {
@@ -15,7 +15,7 @@ function cutsBefore(length: number): readonly number[] {
   return Array.from({ length: Math.ceil(length / STEP) }, (_, index) => index * STEP)
 }
 
-eachDatabase('what a commit reports', (context) => {
+eachDatabase('the reported outcome of a COMMIT', (context) => {
   beforeEach(async () => {
     const database = await context.open()
     await database.execute('create table t (id integer primary key)')
@@ -24,7 +24,7 @@ eachDatabase('what a commit reports', (context) => {
     await context.admin('drop table t')
   })
 
-  it('is true when the database is disconnected without grace at any moment of it', async () => {
+  it('is true when disconnect() without grace comes at any moment', async () => {
     const reports = new Set<Report>()
     for (let round = 0; round < 60; round += 1) {
       const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
@@ -39,7 +39,7 @@ eachDatabase('what a commit reports', (context) => {
     expect([...reports]).toContain('rolled back')
   })
 
-  it('is true when the transaction is called off at any moment of it', async () => {
+  it('is true when the transaction is aborted at any moment', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const reports = new Set<Report>()
     for (let round = 0; round < 100; round += 1) {
@@ -82,25 +82,25 @@ eachDatabase('what a commit reports', (context) => {
     },
   }
   describe('when the connection is cut', () => {
-    it('before or in the message is that nothing was committed', async () => {
+    it('before the COMMIT message has passed is a rollback', async () => {
       for (const passing of cutsBefore(COMMIT.length)) {
         expect([passing, await run({ passing })]).toEqual([passing, 'rolled back'])
       }
     })
 
-    it('right behind the message is true, whichever of the two came first', async () => {
+    it('right after the COMMIT message is never unknown', async () => {
       for (let round = 0; round < 10; round += 1) {
         expect(await run({ passing: COMMIT.length })).not.toBe('unknown')
       }
     })
 
-    it('before or in the answer is that all was committed', async () => {
+    it('before the answer has arrived is a commit', async () => {
       for (const answered of [...cutsBefore(ANSWER_BYTES), ANSWER_BYTES]) {
         expect([answered, await run({ answered })]).toEqual([answered, 'committed'])
       }
     })
 
-    it('before the answer is that many rows were committed, which went by COPY', async () => {
+    it('before the answer is a commit for rows stored by COPY', async () => {
       const rows = Array.from({ length: 600 }, (_, n) => ({ id: 1_000_000 + n }))
       const database = await open()
       const sprung = proxy.trap(COMMIT, { answered: 0 })
@@ -109,7 +109,7 @@ eachDatabase('what a commit reports', (context) => {
       expect(report).toBe('committed')
     })
 
-    it('and the server cannot be asked is that nobody knows', async () => {
+    it('is unknown when the server cannot be asked', async () => {
       const pool = { acquireTimeoutMillis: 60 }
       for (const passing of [...cutsBefore(COMMIT.length), COMMIT.length]) {
         expect([passing, await run({ ...cutAndRefuse, passing }, { pool })]).toEqual([passing, 'unknown'])
@@ -122,11 +122,11 @@ eachDatabase('what a commit reports', (context) => {
       }
     })
 
-    it('together with every other connection is still found out', async () => {
+    it('is found out when every other connection is cut as well', async () => {
       for (const point of [{ passing: 0 }, { passing: 5 }, { answered: 0 }, { answered: 13 }]) {
         const expected = 'passing' in point ? 'rolled back' : 'committed'
         const database = await open()
-        // Now there is a connection for questions as well.
+        // Now there is a control connection as well.
         await database.ping()
         const act = (): void => {
           proxy.cut()
@@ -136,7 +136,7 @@ eachDatabase('what a commit reports', (context) => {
       }
     })
 
-    it('and the server comes back after a moment is still found out', async () => {
+    it('is found out when the server comes back after a moment', async () => {
       for (const point of [{ passing: 0 }, { answered: 0 }]) {
         const act: TrapOptions['act'] = (link) => {
           proxy.refuse()
@@ -148,11 +148,11 @@ eachDatabase('what a commit reports', (context) => {
       }
     })
 
-    it('for the client only is settled by what the server does later', async () => {
+    it('for the client only is what the server does later', async () => {
       const late: TrapOptions['act'] = async (link) => {
         const before = proxy.accepted
         link.cut('client')
-        // The library asks meanwhile, and is told that the transaction is in progress.
+        // The library asks meanwhile, and hears that the transaction is in progress.
         await waitFor(() => proxy.accepted > before)
         await new Promise((resolve) => setTimeout(resolve, 120))
       }
@@ -164,7 +164,7 @@ eachDatabase('what a commit reports', (context) => {
       expect(await run({ passing: 0, act: hungUp })).toBe('rolled back')
     })
 
-    it('for the client only, and the server never notices, is unknown when the time is up', async () => {
+    it('for the client only is unknown when the server does not notice within the time limit', async () => {
       const database = await open({ pool: { acquireTimeoutMillis: 200 } })
       const id = nextId()
       const sprung = proxy.trap(COMMIT, {

@@ -1,4 +1,4 @@
-/** One connection, held: its statements take turns, and it comes back clean. */
+/** connection(work) and acquire(): a held connection runs one statement at a time, and is released clean. */
 import type { Client } from 'pg'
 import type { Database as SqliteDriver } from 'sqlite3'
 import {
@@ -25,7 +25,7 @@ eachDatabase('a held connection', (context) => {
   })
   const insert = (id: number): Promise<unknown> => database.execute('insert into t values (:id)', { id })
 
-  it('runs every query of its work, and goes back afterwards', async () => {
+  it('runs every query of its work, and is released afterwards', async () => {
     const result = await database.connection(async (connection) => {
       await connection.execute('create temporary table mine (id integer)')
       await database.execute('insert into mine values (1)')
@@ -37,7 +37,7 @@ eachDatabase('a held connection', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('runs one statement at a time, in the order asked', async () => {
+  it('runs one statement at a time, in the order of the calls', async () => {
     await database.connection(async () => {
       const order: number[] = []
       await Promise.all([1, 2, 3, 4, 5].map((id) => insert(id).then(() => order.push(id))))
@@ -45,7 +45,7 @@ eachDatabase('a held connection', (context) => {
     })
   })
 
-  it('is the same one when asked for inside', async () => {
+  it('is the same one when connection() is called inside', async () => {
     await database.connection(async (outer) => {
       await database.connection(async (inner) => {
         expect(inner).toBe(outer)
@@ -55,7 +55,7 @@ eachDatabase('a held connection', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('is that of the transaction when asked for inside of one', async () => {
+  it("is the transaction's when connection() is called inside one", async () => {
     await undone(
       database.transaction(async () => {
         await database.connection(async (connection) => {
@@ -69,14 +69,14 @@ eachDatabase('a held connection', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('is not shared with work that is detached or beside it', async () => {
+  it('is not shared with detached work', async () => {
     await database.connection(async (connection) => {
       await connection.execute('create temporary table mine (id integer)')
       await expect(database.detached(() => database.fetchAll('select * from mine'))).rejects.toThrow(/mine/)
     })
   })
 
-  it('goes back when its work rejects', async () => {
+  it('is released when its work rejects', async () => {
     const failing = database.connection(async () => {
       throw new Error('out')
     })
@@ -84,7 +84,7 @@ eachDatabase('a held connection', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('waits for the statements that its work did not await', async () => {
+  it('is released after the statements that its work did not await', async () => {
     await database.connection(async () => {
       void insert(1)
       void insert(2)
@@ -92,7 +92,7 @@ eachDatabase('a held connection', (context) => {
     expect(await idsOf(database)).toEqual([1, 2])
   })
 
-  it('refuses what is sent after it went back', async () => {
+  it('refuses statements after its release', async () => {
     const ended = gate()
     const late: Promise<Error>[] = []
     await database.connection(async (connection) => {
@@ -108,7 +108,7 @@ eachDatabase('a held connection', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('opens transactions of its own', async () => {
+  it('opens its own transactions', async () => {
     await database.connection(async (connection) => {
       await connection.transaction(async (tx) => {
         expect(tx.depth).toBe(1)
@@ -121,7 +121,7 @@ eachDatabase('a held connection', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('as a handle is yours to release, and no query uses it by itself', async () => {
+  it('from acquire() is used only by its own methods, until release()', async () => {
     const connection = await database.acquire()
     await connection.execute('create temporary table mine (id integer)')
     await expect(database.fetchAll('select * from mine')).rejects.toThrow(/mine/)
@@ -132,7 +132,7 @@ eachDatabase('a held connection', (context) => {
     expect(await failure(connection.fetchVal('select 1'))).toBeInstanceOf(TransactionClosedError)
   })
 
-  it('as a handle is released at the end of its block by await using', async () => {
+  it('from acquire() is released at the end of its block by await using', async () => {
     {
       await using connection = await database.acquire()
       expect(await connection.fetchVal('select 1')).toBe(1)
@@ -141,7 +141,7 @@ eachDatabase('a held connection', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('cancels what runs on it, and refuses what waits for it, when it is released', async () => {
+  it('cancels its running statement and refuses waiting ones when it is released', async () => {
     const connection = await database.acquire()
     const runs = failure(connection.fetchVal(endless(context.dialect)))
     const waits = failure(connection.execute('insert into t values (1)'))
@@ -153,7 +153,7 @@ eachDatabase('a held connection', (context) => {
     expect(await idsOf(database)).toEqual([2, 3])
   })
 
-  it('has the connection of the driver behind it', async () => {
+  it("gives access to the driver's connection by raw", async () => {
     const property = context.dialect === 'sqlite' ? 'filename' : 'processID'
     const connection = await database.acquire()
     expect(connection.raw).toHaveProperty(property)
@@ -168,7 +168,7 @@ eachDatabase('a held connection', (context) => {
     })
   })
 
-  it('that comes back inside a transaction is rolled back, and reported under the label of its borrower', async () => {
+  it('that is released inside a transaction is rolled back, and reported with the label of its holder', async () => {
     const events: CleanupEvent[] = []
     database.on('cleanup', (event) => events.push(event))
     await runInScope({ label: 'GET /leak' }, () =>
@@ -186,7 +186,7 @@ eachDatabase('a held connection', (context) => {
     expect(await idsOf(database)).toEqual([2])
   })
 
-  it('that comes back in order is reported to nobody', async () => {
+  it('that is released outside of a transaction emits no cleanup event', async () => {
     const events: CleanupEvent[] = []
     database.on('cleanup', (event) => events.push(event))
     await database.transaction(() => insert(1))
@@ -210,7 +210,7 @@ eachDatabase('connections', (context) => {
     raws.clear()
   })
 
-  it('are lent when they are needed, and come back: none, two, none', async () => {
+  it('are acquired on demand and released afterwards', async () => {
     const database = await context.open()
     const [both, done] = [gate(), gate()]
     const hold = (): Promise<void> => database.connection(() => done.opened)
@@ -223,7 +223,7 @@ eachDatabase('connections', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('differ between siblings that run beside each other', async () => {
+  it('differ between siblings that run at the same time', async () => {
     const database = await context.open()
     let arrived = 0
     const together = gate()
@@ -238,7 +238,7 @@ eachDatabase('connections', (context) => {
     expect(raws.get('first')).not.toBe(raws.get('second'))
   })
 
-  it('are the same for a child, and another one for work that is detached', async () => {
+  it('are shared with child work, and not with detached work', async () => {
     const database = await context.open()
     await database.connection(async (connection) => {
       await note('parent')(connection)
@@ -249,7 +249,7 @@ eachDatabase('connections', (context) => {
     expect(raws.get('detached')).not.toBe(raws.get('parent'))
   })
 
-  it('belong to one Database, also where two have the same URL', async () => {
+  it('belong to one Database, also when two have the same URL', async () => {
     const [first, second] = [await context.open(), await context.open()]
     await first.connection(async (connection) => {
       await note('first')(connection)
@@ -260,7 +260,7 @@ eachDatabase('connections', (context) => {
     expect(raws.get('first')).not.toBe(raws.get('second'))
   })
 
-  it('have the driver behind them, for all that it can do', async () => {
+  it("run the driver's own methods by raw", async () => {
     const database = await context.open()
     await database.execute('create table notes (id integer, text varchar(100))')
     const byDriver = context.dialect === 'postgresql' ? byClient : byDatabase
@@ -271,7 +271,7 @@ eachDatabase('connections', (context) => {
     expect(await database.fetchVal('select text from notes')).toBe('example')
   })
 
-  it('know the URL that they go to', () => {
+  it('have the URL of their Database', () => {
     const database = new Database(context.url)
     expect(database.url).toBeInstanceOf(DatabaseURL)
     expect(database.url.href).toBe(context.url)
@@ -302,7 +302,7 @@ eachDatabase('a connection inside a transaction', (context) => {
     await context.admin('drop table t')
   })
 
-  it('on a connection inside a transaction runs in that, until the connection’s block has ended', async () => {
+  it('runs its statements in that transaction until the block of the connection has ended', async () => {
     let kept: Connection | undefined
     await undone(
       database.transaction(async (tx) => {

@@ -1,4 +1,4 @@
-/** BEGIN waits for the first statement of its transaction: whatever that is, it runs inside. */
+/** Deferred BEGIN: on PostgreSQL it is sent with the first statement of the transaction, which always runs inside. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   ConnectionError,
@@ -16,7 +16,7 @@ import { failure, gate } from '../support'
 
 eachDatabase('a transaction', (context) => {
   let database: Database
-  /** Sees what others see. */
+  /** Sees what other clients see. */
   let observer: Database
 
   beforeEach(async () => {
@@ -71,7 +71,7 @@ eachDatabase('a transaction', (context) => {
     firsts.push(['two statements in one raw', () => Promise.resolve(database.knex.raw(several))])
   }
 
-  it.each(firsts)('that begins with %s is all or nothing', async (_, first) => {
+  it.each(firsts)('whose first statement is %s is all or nothing', async (_, first) => {
     await failure(
       database.transaction(async (tx) => {
         await first(tx)
@@ -87,7 +87,7 @@ eachDatabase('a transaction', (context) => {
     expect(database.stats()).toMatchObject({ used: 0, created: 1, retired: 0 })
   })
 
-  it('that begins with an error is rolled back, and its connection is as it was', async () => {
+  it('whose first statement fails is rolled back, and its connection is reusable', async () => {
     const work = database.transaction(async (tx) => {
       await tx.execute('insert into nowhere values (1)')
     })
@@ -97,7 +97,7 @@ eachDatabase('a transaction', (context) => {
     expect(database.stats()).toMatchObject({ used: 0, created: 1, retired: 0 })
   })
 
-  it('that does nothing commits and rolls back, and tells that it was there', async () => {
+  it('without statements emits query events for BEGIN and COMMIT, or ROLLBACK', async () => {
     const told: string[] = []
     database.on('query', ({ sql: text }) => told.push(text.split(' ')[0] ?? ''))
     await database.transaction(async () => undefined)
@@ -107,7 +107,7 @@ eachDatabase('a transaction', (context) => {
     expect(database.stats()).toMatchObject({ used: 0, created: 1, retired: 0 })
   })
 
-  it('is one for its holders from the start', async () => {
+  it('is reported as open in holders() before its first statement', async () => {
     await database.transaction(async () => {
       expect(database.holders()).toMatchObject([{ inTransaction: true }])
     })
@@ -118,7 +118,7 @@ eachDatabase('a transaction', (context) => {
   const stateOf = (pid: unknown): Promise<unknown> =>
     observer.fetchVal('select state from pg_stat_activity where pid = :pid', { pid })
 
-  it('keeps no server waiting for its first statement', async () => {
+  it('leaves the server idle until its first statement', async () => {
     const pid = await database.fetchVal('select pg_backend_pid()')
     await database.transaction(async (tx) => {
       expect(await stateOf(pid)).toBe('idle')
@@ -132,11 +132,11 @@ eachDatabase('a transaction', (context) => {
     query(text: string): Promise<{ rows: unknown[] }>
   }
 
-  it.each(['before it', 'in it'])(
-    'holds what runs on the connection of the driver, taken %s',
+  it.each(['before it began', 'inside it'])(
+    'includes statements sent by connection.raw, read %s',
     async (when) => {
       const work = database.connection(async (connection) => {
-        const early = when === 'before it' ? (connection.raw as Raw) : null
+        const early = when === 'before it began' ? (connection.raw as Raw) : null
         await connection.transaction(async (tx) => {
           const raw = early ?? (connection.raw as Raw)
           await raw.query(insert)
@@ -149,7 +149,7 @@ eachDatabase('a transaction', (context) => {
     },
   )
 
-  it('loses nothing that has run in it when a statement is refused after the driver was used', async () => {
+  it('is rolled back as a whole when a prepared statement is gone after connection.raw was used', async () => {
     const work = database.connection((connection) =>
       connection.transaction(async (tx) => {
         const raw = connection.raw as Raw
@@ -162,7 +162,7 @@ eachDatabase('a transaction', (context) => {
     expect(await ids()).toEqual([])
   })
 
-  it('has its statements cancelled after the driver was used', async () => {
+  it('has its statements cancelled by a time limit after connection.raw was used', async () => {
     let error: unknown
     await database.connection(async (connection) => {
       const pid = await connection.fetchVal('select pg_backend_pid()')
@@ -176,7 +176,7 @@ eachDatabase('a transaction', (context) => {
     expect(error).toBeInstanceOf(QueryTimeoutError)
   })
 
-  it('does not begin again on another connection when its first statement was running', async () => {
+  it('is not retried on another connection when its first statement was running', async () => {
     const work = failure(database.transaction((tx) => tx.fetchVal('select pg_sleep(60)')))
     const running = "from pg_stat_activity where query = 'select pg_sleep(60)' and state = 'active'"
     await waitFor(async () => (await observer.fetchVal(`select count(*)::int ${running}`)) === 1)
@@ -185,14 +185,14 @@ eachDatabase('a transaction', (context) => {
     expect(database.stats().created).toBe(1)
   })
 
-  describe('on its way to the server', () => {
+  describe('behind a TCP proxy', () => {
     let proxy: TcpProxy
     beforeEach(async () => {
       proxy = await startProxy(context.url)
     })
     afterEach(() => proxy.close())
 
-    it('is not counted as used while it waits for another connection', async () => {
+    it('is counted as waiting, not as used, while it waits for another connection', async () => {
       const opening = gate()
       let isHeldUp = false
       const away = await context.open(
@@ -213,7 +213,7 @@ eachDatabase('a transaction', (context) => {
       await waitFor(() => away.stats().waiting === 1, { what: 'it to wait' })
       expect(away.stats()).toMatchObject({ used: 0, waiting: 1 })
       expect(away.holders()).toEqual([])
-      // Nor does it keep anybody else from waiting.
+      // Another caller can wait meanwhile.
       const other = away.fetchVal('select 2')
       await waitFor(() => away.stats().waiting === 2, { what: 'another one to wait' })
       opening.open()
@@ -221,7 +221,7 @@ eachDatabase('a transaction', (context) => {
       expect(away.stats()).toMatchObject({ used: 0, waiting: 0 })
     })
 
-    it('lets nothing run outside of it when BEGIN has failed', async () => {
+    it('runs no statement outside of it when BEGIN has failed', async () => {
       const away = await context.open(
         {
           pool: { size: 1, maxOverflow: 0 },
@@ -232,7 +232,7 @@ eachDatabase('a transaction', (context) => {
         proxy.url,
       )
       await away.fetchVal('select 1')
-      // Its name has come, and the rest has not.
+      // The server has received the name of the statement, and not the rest.
       const held = proxy.trap(Buffer.from('BEGIN\0\0\0'), { act: () => sleep(400) })
       let later: unknown
       const work = away.transaction(async (tx) => {
@@ -246,7 +246,7 @@ eachDatabase('a transaction', (context) => {
       expect(await away.fetchVal('select 2')).toBe(2)
     })
 
-    it('sends no statement behind BEGIN whose time was up meanwhile', async () => {
+    it('sends no statement after BEGIN once its time limit is over', async () => {
       const away = await context.open({ pool: { size: 1, maxOverflow: 0 } }, proxy.url)
       await away.fetchVal('select 1')
       const held = proxy.trap(Buffer.from('BEGIN\0'), { answered: 0, act: () => sleep(120) })
@@ -257,7 +257,7 @@ eachDatabase('a transaction', (context) => {
       expect(await away.fetchVal('select 2')).toBe(2)
     })
 
-    it('has its place in a pool that lets nobody wait', async () => {
+    it('may take another connection in a pool with maxWaiters 0', async () => {
       const away = await context.open({ pool: { size: 1, maxOverflow: 0, maxWaiters: 0 } }, proxy.url)
       const cut = proxy.trap(Buffer.from('insert into t'))
       await away.transaction((tx) => tx.execute(insert))
@@ -267,7 +267,7 @@ eachDatabase('a transaction', (context) => {
     })
   })
 
-  it('has its modes from the first statement on', async () => {
+  it('has its isolation level and read-only mode from the first statement on', async () => {
     const readOnly = database.transaction((tx) => tx.execute(insert), { readOnly: true })
     expect((await failure(readOnly)).message).toMatch(/read-only/)
     await database.transaction(
@@ -282,7 +282,7 @@ eachDatabase('a transaction', (context) => {
     )
   })
 
-  it.each([0, 2, 250])('begins where %s statements are kept prepared', async (preparedStatements) => {
+  it.each([0, 2, 250])('begins with a cache of %s prepared statements', async (preparedStatements) => {
     const own = await context.open({ pool: { size: 1, maxOverflow: 0 }, preparedStatements })
     for (let round = 0; round < 5; round += 1) {
       await own.transaction(async (tx) => {
@@ -293,7 +293,7 @@ eachDatabase('a transaction', (context) => {
     expect(await ids()).toEqual([0, 1, 2, 3, 4])
   })
 
-  it('begins anew with a statement whose columns have changed', async () => {
+  it('begins again when the columns of its first statement have changed', async () => {
     const read = (tx: Pick<Transaction, 'fetchAll'>): Promise<unknown> => tx.fetchAll('select * from t')
     await database.execute(insert)
     await database.transaction(read)
@@ -305,7 +305,7 @@ eachDatabase('a transaction', (context) => {
     expect(await ids()).toEqual([1, 2])
   })
 
-  it('begins anew where the server has forgotten all statements', async () => {
+  it('begins again when the server has dropped all prepared statements', async () => {
     await database.transaction((tx) => tx.execute(insert))
     const pid = await database.fetchVal('select pg_backend_pid()')
     await database.connection((connection) => connection.execute('deallocate all'))

@@ -1,4 +1,4 @@
-/** A Database of which everything is rolled back: what the Python library `databases` tests about it, and its bugs. */
+/** forceRollback: a Database, or a block, of which everything is rolled back. */
 import { type Database, QueryError, TransactionError, UniqueViolationError } from '../../../src/database'
 import { all, failure, idsOf, numbers } from '../support'
 import { eachDatabase } from '../../support/each-database'
@@ -25,7 +25,7 @@ eachDatabase('a forced rollback', (context) => {
     }
   }
 
-  it('undoes at disconnect() all that was done, so that a second connection starts afresh', async () => {
+  it('rolls everything back at disconnect()', async () => {
     for (let round = 0; round < 2; round += 1) {
       await forced(async (database) => {
         expect(await idsOf(database)).toEqual([])
@@ -38,7 +38,7 @@ eachDatabase('a forced rollback', (context) => {
     }
   })
 
-  it('undoes all that was done in a block', async () => {
+  it('rolls back everything that was done in a block', async () => {
     const result = await plain.forceRollback(async () => {
       await plain.execute('insert into t values (1)')
       return idsOf(plain)
@@ -49,7 +49,7 @@ eachDatabase('a forced rollback', (context) => {
     expect(await committed()).toBe(1)
   })
 
-  it('undoes all that was done in a block that throws, and refuses a block in a block', async () => {
+  it('rolls back a block that throws, and refuses a nested block', async () => {
     const error = new Error('out')
     const failing = plain.forceRollback(async () => {
       await plain.execute('insert into t values (1)')
@@ -61,7 +61,7 @@ eachDatabase('a forced rollback', (context) => {
     expect(plain.stats().used).toBe(0)
   })
 
-  it('undoes changes of the schema, by builders as well', async () => {
+  it('rolls back schema changes, by builders as well', async () => {
     await forced(async (database) => {
       await database.execute(database.knex.schema.createTable('made', (table) => table.integer('id')))
       await database.execute(database.knex.schema.dropTable('t'))
@@ -72,7 +72,7 @@ eachDatabase('a forced rollback', (context) => {
     expect(await plain.knex.schema.hasTable('made')).toBe(false)
   })
 
-  it('serves queries that run beside each other', async () => {
+  it('runs concurrent queries', async () => {
     await forced(async (database) => {
       const query = numbers(context.dialect, 3)
       const results = await Promise.all([1, 2, 3, 4].map(() => database.fetchAll(query)))
@@ -80,7 +80,7 @@ eachDatabase('a forced rollback', (context) => {
     })
   })
 
-  it('serves transactions that run beside each other, and takes the failed ones back alone', async () => {
+  it('runs concurrent transactions, and rolls back only those that failed', async () => {
     await forced(async (database) => {
       const add = database.transactional(async (id: number) => {
         await database.execute('insert into t values (:id)', { id })
@@ -93,7 +93,7 @@ eachDatabase('a forced rollback', (context) => {
     })
   })
 
-  it('serves whoever asks, from contexts that know nothing of each other', async () => {
+  it('runs queries of unrelated async contexts', async () => {
     await forced(async (database) => {
       await new Promise<void>((resolve, reject) => {
         setImmediate(() => {
@@ -111,7 +111,7 @@ eachDatabase('a forced rollback', (context) => {
     })
   })
 
-  it('goes on after a statement that failed, in a transaction and outside', async () => {
+  it('continues after a failed statement, in a transaction and outside', async () => {
     await forced(async (database) => {
       await database.execute('insert into t values (1)')
       expect(await failure(database.execute('insert into t values (1)'))).toBeInstanceOf(UniqueViolationError)
@@ -123,7 +123,7 @@ eachDatabase('a forced rollback', (context) => {
     })
   })
 
-  it('goes on after a statement that failed on a stream, on a held connection, or on a handle', async () => {
+  it('continues after a failed statement on a stream, a held connection or a handle', async () => {
     await forced(async (database) => {
       const wrong = 'select nothing from nowhere'
       const byHandle = async (): Promise<unknown> => {
@@ -142,7 +142,7 @@ eachDatabase('a forced rollback', (context) => {
     })
   })
 
-  it('can be begun and ended in contexts that differ, as hooks of a test do', async () => {
+  it('can begin and end in different async contexts, as test hooks do', async () => {
     let database: Database | undefined
     await Promise.resolve().then(async () => {
       database = await context.open({ forceRollback: true })
@@ -156,7 +156,7 @@ eachDatabase('a forced rollback', (context) => {
     expect(await committed()).toBe(0)
   })
 
-  it('lets what follows a commit happen, as it would outside of a test', async () => {
+  it('runs afterCommit hooks', async () => {
     const log: string[] = []
     await forced(async (database) => {
       await database.transaction(async (tx) => {
@@ -174,7 +174,7 @@ eachDatabase('a forced rollback', (context) => {
     database = await context.open()
   })
 
-  it('two who force a rollback at once do not undo each other’s: the second is refused', async () => {
+  it('refuses a second forced rollback at the same time', async () => {
     await database.execute('create table forced (id integer)')
     const first = database.forceRollback(async () => database.execute('insert into forced values (1)'))
     expect(await failure(database.forceRollback(async () => undefined))).toBeInstanceOf(TransactionError)

@@ -1,6 +1,6 @@
 /**
- * Many requests on few connections: transactions, savepoints, builders, streams that are left early or read slowly,
- * aborts. No statement may run in the transaction of another request, and no row may reach another's reader.
+ * Many concurrent requests on few connections: transactions, savepoints, builders, streams that are left early or read
+ * slowly, aborts. No statement runs in the transaction of another request, and no row reaches another request.
  *
  * MILLPOND_STATEMENTS=n sets how many statements there are.
  */
@@ -14,7 +14,7 @@ const STATEMENTS = rounds(10_000, 100_000, 'MILLPOND_STATEMENTS')
 const REQUESTS_AT_ONCE = 24
 const LONGEST_MILLIS = 60_000 + STATEMENTS * 3
 
-/** What each statement returns: for whom it ran, and where. */
+/** What each statement returns: its request, its connection and its transaction. */
 interface Ran {
   readonly request: number
   readonly pid: number
@@ -26,7 +26,7 @@ const READ = `select :request::int as request, ${WHERE}`
 const WRITE = `insert into log (request, step) values (:request, :step) returning request, ${WHERE}`
 const STREAM = `select :request::int as request, n, ${WHERE} from generate_series(1, 60) as n`
 
-/** Who ran in which transaction of the server, and who was found in a stranger's. */
+/** Records which request ran in which transaction of the server, and where two met in one. */
 class Witness {
   statements = 0
   readonly crossings: string[] = []
@@ -49,9 +49,9 @@ class Witness {
   }
 }
 
-eachDatabase('requests beside each other', (context) => {
+eachDatabase('concurrent requests', (context) => {
   if (context.dialect === 'sqlite') {
-    it('see their own rows only, and leave all of them or none', async () => {
+    it('read only their own rows, and store all of them or none', async () => {
       const database = await context.open({ pool: { size: 3, maxOverflow: 0 } })
       await database.execute('create table log (request integer, step integer)')
       const strangers: unknown[] = []
@@ -92,7 +92,7 @@ eachDatabase('requests beside each other', (context) => {
       .select(database.knex.raw(`?::int as request, n, ${WHERE}`, [request]))
       .from(database.knex.raw('generate_series(1, 60) as n'))
 
-  /** One statement that is nobody's but its own: by the library, or by Knex. */
+  /** One statement outside of a transaction: by the library, or by Knex. */
   const single = async (request: number, random: Random, signal?: AbortSignal): Promise<void> => {
     const owner = (owners += 1)
     const options = signal === undefined ? {} : { signal }
@@ -171,7 +171,7 @@ eachDatabase('requests beside each other', (context) => {
     })
   }
 
-  /** One request, which may be called off in the middle. */
+  /** One request, which may be aborted while it runs. */
   const serve = async (request: number, random: Random): Promise<void> => {
     const controller = random(5) === 0 ? new AbortController() : undefined
     const kind = random(6)
@@ -195,7 +195,7 @@ eachDatabase('requests beside each other', (context) => {
   }
 
   it(
-    'never run a statement in the transaction of another, nor read its rows',
+    "never run a statement in another request's transaction, and never read its rows",
     async () => {
       const seed = Math.floor(Math.random() * 2 ** 31)
       let requests = 0
@@ -224,7 +224,7 @@ class Undone extends Error {}
 
 type Random = (below: number) => number
 
-/** A small generator with a seed, so that a run can be told about: https://en.wikipedia.org/wiki/Xorshift */
+/** A small generator with a seed, so that a run can be repeated: https://en.wikipedia.org/wiki/Xorshift */
 function randomFrom(seed: number): Random {
   let state = seed || 1
   return (below) => {

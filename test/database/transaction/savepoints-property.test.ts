@@ -1,5 +1,6 @@
 /**
- * Random trees of transactions leave exactly the rows that the rules say, and no statement runs in another branch.
+ * Random trees of nested transactions store exactly the rows that a reference model says, and no statement runs in
+ * another branch.
  *
  * MILLPOND_TREES=n sets how many trees there are per database; MILLPOND_SEED=n runs those of a seed that failed.
  */
@@ -14,7 +15,7 @@ import { type Step, tree } from '../../support/model/tree'
 
 const TREES = rounds(200, 1000, 'MILLPOND_TREES')
 const SEED = process.env['MILLPOND_SEED']
-/** So many trees run at the same time, on fewer connections than they would like. */
+/** How many trees run at the same time, on fewer connections than they ask for. */
 const AT_ONCE = 8
 const POOL = { size: AT_ONCE + 2, maxOverflow: 0 }
 const LONGEST_MILLIS = 60_000 + TREES * 100
@@ -26,7 +27,7 @@ interface Row {
   readonly xmin?: string
 }
 
-eachDatabase('a tree of transactions', (context) => {
+eachDatabase('a random tree of nested transactions', (context) => {
   const isPostgres = context.dialect === 'postgresql'
   let database: Database
   let batches = 0
@@ -45,14 +46,14 @@ eachDatabase('a tree of transactions', (context) => {
     await context.admin('drop table numbers')
   })
 
-  /** The rows that a batch has left. */
+  /** The rows that a batch has stored. */
   const rowsOf = (batch: string): Promise<Row[]> => {
     const columns = isPostgres ? 'tag, pid, txid, xmin::text' : 'tag'
     const query = `select ${columns} from log where tag >= :from and tag < :to`
     return database.fetchAll<Row>(query, { from: `${batch}:`, to: `${batch};` })
   }
 
-  /** Runs trees beside each other, and throws what is wrong with any of them. */
+  /** Runs trees at the same time, and throws the problems of any of them. */
   const run = async (trees: readonly (readonly Step[])[], isForced = false): Promise<void> => {
     const batch = `b${(batches += 1)}`
     const runners = await Promise.all(
@@ -77,7 +78,7 @@ eachDatabase('a tree of transactions', (context) => {
     if (problems.length > 0) throw new Error(problems.join('\n'))
   }
 
-  /** What one that failed has left open is not to be the fault of the next. */
+  /** Reconnects, so that a failed run does not fail the next one. */
   const afresh = async (): Promise<void> => {
     await database.disconnect({ graceMillis: 0 })
     await open()
@@ -100,7 +101,7 @@ eachDatabase('a tree of transactions', (context) => {
   }
 
   it(
-    'leaves the rows of what was committed, and no statement runs in the transaction of another branch',
+    'stores the rows of committed branches, and runs no statement in another branch',
     async () => {
       await holdsFor(Math.ceil(TREES / AT_ONCE), run)
       expect(database.stats().used).toBe(0)
@@ -108,7 +109,7 @@ eachDatabase('a tree of transactions', (context) => {
     LONGEST_MILLIS,
   )
 
-  it('runs a builder that its work returns, without awaiting it, where the work stands', async () => {
+  it('runs a builder that its work returns without awaiting it', async () => {
     const insert = (tag: string): ReturnType<typeof database.table> => database.table('log').insert({ tag })
     await database.transaction(() => insert('forced'), { forceRollback: true })
     await database.transaction((tx) => tx.transaction(() => insert('inner'), { forceRollback: true }))
@@ -132,7 +133,7 @@ eachDatabase('a tree of transactions', (context) => {
   })
 
   it(
-    'leaves the same rows for the moment in a forced rollback, and none after it',
+    'stores the same rows inside a forced rollback, and none after it',
     async () => {
       await holdsFor(Math.ceil(TREES / AT_ONCE / 5), (trees) =>
         database.forceRollback(() => run(trees, true)),
@@ -143,7 +144,7 @@ eachDatabase('a tree of transactions', (context) => {
   )
 })
 
-/** Compares what one tree has left, and was told, with what the reference says. */
+/** Compares the rows and the outcomes of one tree with those of the reference model. */
 function problemsOf(
   { dialect }: DatabaseContext,
   steps: readonly Step[],
@@ -172,7 +173,7 @@ function problemsOf(
   return problems
 }
 
-/** Statements that ran in a transaction, or a savepoint, that was not theirs, or on two connections. */
+/** Finds statements that ran in a transaction or savepoint of another branch, or on another connection. */
 function strangersIn(sent: readonly Sent[], rows: readonly Row[]): string[] {
   const problems: string[] = []
   const onePartner = (what: string): ((a: string, b: string) => void) => {

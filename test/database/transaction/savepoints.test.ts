@@ -1,9 +1,9 @@
-/** Transactions in transactions: savepoints that take turns, and no branch in another's. */
+/** Nested transactions: savepoints that take turns, their errors, and the order of their ends. */
 import { type Database, TransactionClosedError, TransactionError } from '../../../src/database'
 import { arrived, endless, failure, gate, idsOf, undone } from '../support'
 import { eachDatabase } from '../../support/each-database'
 
-eachDatabase('transactions inside each other', (context) => {
+eachDatabase('nested transactions', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -15,7 +15,7 @@ eachDatabase('transactions inside each other', (context) => {
   })
   const insert = (id: number): Promise<unknown> => database.execute('insert into t values (:id)', { id })
 
-  it('are undone alone when they fail, and with the outer one when that fails', async () => {
+  it('are rolled back alone when they fail, and with the outer one when that fails', async () => {
     await database.transaction(async (outer) => {
       await insert(1)
       await undone(
@@ -37,7 +37,7 @@ eachDatabase('transactions inside each other', (context) => {
     expect(await idsOf(database)).toEqual([1, 3])
   })
 
-  it('catch the error of a statement, so that the outer one goes on', async () => {
+  it('contain the error of a statement, so that the outer one goes on', async () => {
     await database.transaction(async (outer) => {
       await insert(1)
       await expect(outer.transaction(() => insert(1))).rejects.toThrow(/exists already/)
@@ -46,7 +46,7 @@ eachDatabase('transactions inside each other', (context) => {
     expect(await idsOf(database)).toEqual([1, 2])
   })
 
-  it('go as deep as one likes', async () => {
+  it('nest to any depth', async () => {
     const nest = async (depth: number): Promise<void> => {
       if (depth > 20) return
       const work = database.transaction(async (tx) => {
@@ -81,7 +81,7 @@ eachDatabase('transactions inside each other', (context) => {
     expect(await idsOf(database)).toEqual([1, 3, 11, 13])
   })
 
-  it('keep the statements of the outer one waiting until they end', async () => {
+  it('delay the statements of the outer one until they end', async () => {
     const order: string[] = []
     await database.transaction(async (outer) => {
       const inside = gate()
@@ -101,7 +101,7 @@ eachDatabase('transactions inside each other', (context) => {
     expect(await idsOf(database)).toEqual([3])
   })
 
-  it('refuse the outer handle at once, since it would wait for itself, and name the place of the inner one', async () => {
+  it('refuse statements of the outer handle, which would deadlock, and name their own place', async () => {
     await database.transaction(async (outer) => {
       const ways = [
         () => outer.execute('insert into t values (1)'),
@@ -126,7 +126,7 @@ eachDatabase('transactions inside each other', (context) => {
     expect(await idsOf(database)).toEqual([9])
   })
 
-  it('cannot have what only the outermost one could have', async () => {
+  it('cannot change the isolation level or the read-only mode', async () => {
     await database.transaction(async (outer) => {
       await expect(outer.transaction(async () => 1, { readOnly: true })).rejects.toThrow(TransactionError)
       await expect(outer.transaction(async () => 1, { isolation: 'serializable' })).rejects.toThrow(
@@ -150,7 +150,7 @@ eachDatabase('transactions inside each other', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('are finished before the outer one commits, when nobody awaited them', async () => {
+  it('finish before the outer one commits, when they were not awaited', async () => {
     const inside = gate()
     let inner: Promise<unknown> = Promise.resolve()
     const outer = database.transaction(async (tx) => {
@@ -165,7 +165,7 @@ eachDatabase('transactions inside each other', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('leave no row when one of several branches fails while the others still run', async () => {
+  it('store no row when one of several concurrent branches fails', async () => {
     for (let round = 0; round < 20; round += 1) {
       const branches: Promise<unknown>[] = []
       const failing = database.transaction(async (tx) => {
@@ -190,7 +190,7 @@ eachDatabase('transactions inside each other', (context) => {
     }
   })
 
-  it('cancel what still runs in a branch when another one fails', async () => {
+  it('are cancelled when a concurrent branch fails', async () => {
     let left: Promise<Error> | undefined
     const failing = database.transaction(async (tx) => {
       await insert(1)
@@ -203,7 +203,7 @@ eachDatabase('transactions inside each other', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('refuse the statement that a branch sends after the failure of another', async () => {
+  it('refuse a statement that is sent after the failure of another branch', async () => {
     let late: Promise<Error> | undefined
     await undone(
       database.transaction(async (tx) => {
@@ -224,14 +224,14 @@ eachDatabase('transactions inside each other', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('2: the commit of the outer transaction inside of the inner one is refused at once', async () => {
+  it("refuse the outer one's commit", async () => {
     const committing = database.transaction(async (outer) => {
       await outer.transaction(() => outer.commit())
     })
     expect(await failure(committing)).toBeInstanceOf(TransactionError)
   })
 
-  it('that commit inside of one that is rolled back are seen until then', async () => {
+  it('that committed are visible until the outer one is rolled back', async () => {
     await database.transaction(
       async () => {
         await database.transaction(() => insert(1))
@@ -242,7 +242,7 @@ eachDatabase('transactions inside each other', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('is named though it was opened beside others', async () => {
+  it('are named by their place in an error, also among siblings', async () => {
     const database = await context.open()
     await database.transaction(async (outer) => {
       const misuse = outer.transaction(async () => failure(outer.fetchVal('select 1')))

@@ -1,13 +1,13 @@
-/** What happens when the limits of a scope run out while something is open in it and waits for something else. */
+/** A scope is aborted, or its deadline is over, while a transaction, connection or stream is open in it. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Connection, type Database, runInScope } from '../../../src/database'
 import { eachDatabase } from '../../support/each-database'
 import { waitFor } from '../../support/wait-for'
 import { endless, failure, gate, idsOf, running } from '../support'
 
-eachDatabase('A scope whose limits run out', (context) => {
+eachDatabase('a scope that is aborted or past its deadline', (context) => {
   let database: Database
-  /** Connections that were given back dirty by their users. */
+  /** Cleanup events of connections that were released dirty. */
   let cleanups: string[]
 
   beforeEach(async () => {
@@ -22,7 +22,7 @@ eachDatabase('A scope whose limits run out', (context) => {
   const change = (on: Pick<Database, 'execute'> = database): Promise<unknown> =>
     on.execute('update t set id = id + 10')
 
-  /** Ways to hold a row, and what waits for ever then; each gives what is told to one who asks later. */
+  /** Ways to hold a row and then hang; each then makes one more call, which rejects. */
   const ways: Record<string, (hang: () => Promise<void>) => Promise<unknown>> = {
     'transaction(work)': (hang) =>
       database.transaction(async () => {
@@ -102,7 +102,7 @@ eachDatabase('A scope whose limits run out', (context) => {
       }),
   }
 
-  describe.each(Object.entries(ways))('gives back at once what is held by %s', (_name, hold) => {
+  describe.each(Object.entries(ways))('releases at once the connection that is held by %s', (_name, hold) => {
     it.each(['its signal', 'its deadline'])('after %s', async (kind) => {
       const held = gate()
       const goOn = gate()
@@ -120,9 +120,9 @@ eachDatabase('A scope whose limits run out', (context) => {
       await held.opened
       expect(database.stats().used).toBe(1)
       controller.abort()
-      await waitFor(() => database.stats().used === 0, { what: 'the connection to come back' })
+      await waitFor(() => database.stats().used === 0, { what: 'the connection to be released' })
       expect(database.holders()).toEqual([])
-      // Nothing of it is left, nor anything that another writer would wait for.
+      // No change and no lock of it is left.
       await database.execute('update t set id = id + 1', {}, { timeoutMillis: 2000 })
       expect(await idsOf(database)).toEqual([2])
       goOn.open()
@@ -132,7 +132,7 @@ eachDatabase('A scope whose limits run out', (context) => {
     })
   })
 
-  it('rolls back a transaction whose own signal or time ends', async () => {
+  it('rolls back a transaction whose own signal is aborted or whose time limit is over', async () => {
     const controller = new AbortController()
     for (const options of [{ timeoutMillis: 100 }, { signal: controller.signal }]) {
       const held = gate()
@@ -145,7 +145,7 @@ eachDatabase('A scope whose limits run out', (context) => {
       const failed = failure(database.transaction(work, options))
       await held.opened
       if ('signal' in options) controller.abort(new Error('The order was withdrawn.'))
-      await waitFor(() => database.stats().used === 0, { what: 'the connection to come back' })
+      await waitFor(() => database.stats().used === 0, { what: 'the connection to be released' })
       expect(await idsOf(database)).toEqual([1])
       goOn.open()
       expect((await failed).message).toMatch(
@@ -156,7 +156,7 @@ eachDatabase('A scope whose limits run out', (context) => {
     }
   })
 
-  it('tells a statement that runs then of its own limits, and gives the connection back when it has ended', async () => {
+  it('rejects the running statement with its own error, and releases the connection', async () => {
     const controller = new AbortController()
     const statement = endless(context.dialect)
     const failed = failure(
@@ -179,7 +179,7 @@ eachDatabase('A scope whose limits run out', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('rolls back a savepoint whose limits are narrower, and lets the transaction around it go on', async () => {
+  it('rolls back a savepoint with narrower limits, and the transaction around it goes on', async () => {
     const inner = gate()
     const goOn = gate()
     let told: Error | undefined
@@ -205,7 +205,7 @@ eachDatabase('A scope whose limits run out', (context) => {
     expect(await idsOf(database)).toEqual([1, 2, 5])
   })
 
-  it('rolls back a transaction on a connection that lives longer, and leaves that usable', async () => {
+  it('rolls back a transaction on a connection from outside, which stays usable', async () => {
     const connection: Connection = await database.acquire()
     const controller = new AbortController()
     const held = gate()
@@ -228,7 +228,7 @@ eachDatabase('A scope whose limits run out', (context) => {
     await connection.release()
   })
 
-  it('rolls back what is open in a forced rollback, so that the rest of the test goes on', async () => {
+  it('rolls back only its own transaction in a forced rollback', async () => {
     await database.forceRollback(async () => {
       const controller = new AbortController()
       const goOn = gate()
@@ -252,7 +252,7 @@ eachDatabase('A scope whose limits run out', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('runs what follows a rollback', async () => {
+  it('runs afterRollback hooks', async () => {
     const controller = new AbortController()
     const followed: string[] = []
     await runInScope({ signal: controller.signal }, async () => {
@@ -275,7 +275,7 @@ eachDatabase('A scope whose limits run out', (context) => {
     expect(followed).toEqual(['handle', 'work'])
   })
 
-  it('leaves alone what is detached from it, and what ended before', async () => {
+  it('does not end detached work, nor transactions that ended before', async () => {
     const controller = new AbortController()
     const detached = await runInScope({ signal: controller.signal }, async () => {
       await database.transaction(() => change())
@@ -289,7 +289,7 @@ eachDatabase('A scope whose limits run out', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('does not disturb a COMMIT that is under way', async () => {
+    it('does not cancel a COMMIT that is running', async () => {
       await database.execute(
         'create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.3); return null; end $$',
       )

@@ -3,7 +3,7 @@ import { BindError, type Database, TransactionError } from '../../../src/databas
 import { all, failure, idsOf, undone } from '../support'
 import { eachDatabase } from '../../support/each-database'
 
-eachDatabase('the end of a transaction as SQL text', (context) => {
+eachDatabase('COMMIT, ROLLBACK and BEGIN as SQL text', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -14,7 +14,7 @@ eachDatabase('the end of a transaction as SQL text', (context) => {
     await context.admin('drop table t')
   })
 
-  it('5: the end of a transaction cannot be written as text inside of it', async () => {
+  it('are refused inside a transaction', async () => {
     for (const text of ['COMMIT', 'ROLLBACK', 'end', ' /* c */ commit', 'BEGIN']) {
       await failure(
         database.transaction(async (tx) => {
@@ -28,7 +28,7 @@ eachDatabase('the end of a transaction as SQL text', (context) => {
   })
 })
 
-eachDatabase('the end of a transaction as SQL text', (context) => {
+eachDatabase('COMMIT, ROLLBACK and BEGIN as SQL text', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -39,7 +39,7 @@ eachDatabase('the end of a transaction as SQL text', (context) => {
     await context.admin('drop table t')
   })
 
-  it('refuse a COMMIT as text after a rollback and a commit have met', async () => {
+  it('are refused after a rollback and a commit were called at the same time', async () => {
     await using connection = await database.acquire()
     const tx = await connection.begin()
     await Promise.allSettled([tx.rollback(), tx.commit()])
@@ -47,7 +47,7 @@ eachDatabase('the end of a transaction as SQL text', (context) => {
   })
 })
 
-eachDatabase('a text of several statements', (context) => {
+eachDatabase('a text that ends a transaction', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -58,7 +58,7 @@ eachDatabase('a text of several statements', (context) => {
     await context.admin('drop table t')
   })
 
-  it('cannot end the transaction that it is run in', async () => {
+  it('is refused inside a transaction when it follows another statement', async () => {
     for (const end of ['commit', 'rollback', '/* so */ End', 'begin', 'savepoint x']) {
       await undone(
         database.transaction(async (tx) => {
@@ -72,7 +72,7 @@ eachDatabase('a text of several statements', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('cannot end it as a stream either, nor can a text of one statement', async () => {
+  it('is refused as a stream', async () => {
     for (const end of ['commit', 'rollback', 'begin', 'savepoint x']) {
       await undone(
         database.transaction(async (tx) => {
@@ -91,7 +91,7 @@ eachDatabase('a text of several statements', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('is not what PREPARE of a statement is: that may be run in a transaction', async () => {
+    it('is PREPARE TRANSACTION, and not PREPARE of a statement', async () => {
       const value = await database.transaction(async (tx) => {
         await tx.execute('prepare one as select 1')
         return tx.fetchVal('execute one')

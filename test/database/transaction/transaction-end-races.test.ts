@@ -1,4 +1,4 @@
-/** Ends of a transaction at the same time: commit beside rollback, release beside BEGIN, a begin() that nobody awaited. */
+/** A transaction that is ended twice at the same time: commit and rollback, release during BEGIN, begin() without await. */
 import {
   type Connection,
   type Database,
@@ -11,7 +11,7 @@ import { failure, idsOf } from '../support'
 import { eachDatabase } from '../../support/each-database'
 import { startProxy } from '../../support/tcp-proxy'
 
-eachDatabase('ends that meet', (context) => {
+eachDatabase('races at the end of a transaction', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -22,10 +22,10 @@ eachDatabase('ends that meet', (context) => {
     await context.admin('drop table t')
   })
 
-  it('roll back once when a connection is released while BEGIN runs, and spoil nothing', async () => {
+  it('roll back once when the connection is released while BEGIN runs', async () => {
     const single = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const connection = await single.acquire()
-    // One that is sent at once on PostgreSQL as well.
+    // With an isolation level, BEGIN is sent at once on PostgreSQL as well.
     const beginning = failure(connection.begin({ isolation: 'serializable' }))
     const other = single.transaction(async (tx) => {
       await tx.execute('insert into t values (2)')
@@ -37,7 +37,7 @@ eachDatabase('ends that meet', (context) => {
     expect(await idsOf(database)).toEqual([2])
   })
 
-  it('let a rollback win over the commit that comes in the same moment', async () => {
+  it('let rollback() win over commit() when both are called at once', async () => {
     const told: string[] = []
     const tx = await database.begin()
     tx.afterCommit(() => told.push('committed'))
@@ -51,7 +51,7 @@ eachDatabase('ends that meet', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('let a rollback that nobody awaited win over the end of its block', async () => {
+  it('let a rollback() that was not awaited win over the end of its block', async () => {
     let seen: Transaction | undefined
     await database.transaction(async (tx) => {
       seen = tx
@@ -69,7 +69,7 @@ eachDatabase('ends that meet', (context) => {
     expect(await idsOf(database)).toEqual([2])
   })
 
-  const forgotten: Record<
+  const withoutAwait: Record<
     string,
     (begin: (on: Connection | Transaction, options?: TransactionOptions) => void) => Promise<unknown>
   > = {
@@ -79,12 +79,12 @@ eachDatabase('ends that meet', (context) => {
       }),
     'connection(work)': (begin) =>
       database.connection(async (connection) => {
-        // One that is sent at once on PostgreSQL as well.
+        // With an isolation level, BEGIN is sent at once on PostgreSQL as well.
         begin(connection, { isolation: 'serializable' })
       }),
   }
-  for (const [name, run] of Object.entries(forgotten)) {
-    it(`do not wait for a begin() that nobody awaited in ${name}`, async () => {
+  for (const [name, run] of Object.entries(withoutAwait)) {
+    it(`refuse a begin() that was not awaited in ${name}`, async () => {
       const begun: Promise<Error>[] = []
       await run((on, options) => begun.push(failure(on.begin(options))))
       for (const error of await Promise.all(begun)) expect(error).toBeInstanceOf(TransactionClosedError)
@@ -92,7 +92,7 @@ eachDatabase('ends that meet', (context) => {
     })
   }
 
-  it('do not wait for ever for a transaction that was asked for in the same breath as a statement', async () => {
+  it('end a deadlock of begin() and a statement at once within the acquire timeout', async () => {
     const error = await failure(
       database.transaction((tx) => Promise.all([tx.begin(), tx.fetchAll('select 1')])),
     )
@@ -100,7 +100,7 @@ eachDatabase('ends that meet', (context) => {
     expect(error.message).toMatch(/waited 500 ms for the transaction/)
   })
 
-  it('of an acquired connection end what was begun on it, in a forced rollback as well', async () => {
+  it('roll back the transaction of an acquired connection when it is released, in a forced rollback too', async () => {
     const options = { forceRollback: true, pool: { acquireTimeoutMillis: 500 } }
     const forced = await context.open(options, await context.createDatabase())
     for (const on of [database, forced]) {
@@ -113,7 +113,7 @@ eachDatabase('ends that meet', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('of a connection come even when the network is gone', async () => {
+    it('end release() within a time limit when the network is gone', async () => {
       const proxy = await startProxy(context.url)
       try {
         const away = await context.open({ pool: { size: 1, maxOverflow: 0 } }, proxy.url)

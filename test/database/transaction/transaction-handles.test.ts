@@ -1,4 +1,4 @@
-/** Transactions that are ended by hand: begin(), commit(), rollback(), and what is refused after. */
+/** Transaction handles: begin(), commit(), rollback(), and what is refused afterwards. */
 import {
   ConfigurationError,
   type Database,
@@ -8,7 +8,7 @@ import {
 import { failure, idsOf } from '../support'
 import { eachDatabase } from '../../support/each-database'
 
-eachDatabase('a transaction as a handle', (context) => {
+eachDatabase('a transaction handle', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -19,7 +19,7 @@ eachDatabase('a transaction as a handle', (context) => {
     await context.admin('drop table t')
   })
 
-  it('is joined by its own queries only', async () => {
+  it('runs only its own queries', async () => {
     const tx = await database.begin()
     await tx.execute('insert into t values (1)')
     await tx.execute(database.table('t').insert({ id: 2 }))
@@ -30,7 +30,7 @@ eachDatabase('a transaction as a handle', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('gives its connection back by rollback as well', async () => {
+  it('releases its connection on rollback', async () => {
     const tx = await database.begin()
     await tx.execute('insert into t values (1)')
     await tx.rollback()
@@ -70,7 +70,7 @@ eachDatabase('a transaction as a handle', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('commits once when asked twice at the same time', async () => {
+  it('commits once when commit() is called twice at the same time', async () => {
     const tx = await database.begin()
     await tx.execute('insert into t values (1)')
     const [first, second] = await Promise.allSettled([tx.commit(), tx.commit()])
@@ -78,7 +78,7 @@ eachDatabase('a transaction as a handle', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('waits with its commit for the statements that were sent before', async () => {
+  it('commits after the statements that were sent before', async () => {
     const tx = await database.begin()
     const inserts = [1, 2, 3].map((id) => tx.execute('insert into t values (:id)', { id }))
     await tx.commit()
@@ -86,7 +86,7 @@ eachDatabase('a transaction as a handle', (context) => {
     expect(await idsOf(database)).toEqual([1, 2, 3])
   })
 
-  it('refuses a commit while one inside of it is open, and goes on', async () => {
+  it('refuses to commit while a nested one is open, and stays open', async () => {
     const outer = await database.begin()
     const inner = await outer.begin()
     expect(inner.depth).toBe(2)
@@ -98,7 +98,7 @@ eachDatabase('a transaction as a handle', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('takes the one inside of it along when it is rolled back', async () => {
+  it('rolls back the nested one when it is rolled back', async () => {
     const outer = await database.begin()
     const inner = await outer.begin()
     await inner.execute('insert into t values (1)')
@@ -110,7 +110,7 @@ eachDatabase('a transaction as a handle', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('cannot be left open by the transaction around it, which then commits nothing', async () => {
+  it('that is still open makes the transaction around it reject and roll back', async () => {
     const error = await failure(
       database.transaction(async (tx) => {
         await tx.execute('insert into t values (1)')
@@ -122,7 +122,7 @@ eachDatabase('a transaction as a handle', (context) => {
     expect(await idsOf(database)).toEqual([])
   })
 
-  it('keeps the outer one waiting only as long as one waits for a connection, and then names its place', async () => {
+  it('delays the outer one for at most the acquire timeout, and is then named by its place', async () => {
     const impatient = await context.open({ pool: { acquireTimeoutMillis: 50 } })
     await using outer = await impatient.begin()
     await using _inner = await outer.begin()
@@ -132,7 +132,7 @@ eachDatabase('a transaction as a handle', (context) => {
     expect(error.message).toContain('transaction-handles.test.ts')
   })
 
-  it('works from another async context than the one that began it', async () => {
+  it('works in another async context than the one that began it', async () => {
     const tx = await Promise.resolve().then(() => database.begin())
     await new Promise<void>((resolve, reject) => {
       setImmediate(() => {
@@ -144,7 +144,7 @@ eachDatabase('a transaction as a handle', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('may be ended inside of its block, after which the block can send nothing more', async () => {
+  it('may be ended inside its block, which can send no statement afterwards', async () => {
     await database.transaction(async (tx) => {
       await tx.execute('insert into t values (1)')
       await tx.commit()
@@ -157,7 +157,7 @@ eachDatabase('a transaction as a handle', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('that its block has committed stays committed, whatever the block throws then', async () => {
+  it('that was committed inside its block stays committed when the block throws', async () => {
     const failing = database.transaction(async (tx) => {
       await tx.execute('insert into t values (1)')
       await tx.commit()
@@ -167,7 +167,7 @@ eachDatabase('a transaction as a handle', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('makes the block reject when its commit inside failed, though that was caught', async () => {
+  it('makes its block reject when its commit inside failed and was caught', async () => {
     await database.execute(
       'create table child (id integer, t integer references t (id) deferrable initially deferred)',
     )
@@ -180,13 +180,13 @@ eachDatabase('a transaction as a handle', (context) => {
     await context.admin('drop table child')
   })
 
-  it('begin() refuses what only a block can have', async () => {
+  it('refuses retries and forceRollback', async () => {
     expect(await failure(database.begin({ retries: 1 }))).toBeInstanceOf(ConfigurationError)
     expect(await failure(database.begin({ forceRollback: true }))).toBeInstanceOf(ConfigurationError)
   })
 })
 
-eachDatabase('a handle whose connection went back', (context) => {
+eachDatabase('a transaction handle whose connection was released', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -197,23 +197,23 @@ eachDatabase('a handle whose connection went back', (context) => {
     await context.admin('drop table t')
   })
 
-  it('1: a handle whose connection went back neither commits nor rolls back the transaction of a stranger', async () => {
+  it("does not commit or roll back the next caller's transaction", async () => {
     for (const end of ['commit', 'rollback'] as const) {
       const connection = await database.acquire()
       const stale = await connection.begin()
       await connection.release()
-      const stranger = database.transaction(async (tx) => {
+      const nextCaller = database.transaction(async (tx) => {
         await tx.execute('insert into t values (1)')
         await Promise.allSettled([stale[end]()])
         await tx.execute('insert into t values (2)')
-        throw new Error('stranger')
+        throw new Error('next caller')
       })
-      await expect(stranger).rejects.toThrow('stranger')
+      await expect(nextCaller).rejects.toThrow('next caller')
       expect(await idsOf(database)).toEqual([])
     }
   })
 
-  it('1: a handle of a connection block that failed does not commit a stranger either', async () => {
+  it('refuses to commit after its connection block failed', async () => {
     let stale: { commit(): Promise<void> } | undefined
     await failure(
       database.connection(async (connection) => {
@@ -224,7 +224,7 @@ eachDatabase('a handle whose connection went back', (context) => {
     expect(await failure(stale?.commit() ?? Promise.resolve())).toBeInstanceOf(TransactionClosedError)
   })
 
-  it('3: a handle that is left open in connection() is rolled back, and the connection goes back', async () => {
+  it('is rolled back when its connection block left it open, and the block rejects', async () => {
     const leaving = database.connection(async (connection) => {
       const tx = await connection.begin()
       await tx.execute('insert into t values (1)')

@@ -1,9 +1,9 @@
-/** What is done when the outermost transaction has ended: afterCommit and afterRollback. */
+/** afterCommit and afterRollback: hooks that run when the outermost transaction has ended. */
 import { type Database, TransactionError } from '../../../src/database'
 import { endless, failure, idsOf, running, undone } from '../support'
 import { eachDatabase } from '../../support/each-database'
 
-eachDatabase('work after a transaction', (context) => {
+eachDatabase('a transaction hook', (context) => {
   const slow = endless(context.dialect)
   let database: Database
   let log: string[]
@@ -22,7 +22,7 @@ eachDatabase('work after a transaction', (context) => {
       log.push(text)
     }
 
-  it('runs after the commit, in the order given, and is awaited', async () => {
+  it('runs after the commit, in the order of registration, and is awaited', async () => {
     await database.transaction(async (tx) => {
       tx.afterCommit(async () => {
         await new Promise(setImmediate)
@@ -46,7 +46,7 @@ eachDatabase('work after a transaction', (context) => {
     expect(log).toEqual(['rolled back'])
   })
 
-  it('has a connection at its service: that of the transaction went back before', async () => {
+  it("can take a connection, since the transaction's was released before", async () => {
     await database.transaction(async (tx) => {
       await tx.execute('insert into t values (1)')
       tx.afterCommit(async () => {
@@ -57,7 +57,7 @@ eachDatabase('work after a transaction', (context) => {
     expect(await idsOf(database)).toEqual([1, 2])
   })
 
-  it('of a savepoint waits for the outermost transaction', async () => {
+  it('of a savepoint runs after the outermost transaction', async () => {
     await database.transaction(async (outer) => {
       await outer.transaction(async (inner) => {
         inner.afterCommit(note('inner'))
@@ -69,7 +69,7 @@ eachDatabase('work after a transaction', (context) => {
     expect(log).toEqual(['work', 'inner', 'outer'])
   })
 
-  it('of a savepoint that committed is undone with the outer transaction', async () => {
+  it('of a committed savepoint is an afterRollback when the outer transaction is rolled back', async () => {
     await undone(
       database.transaction(async (outer) => {
         await outer.transaction(async (inner) => {
@@ -83,7 +83,7 @@ eachDatabase('work after a transaction', (context) => {
   })
 
   it.each([true, false])(
-    'of a savepoint that was rolled back is due, whether the outer one commits: %s',
+    'of a rolled-back savepoint runs, whether the outer transaction commits: %s',
     async (commits) => {
       const outcome = database.transaction(async (outer) => {
         const failing = outer.transaction(async (middle) => {
@@ -102,7 +102,7 @@ eachDatabase('work after a transaction', (context) => {
     },
   )
 
-  it('is due for handles too', async () => {
+  it('runs for handles too', async () => {
     const tx = await database.begin()
     tx.afterCommit(note('committed'))
     const inner = await tx.begin()
@@ -112,7 +112,7 @@ eachDatabase('work after a transaction', (context) => {
     expect(log.toSorted()).toEqual(['committed', 'inner'])
   })
 
-  it('is due when the transaction is rolled back by force', async () => {
+  it('runs when the transaction is rolled back by forceRollback', async () => {
     await database.transaction(
       async (tx) => {
         tx.afterCommit(note('never'))
@@ -123,7 +123,7 @@ eachDatabase('work after a transaction', (context) => {
     expect(log).toEqual(['rolled back'])
   })
 
-  it('is due when COMMIT fails', async () => {
+  it('is afterRollback when COMMIT fails', async () => {
     await database.execute(
       'create table child (id integer, t integer references t (id) deferrable initially deferred)',
     )
@@ -168,7 +168,7 @@ eachDatabase('work after a transaction', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('belongs to the try that counts, when the transaction is run again', async () => {
+    it('runs once, for the successful attempt of a retried transaction', async () => {
       await database.execute('insert into t values (1)')
       let tries = 0
       await database.transaction(
@@ -185,7 +185,7 @@ eachDatabase('work after a transaction', (context) => {
     })
   }
 
-  it('17: one hook that fails does not keep the others from running', async () => {
+  it('that fails does not keep the others from running', async () => {
     const log: number[] = []
     const failing = database.transaction(async (tx) => {
       tx.afterCommit(() => log.push(1))
@@ -196,7 +196,7 @@ eachDatabase('work after a transaction', (context) => {
     expect(log).toEqual([1, 3])
   })
 
-  it('28: work after the rollback of an inner transaction, whose outer one failed, can use the database', async () => {
+  it('of a nested transaction can query the database after the outer one has failed', async () => {
     const found: unknown[] = []
     let inner: Promise<Error> | undefined
     const failing = database.transaction(async (outer) => {

@@ -1,4 +1,4 @@
-/** Transactions of other kinds: isolated, read-only, run again, rolled back by force. */
+/** Options of a transaction: isolation level, read-only, retries, forced rollback. */
 import {
   ConfigurationError,
   Database,
@@ -9,7 +9,7 @@ import {
 import { failure, idsOf, undone } from '../support'
 import { eachDatabase } from '../../support/each-database'
 
-eachDatabase('a transaction of its own kind', (context) => {
+eachDatabase('a transaction with options', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -36,7 +36,7 @@ eachDatabase('a transaction of its own kind', (context) => {
       expect(await committed()).toBe(0)
     })
 
-    it('says about a statement after a failed one why it does not run', async () => {
+    it('explains the error of a statement after a failed one', async () => {
       await undone(
         database.transaction(async () => {
           await failure(insert('x' as unknown as number))
@@ -46,7 +46,7 @@ eachDatabase('a transaction of its own kind', (context) => {
       )
     })
 
-    it('is run again as a whole after a serialization failure, as often as it may', async () => {
+    it('is retried as a whole after a serialization failure, up to retries times', async () => {
       await database.execute('create table counter (n integer)')
       await database.execute('insert into counter values (0)')
       const increment = (retries: number): Promise<unknown> =>
@@ -66,7 +66,7 @@ eachDatabase('a transaction of its own kind', (context) => {
       expect(await database.fetchVal('select n from counter')).toBe(16 - errors.length)
     })
 
-    it('that are serializable do not see what others commit meanwhile', async () => {
+    it('that is serializable does not see what others commit meanwhile', async () => {
       await database.transaction(
         async () => {
           expect(await idsOf(database)).toEqual([])
@@ -80,7 +80,7 @@ eachDatabase('a transaction of its own kind', (context) => {
     })
   }
 
-  it('is not run again after any other error', async () => {
+  it('is not retried after any other error', async () => {
     let runs = 0
     const failing = database.transaction(
       async () => {
@@ -93,7 +93,7 @@ eachDatabase('a transaction of its own kind', (context) => {
     expect(runs).toBe(1)
   })
 
-  it('takes true and false for what is one or the other, and no text that only looks so', async () => {
+  it('accepts only true and false for readOnly, deferrable and forceRollback', async () => {
     for (const name of ['readOnly', 'deferrable', 'forceRollback']) {
       for (const value of ['false', 'yes', 1, null]) {
         const error = await failure(database.transaction(() => Promise.resolve(), { [name]: value }))
@@ -105,7 +105,7 @@ eachDatabase('a transaction of its own kind', (context) => {
     expect(() => new Database(context.url, { forceRollback: 'false' as never })).toThrow(ConfigurationError)
   })
 
-  it('takes the isolation levels there are, and names them for any other', async () => {
+  it('accepts the four isolation levels, and names them for any other', async () => {
     for (const isolation of [
       'read uncommitted',
       'read committed',
@@ -126,14 +126,14 @@ eachDatabase('a transaction of its own kind', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('refuses writes when it is read-only, and the connection can write again afterwards', async () => {
+  it('refuses writes when it is read-only, and its connection can write afterwards', async () => {
     await expect(database.transaction(() => insert(1), { readOnly: true })).rejects.toThrow(QueryError)
     await Promise.all([insert(2), insert(3)])
     expect(await database.transaction(() => idsOf(database), { readOnly: true })).toEqual([2, 3])
     await insert(4)
   })
 
-  it('leaves a connection as it was that may not write in any case', async () => {
+  it('leaves a read-only connection read-only', async () => {
     const readOnly =
       context.dialect === 'sqlite' ? 'pragma query_only = on' : 'set default_transaction_read_only = on'
     const reader = await context.open({
@@ -152,7 +152,7 @@ eachDatabase('a transaction of its own kind', (context) => {
   })
 
   if (context.dialect === 'sqlite') {
-    it('leaves a connection as it was that may not write for now', async () => {
+    it('restores PRAGMA query_only as it was', async () => {
       await database.connection(async (connection) => {
         await connection.execute('pragma query_only = on')
         await connection.transaction((tx) => tx.fetchVal('select count(*) from t'), { readOnly: true })
@@ -164,7 +164,7 @@ eachDatabase('a transaction of its own kind', (context) => {
     })
   }
 
-  it('is rolled back though it succeeds, when that is asked for', async () => {
+  it('is rolled back by forceRollback though it succeeds', async () => {
     const result = await database.transaction(
       async () => {
         await insert(1)

@@ -4,7 +4,7 @@ import { all, arrived, endless, failure, idsOf } from '../support'
 import { eachDatabase } from '../../support/each-database'
 
 eachDatabase('the time limit of a transaction', (context) => {
-  it('includes waiting for its connection', async () => {
+  it('includes the wait for its connection', async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0 } })
     const connection = await database.acquire()
     const late = failure(database.transaction(async () => undefined, { timeoutMillis: 30 }))
@@ -12,7 +12,7 @@ eachDatabase('the time limit of a transaction', (context) => {
     await connection.release()
   })
 
-  it('is one for all of its tries', async () => {
+  it('covers all of its retries', async () => {
     const database = await context.open()
     let tries = 0
     const doomed = database.transaction(
@@ -27,7 +27,7 @@ eachDatabase('the time limit of a transaction', (context) => {
     expect(tries).toBeGreaterThan(1)
   })
 
-  it('counts among those who waited in vain, writers in SQLite included', async () => {
+  it("counts in stats().timedOut when the acquire timeout is over, also for the turn of SQLite's writer", async () => {
     const database = await context.open({ pool: { size: 1, maxOverflow: 0, acquireTimeoutMillis: 30 } })
     await database.transaction(async () => {
       const late = database.detached(() => failure(database.transaction(async () => undefined)))
@@ -37,7 +37,7 @@ eachDatabase('the time limit of a transaction', (context) => {
   })
 })
 
-eachDatabase('the limits of a transaction', (context) => {
+eachDatabase('the time limit and the signal of a transaction', (context) => {
   const slow = endless(context.dialect)
 
   let database: Database
@@ -50,7 +50,7 @@ eachDatabase('the limits of a transaction', (context) => {
     await context.admin('drop table t')
   })
 
-  it('26: the time limit and the signal of a transaction end its statements', async () => {
+  it('cancel its running statement', async () => {
     const started = performance.now()
     const late = database.transaction((tx) => tx.fetchVal(slow), { timeoutMillis: 60 })
     expect((await failure(late)).name).toBe('QueryTimeoutError')
@@ -66,7 +66,7 @@ eachDatabase('the limits of a transaction', (context) => {
     expect(performance.now() - started).toBeLessThan(10_000)
   })
 
-  it('a query under a time limit runs in the transaction all the same', async () => {
+  it('do not make its queries with a time limit of their own run outside of it', async () => {
     const failing = database.transaction(async () => {
       await database.execute('insert into t values (1)', {}, { timeoutMillis: 60_000 })
       expect(await database.fetchVal('select id from t', {}, { timeoutMillis: 60_000 })).toBe(1)

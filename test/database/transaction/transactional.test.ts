@@ -17,7 +17,7 @@ eachDatabase('a transactional function', (context) => {
   const committed = async (): Promise<number> =>
     Number((await context.admin('select count(*) as n from t'))[0]?.['n'])
 
-  it('wraps a function, whose calls join the transaction of their caller', async () => {
+  it('commits each call, and joins the transaction of its caller', async () => {
     const add = database.transactional(async (id: number, fails: boolean) => {
       await insert(id)
       if (fails) throw new Error('out')
@@ -34,7 +34,7 @@ eachDatabase('a transactional function', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('made of a function run beside each other', async () => {
+  it('can be called concurrently', async () => {
     const add = database.transactional(async (id: number) => {
       await insert(id)
       await new Promise(setImmediate)
@@ -44,7 +44,7 @@ eachDatabase('a transactional function', (context) => {
     expect(await committed()).toBe(6)
   })
 
-  it('made of a function that calls itself go inside each other', async () => {
+  it('may call itself, which nests the transactions', async () => {
     const countDown = database.transactional(async (id: number): Promise<number> => {
       await insert(id)
       return id === 1 ? 1 : 1 + (await countDown(id - 1))
@@ -53,7 +53,7 @@ eachDatabase('a transactional function', (context) => {
     expect(await idsOf(database)).toEqual([1, 2, 3, 4, 5])
   })
 
-  it('made of a function can be made before the database is connected', async () => {
+  it('can be made before the Database is connected', async () => {
     await database.disconnect()
     const add = database.transactional(insert)
     await database.connect()
@@ -73,7 +73,7 @@ eachDatabase('a transactional method', (context) => {
     await context.admin('drop table t')
   })
 
-  it('of a method keeps its object in transactional()', async () => {
+  it('keeps its object as this', async () => {
     class Names {
       readonly name = 'kept'
       readonly add = database.transactional(async function (this: Names, id: number) {

@@ -1,4 +1,4 @@
-/** Transactions one by one: all or nothing, ambient, and gone when they are over. */
+/** transaction(work): commit and rollback, which queries it includes, and what is refused after its end. */
 import {
   type Connection,
   type Database,
@@ -51,7 +51,7 @@ eachDatabase('a transaction', (context) => {
     expect(await committed()).toBe(0)
   })
 
-  it('rolls back when its work throws before its first await', async () => {
+  it('rolls back when its work throws synchronously', async () => {
     const work = (): Promise<never> => {
       throw new Error('at once')
     }
@@ -59,7 +59,7 @@ eachDatabase('a transaction', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('has all queries of its work, however they are made', async () => {
+  it('includes all queries of its work, by every method', async () => {
     await undone(
       database.transaction(async (tx) => {
         await tx.execute('insert into t values (1)')
@@ -83,7 +83,7 @@ eachDatabase('a transaction', (context) => {
     expect(await committed()).toBe(0)
   })
 
-  it('is found by descendants that start later, in timers and events', async () => {
+  it('includes queries of timers and events that start later', async () => {
     await undone(
       database.transaction(async () => {
         await new Promise((resolve, reject) => {
@@ -97,7 +97,7 @@ eachDatabase('a transaction', (context) => {
     expect(await committed()).toBe(0)
   })
 
-  it('is not shared with a sibling request', async () => {
+  it('is not shared with a concurrent request', async () => {
     const [written, seen] = [gate(), gate()]
     const first = database.transaction(async () => {
       await insert(1)
@@ -112,7 +112,7 @@ eachDatabase('a transaction', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('is not entered by work that is detached', async () => {
+  it('does not include detached work', async () => {
     await undone(
       database.transaction(async () => {
         await insert(1)
@@ -123,7 +123,7 @@ eachDatabase('a transaction', (context) => {
     expect(await committed()).toBe(0)
   })
 
-  it('is shared by no other database', async () => {
+  it('does not include queries of another Database', async () => {
     const other = await context.open({}, await context.createDatabase())
     await other.execute('create table t (id integer)')
     await undone(
@@ -138,7 +138,7 @@ eachDatabase('a transaction', (context) => {
     expect(await idsOf(other)).toEqual([1, 2])
   })
 
-  it('does not begin its work when BEGIN fails', async () => {
+  it('does not run its work when BEGIN fails', async () => {
     let ran = false
     await expect(
       database.transaction(
@@ -171,7 +171,7 @@ eachDatabase('a transaction', (context) => {
     await context.admin('drop table child')
   })
 
-  it('refuses what comes after its end, in whichever way, and runs nothing of it', async () => {
+  it('refuses every query after its end, and runs none of them', async () => {
     const late: Promise<Error>[] = []
     await database.transaction(async (tx) => {
       const after = async (work: () => unknown): Promise<unknown> => {
@@ -197,7 +197,7 @@ eachDatabase('a transaction', (context) => {
     expect(await committed()).toBe(0)
   })
 
-  it('lend themselves to a child that was handed them', async () => {
+  it('includes the statements of a child that was given the handle', async () => {
     await database.transaction(
       async (tx) => {
         await tx.execute('insert into t values (1)')
@@ -213,7 +213,7 @@ eachDatabase('a transaction', (context) => {
     expect(await committed()).toBe(0)
   })
 
-  it('are not entered by what began before them, though it goes on meanwhile', async () => {
+  it('does not include work that began before it', async () => {
     const [isOpen, isSeen] = [gate(), gate()]
     const earlier = isOpen.opened.then(async () => {
       const seen = await idsOf(database)
@@ -229,7 +229,7 @@ eachDatabase('a transaction', (context) => {
     expect(await idsOf(database)).toEqual([1])
   })
 
-  it('are nobody’s when they are over: what follows is committed by itself', async () => {
+  it('does not include queries after its end', async () => {
     await database.transaction(() => insert(1))
     await insert(2)
     expect(await committed()).toBe(2)
@@ -250,15 +250,15 @@ eachDatabase('transactions on five connections', (context) => {
 
   const insert = (id: number): Promise<unknown> => database.execute('insert into t values (:id)', { id })
 
-  /** Every connection can be had, and writes. */
-  const isFit = async (): Promise<void> => {
+  /** Expects that every connection can be acquired, and a transaction run. */
+  const expectAllUsable = async (): Promise<void> => {
     const held = await Promise.all([1, 2, 3, 4, 5].map(() => database.acquire()))
     for (const connection of held) await connection.release()
     await database.transaction(() => database.fetchVal('select 1'))
     expect(database.stats()).toMatchObject({ used: 0, waiting: 0 })
   }
 
-  it('a COMMIT that fails does not cost a connection, however often it fails', async () => {
+  it('lose no connection when COMMIT fails, however often', async () => {
     await database.execute(
       'create table child (id integer, t integer references t (id) deferrable initially deferred)',
     )
@@ -266,11 +266,11 @@ eachDatabase('transactions on five connections', (context) => {
       const failing = database.transaction(() => database.execute('insert into child values (1, 99)'))
       await expect(failing).rejects.toThrow(/referred to/)
     }
-    await isFit()
+    await expectAllUsable()
     await database.execute('drop table child')
   })
 
-  it('a BEGIN that fails does not cost a connection, however often it fails', async () => {
+  it('lose no connection when BEGIN fails, however often', async () => {
     for (let round = 0; round < 12; round += 1) {
       await failure(database.transaction(async () => 1, { signal: AbortSignal.abort() }))
       const nested = database.transaction((tx) =>
@@ -278,10 +278,10 @@ eachDatabase('transactions on five connections', (context) => {
       )
       expect(await failure(nested)).toBeInstanceOf(TransactionError)
     }
-    await isFit()
+    await expectAllUsable()
   })
 
-  it('an abort while the rollback of an earlier one runs leaves no transaction and no connection behind', async () => {
+  it('leave nothing open when they are aborted while a rollback runs', async () => {
     for (let round = 0; round < 40; round += 1) {
       const [first, second] = [new AbortController(), new AbortController()]
       const options = { signal: second.signal }
@@ -300,10 +300,10 @@ eachDatabase('transactions on five connections', (context) => {
       expect(await aborted).toBeInstanceOf(QueryCanceledError)
       expect(await idsOf(database)).toEqual([])
     }
-    await isFit()
+    await expectAllUsable()
   })
 
-  it('a handle that was begun and ended twice cannot corrupt what comes after it', async () => {
+  it('are not affected by a handle that was ended twice', async () => {
     for (let round = 0; round < 3; round += 1) {
       const tx = await database.begin()
       await tx.execute('insert into t values (:round)', { round })
@@ -312,10 +312,10 @@ eachDatabase('transactions on five connections', (context) => {
       await failure(tx.begin())
     }
     expect(await idsOf(database)).toEqual([0, 1, 2])
-    await isFit()
+    await expectAllUsable()
   })
 
-  it('twenty transactions that each run two queries at once share five connections', async () => {
+  it('run concurrently, each with two queries at once', async () => {
     await Promise.all(
       Array.from({ length: 20 }, (_, id) =>
         database.transaction(async () => {
@@ -329,10 +329,10 @@ eachDatabase('transactions on five connections', (context) => {
       ),
     )
     expect(await idsOf(database)).toEqual([])
-    await isFit()
+    await expectAllUsable()
   })
 
-  it('two transactions on one connection take turns', async () => {
+  it('take turns on one connection', async () => {
     await database.connection(async (connection: Connection) => {
       const outcomes = await Promise.allSettled(
         [1, 2, 3].map((id) =>
@@ -346,10 +346,10 @@ eachDatabase('transactions on five connections', (context) => {
       expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
     })
     expect(await idsOf(database)).toEqual([1, 3])
-    await isFit()
+    await expectAllUsable()
   })
 
-  it('transactions that read and then write, beside each other, all succeed and lose nothing', async () => {
+  it('that read and then write the same row all succeed, and lose no update', async () => {
     await database.execute('create table counter (n integer)')
     await database.execute('insert into counter values (0)')
     const lock = context.dialect === 'sqlite' ? '' : ' for update'
