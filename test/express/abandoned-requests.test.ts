@@ -1,4 +1,4 @@
-/** Requests that nobody waits for any more, and whose handlers wait for something that does not come. */
+/** Requests whose client has gone or whose deadline is over, while the handler waits for something that never happens. */
 import { connect } from 'node:net'
 import express, { type RequestHandler } from 'express'
 import type { Database } from '../../src/database'
@@ -10,7 +10,7 @@ import { deferred, serveQuietly } from './support'
 
 const POST = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n'
 
-eachDatabase('A request that nobody waits for any more', (context) => {
+eachDatabase('an abandoned request', (context) => {
   let database: Database
   let hangs: ReturnType<typeof deferred<void>>
   let goOn: ReturnType<typeof deferred<void>>
@@ -26,15 +26,15 @@ eachDatabase('A request that nobody waits for any more', (context) => {
 
   const take = (on: Pick<Database, 'execute'> = database): Promise<unknown> =>
     on.execute('update stock set n = n + 10')
-  /** Waits for what has nothing to do with a database. */
+  /** Waits for something other than a database. */
   const hang = async (): Promise<void> => {
     hangs.resolve()
     await goOn.promise
   }
 
-  /** What hangs, and what it goes on with in the end. */
+  /** Handlers that hang, and what each does afterwards. */
   const handlers: Record<string, () => readonly RequestHandler[]> = {
-    'has a transaction of its own': () => [
+    'opens a transaction': () => [
       () =>
         database.transaction(async () => {
           await take()
@@ -42,7 +42,7 @@ eachDatabase('A request that nobody waits for any more', (context) => {
           await take()
         }),
     ],
-    'has a transaction around it': () => [
+    'runs in a transaction': () => [
       transactionPerRequest(database),
       async () => {
         await take()
@@ -50,14 +50,14 @@ eachDatabase('A request that nobody waits for any more', (context) => {
         await take()
       },
     ],
-    'has a transaction around it that has not begun': () => [
+    'runs in a transaction that has not begun': () => [
       transactionPerRequest(database),
       async () => {
         await hang()
         await take()
       },
     ],
-    'has a connection around it': () => [
+    'runs on a connection': () => [
       connectionPerRequest(database),
       async () => {
         await take(await database.begin())
@@ -91,10 +91,14 @@ eachDatabase('A request that nobody waits for any more', (context) => {
     ],
   }
 
-  const ends = ['its client leaves', 'its client leaves, without serve', 'its deadline is past'] as const
+  const ends = [
+    'its client disconnects',
+    'its client disconnects, without serve',
+    'its deadline is over',
+  ] as const
 
-  describe.each(Object.entries(handlers))('and that %s', (_name, make) => {
-    it.each(ends)('leaves nothing behind when %s', async (how) => {
+  describe.each(Object.entries(handlers))('whose handler %s', (_name, make) => {
+    it.each(ends)('releases its connection and its locks when %s', async (how) => {
       const failed = deferred<unknown>()
       const left = deferred()
       const app = express().use((_request, response, next) => {
@@ -108,13 +112,13 @@ eachDatabase('A request that nobody waits for any more', (context) => {
       })
       const logged: unknown[] = []
       app.use(problems({ onError: (error) => logged.push(error) }))
-      const isLate = how === 'its deadline is past'
+      const isLate = how === 'its deadline is over'
       await using server = how.endsWith('without serve')
         ? await startHttp(express().use(requestScope(), app))
         : await serveQuietly(app, isLate ? { requestTimeoutMillis: 100 } : {})
       const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
       socket.on('error', () => undefined).write(POST)
-      // On a busy machine the deadline may be past before that.
+      // On a busy machine the deadline may be over before that.
       await Promise.race([hangs.promise, failed.promise])
       const began = performance.now()
       if (!isLate) {
@@ -122,14 +126,14 @@ eachDatabase('A request that nobody waits for any more', (context) => {
         await left.promise
       }
       await waitFor(() => database.stats().used === 0, { what: 'the connection to come back' })
-      // Nobody holds what another writer would wait for.
+      // No lock is left that another writer would wait for.
       await database.execute('update stock set n = n + 1', {}, { timeoutMillis: 2000 })
       if (isLate) await waitFor(() => performance.now() > began + 100, { what: 'the deadline' })
       goOn.resolve()
       const error = await failed.promise
       expect(error).toMatchObject({ code: isLate ? 'QUERY_TIMEOUT' : 'QUERY_CANCELED' })
       expect(await database.fetchVal('select n from stock')).toBe(2)
-      // A client that has left is nothing that operators should look into.
+      // A client that disconnects is no error for the log.
       expect(isLate ? [] : logged).toEqual([])
       socket.destroy()
     })

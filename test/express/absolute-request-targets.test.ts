@@ -1,4 +1,4 @@
-/** Request targets with a scheme and a host, as a proxy is sent them. */
+/** Request targets in absolute form, with a scheme and a host, as clients send them to a proxy. */
 import express from 'express'
 import { notFound, problems } from '../../src/express'
 import { standingCheck } from '../support/standing-check'
@@ -14,7 +14,7 @@ it.each([
   ['http://', 200, '/'],
   ['http://[::1/things/7', 200, '/things/7'],
   ['*', 404, 'There is nothing at this address.'],
-])('serves the path of %s, and leaves no answer to Express itself', async (target, status, shown) => {
+])('a server answers the absolute target %s by its path', async (target, status, shown) => {
   const app = express()
   app.get(['/', '/things/:id'], (request, response) => {
     response.json({ detail: request.originalUrl })

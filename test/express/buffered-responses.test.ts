@@ -1,4 +1,4 @@
-/** However a handler answers under transactionPerRequest: the same answer as without it, but none before the commit. */
+/** Responses under transactionPerRequest: the same as without it, but sent after the commit. */
 import { createReadStream } from 'node:fs'
 import { Agent } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -63,10 +63,10 @@ const WAYS: Readonly<Record<string, (response: Response) => unknown>> = {
 const NAMES = Object.keys(WAYS)
 const OF_THE_ANSWERS = ['location', 'set-cookie', 'x-early', 'x-array', 'x-old', 'content-disposition']
 const FRESH = { 'If-None-Match': '"known"' }
-/** What Express sets when it answers, and node:http when it sends: it cannot know the length of what is written in pieces. */
+/** Headers that Express sets on send() and node:http on the first byte; chunked responses have no length. */
 const VARYING = ['date', 'keep-alive', 'connection', 'transfer-encoding', 'content-length']
 
-eachDatabase('an answer under transactionPerRequest', (context) => {
+eachDatabase('a response under transactionPerRequest', (context) => {
   let database: Database
 
   beforeEach(async () => {
@@ -86,7 +86,7 @@ eachDatabase('an answer under transactionPerRequest', (context) => {
   /** The foreign key is checked at COMMIT. */
   const spoil = (): Promise<unknown> => database.execute('insert into replies (note) values (99)')
 
-  /** `usedAtHead` has how many connections were out whenever a head was about to leave. */
+  /** `usedAtHead` holds the number of connections in use at the time of each response head. */
   function answering(first: () => Promise<unknown>, usedAtHead: number[] = []): Express {
     const app = express()
     app.use((_request, response, next) => {
@@ -134,7 +134,7 @@ eachDatabase('an answer under transactionPerRequest', (context) => {
     return { name, status, message, text, headers: Object.fromEntries(kept) }
   }
 
-  it('is what it would be without, but leaves after the commit, with the connection given back', async () => {
+  it('equals that without it, and is sent after the commit, with the connection released', async () => {
     const usedAtHead: number[] = []
     await using serving = await serveQuietly(answering(insert, usedAtHead))
     for (const name of NAMES) {
@@ -152,7 +152,7 @@ eachDatabase('an answer under transactionPerRequest', (context) => {
     }
   })
 
-  it('is the error of a COMMIT that fails, and nothing of what was meant', async () => {
+  it('is the error of a failed COMMIT, without any part of the intended response', async () => {
     await using serving = await serveQuietly(answering(spoil))
     for (const name of NAMES) {
       const isCalledBack = name.startsWith('write, each') || name.startsWith('a buffer')
@@ -173,9 +173,9 @@ eachDatabase('an answer under transactionPerRequest', (context) => {
     expect(await database.fetchVal('select count(*) from replies').then(Number)).toBe(0)
   })
 
-  it('is compressed as ever, on either side of compression()', async () => {
+  it('is compressed by compression() in front of it and behind it', async () => {
     await using serving = await serveQuietly(answering(insert))
-    // compression() never says when a piece was written, whoever asks.
+    // compression() does not call back when a chunk was written.
     const known = NAMES.filter((name) => !name.startsWith('write, each') && !name.startsWith('a buffer'))
     for (const name of known) {
       const plain = await ask(serving.url, 'get', 'without', name)
@@ -205,7 +205,7 @@ eachDatabase('an answer under transactionPerRequest', (context) => {
     const status = await request(serving.url)
       .get('/')
       .then((answer) => answer.status, String)
-    // A pipeline destroys what it writes to.
+    // A pipeline destroys its destination.
     expect([500, 'Error: socket hang up']).toContain(status)
     expect(await count()).toBe(0)
   })
@@ -220,7 +220,7 @@ eachDatabase('an answer under transactionPerRequest', (context) => {
     return serveQuietly(app)
   }
 
-  it('keeps each of several headers of one name that writeHead is given as a list', async () => {
+  it('keeps several headers of one name that are passed to writeHead() as a list', async () => {
     await using serving = await serveOne((_request, response) => {
       response.writeHead(200, ['Set-Cookie', 'a=1', 'X-One', '1', 'Set-Cookie', 'b=2'] as never).end()
     })
@@ -228,7 +228,7 @@ eachDatabase('an answer under transactionPerRequest', (context) => {
     expect(headers).toMatchObject({ 'set-cookie': ['a=1', 'b=2'], 'x-one': '1' })
   })
 
-  it('may say late what its status is', async () => {
+  it('may set its status late', async () => {
     await using serving = await serveOne(async ({ params }, response) => {
       await insert()
       response.write('one ')
@@ -240,7 +240,7 @@ eachDatabase('an answer under transactionPerRequest', (context) => {
     expect(await count()).toBe(1)
   })
 
-  it('decides by its status, though it is that of an error handler', async () => {
+  it('rolls back by the status that an error handler sends', async () => {
     const handled: ErrorRequestHandler = (_error, { path }, response, _next) => {
       response.status(Number(path.slice(1))).end()
     }
@@ -254,7 +254,7 @@ eachDatabase('an answer under transactionPerRequest', (context) => {
     expect(await count()).toBe(1)
   })
 
-  it('gives way as a whole to that of an error, when it was half written', async () => {
+  it('is replaced as a whole by that of an error, when it was half written', async () => {
     const half: RequestHandler = async (_request, response) => {
       await insert()
       response.status(206).set({ 'X-Half': 'yes', 'Content-Length': '100' }).write('half ')
@@ -262,7 +262,7 @@ eachDatabase('an answer under transactionPerRequest', (context) => {
     }
     await using serving = await serveOne(half, problems({ onError: () => {} }))
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
-    // On one connection: what is too much of one answer would be taken for the next.
+    // On one connection, surplus bytes of one response would be read as the next one.
     for (let times = 0; times < 3; times += 1) {
       const { body, headers } = await request(serving.url).get('/1').agent(agent).expect(500)
       expect(body).toMatchObject({ status: 500 })
@@ -272,7 +272,7 @@ eachDatabase('an answer under transactionPerRequest', (context) => {
     expect(await count()).toBe(0)
   })
 
-  it('is broken off by Express itself, when it was half written and nobody else answers the error', async () => {
+  it('is aborted by Express when it was half written and the error has no handler', async () => {
     await using serving = await serveOne(async (_request, response) => {
       await insert()
       response.write('half ')

@@ -1,4 +1,4 @@
-/** Ending under clients that keep their connections alive, pipeline, send slowly or not at all: none is reset. */
+/** Draining at shutdown: keep-alive, pipelining and slow clients are answered, and no connection is reset. */
 import { once } from 'node:events'
 import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -22,7 +22,7 @@ function answering(): Express {
 const serveWithGrace = (app: Express, options: ServeOptions = {}): Promise<Serving> =>
   serveQuietly(app, { keepAliveGraceMillis: 500, ...options })
 
-it('answers a request that comes on a quiet connection after the end has begun, and closes by saying so', async () => {
+it('a server that shuts down answers a request on an idle connection with Connection: close', async () => {
   const serving = await serveWithGrace(answering())
   const wires = Array.from({ length: 8 }, () => new Wire(serving))
   await Promise.all(wires.map((wire) => wire.ask()))
@@ -37,7 +37,7 @@ it('answers a request that comes on a quiet connection after the end has begun, 
   await closed
 })
 
-it('answers the first request on a connection that had not sent anything yet', async () => {
+it('a server that shuts down answers the first request of a connection that was silent before', async () => {
   const serving = await serveWithGrace(answering())
   const wire = new Wire(serving)
   await once(wire.socket, 'connect')
@@ -50,7 +50,7 @@ it('answers the first request on a connection that had not sent anything yet', a
   expect(wire.error).toBeNull()
 })
 
-it('closes a connection on which nothing comes when it has been quiet for the grace, and not before', async () => {
+it('a server that shuts down closes a silent connection after the grace, and not before', async () => {
   const serving = await serveWithGrace(answering(), { keepAliveGraceMillis: 200 })
   const wire = new Wire(serving)
   await wire.ask()
@@ -61,7 +61,7 @@ it('closes a connection on which nothing comes when it has been quiet for the gr
   expect(wire.error).toBeNull()
 })
 
-it('waits for nobody when all connections are closed', async () => {
+it('a server that shuts down does not wait when all connections are closed', async () => {
   const serving = await serveWithGrace(answering(), { keepAliveGraceMillis: 20_000 })
   const wire = new Wire(serving)
   await wire.ask()
@@ -72,7 +72,7 @@ it('waits for nobody when all connections are closed', async () => {
   expect(performance.now() - began).toBeLessThan(5000)
 })
 
-it('keeps a connection that was used while readiness was off no longer than the grace from then', async () => {
+it('a server that shuts down counts the grace from the last use of a connection after readiness was off', async () => {
   const grace = { readinessGraceMillis: 1000, keepAliveGraceMillis: 900, shutdownTimeoutMillis: 60_000 }
   const serving = await serveWithGrace(answering(), grace)
   const wire = new Wire(serving)
@@ -82,7 +82,7 @@ it('keeps a connection that was used while readiness was off no longer than the 
   expect(performance.now() - began).toBeLessThan(1800)
 })
 
-it('gives quiet connections at most half of the time limit, and complains about none', async () => {
+it('a server that shuts down gives idle connections at most half of the time limit, without a warning', async () => {
   const serving = await serveWithGrace(answering(), {
     keepAliveGraceMillis: 60_000,
     shutdownTimeoutMillis: 2000,
@@ -95,12 +95,12 @@ it('gives quiet connections at most half of the time limit, and complains about 
   await wire.ended
 })
 
-it('answers a head that comes in pieces', async () => {
+it('a server that shuts down answers a request head that arrives in pieces', async () => {
   const serving = await serveWithGrace(answering(), { keepAliveGraceMillis: 300 })
   const wire = new Wire(serving)
   await wire.ask()
   const closed = serving.close()
-  // Longer than the grace altogether.
+  // Longer than the grace in total.
   for (const piece of GET.match(/.{1,4}/gs) ?? []) {
     wire.socket.write(piece)
     await delay(60)
@@ -111,7 +111,7 @@ it('answers a head that comes in pieces', async () => {
   expect(wire.error).toBeNull()
 })
 
-it('leaves a connection open for the grace after an answer that could not say that it ends', async () => {
+it('a server that shuts down keeps a connection open for the grace after a response without Connection: close', async () => {
   const gate = deferred()
   const app = answering()
   app.get('/stream', async (_request, response) => {
@@ -133,7 +133,7 @@ it('leaves a connection open for the grace after an answer that could not say th
   expect(wire.error).toBeNull()
 })
 
-it('resets no client of many that ask without a pause while it ends', async () => {
+it('a server that shuts down resets no connection of many busy clients', async () => {
   const serving = await serveWithGrace(answering())
   const agent = new Agent({ keepAlive: true, maxSockets: 32 })
   const outcomes: (number | string | undefined)[] = []
@@ -148,7 +148,7 @@ it('resets no client of many that ask without a pause while it ends', async () =
         const answer = await one()
         outcomes.push(answer.statusCode)
         for await (const _ of answer);
-        // Whoever is told to go has to ask elsewhere, and there is nowhere else here.
+        // A client that gets Connection: close has no other server to ask here.
         if (answer.headers.connection === 'close') return
       } catch (error) {
         outcomes.push((error as NodeJS.ErrnoException).code)
@@ -164,7 +164,7 @@ it('resets no client of many that ask without a pause while it ends', async () =
   expect([...new Set(outcomes)]).toEqual([200])
 })
 
-describe('a body that stops coming while the server ends', () => {
+describe('a request body that stalls while the server shuts down', () => {
   const HEAD =
     'POST /up HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a":'
 
@@ -210,7 +210,7 @@ describe('a body that stops coming while the server ends', () => {
     expect(logger.lines).toContain('POST /up was given up: the rest of its body did not come')
   })
 
-  it('is waited for as long as it comes on, however slowly', async () => {
+  it('is awaited as long as it makes progress, however slowly', async () => {
     const app = express().use(express.json())
     app.post('/up', ({ body }, response) => {
       response.json(body)
@@ -234,7 +234,7 @@ describe('a body that stops coming while the server ends', () => {
     expect(wire.text).toContain('{"a":12345}')
   })
 
-  it('holds nothing up when nobody reads it', async () => {
+  it('does not delay the shutdown when the handler does not read it', async () => {
     const gate = deferred()
     const app = express()
     app.post('/up', async (_request, response) => {
@@ -248,7 +248,7 @@ describe('a body that stops coming while the server ends', () => {
     wire.socket.write(HEAD)
     await waitFor(() => arrived)
     const closed = serving.close()
-    // Longer than a body that is read may be away.
+    // Longer than a body that is read may stall.
     await delay(2300)
     gate.resolve()
     await closed

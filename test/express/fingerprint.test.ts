@@ -1,4 +1,4 @@
-/** The fingerprints of statements: no value in them, and one for all calls of a statement. */
+/** Fingerprints of statements: without values, and the same for all calls of a statement. */
 import { fingerprintOf, operationOf } from '../../src/express/monitor/fingerprint'
 
 describe('fingerprintOf', () => {
@@ -18,12 +18,12 @@ describe('fingerprintOf', () => {
     ['select data ?| keys, data ?& keys', 'select data ?| keys, data ?& keys'],
     ['select tags[2], größe2 from t', 'select tags[?], größe2 from t'],
     ['', ''],
-  ])('makes of %s', (sql, fingerprint) => {
+  ])('gives for %s', (sql, fingerprint) => {
     expect(fingerprintOf(sql)).toBe(fingerprint)
     expect(fingerprintOf(sql)).toBe(fingerprint)
   })
 
-  it('is short and quick, whatever the statement is like', () => {
+  it('gives a short fingerprint quickly for any statement', () => {
     const began = performance.now()
     for (const sql of [
       '('.repeat(1e6),
@@ -45,7 +45,7 @@ describe('operationOf', () => {
     ['begin immediate', 'BEGIN'],
     ['hunter2', 'OTHER'],
     ['', 'OTHER'],
-  ])('takes %j for %s', (sql, operation) => {
+  ])('reads %j as %s', (sql, operation) => {
     expect(operationOf(sql)).toBe(operation)
   })
 })

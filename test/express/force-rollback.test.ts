@@ -1,4 +1,4 @@
-/** An application from start to end, twice, on a Database of which everything is rolled back: as `databases` tests it. */
+/** An application on a Database with forceRollback, started twice. */
 import express from 'express'
 import request from 'supertest'
 import { Database } from '../../src/database'
@@ -7,7 +7,7 @@ import { eachDatabase } from '../support/each-database'
 import { serveQuietly } from './support'
 
 eachDatabase('an application in a forced rollback', (context) => {
-  it('sees its own rows while it runs, and none of them when it is started again', async () => {
+  it('sees its own rows while it runs, and none of them after a restart', async () => {
     const owner = await context.open()
     await owner.execute('create table notes (id integer primary key, text varchar(100))')
     await owner.disconnect()

@@ -1,4 +1,4 @@
-/** What clients get while all connections are out, and what the log then says about who has them. */
+/** Responses and log lines while all connections of the pool are in use. */
 import { once } from 'node:events'
 import { Agent, get, type IncomingMessage } from 'node:http'
 import { text } from 'node:stream/consumers'
@@ -13,7 +13,7 @@ import { waitFor } from '../support/wait-for'
 import { deferred, serveQuietly } from './support'
 
 const ACQUIRE_MILLIS = 300
-/** What a refusal may take beyond the acquire timeout, and what a machine that is busy adds to all of them. */
+/** How much longer than the acquire timeout a refusal may take, with a margin for a busy machine. */
 const BEYOND_MILLIS = within(50, 1000)
 const REFUSED = 40
 
@@ -25,7 +25,7 @@ interface Answer {
 }
 
 eachDatabase('a full pool', (context) => {
-  it('refuses each request in time with 503 and Retry-After, and the log names the holders by route', async () => {
+  it('makes each request fail in time with 503 and Retry-After, and its holders are logged by route', async () => {
     const pool = { size: 2, maxOverflow: 1, acquireTimeoutMillis: ACQUIRE_MILLIS }
     const database = await context.open({ pool })
     const gate = deferred()
@@ -51,7 +51,7 @@ eachDatabase('a full pool', (context) => {
     app.use(problems({ onError: (error) => said.push((error as PoolTimeoutError).message) }))
     await using serving = await serveQuietly(app)
     const { url } = serving
-    // Connections that are open already: what is measured is the server, not its client.
+    // The connections are open already, so that the server is measured and not its client.
     const agent = new Agent({ keepAlive: true })
     const ask = async (): Promise<Answer> => {
       const began = performance.now()
@@ -61,7 +61,7 @@ eachDatabase('a full pool', (context) => {
       const { 'retry-after': after, 'content-type': type } = headers
       return { status, after, type, tookMillis: performance.now() - began }
     }
-    // The first requests of a process are slow for reasons of their own.
+    // The first requests of a process are slow.
     for (let times = 0; times < 3; times += 1) {
       const answers = await Promise.all(Array.from({ length: REFUSED }, ask))
       expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))

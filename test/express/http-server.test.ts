@@ -1,4 +1,4 @@
-/** The server's own classes of requests and responses: invisible to handlers, and never changed per request. */
+/** The server's own classes of requests and responses: invisible to handlers, without a change of prototype per request. */
 import { IncomingMessage, ServerResponse } from 'node:http'
 import express from 'express'
 import helmet from 'helmet'
@@ -8,7 +8,7 @@ import { deferred, serveQuietly } from './support'
 
 standingCheck()
 
-it('gives Express requests and responses whose prototypes it does not have to change', async () => {
+it("a server gives Express requests and responses with the application's prototypes already set", async () => {
   const app = express()
   const changes: object[] = []
   app.get('/', (_request, response) => {
@@ -31,7 +31,7 @@ it('gives Express requests and responses whose prototypes it does not have to ch
   expect(changes).toEqual([])
 })
 
-it('leaves everything that handlers, Routers and middleware see as it was', async () => {
+it('a server shows handlers, Routers and middleware the same properties as app.listen()', async () => {
   const app = express()
   app.request.greeting = 'hello'
   const seen = deferred<unknown[]>()
@@ -67,7 +67,7 @@ it('leaves everything that handlers, Routers and middleware see as it was', asyn
   expect(answer.headers).toMatchObject({ 'x-content-type-options': 'nosniff', 'set-cookie': ['c=1; Path=/'] })
 })
 
-it('serves an application with a mounted sub-application', async () => {
+it('a server serves an application with a mounted sub-application', async () => {
   const sub = express()
   sub.get('/', (_request, response) => {
     response.json({ from: 'sub' })
@@ -82,7 +82,7 @@ it('serves an application with a mounted sub-application', async () => {
   await request(serving.url).get('/').expect(200, { from: 'app' })
 })
 
-it('can serve the same application again, and its owner can still call listen', async () => {
+it('a server can serve an application again, which can still call listen()', async () => {
   const app = express()
   app.get('/', (_request, response) => {
     response.json({ ok: true })
@@ -98,7 +98,7 @@ it('can serve the same application again, and its owner can still call listen', 
 })
 
 declare global {
-  // The place that Express' types leave for what applications add to a request.
+  // Where Express' types let applications add properties to a request.
   namespace Express {
     interface Request {
       greeting?: string

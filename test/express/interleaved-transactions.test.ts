@@ -1,4 +1,4 @@
-/** Two requests whose transactions interleave, thousands of times: what one of them rolls back, stays rolled back. */
+/** Thousands of pairs of requests with interleaved transactions: a rollback of one undoes only its own rows. */
 import { Agent, request as httpRequest } from 'node:http'
 import { setImmediate as turn } from 'node:timers/promises'
 import express from 'express'
@@ -9,12 +9,12 @@ import { eachDatabase } from '../support/each-database'
 import { report } from '../support/report'
 import { serveQuietly } from './support'
 
-/** INTERLEAVED_PAIRS=10000 for what a release is held to. */
+/** INTERLEAVED_PAIRS=10000 is what a release has to pass. */
 const PAIRS = rounds(100, 300, 'INTERLEAVED_PAIRS')
-/** So many pairs at the same time. */
+/** Pairs at the same time. */
 const AT_ONCE = 8
 
-eachDatabase('two requests that interleave', (context) => {
+eachDatabase('two requests with interleaved transactions', (context) => {
   jest.setTimeout(30_000 + PAIRS * 30)
   let database: Database
 
@@ -24,9 +24,9 @@ eachDatabase('two requests that interleave', (context) => {
   })
   afterEach(() => database.execute('drop table pairs'))
 
-  it('never keep a row of the one that was rolled back, nor lose one of the other', async () => {
+  it('keep no row of the one that was rolled back, and lose none of the other', async () => {
     const app = express()
-    /** Those that are between their two rows; and how many pairs both were at the same time. */
+    /** Requests between their two rows, and the number of pairs that both were so at the same time. */
     const halves = new Set<number>()
     let interleaved = 0
     const insert = (id: number, part: number): Promise<unknown> =>
@@ -39,7 +39,7 @@ eachDatabase('two requests that interleave', (context) => {
       await insert(id, 2)
       halves.delete(id)
     }
-    // Kept: both rows of an even id. The others are rolled back: by an error, or by a status.
+    // Both rows of an even id are kept; the others are rolled back, by an error or by a status.
     app.post('/thrown/:id', async ({ params }, response) => {
       const id = Number(params.id)
       await database.transaction(async () => {
@@ -84,7 +84,7 @@ eachDatabase('two requests that interleave', (context) => {
       'both half done at once': interleaved,
       seconds: (performance.now() - began) / 1000,
     })
-    // SQLite has one writer at a time: there, they take turns at the file.
+    // SQLite has one writer at a time, so that the requests take turns.
     expect(interleaved > PAIRS / 10).toBe(context.dialect === 'postgresql')
 
     expect(Object.fromEntries(statuses)).toEqual({

@@ -15,7 +15,7 @@ import { Wire } from './wire'
 
 const BODY = `--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n${'z'.repeat(200_000)}\r\n--x--\r\n`
 
-/** Parsers that go on when an event of the request comes, and how each of them waits for it. */
+/** Body parsers that continue on an event of the request, by their ways of waiting for it. */
 const parsers: Readonly<Record<string, RequestHandler>> = {
   end: (incoming, _response, next) => {
     incoming.on('data', () => {}).on('end', () => next())
@@ -41,10 +41,10 @@ const parsers: Readonly<Record<string, RequestHandler>> = {
   },
 }
 
-eachDatabase('Listeners of a request', (context) => {
+eachDatabase('event listeners of a request', (context) => {
   let database: Database
   let serving: Serving | undefined
-  /** Labels of the statements that insert something, in their order. */
+  /** The labels of INSERT statements, in order. */
   let labels: (string | null)[]
 
   beforeEach(async () => {
@@ -65,7 +65,7 @@ eachDatabase('Listeners of a request', (context) => {
     database.execute('insert into log (what) values (:what)', { what })
   const written = (): Promise<string[]> => database.table('log').orderBy('what').pluck('what')
 
-  /** Posts a body whose end comes later than the handlers ask for it. */
+  /** Posts a body whose end arrives after the handlers have begun to read it. */
   const post = (url: string, path: string): Promise<number | undefined> =>
     new Promise((resolve, reject) => {
       const headers = { 'content-type': 'multipart/form-data; boundary=x' }
@@ -76,7 +76,7 @@ eachDatabase('Listeners of a request', (context) => {
       setTimeout(() => sent.end(BODY.slice(100)), 20)
     })
 
-  /** Writes two rows, and answers with a status by which they are rolled back. */
+  /** Writes two rows, and answers with a status that rolls them back. */
   const refuse: RequestHandler = async (_request, response) => {
     await write('one')
     const inTransaction = database.holders().some((holder) => holder.inTransaction)
@@ -92,7 +92,7 @@ eachDatabase('Listeners of a request', (context) => {
         'with requestScope()': (app) => startHttp(express().use(requestScope(), app)),
       }
 
-      it.each(Object.entries(open))('in the transaction of the request, %s', async (_how, start) => {
+      it.each(Object.entries(open))('run in the transaction of the request, %s', async (_how, start) => {
         const app = express().use(compression({ threshold: 0 }))
         app.post('/orders/:id', transactionPerRequest(database), parse, refuse)
         await using server = await start(app)
@@ -101,7 +101,7 @@ eachDatabase('Listeners of a request', (context) => {
         expect(labels).toEqual(['POST /orders/:id', 'POST /orders/:id'])
       })
 
-      it('in the transaction of the request, without a scope', async () => {
+      it('run in the transaction of the request, without a scope', async () => {
         await using server = await startHttp(
           express().post('/orders', transactionPerRequest(database), parse, refuse),
         )
@@ -109,7 +109,7 @@ eachDatabase('Listeners of a request', (context) => {
         expect(await written()).toEqual([])
       })
 
-      it('in a transaction that middleware of the user has begun', async () => {
+      it("run in a transaction that the application's middleware has begun", async () => {
         const app = express().use(async (_request, response, next) => {
           const ended = new Promise((resolve) => response.once('close', resolve))
           await database.transaction(async (tx) => {
@@ -124,7 +124,7 @@ eachDatabase('Listeners of a request', (context) => {
         expect(await written()).toEqual([])
       })
 
-      it('on the connection of the request', async () => {
+      it('run on the connection of the request', async () => {
         const app = express().post('/', connectionPerRequest(database), parse, async (_request, response) => {
           await database.execute('create temporary table mine (id integer)')
           response.json(await database.fetchAll('select id from mine'))
@@ -135,7 +135,7 @@ eachDatabase('Listeners of a request', (context) => {
     },
   )
 
-  it('are cancelled with the request when its client has gone, and end at its deadline', async () => {
+  it('are cancelled when the client disconnects, and at the deadline of the request', async () => {
     const failures: unknown[] = []
     const app = express().post('/', parsers['end'] as RequestHandler, (_request, response) => {
       database
@@ -159,7 +159,7 @@ eachDatabase('Listeners of a request', (context) => {
     expect(failures).toEqual(['QUERY_TIMEOUT', 'QUERY_CANCELED'])
   })
 
-  describe('of the end of an answer', () => {
+  describe('for the end of the response', () => {
     const told: string[] = []
     const tell = (what: string): void => {
       void write(what).then(
@@ -169,14 +169,14 @@ eachDatabase('Listeners of a request', (context) => {
     }
     beforeEach(() => told.splice(0))
 
-    /** An audit log in front of everything. */
+    /** An audit log in front of all other middleware. */
     const audited = (): Express =>
       express().use((_request, response, next) => {
         response.on('finish', () => tell('audit'))
         next()
       })
 
-    /** Listens to every end there is. */
+    /** Listens to every event of an end. */
     const listen = (incoming: Request, response: Response): string[] => {
       response.on('finish', () => tell('finish'))
       response.on('close', () => tell('close'))
@@ -243,7 +243,7 @@ eachDatabase('Listeners of a request', (context) => {
       expect(new Set(labels)).toEqual(new Set(['GET /things/:id']))
     })
 
-    it('stay when the transaction of the answer is rolled back', async () => {
+    it('keep their rows when the transaction of the response is rolled back', async () => {
       const app = audited().get('/', (_request, response) => {
         const work = async (): Promise<void> => {
           await write('lost')
@@ -260,7 +260,7 @@ eachDatabase('Listeners of a request', (context) => {
       expect(await written()).toEqual(['audit'])
     })
 
-    it('that were added before the request had a scope run outside of its connection', async () => {
+    it('that were added before the request had a scope run outside its connection', async () => {
       const app = audited().get('/', connectionPerRequest(database), async (_request, response) => {
         await write('kept')
         response.json({})
@@ -271,7 +271,7 @@ eachDatabase('Listeners of a request', (context) => {
       expect(told).toEqual(['audit'])
     })
 
-    it('run though the client has gone, which cancels the rest of the request', async () => {
+    it('run although the client has disconnected, which cancels the rest of the request', async () => {
       const app = express().get('/', transactionPerRequest(database), async (incoming, response) => {
         await write('lost')
         listen(incoming, response)
@@ -288,7 +288,7 @@ eachDatabase('Listeners of a request', (context) => {
       expect(await written()).toEqual(['aborted', 'close', 'error', 'request', 'socket'])
     })
 
-    it('of requests on one connection have the label of their own', async () => {
+    it('have the label of their own request on a shared connection', async () => {
       const app = express().get('/:name/:id', (incoming, response) => {
         const name = incoming.params.name
         incoming.socket.on('close', () => tell(name))
@@ -304,7 +304,7 @@ eachDatabase('Listeners of a request', (context) => {
       expect(labels).toEqual(['GET /:name/:id', 'GET /:name/:id'])
     })
 
-    it('of a pipelined request have nothing of the one whose answer let theirs go', async () => {
+    it('of a pipelined request do not run in the transaction of the response before', async () => {
       const app = express()
       app.get('/first', (_request, response) => {
         const work = async (): Promise<void> => {
@@ -334,7 +334,7 @@ eachDatabase('Listeners of a request', (context) => {
     })
   })
 
-  it('reach what middleware puts in the place of an answer', async () => {
+  it('are added to the response that middleware has replaced', async () => {
     const app = express().use(compression({ threshold: 0 }))
     app.get('/', async (_request, response) => {
       response.type('text')
@@ -352,7 +352,7 @@ eachDatabase('Listeners of a request', (context) => {
     expect(await answer.text()).toMatch(/xtrue$/)
   })
 
-  it('are found, listed and removed as ever', async () => {
+  it('can be found, listed and removed', async () => {
     const seen: string[] = []
     const app = express().get('/', transactionPerRequest(database), (incoming, response) => {
       for (const emitter of [incoming, response, incoming.socket]) {

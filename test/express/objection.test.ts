@@ -1,4 +1,4 @@
-/** Objection on database.knex: models, their transactions and their errors, inside of requests and of tests. */
+/** Objection on database.knex: models, transactions and errors, in requests and in tests. */
 import express, { type RequestHandler } from 'express'
 import {
   DBError,
@@ -34,7 +34,7 @@ class Person extends Model {
 
   override async $beforeInsert(context: QueryContext): Promise<void> {
     await super.$beforeInsert(context)
-    // Hooks are given the transaction of their query.
+    // Hooks get the transaction of their query.
     await Person.query(context.transaction).resultSize()
   }
 }
@@ -71,7 +71,7 @@ eachDatabase('Objection', (context) => {
     await context.admin('drop table people')
   })
 
-  it('inserts, reads and changes graphs', async () => {
+  it('inserts, reads and updates graphs', async () => {
     await Person.query().insertGraph({ name: 'ada', pets: [{ name: 'rex' }, { name: 'tom' }] } as object)
     const ada = await Person.query().findOne({ name: 'ada' }).withGraphFetched('pets').throwIfNotFound()
     expect(ada.pets?.map(({ name }) => name).toSorted()).toEqual(['rex', 'tom'])
@@ -80,7 +80,7 @@ eachDatabase('Objection', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('knows its errors', async () => {
+  it('gets the errors that it recognizes', async () => {
     await Person.query().insert({ name: 'ada' })
     const taken = await failure(Promise.resolve(Person.query().insert({ name: 'ada' })))
     expect(taken).toBeInstanceOf(UniqueViolationError)
@@ -93,7 +93,7 @@ eachDatabase('Objection', (context) => {
     expect(unknown).toBeInstanceOf(DBError)
   })
 
-  it('has transactions, in each of its ways', async () => {
+  it('runs transactions in each of its ways', async () => {
     await Person.transaction(async (trx) => Person.query(trx).insert({ id: 1, name: 'ada' }))
     await undone(
       transaction(Person, async (Bound) => {
@@ -108,13 +108,13 @@ eachDatabase('Objection', (context) => {
     expect(database.stats().used).toBe(0)
   })
 
-  it('joins transactions of ours, and is undone with them', async () => {
+  it('joins a transaction of the Database, and is rolled back with it', async () => {
     await undone(
       database.transaction(async () => {
         await Person.query().insert({ id: 1, name: 'ada' })
         await Person.transaction(async (trx) => {
           await Person.query(trx).insert({ id: 2, name: 'bob' })
-          // Whoever forgets to pass it along is in it all the same.
+          // A query that is not passed the transaction is in it as well.
           await Person.query().insert({ id: 3, name: 'eve' })
         })
         await undone(
@@ -142,7 +142,7 @@ eachDatabase('Objection', (context) => {
     return request(serving.url).post('/')
   }
 
-  it('answers a conflict with 409, and what is undone with its transaction is', async () => {
+  it('errors of a conflict are answered 409, and the transaction is rolled back', async () => {
     await Person.query().insert({ id: 1, name: 'ada' })
     const { status, body } = await post(transactionPerRequest(database), async (_request, response) => {
       await Person.query().insert({ id: 2, name: 'bob' })
@@ -154,7 +154,7 @@ eachDatabase('Objection', (context) => {
     expect(await idsOf(database, 'people')).toEqual([1])
   })
 
-  it('answers what took too long with 504', async () => {
+  it('errors of a timeout are answered 504', async () => {
     await Person.query().insert({ name: 'ada' })
     const { status } = await post(async (_request, response) => {
       await Person.query()

@@ -1,4 +1,4 @@
-/** Several requests under way on one connection while the server ends: what was begun is answered, in order. */
+/** Pipelined requests on one connection while the server shuts down: those that have begun are answered in order. */
 import express, { type Express } from 'express'
 import { standingCheck } from '../support/standing-check'
 import { waitFor } from '../support/wait-for'
@@ -9,7 +9,7 @@ standingCheck()
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
 
-/** Answers each with its path when its gate opens, and remembers who came. */
+/** Answers each request with its path when its gate opens, and records the paths. */
 function gated(): { app: Express; came: string[]; answered: string[]; open: (path: string) => void } {
   const came: string[] = []
   const answered: string[] = []
@@ -32,7 +32,7 @@ function gated(): { app: Express; came: string[]; answered: string[]; open: (pat
 const answersOf = (wire: Wire): string[] => [...wire.text.matchAll(/<(.*?)>/g)].map(([, path = '']) => path)
 const closings = (wire: Wire): number => [...wire.text.matchAll(/Connection: close/g)].length
 
-it('answers all of them, and says with the last that the connection ends', async () => {
+it('a server that shuts down answers all pipelined requests, the last with Connection: close', async () => {
   const { app, came, open } = gated()
   const serving = await serveQuietly(app, { keepAliveGraceMillis: 500 })
   const wire = new Wire(serving)
@@ -49,7 +49,7 @@ it('answers all of them, and says with the last that the connection ends', async
   expect(wire.error).toBeNull()
 })
 
-it('answers one that comes behind another while the server ends', async () => {
+it('a server that shuts down answers a request that is pipelined behind another', async () => {
   const { app, came, open } = gated()
   const serving = await serveQuietly(app, { keepAliveGraceMillis: 500 })
   const wire = new Wire(serving)
@@ -66,13 +66,13 @@ it('answers one that comes behind another while the server ends', async () => {
   expect(closings(wire)).toBe(1)
 })
 
-it('does not begin one that comes behind an answer that has said that the connection ends', async () => {
+it('a server that shuts down does not begin a request behind a response with Connection: close', async () => {
   const { app, came, answered, open } = gated()
   const serving = await serveQuietly(app, { keepAliveGraceMillis: 500 })
   let asked = 0
   serving.server.on('request', () => (asked += 1))
   const wire = new Wire(serving)
-  // The second answer is complete, and has to wait for the first.
+  // The second response is complete, and waits for the first.
   wire.socket.write(get('/one') + get('/two'))
   await waitFor(() => came.length === 2)
   const closed = serving.close()

@@ -1,4 +1,4 @@
-/** Errors as answers: the right status, words for the client, and nothing about the inside. */
+/** problems(): errors as problem details with the right status, and no internals. */
 import express, { type RequestHandler } from 'express'
 import request from 'supertest'
 import {
@@ -81,7 +81,7 @@ it.each([
   [502, Object.assign(new Error(SECRET), { status: 502 })],
   [404, Object.assign(new Error(SECRET), { status: 404 })],
   [500, SECRET],
-])('answers %d and nothing about the inside to %p', async (status, error) => {
+])('problems() answers %d to %p, without internals', async (status, error) => {
   const { body, headers, text, statusCode } = await thrown(error)
   expect(statusCode).toBe(status)
   expect(headers['content-type']).toBe('application/problem+json; charset=utf-8')
@@ -98,12 +98,12 @@ it.each([
   expect((headers as Record<string, string>)['retry-after']).toBe(mayRetry ? '1' : undefined)
 })
 
-it('tells the client when nobody knows whether the work was done', async () => {
+it('problems() answers that the outcome is unknown for a CommitUnknownError', async () => {
   const { body } = await thrown(new CommitUnknownError(SECRET, CAUSE))
   expect(body).toHaveProperty('detail', expect.stringContaining('may have been done'))
 })
 
-it('answers an HttpProblem as it says', async () => {
+it('problems() answers with the status and fields of an HttpProblem', async () => {
   const errors = [{ loc: ['body', 'amount'], msg: 'Required' }]
   const problem = new HttpProblem(422, 'Not like this', {
     type: 'https://example.org/problems/amount',
@@ -124,7 +124,7 @@ it('answers an HttpProblem as it says', async () => {
   expect(logged).toEqual([])
 })
 
-it('takes back the headers that spoke of the answer that was not given', async () => {
+it('problems() removes the headers of the response that was not sent', async () => {
   const { headers } = await answerOf((_request, response) => {
     response.set({ Location: '/users/1', Link: '</x>; rel="next"', ETag: '"1"', 'X-Kept': 'yes' })
     throw new HttpProblem(409, 'No')
@@ -135,12 +135,12 @@ it('takes back the headers that spoke of the answer that was not given', async (
   expect(headers).toHaveProperty('x-kept', 'yes')
 })
 
-it('answers a rejected promise like a thrown error', async () => {
+it('problems() answers a rejected promise like a thrown error', async () => {
   const { statusCode } = await answerOf(() => Promise.reject(new HttpProblem(418, 'Short and stout')))
   expect(statusCode).toBe(418)
 })
 
-it('breaks the connection when half of an answer is out already', async () => {
+it('problems() closes the connection when part of the response was sent', async () => {
   const answer = answerOf((_request, response) => {
     response.write('half')
     throw new Error('too late')
@@ -149,7 +149,7 @@ it('breaks the connection when half of an answer is out already', async () => {
   expect(logged).toEqual([new Error('too late')])
 })
 
-it('leaves an answer alone that was complete before the error', async () => {
+it('problems() does not change a response that was complete before the error', async () => {
   const { statusCode, body } = await answerOf((_request, response) => {
     response.json({ ok: true })
     throw new Error('afterwards')
@@ -159,7 +159,7 @@ it('leaves an answer alone that was complete before the error', async () => {
   await waitFor(() => logged.length === 1)
 })
 
-it('sends and logs nothing when a query was cancelled because the client had gone', async () => {
+it('problems() sends and logs nothing when a query was cancelled because the client disconnected', async () => {
   let handled = false
   const app = express()
   app.get('/', async (_request, response) => {
@@ -178,7 +178,7 @@ it('sends and logs nothing when a query was cancelled because the client had gon
   expect(logged).toEqual([])
 })
 
-describe('what body-parser and Express refuse', () => {
+describe('problems() for errors of body-parser and Express', () => {
   it.each([
     ['JSON that is none', '{"a": x}', 'application/json', 400, 'The body is not valid JSON'],
     ['a lone string', '"text"', 'application/json', 400, 'The body is not valid JSON'],
@@ -196,14 +196,14 @@ describe('what body-parser and Express refuse', () => {
       415,
       'The charset of the body is not supported.',
     ],
-  ])('tells what is wrong with %s', async (_what, text, type, status, detail) => {
+  ])('names the mistake in %s', async (_what, text, type, status, detail) => {
     const url = await serveHandler(() => {})
     const { body, statusCode } = await request(url).post('/').set('Content-Type', type).send(text)
     expect(statusCode).toBe(status)
     expect((body as { detail: string }).detail).toMatch(detail)
   })
 
-  it('answers 415 to an encoding that it cannot read', async () => {
+  it('answers 415 to an unknown encoding', async () => {
     const url = await serveHandler(() => {})
     const { body, statusCode } = await request(url)
       .post('/')
@@ -213,7 +213,7 @@ describe('what body-parser and Express refuse', () => {
     expect(body).toHaveProperty('detail', 'The Content-Encoding of the body is not supported.')
   })
 
-  it('answers 400 to an address that cannot be decoded', async () => {
+  it('answers 400 to a path that cannot be decoded', async () => {
     const app = express()
     app.get('/:id', (_request, response) => {
       response.json({})
@@ -226,7 +226,7 @@ describe('what body-parser and Express refuse', () => {
   })
 })
 
-describe('addresses and methods', () => {
+describe('problems() for paths and methods', () => {
   beforeEach(async () => {
     const app = express()
     app
@@ -239,12 +239,12 @@ describe('addresses and methods', () => {
     serving = await serveQuietly(app)
   })
 
-  it('answers 404 to an address that nobody serves', async () => {
+  it('answers 404 to an unknown path', async () => {
     const { body } = await request(serving.url).get('/nothing').expect(404)
     expect(body).toMatchObject({ title: 'Not Found', detail: 'There is nothing at this address.' })
   })
 
-  it('answers 405 with Allow to a method that an address does not have', async () => {
+  it('answers 405 with Allow to a method that a path does not have', async () => {
     const { body, headers } = await request(serving.url).delete('/things').expect(405)
     expect(headers).toHaveProperty('allow', 'GET, HEAD, OPTIONS')
     expect(body).toMatchObject({ title: 'Method Not Allowed' })

@@ -9,7 +9,7 @@ import { eachDatabase } from '../support/each-database'
 import { waitFor } from '../support/wait-for'
 import { deferred, serveQuietly } from './support'
 
-eachDatabase('A request', (context) => {
+eachDatabase('the scope of a request', (context) => {
   let database: Database
   let serving: Serving | undefined
 
@@ -21,7 +21,7 @@ eachDatabase('A request', (context) => {
     serving = undefined
   })
 
-  /** A handler that holds a connection until it is told to go on, and says what it is called meanwhile. */
+  /** A handler that holds a connection until its gate opens, and reports its label meanwhile. */
   function holding(): { handler: RequestHandler; labels: () => (string | null)[]; release: () => void } {
     const gate = deferred()
     return {
@@ -37,7 +37,7 @@ eachDatabase('A request', (context) => {
   it.each([
     ['/users/7?token=secret', 'GET /users/:id'],
     ['/api/things/7', 'GET /api/things/:id'],
-  ])('is called by its route while it holds a connection: %s', async (path, label) => {
+  ])('is labelled with its route while it holds a connection: %s', async (path, label) => {
     const { handler, labels, release } = holding()
     const router = express.Router().get('/things/:id', handler)
     serving = await serveQuietly(express().get('/users/:id', handler).use('/api', router))
@@ -49,7 +49,7 @@ eachDatabase('A request', (context) => {
     await sent
   })
 
-  it('is called by its path in middleware that runs before any route is known', async () => {
+  it('is labelled with its path in middleware that runs before the route is known', async () => {
     const { handler, labels, release } = holding()
     serving = await serveQuietly(express().use(handler))
     const sent = request(serving.url)
@@ -61,7 +61,7 @@ eachDatabase('A request', (context) => {
     await sent
   })
 
-  it('has one scope when serve and the middleware both give it one', async () => {
+  it('exists once when serve() and the middleware both open one', async () => {
     const { handler, labels, release } = holding()
     const app = express().use(requestScope({ timeoutMillis: 1 }))
     serving = await serveQuietly(app.get('/', handler))
@@ -75,7 +75,7 @@ eachDatabase('A request', (context) => {
     await sent
   })
 
-  it('keeps its scope behind a body parser', async () => {
+  it('is kept behind a body parser', async () => {
     const { handler, labels, release } = holding()
     serving = await serveQuietly(express().use(express.json()).post('/things', handler))
     const sent = request(serving.url)
@@ -88,7 +88,7 @@ eachDatabase('A request', (context) => {
     await sent
   })
 
-  it('does not share its scope with requests beside it', async () => {
+  it('is not shared with concurrent requests', async () => {
     const seen: (string | null)[] = []
     const app = express()
     app.get('/:name', async (_request, response) => {
@@ -115,7 +115,7 @@ eachDatabase('A request', (context) => {
     ['under serve', (app: Express) => app],
     ['with requestScope()', (app: Express) => express().use(requestScope(), app)],
   ])('%s', (_name, wrap) => {
-    it('takes its query out of the queue when the client goes away', async () => {
+    it('removes its query from the acquire queue when the client disconnects', async () => {
       const failed = deferred<unknown>()
       const app = express()
       app.get('/', async (_request, response) => {
@@ -134,7 +134,7 @@ eachDatabase('A request', (context) => {
     })
   })
 
-  it('notices that the client is gone even when its answer waits behind a pipelined one', async () => {
+  it('is aborted when the client disconnects, also while its response waits behind a pipelined one', async () => {
     const failed = deferred<unknown>()
     const never = deferred()
     const app = express()
@@ -156,7 +156,7 @@ eachDatabase('A request', (context) => {
     await held.release()
   })
 
-  it('lets queries go on that were begun when the answer was already given', async () => {
+  it('does not cancel queries that began after the response', async () => {
     const later = deferred<unknown>()
     const app = express()
     app.get('/', (incoming, response) => {
@@ -173,7 +173,7 @@ eachDatabase('A request', (context) => {
     expect(await later.promise).toBe(1)
   })
 
-  it('gives up a query at the deadline of its request', async () => {
+  it('cancels a query at the deadline of the request', async () => {
     const app = express()
     app.get('/', async (_request, response) => {
       response.json(await database.fetchVal('select 1'))

@@ -1,4 +1,4 @@
-/** The listener for operators: where it listens, when it begins, when it ends, and who is answered. */
+/** serve() with admin: the listener for operators, its address, its start and end, and which hosts it answers. */
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { connect } from 'node:net'
@@ -11,11 +11,11 @@ import { standingCheck } from '../support/standing-check'
 import { waitFor } from '../support/wait-for'
 import { deferred, Lines, serveQuietly } from './support'
 
-describe('serve with admin', () => {
+describe('serve() with admin', () => {
   standingCheck()
   const create = (name = 'shop'): Database => new Database('sqlite:///:memory:', { name })
 
-  it('listens on this machine only, and serves monitor, metrics and health there, and not beside the application', async () => {
+  it('serves monitor, metrics and health on localhost only, and not beside the application', async () => {
     await using serving = await serveQuietly(express(), {
       databases: [create()],
       admin: { port: await freePort() },
@@ -32,13 +32,13 @@ describe('serve with admin', () => {
       .expect('Content-Type', /problem\+json/)
   })
 
-  it('is not there unless asked for', async () => {
+  it('opens no admin listener by default', async () => {
     await using serving = await serveQuietly(express(), { databases: [create()] })
     await using other = await serveQuietly(express(), { databases: [create()], admin: false })
     expect([serving.adminUrl, other.adminUrl]).toEqual([null, null])
   })
 
-  it('shows the databases it is given instead of those that are served', async () => {
+  it('shows its own list of databases instead of the served ones', async () => {
     const [one, two] = [create('one'), create('two')]
     await using serving = await serveQuietly(express(), {
       databases: [one, two],
@@ -48,7 +48,7 @@ describe('serve with admin', () => {
     expect(body).toEqual({ status: 'ready', databases: { two: 'ready' } })
   })
 
-  it('answers while the application still starts, and while it ends', async () => {
+  it('answers while the application starts and shuts down', async () => {
     const gate = deferred()
     const logger = new Lines()
     const port = await freePort()
@@ -84,7 +84,7 @@ describe('serve with admin', () => {
     ).rejects.toThrow('ECONNREFUSED')
   })
 
-  it('says which port is taken, before anything is connected', async () => {
+  it('names the port that is in use, before a database is connected', async () => {
     const port = await freePort()
     const other = createServer().listen(port, '127.0.0.1')
     await once(other, 'listening')
@@ -101,7 +101,7 @@ describe('serve with admin', () => {
     other.close()
   })
 
-  it('is closed again when the application does not start', async () => {
+  it('closes its listener when the application does not start', async () => {
     const port = await freePort()
     const failing = serveQuietly(express(), {
       databases: [create()],
@@ -111,14 +111,14 @@ describe('serve with admin', () => {
     await expect(failing).rejects.toThrow('no flour')
   })
 
-  it('answers nobody who came by a name from elsewhere', async () => {
+  it('refuses requests with a foreign Host header', async () => {
     await using serving = await serveQuietly(express(), { databases: [create()], admin: { port: 0 } })
     const url = serving.adminUrl ?? ''
     await request(url).get('/pool.json').set('Host', 'evil.example').expect(403)
     for (const host of ['localhost:1', 'LOCALHOST', '127.0.0.1:1', '[::1]:1', 'shop.localhost']) {
       await request(url).get('/pool.json').set('Host', host).expect(200)
     }
-    // A load balancer that asks for the health by HTTP/1.0 names no host.
+    // A load balancer that polls by HTTP/1.0 sends no host.
     const socket = connect(Number(new URL(url).port), '127.0.0.1')
     socket.write('GET /readyz HTTP/1.0\r\n\r\n')
     const [head] = (await once(socket, 'data')) as [Buffer]

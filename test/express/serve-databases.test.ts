@@ -1,4 +1,4 @@
-/** Serving with databases: connected first, disconnected last, and never left half-started. */
+/** serve() with databases: connected before it listens, disconnected last, also after a failed start. */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import express from 'express'
@@ -11,7 +11,7 @@ import { waitFor } from '../support/wait-for'
 import { arrived, endless } from '../database/support'
 import { deferred, Lines, serveQuietly } from './support'
 
-eachDatabase('serve', (context) => {
+eachDatabase('serve() with databases', (context) => {
   const create = (name: string): Database => context.track(new Database(context.url, { name }))
 
   it('connects the databases in order, and disconnects them in reverse after the last answer', async () => {
@@ -37,7 +37,7 @@ eachDatabase('serve', (context) => {
     ])
   })
 
-  it('names each database in its log with its address, and stars the password out', async () => {
+  it('logs each database with its address and a masked password', async () => {
     const logger = new Lines()
     const database = create('main')
     await using serving = await serveQuietly(express(), { databases: [database], logger })
@@ -47,7 +47,7 @@ eachDatabase('serve', (context) => {
     ])
   })
 
-  it('lets a request in flight finish its queries', async () => {
+  it('lets a running request finish its queries', async () => {
     const database = create('main')
     const gate = deferred()
     const app = express()
@@ -70,7 +70,7 @@ eachDatabase('serve', (context) => {
     expect(database.isConnected).toBe(false)
   })
 
-  it('disconnects again what had been connected when a later step fails', async () => {
+  it('disconnects the connected databases when a later step fails', async () => {
     const database = create('main')
     const failing = serveQuietly(express(), {
       databases: [database],
@@ -80,7 +80,7 @@ eachDatabase('serve', (context) => {
     expect(database.isConnected).toBe(false)
   })
 
-  it('names whoever still holds a connection at the time limit', async () => {
+  it('logs the holders of connections at the time limit', async () => {
     const database = create('main')
     const serving = await serveQuietly(express(), {
       databases: [database],
@@ -90,7 +90,7 @@ eachDatabase('serve', (context) => {
     await expect(serving.close()).rejects.toThrow(/database main was held by start-up for 0\.\d s/)
   })
 
-  it('tells a request that is cancelled at the time limit that the server has shut down', async () => {
+  it('cancels a request at the time limit with an error about the shutdown', async () => {
     const database = create('main')
     const failed = deferred<Error>()
     const app = express().get('/', async () => {
@@ -109,8 +109,8 @@ eachDatabase('serve', (context) => {
     expect(await unanswered).toBe('cut')
   })
 
-  it('cancels a start that waits for a database as soon as a signal comes', async () => {
-    // It takes connections and never says a word, like a host that swallows packets.
+  it('cancels a start that waits for a database when a signal arrives', async () => {
+    // It accepts connections and never answers, like a host that drops packets.
     const sockets: Socket[] = []
     const silent = createServer((socket) => sockets.push(socket)).listen(await freePort(), '127.0.0.1')
     await once(silent, 'listening')
@@ -133,7 +133,7 @@ eachDatabase('serve', (context) => {
     for (const socket of sockets) socket.destroy()
   })
 
-  it('answers /readyz with what is wrong while a database is down', async () => {
+  it('answers /readyz with the cause while a database is down', async () => {
     const database = create('main')
     await using serving = await serveQuietly(express().use(health(database)), { databases: [database] })
     await request(serving.url).get('/readyz').expect(200)
@@ -141,7 +141,7 @@ eachDatabase('serve', (context) => {
     await request(serving.url).get('/readyz').expect(503)
   })
 
-  it('does not keep a port when a database cannot be connected', async () => {
+  it('releases its port when a database cannot be connected', async () => {
     const port = await freePort()
     const nobody = await freePort()
     const database = context.track(

@@ -1,4 +1,4 @@
-/** Starting and ending: in order, completely, and without cutting an answer off. */
+/** serve(): start and shutdown in order, with complete responses. */
 import { once } from 'node:events'
 import { Agent, get, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
@@ -12,7 +12,7 @@ import { deferred, Lines, serveQuietly } from './support'
 
 standingCheck()
 
-/** An application whose `/slow` answers when it is told to. */
+/** An application whose `/slow` answers when its gate opens. */
 function slowApp(): { app: Express; answer: () => void; arrived: () => number } {
   const gate = deferred()
   let arrived = 0
@@ -26,7 +26,7 @@ function slowApp(): { app: Express; answer: () => void; arrived: () => number } 
   return { app, answer: gate.resolve, arrived: () => arrived }
 }
 
-it('runs onStartup before it listens, and onShutdown after the last answer', async () => {
+it('serve() runs onStartup before it listens, and onShutdown after the last response', async () => {
   const { app, answer, arrived } = slowApp()
   const order: string[] = []
   const port = await freePort()
@@ -48,7 +48,7 @@ it('runs onStartup before it listens, and onShutdown after the last answer', asy
   expect(order).toEqual(['ECONNREFUSED', 'answered', 'shutdown'])
 })
 
-it('answers what is in flight with Connection: close, and accepts nothing more', async () => {
+it('serve() answers running requests with Connection: close, and accepts no new ones', async () => {
   const { app, answer, arrived } = slowApp()
   const serving = await serveQuietly(app)
   const slow = Array.from({ length: 16 }, () =>
@@ -67,7 +67,7 @@ it('answers what is in flight with Connection: close, and accepts nothing more',
   await closed
 })
 
-it('finishes a body that had begun, and closes idle connections at once', async () => {
+it('serve() finishes a response body that had begun, and closes idle connections at once', async () => {
   const gate = deferred()
   const app = express()
   app.get('/', (_request, response) => {
@@ -92,7 +92,7 @@ it('finishes a body that had begun, and closes idle connections at once', async 
   agent.destroy()
 })
 
-it('turns readiness off first, and goes on answering for the grace', async () => {
+it('serve() turns readiness off first, and answers during the grace', async () => {
   const { app } = slowApp()
   await using serving = await serveQuietly(app, { readinessGraceMillis: 1000 })
   await request(serving.url).get('/readyz').expect(200)
@@ -103,7 +103,7 @@ it('turns readiness off first, and goes on answering for the grace', async () =>
   await request(serving.url).get('/livez').expect(200)
 })
 
-it('gives up at its time limit, cuts what is stuck and names it', async () => {
+it('serve() cuts stuck requests at its time limit, and names them', async () => {
   const { app, answer, arrived } = slowApp()
   const serving = await serveQuietly(app, { shutdownTimeoutMillis: 100 })
   const slow = request(serving.url)
@@ -120,7 +120,7 @@ it('gives up at its time limit, cuts what is stuck and names it', async () => {
   answer()
 })
 
-it('tells of an onShutdown that fails or takes too long, and closes all the same', async () => {
+it('serve() logs an onShutdown that fails or takes too long, and closes', async () => {
   const failing = await serveQuietly(express(), {
     onShutdown: () => Promise.reject(new Error('no more ink')),
   })
@@ -134,7 +134,7 @@ it('tells of an onShutdown that fails or takes too long, and closes all the same
   never.resolve()
 })
 
-it('says which port is in use, and leaves nothing behind', async () => {
+it('serve() names the port that is in use, and leaves nothing open', async () => {
   await using first = await serveQuietly(express())
   const events: string[] = []
   const failure = await serveQuietly(express(), {
@@ -148,7 +148,7 @@ it('says which port is in use, and leaves nothing behind', async () => {
   expect(events).toEqual(['startup', 'shutdown'])
 })
 
-it('does not listen, and does not run onShutdown, when onStartup fails', async () => {
+it('serve() does not listen, and does not run onShutdown, when onStartup fails', async () => {
   const events: string[] = []
   const starting = serveQuietly(express(), {
     onStartup: () => Promise.reject(new Error('no flour')),
@@ -164,13 +164,13 @@ it.each([
   [{ shutdownTimeoutMillis: -1 }, 'shutdownTimeoutMillis is a number of milliseconds from 0 up, got -1.'],
   [{ shutdownTimeoutMillis: 2 ** 31 }, 'shutdownTimeoutMillis is at most 2147483647, got 2147483648.'],
   [{ readinessGraceMillis: 500, shutdownTimeoutMillis: 500 }, 'must be shorter'],
-])('refuses %j', async (options, message) => {
+])('serve() refuses the options %j', async (options, message) => {
   await expect(serveQuietly(express(), options)).rejects.toThrow(message)
 })
 
-describe('on a signal', () => {
+describe('serve() on a signal', () => {
   /**
-   * Serves with a signal that means nothing to anybody else here. The tests emit it themselves, because Jest gives each
+   * Serves with a signal that nothing else here handles. The tests emit it themselves, because Jest gives each
    * file a `process` of its own, which real signals do not reach.
    */
   async function serveWithSignal(app: Express, options: Parameters<typeof serveQuietly>[1] = {}) {
@@ -185,7 +185,7 @@ describe('on a signal', () => {
     return { serving, exited: exited.promise, codes, lines: logger.lines }
   }
 
-  it('closes and exits with 0, and takes its hands off the signal', async () => {
+  it('closes, exits with 0, and removes its signal handlers', async () => {
     const { exited, lines } = await serveWithSignal(express())
     process.emit('SIGUSR2', 'SIGUSR2')
     expect(await exited).toBe(0)
@@ -193,7 +193,7 @@ describe('on a signal', () => {
     expect(process.listenerCount('SIGUSR2')).toBe(0)
   })
 
-  it('exits with 1 when something was stuck', async () => {
+  it('exits with 1 when a request was stuck', async () => {
     const { app, answer, arrived } = slowApp()
     const { serving, exited, lines } = await serveWithSignal(app, { shutdownTimeoutMillis: 50 })
     const slow = request(serving.url)
@@ -207,7 +207,7 @@ describe('on a signal', () => {
     await slow
   })
 
-  it('ends at once on a second one', async () => {
+  it('exits at once on a second signal', async () => {
     const { app, answer, arrived } = slowApp()
     const { serving, exited, codes } = await serveWithSignal(app)
     const slow = request(serving.url).get('/slow').expect(200)
@@ -225,7 +225,7 @@ describe('on a signal', () => {
     await waitFor(() => codes.at(-1) === 0)
   })
 
-  it('takes one that comes twice at the same moment for one, as npm makes it of a Ctrl-C', async () => {
+  it('treats two signals at the same moment as one, as npm sends them on Ctrl-C', async () => {
     const { app, answer, arrived } = slowApp()
     const { serving, exited, codes, lines } = await serveWithSignal(app)
     const sent = request(serving.url)
@@ -242,7 +242,7 @@ describe('on a signal', () => {
     expect(lines.slice(1)).toEqual(['SIGUSR2: shutting down, 1 requests in flight', 'shut down'])
   })
 
-  it('abandons a start that has not come to its end', async () => {
+  it('aborts a start that has not finished', async () => {
     const begun = deferred()
     const exited = deferred<number>()
     const starting = serveQuietly(express(), {

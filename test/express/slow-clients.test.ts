@@ -1,4 +1,4 @@
-/** Clients that send a request so slowly that they would hold a connection for ever are sent away. */
+/** Clients that send a request too slowly are disconnected. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -6,7 +6,7 @@ import express from 'express'
 import { standingCheck } from '../support/standing-check'
 import { serveQuietly } from './support'
 
-describe('A client that is slow', () => {
+describe('a slow client', () => {
   standingCheck()
 
   it.each([
@@ -17,7 +17,7 @@ describe('A client that is slow', () => {
       'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 999\r\n\r\n',
       1,
     ],
-  ])('and %s, is sent away in time, while others are answered', async (_what, head, drips) => {
+  ])('that %s is disconnected in time, while others are answered', async (_what, head, drips) => {
     const app = express()
     app.use(express.text())
     app.get('/', (_request, response) => void response.send('quick'))

@@ -1,4 +1,4 @@
-/** Starting while databases are away: waiting for those that are required, and going without those that are not. */
+/** Start-up while databases are unreachable: required ones are awaited, optional ones are not. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import express, { type Express } from 'express'
@@ -11,7 +11,7 @@ import { startProxy } from '../support/tcp-proxy'
 import { waitFor } from '../support/wait-for'
 import { deferred, Lines, serveQuietly } from './support'
 
-/** A route for each database, which asks it for something. */
+/** A route for each database, which queries it. */
 function appOf(...databases: readonly Database[]): Express {
   const app = express()
   for (const database of databases) {
@@ -22,12 +22,12 @@ function appOf(...databases: readonly Database[]): Express {
   return app
 }
 
-eachDatabase('a start with a database that is away', (context) => {
-  /** Where nothing listens. */
+eachDatabase('a start with an unreachable database', (context) => {
+  /** A URL of a port where nothing listens. */
   const awayUrl = async (): Promise<string> => `postgresql://app:hunter2@127.0.0.1:${await freePort()}/away`
   const open = (url: string, options?: DatabaseOptions): Database => context.track(new Database(url, options))
 
-  it('fails after the time that the database has for it, with one line that says how long it tries', async () => {
+  it('fails after connectTimeoutMillis, with one line that says how long it tries', async () => {
     const logger = new Lines()
     const database = open(await awayUrl(), { name: 'main', connectTimeoutMillis: 1000 })
     const began = performance.now()
@@ -46,7 +46,7 @@ eachDatabase('a start with a database that is away', (context) => {
     expect(logger.lines.join()).not.toContain('hunter2')
   })
 
-  it('says that it waits for a server that gives no sign of life', async () => {
+  it('logs that it waits for a server that does not answer', async () => {
     const sockets: Socket[] = []
     const silent = createServer((socket) => sockets.push(socket)).listen(await freePort(), '127.0.0.1')
     await once(silent, 'listening')
@@ -70,7 +70,7 @@ eachDatabase('a start with a database that is away', (context) => {
     silent.close()
   })
 
-  it('goes on without one that is not required, and names it', async () => {
+  it('continues without an optional one, and names it', async () => {
     const logger = new Lines()
     const main = open(context.url, { name: 'main' })
     const away = open(await awayUrl(), { name: 'away', connectTimeoutMillis: 60_000 })
@@ -98,7 +98,7 @@ eachDatabase('a start with a database that is away', (context) => {
     ])
   })
 
-  it('tries again for one that is not required after it was refused for good', async () => {
+  it('retries an optional one that refused the first attempt', async () => {
     const lines = new Lines()
     let isBroken = true
     const late = open(context.url, {
@@ -120,14 +120,14 @@ eachDatabase('a start with a database that is away', (context) => {
   it.each([
     [{ required: false }, 'databases takes each as a Database'],
     [{ database: null }, 'databases takes each as a Database'],
-  ])('refuses %j in the list', async (entry, message) => {
+  ])('refuses %j in the list of databases', async (entry, message) => {
     const databases = [entry] as never
     await expect(serveQuietly(express(), { databases })).rejects.toThrow(message)
   })
 
   if (context.dialect !== 'postgresql') return
 
-  it('waits for a server that comes up, and then begins', async () => {
+  it('waits for a server that comes up', async () => {
     const proxy = await startProxy(context.url)
     proxy.refuse()
     const logger = new Lines()
@@ -146,7 +146,7 @@ eachDatabase('a start with a database that is away', (context) => {
     await proxy.close()
   })
 
-  it('serves all routes of a database that goes and comes back, and the others all the time', async () => {
+  it('serves the routes of a database again when it comes back, and other routes all the time', async () => {
     const proxy = await startProxy(context.url)
     const pool = { acquireTimeoutMillis: 300 }
     const main = open(context.url, { name: 'main' })
@@ -177,7 +177,7 @@ eachDatabase('a start with a database that is away', (context) => {
     await proxy.close()
   })
 
-  it('connects one that is not required when it is there, and disconnects it at the end', async () => {
+  it('connects an optional one that is reachable, and disconnects it at the end', async () => {
     const proxy = await startProxy(context.url)
     proxy.refuse()
     const logger = new Lines()
@@ -191,7 +191,7 @@ eachDatabase('a start with a database that is away', (context) => {
     await waitFor(() => late.isConnected)
     await request(serving.url).get('/late').expect(200)
     await waitFor(() => logger.lines.at(-1)?.endsWith(': connected'))
-    // However often it was tried.
+    // Once, although it was retried.
     expect(logger.lines.filter((line) => line.includes('cannot be reached'))).toHaveLength(1)
     await serving.close()
     expect(late.isConnected).toBe(false)

@@ -1,4 +1,4 @@
-/** What others wrote for Express works under the server's own classes, and nothing is changed per request for it. */
+/** Express middleware from npm works under the server's own classes, without a change of prototype per request. */
 import { once } from 'node:events'
 import { IncomingMessage, ServerResponse } from 'node:http'
 import busboy from 'busboy'
@@ -12,7 +12,7 @@ import { serveQuietly } from './support'
 
 standingCheck()
 
-/** How often the prototype of a request or a response really became another one while work ran. */
+/** Counts changes of the prototype of a request or a response during `work`. */
 async function changesDuring(work: () => Promise<unknown>): Promise<number> {
   const original = Object.setPrototypeOf
   let changes = 0
@@ -29,7 +29,7 @@ async function changesDuring(work: () => Promise<unknown>): Promise<number> {
   return changes
 }
 
-/** Reads a form with files, as multer does: what it finds is in `request.body`. */
+/** Reads a form with files into `request.body`, as multer does. */
 const multipart: RequestHandler = (incoming, _response, next) => {
   const reader = busboy({ headers: incoming.headers })
   const body: Record<string, unknown> = {}
@@ -49,7 +49,7 @@ const multipart: RequestHandler = (incoming, _response, next) => {
 
 const LONG = { text: 'a mill by a pond, '.repeat(1000) }
 
-/** Everything at once. What it answers must not depend on who serves it. */
+/** An application with all of them, whose responses must be the same under every server. */
 function manyThings(): Express {
   const app = express()
   app.set('trust proxy', true)
@@ -104,7 +104,7 @@ interface Seen {
   readonly body: unknown
 }
 
-/** What differs from answer to answer by itself. */
+/** Headers that differ from response to response. */
 const VARYING = ['date', 'keep-alive', 'connection']
 
 async function everything(url: string): Promise<Seen[]> {
@@ -135,7 +135,7 @@ async function everything(url: string): Promise<Seen[]> {
   }))
 }
 
-it('sees what it sees under app.listen', async () => {
+it('third-party middleware sees the same as under app.listen()', async () => {
   const listening = manyThings().listen(0, '127.0.0.1')
   await once(listening, 'listening')
   const { port } = listening.address() as { port: number }
@@ -154,14 +154,14 @@ it('sees what it sees under app.listen', async () => {
   expect(changes).toBe(0)
 })
 
-it('compresses what compression() compresses', async () => {
+it('third-party middleware compresses the same as under app.listen()', async () => {
   await using serving = await serveQuietly(manyThings())
   const answer = await fetch(`${serving.url}/long`, { headers: { 'Accept-Encoding': 'gzip' } })
   expect(answer.headers.get('content-encoding')).toBe('gzip')
   expect(await answer.json()).toEqual(LONG)
 })
 
-it('changes no prototype over a thousand requests, on connections that are kept and on new ones', async () => {
+it('a server changes no prototype over a thousand requests, on kept and on new connections', async () => {
   await using serving = await serveQuietly(manyThings())
   const changes = await changesDuring(async () => {
     for (let round = 0; round < 20; round += 1) {
@@ -176,7 +176,7 @@ it('changes no prototype over a thousand requests, on connections that are kept 
   expect(changes).toBe(0)
 })
 
-it('gives a mounted sub-application its own request and response, and its owner theirs back', async () => {
+it('a mounted sub-application gets its own request and response, and its owner gets the former back', async () => {
   const sub = express()
   sub.request.things = ['of the sub']
   const seen: unknown[] = []
@@ -199,7 +199,7 @@ it('gives a mounted sub-application its own request and response, and its owner 
   ])
 })
 
-it('can be served, listened to by its owner and mounted in another application, all at once', async () => {
+it('an application can be served, listened to and mounted in another one at the same time', async () => {
   const app = express()
   app.get('/', (incoming, response) => {
     response.json({ app: incoming.app === app, things: incoming.things ?? null })
@@ -207,7 +207,7 @@ it('can be served, listened to by its owner and mounted in another application, 
   const other = express().use('/mounted', app)
   await using serving = await serveQuietly(app)
   await using outer = await serveQuietly(other)
-  // Whoever adds something later is heard, too.
+  // Middleware that is added later runs as well.
   app.request.things = ['later']
   const owners = app.listen(0, '127.0.0.1')
   await once(owners, 'listening')
@@ -222,7 +222,7 @@ it('can be served, listened to by its owner and mounted in another application, 
 })
 
 declare global {
-  // The place that Express' types leave for what applications add to a request.
+  // Where Express' types let applications add properties to a request.
   namespace Express {
     interface Request {
       things?: string[]
