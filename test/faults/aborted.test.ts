@@ -1,10 +1,10 @@
-/** What is left of a thousand calls that were aborted. */
+/** A thousand aborted calls leave nothing in use. */
 import { within } from '../support/exact'
 import { aborted } from '../support/faults/aborted'
 import { describeFault, report } from './support'
 
 describeFault('a thousand calls aborted at random moments', (server) => {
-  it('leave nothing in use, waiting, or busy on the server a second later', async () => {
+  it('leave no connection in use, no caller waiting and no busy backend a second later', async () => {
     const figures = await aborted(server().url)
     report('aborted', figures)
     expect(figures).toMatchObject({ used: 0, waiting: 0, busyBackends: 0, unsettled: 0, otherErrors: 0 })

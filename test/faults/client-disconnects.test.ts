@@ -1,4 +1,4 @@
-/** A thousand HTTP clients go away at random moments: nothing of theirs stays, and a reader beside them feels little. */
+/** A thousand HTTP clients disconnect at random moments: nothing of theirs stays, and a concurrent reader is hardly delayed. */
 import { Agent, get } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { within } from '../support/exact'
@@ -13,8 +13,8 @@ import { describeFault } from './support'
 
 const CLIENTS = 1000
 /**
- * A hurry on a busy machine; for exact times, as many in a second as the machine can bear: PostgreSQL starts a process for each
- * cancel request, which cost it 16 ms of processor time where this was measured.
+ * How many clients disconnect in a second. For exact times it is a rate that the machine can sustain, since PostgreSQL
+ * starts a process for each cancel request.
  */
 const COME_WITHIN_MILLIS = within(90_000, 6000)
 const LEAVE_WITHIN_MILLIS = 250
@@ -23,12 +23,12 @@ const READER_PAUSE_MILLIS = 5
 const WARM_UP_MILLIS = 2000
 const QUIET_MILLIS = 3000
 
-/** Sorts as numbers, and takes what `share` of them are below. */
+/** The quantile `share` of the values. */
 function quantile(values: readonly number[], share: number): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? NaN
 }
 
-/** Reads by HTTP while `until` is not settled, one request after another; returns how long each took in milliseconds. */
+/** Sends one request after another until `until` settles; returns the milliseconds of each. */
 async function readUntil(until: Promise<unknown>, url: string): Promise<number[]> {
   const agent = new Agent({ keepAlive: true })
   const over = new AbortController()
@@ -50,8 +50,8 @@ async function ask<T>(url: string): Promise<T> {
   return (await (await fetch(url)).json()) as T
 }
 
-// Server, clients and reader have a process each, so that what is measured is the server.
-describeFault('a thousand clients that go away', (server) => {
+// Server, clients and reader have a process each, so that only the server is measured.
+describeFault('a thousand clients that disconnect', (server) => {
   jest.setTimeout(3 * COME_WITHIN_MILLIS + 60_000)
   let deserted: ScriptProcess
   let url: string
@@ -64,9 +64,9 @@ describeFault('a thousand clients that go away', (server) => {
   })
   afterEach(() => deserted[Symbol.asyncDispose]())
 
-  it('leave nothing behind, and the pool is whole', async () => {
+  it('leave nothing behind, and the pool keeps all its connections', async () => {
     const live = `${url}/live`
-    // The first requests of a process are slow for reasons of their own.
+    // The first requests of a process are slow.
     await readUntil(delay(WARM_UP_MILLIS), live)
     const quiet = await readUntil(delay(QUIET_MILLIS), live)
 

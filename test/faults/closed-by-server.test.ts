@@ -1,4 +1,4 @@
-/** A server that hangs up says why, and so does the error that comes of it, at whatever comes next. */
+/** A server that closes a connection says why, and the next error on that connection repeats it. */
 import { Database, type DatabaseOptions } from '../../src/database'
 import { failure } from '../database/support'
 import { withAuditor } from '../support/faults/ledger'
@@ -8,7 +8,7 @@ import { describeFault } from './support'
 
 const PID = 'select pg_backend_pid()'
 
-describeFault('a server that hangs up', (server) => {
+describeFault('a server that closes a connection', (server) => {
   let database: Database | undefined
   afterEach(() => database?.disconnect())
 
@@ -17,7 +17,7 @@ describeFault('a server that hangs up', (server) => {
     await database.connect()
     return database
   }
-  /** Opens one whose server ends what is idle for a moment, in the way that `setting` names. */
+  /** Opens a Database whose server closes idle sessions after a moment, by the timeout `setting`. */
   const openImpatient = (setting: string): Promise<Database> =>
     open({
       afterConnect: async (connection) => {
@@ -40,21 +40,24 @@ describeFault('a server that hangs up', (server) => {
   it.each([
     ['idle_in_transaction_session_timeout', '25P03', /idle-in-transaction timeout/],
     ['transaction_timeout', '25P04', /transaction timeout/],
-  ])('on a transaction by its %s is named, at a statement and at COMMIT', async (setting, code, reason) => {
-    const impatient = await openImpatient(setting)
-    for (const isAsked of [true, false]) {
-      const error = await failure(
-        impatient.transaction(async (tx) => {
-          await gone(await tx.fetchVal(PID))
-          if (isAsked) await tx.fetchVal('select 2')
-        }),
-      )
-      expect(error).toMatchObject(hungUp(code, reason))
-    }
-    expect(await impatient.fetchVal('select 1')).toBe(1)
-  })
+  ])(
+    'during a transaction by its %s is named in the error of a statement and of COMMIT',
+    async (setting, code, reason) => {
+      const impatient = await openImpatient(setting)
+      for (const isAsked of [true, false]) {
+        const error = await failure(
+          impatient.transaction(async (tx) => {
+            await gone(await tx.fetchVal(PID))
+            if (isAsked) await tx.fetchVal('select 2')
+          }),
+        )
+        expect(error).toMatchObject(hungUp(code, reason))
+      }
+      expect(await impatient.fetchVal('select 1')).toBe(1)
+    },
+  )
 
-  it('on a stream that holds a transaction of its own is named', async () => {
+  it('during a stream with a transaction of its own is named in the error', async () => {
     const impatient = await openImpatient('idle_in_transaction_session_timeout')
     const read = async (): Promise<void> => {
       let isFirst = true
@@ -66,7 +69,7 @@ describeFault('a server that hangs up', (server) => {
     expect(await failure(read())).toMatchObject(hungUp('25P03', /idle-in-transaction timeout/))
   })
 
-  it('on an idle connection is named to who holds it', async () => {
+  it('that is idle is named in the error of its holder', async () => {
     const impatient = await openImpatient('idle_session_timeout')
     const error = await failure(
       impatient.connection(async (connection) => {
@@ -77,7 +80,7 @@ describeFault('a server that hangs up', (server) => {
     expect(error).toMatchObject(hungUp('57P05', /idle-session timeout/))
   })
 
-  it('because an administrator has told it to is named, whatever comes next', async () => {
+  it('for an administrator is named in the next error', async () => {
     const held = await open()
     const next: (() => Promise<unknown>)[] = [
       () => held.fetchVal('select 1'),
@@ -101,10 +104,10 @@ describeFault('a server that hangs up', (server) => {
     }
   })
 
-  it('because another process has crashed is named, be it busy or idle', async () => {
+  it('because another backend has crashed is named in the error, busy or idle', async () => {
     const reason = /crash of another/
     const crashing = await open({ pool: { size: 3, maxOverflow: 0 } })
-    /** Resolves to what the holder of an idle connection is told. */
+    /** Resolves to the error that the holder of an idle connection gets. */
     const crash = async (): Promise<unknown> => {
       const victim = await crashing.acquire()
       const idle = await crashing.acquire()

@@ -1,11 +1,11 @@
-/** What disconnect() does about a statement that does not end. */
+/** disconnect() with a statement that does not end. */
 import { within } from '../support/exact'
 import { disconnected } from '../support/faults/disconnected'
 import { millpond } from '../support/faults/millpond-subject'
 import { describeFault, report } from './support'
 
 describeFault('disconnect() with a stuck statement', (server) => {
-  it('returns after its grace, names the holder, and leaves no backend', async () => {
+  it('resolves after graceMillis, names the holder, and leaves no backend', async () => {
     const figures = await disconnected(millpond, server().url)
     report('disconnected', figures)
     expect(figures).toMatchObject({ holdersNamed: 1, backendsLeft: 0 })

@@ -1,10 +1,10 @@
-/** The ends of calls that a frozen PostgreSQL meets on their way: a stream left early, a rollback, a question to an idle one. */
+/** PostgreSQL freezes during the end of a call: a stream that is left early, a rollback, a validation. */
 import { ConnectionError, Database, type DatabaseOptions, runInScope } from '../../src/database'
 import { failure } from '../database/support'
 import { waitFor } from '../support/wait-for'
 import { describeFault, report } from './support'
 
-describeFault('a call that PostgreSQL leaves without an answer', (server) => {
+describeFault('a call without an answer of PostgreSQL', (server) => {
   const databases: Database[] = []
   const open = async (options?: DatabaseOptions): Promise<Database> => {
     const database = new Database(server().url, options)
@@ -19,7 +19,7 @@ describeFault('a call that PostgreSQL leaves without an answer', (server) => {
 
   const rows = 'select n from generate_series(1, 100000) as n'
 
-  /** How long the work goes on, which may not be for ever. */
+  /** Resolves to how long `work` takes; fails when it does not end. */
   const millisOf = async (work: () => Promise<unknown>): Promise<number> => {
     const started = performance.now()
     let isOver = false
@@ -31,7 +31,7 @@ describeFault('a call that PostgreSQL leaves without an answer', (server) => {
     return performance.now() - started
   }
 
-  /** Reads the first row, and leaves when nobody answers any more. */
+  /** Reads the first row, freezes the server, and leaves the loop. */
   const leaveEarly = async (stream: AsyncIterable<unknown>): Promise<void> => {
     for await (const _ of stream) {
       await server().freeze()
@@ -39,14 +39,14 @@ describeFault('a call that PostgreSQL leaves without an answer', (server) => {
     }
   }
 
-  it('ends a stream that is left early by the deadline of the stream', async () => {
+  it('ends by the deadline of a stream that is left early', async () => {
     const database = await open()
     const millis = await millisOf(() => leaveEarly(database.iterate(rows, {}, { timeoutMillis: 500 })))
     report('a stream left early', { millis })
     expect(millis).toBeLessThan(2000)
   })
 
-  it('ends a stream that is left early in a transaction by the deadline of the transaction', async () => {
+  it('ends by the deadline of the transaction whose stream is left early', async () => {
     const database = await open()
     const millis = await millisOf(() =>
       database.transaction((tx) => leaveEarly(tx.iterate(rows)), { timeoutMillis: 500 }),
@@ -55,7 +55,7 @@ describeFault('a call that PostgreSQL leaves without an answer', (server) => {
     expect(millis).toBeLessThan(2000)
   })
 
-  it('ends a disconnect() that has a test to roll back', async () => {
+  it('ends when it is a disconnect() that has to roll back', async () => {
     const database = await open({ forceRollback: true })
     expect(await database.fetchVal('select 1')).toBe(1)
     await server().freeze()
@@ -64,7 +64,7 @@ describeFault('a call that PostgreSQL leaves without an answer', (server) => {
     expect(millis).toBeLessThan(2000)
   })
 
-  it('blames the server, and never a full pool, while the idle connections are being asked', async () => {
+  it("fails with the server's failure, not a full pool, while idle connections are validated", async () => {
     const pool = { min: 2, size: 2, maxOverflow: 0, acquireTimeoutMillis: 150, validateAfterIdleMillis: 0 }
     const database = await open({ pool })
     await waitFor(() => database.stats().idle === 2, { what: 'two idle connections' })

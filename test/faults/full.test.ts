@@ -1,11 +1,11 @@
-/** What an application feels of a pool whose connections are all in use. */
+/** A pool whose connections are all in use, as an application sees it. */
 import { within } from '../support/exact'
 import { full } from '../support/faults/full'
 import { millpond } from '../support/faults/millpond-subject'
 import { describeFault, report } from './support'
 
 describeFault('a full pool', (server) => {
-  it('ends each wait in time, names all holders, and serves in the order asked', async () => {
+  it('ends each wait in time, names all holders, and serves callers in order', async () => {
     const figures = await full(millpond, server().url)
     report('full', figures)
     expect(figures).toMatchObject({

@@ -1,4 +1,4 @@
-/** Health under fault: alive at once, and ready or not within a second, whatever the database does. */
+/** Health under faults: /livez answers at once, and /readyz within a second, whatever the database does. */
 import express from 'express'
 import { rounds } from '../support/rounds'
 import { type Connection, Database } from '../../src/database'
@@ -10,12 +10,12 @@ import { waitFor } from '../support/wait-for'
 import { describeFault } from './support'
 
 const ALIVE_MILLIS = 50
-/** For a machine that is busy with something else. */
+/** A margin for a busy machine. */
 const MARGIN_MILLIS = within(0, 250)
-/** The second that those who ask give it. */
+/** The timeout of a health check. */
 const READY_MILLIS = 1000
 const ROUNDS = rounds(5, 12)
-/** Two balancers and a person who ask at the same time. */
+/** Checks at the same time, as of two load balancers and a person. */
 const AT_ONCE = 3
 
 interface Asked {
@@ -31,7 +31,7 @@ async function ask(url: string): Promise<Asked> {
   return { tookMillis: performance.now() - began, status: answer.status, body }
 }
 
-/** Asks both again and again, the one while the other waits. */
+/** Polls both endpoints at the same time, repeatedly. */
 async function poll(fault: string, { url }: Serving): Promise<{ live: Asked[]; ready: Asked[] }> {
   const live: Asked[] = []
   const ready: Asked[] = []
@@ -57,7 +57,7 @@ async function poll(fault: string, { url }: Serving): Promise<{ live: Asked[]; r
   return { live, ready }
 }
 
-describeFault('health', (server) => {
+describeFault('the health endpoints', (server) => {
   let database: Database
   let serving: Serving
 
@@ -65,7 +65,7 @@ describeFault('health', (server) => {
     database = new Database(server().url, { name: 'main', pool: { size: 3, maxOverflow: 1 } })
     await database.connect()
     serving = await serveQuietly(express().use(health(database)))
-    // Everything that is loaded late is loaded, and the connection for pings is open, as after some polls.
+    // After some polls, lazily loaded modules are loaded, and the connection for pings is open.
     for (let times = 0; times < 5; times += 1) {
       await ask(`${serving.url}/readyz`)
       await ask(`${serving.url}/livez`)
@@ -76,7 +76,7 @@ describeFault('health', (server) => {
     await database.disconnect({ graceMillis: 0 })
   })
 
-  it('is ready while the pool is full and others wait for it, and takes no connection of theirs', async () => {
+  it('are ready while the pool is full and callers wait, and take no connection from them', async () => {
     const held: Connection[] = []
     for (let taken = 0; taken < 4; taken += 1) held.push(await database.acquire())
     const waiting = [database.fetchVal('select 1'), database.fetchVal('select 2')]
@@ -88,7 +88,7 @@ describeFault('health', (server) => {
     expect(await Promise.all(waiting)).toEqual([1, 2])
   })
 
-  it('says within a second that a server is frozen, and that it goes on', async () => {
+  it('report within a second that a server is frozen, and that it answers again', async () => {
     await server().freeze()
     try {
       const { ready } = await poll('PostgreSQL frozen', serving)
@@ -102,7 +102,7 @@ describeFault('health', (server) => {
     await waitFor(async () => (await ask(`${serving.url}/readyz`)).status === 200)
   })
 
-  it('says within a second that a server is dead, and that it is back', async () => {
+  it('report within a second that a server is dead, and that it is back', async () => {
     await server().kill()
     try {
       const { ready } = await poll('PostgreSQL dead', serving)

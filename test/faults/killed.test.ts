@@ -1,11 +1,11 @@
-/** What an application feels of a PostgreSQL that is killed and comes back. */
+/** A PostgreSQL that is killed and comes back, as an application sees it. */
 import { within } from '../support/exact'
 import { killed } from '../support/faults/killed'
 import { millpond } from '../support/faults/millpond-subject'
 import { describeFault, report } from './support'
 
 describeFault('PostgreSQL killed under load, back after two seconds', (server) => {
-  it('costs no read, no write but those under way, and half a second at most', async () => {
+  it('fails no read, only the writes that were running, and delays calls by half a second at most', async () => {
     const figures = await killed(millpond, server())
     report('killed', figures)
     expect(figures).toMatchObject({

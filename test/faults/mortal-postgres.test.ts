@@ -1,4 +1,4 @@
-/** The PostgreSQL that the fault tests kill: it dies and comes back when told to, and never outlives its process. */
+/** The PostgreSQL that the fault tests kill and start: it never outlives the process that started it. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { describeFault } from './support'
 const START = `require('./test/support/mortal-postgres').startMortalPostgres().then(async (server) => {
   const { withAuditor } = require('./test/support/faults/ledger')
   const folder = await withAuditor(server.url, (client) => client.query('show data_directory'))
-  // A backend at work is stopped too: nothing would wake it when its postmaster ends.
+  // A busy backend is stopped as well, since nothing would wake it when its postmaster ends.
   withAuditor(server.url, (client) => client.query('select pg_sleep(600)')).catch(() => undefined)
   await server.freeze()
   console.log(JSON.stringify({ url: server.url, folder: folder.rows[0].data_directory }))
@@ -21,7 +21,7 @@ describeFault('a mortal PostgreSQL', (server) => {
   const ask = async (sql: string): Promise<Record<string, unknown>[]> =>
     withAuditor(server().url, async (client) => (await client.query<Record<string, unknown>>(sql)).rows)
 
-  it('keeps what it has acknowledged, when it is killed and started again', async () => {
+  it('keeps acknowledged commits when it is killed and started again', async () => {
     await ask('create table kept as select 1 as n')
     await server().kill()
     await expect(ask('select 1')).rejects.toThrow(/ECONNREFUSED/)
@@ -31,7 +31,7 @@ describeFault('a mortal PostgreSQL', (server) => {
     expect(await ask('select n from kept')).toEqual([{ n: 1 }])
   })
 
-  it('answers nobody while it is frozen, and everybody later', async () => {
+  it('answers no client while it is frozen, and all of them later', async () => {
     await server().freeze()
     let isAnswered = false
     const answer = ask('select 2 as n').finally(() => (isAnswered = true))
@@ -48,7 +48,7 @@ describeFault('a mortal PostgreSQL', (server) => {
     expect(await ask('select 3 as n')).toEqual([{ n: 3 }])
   })
 
-  it('is gone with its files when the process that started it is killed, frozen or not', async () => {
+  it('ends and removes its files when the process that started it is killed, frozen or not', async () => {
     const owner = spawn(process.execPath, ['-e', `${START}; setInterval(() => {}, 1000)`], {
       cwd: compiledFolder(),
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -1,4 +1,4 @@
-/** A process that is killed while it writes a SQLite file leaves it whole, with all that it was told is written. */
+/** A process that is killed while it writes a SQLite file: the file stays intact and holds every acknowledged write. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { rounds } from '../support/rounds'
 import { Database } from '../../src/database'
@@ -11,7 +11,7 @@ import { standingCheck } from '../support/standing-check'
 
 const ROUNDS = rounds(6, 20)
 const WRITERS = 4
-/** Twenty processes are started; a machine that does other things meanwhile needs its time. */
+/** Twenty processes are started, which takes time on a busy machine. */
 const LONGEST_MILLIS = 90_000
 const SEED = process.env['MILLPOND_SEED']
 
@@ -24,7 +24,7 @@ const TABLES = [
    begin insert into lone_children (parent) values (new.id); end`,
 ]
 
-/** Half of a transaction, or half of what one statement writes. */
+/** Rows of an incomplete transaction or statement. */
 const HALVES = `
   select id from parents where id not in (select parent from children)
   union all select id from lone_parents where id not in (select parent from lone_children)`
@@ -50,7 +50,7 @@ describe.each(sqliteScratches())(
       return new ScriptProcess('writing-script.ts', argument)
     }
 
-    /** Lets it write for a while, kills it, and returns the ids that were acknowledged. */
+    /** Lets the process write for a while, kills it, and returns the acknowledged ids. */
     const writeUntilKilled = async (script: ScriptProcess): Promise<readonly string[]> => {
       await script.line(0)
       script.tell('go')
@@ -81,7 +81,7 @@ describe.each(sqliteScratches())(
     }
 
     it(
-      'leaves it whole, loses nothing that was acknowledged, and the next one writes at once',
+      'leaves the file intact, loses no acknowledged write, and lets the next process write at once',
       async () => {
         const acknowledged = new Set<string>()
         let longestMillis = 0
@@ -89,7 +89,7 @@ describe.each(sqliteScratches())(
         try {
           for (let round = 1; round <= ROUNDS; round += 1) {
             const script = next
-            // The next one gets ready meanwhile.
+            // The next process starts meanwhile.
             if (round < ROUNDS) next = start(round + 1)
             try {
               for (const id of await writeUntilKilled(script)) acknowledged.add(id)

@@ -1,4 +1,4 @@
-/** A call that waits for a SQLite file which another process has locked can be called off, and goes on when it is free. */
+/** Calls that wait for a SQLite file which another process has locked: they can be cancelled, and run when it is free. */
 import { writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Database as Driver } from 'sqlite3'
@@ -7,12 +7,12 @@ import { all, failure, undone } from '../database/support'
 import { sqliteScratches } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'
 
-/** Far less than SQLite would wait by itself. */
+/** Far less than SQLite's own busy timeout. */
 const SOON_MILLIS = 2000
 const LIMIT_MILLIS = 100
 const INSERT = 'insert into t default values'
 
-describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $title', (scratch) => {
+describe.each(sqliteScratches())('a SQLite file that another process has locked: $title', (scratch) => {
   standingCheck()
   let database: Database
   let other: Driver
@@ -27,7 +27,7 @@ describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $
     database = new Database(url)
     await database.connect()
     await database.execute('create table t (id integer primary key)')
-    // To SQLite, another connection that the library does not know is another process.
+    // A connection outside of the library is like another process to SQLite.
     other = await scratch.open(url)
     await ask('begin immediate')
   })
@@ -37,7 +37,7 @@ describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $
   })
   afterAll(() => scratch.dropAll())
 
-  it('does not keep a transaction or a write from its time limit', async () => {
+  it('does not delay a transaction or a write beyond its time limit', async () => {
     const begun = performance.now()
     const limit = { timeoutMillis: LIMIT_MILLIS }
     expect(await failure(database.transaction(async () => undefined, limit))).toBeInstanceOf(
@@ -47,7 +47,7 @@ describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $
     expect(performance.now() - begun).toBeLessThan(SOON_MILLIS)
   })
 
-  it('does not keep a write from its signal, nor disconnect() from ending it', async () => {
+  it('does not keep a write from being aborted, nor disconnect() from ending it', async () => {
     const begun = performance.now()
     const signal = AbortSignal.timeout(LIMIT_MILLIS)
     expect(await failure(database.execute(INSERT, {}, { signal }))).toBeInstanceOf(QueryCanceledError)
@@ -57,14 +57,14 @@ describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $
     expect(performance.now() - begun).toBeLessThan(SOON_MILLIS)
   })
 
-  it('is written as soon as it is free, by whoever waited, in the order asked', async () => {
+  it('is written once it is free, in the order of the calls', async () => {
     const waiting = [1, 2, 3].map((id) => database.execute('insert into t (id) values (:id)', { id }))
     expect(await database.fetchVal('select count(*) from t')).toBe(0)
     await ask('commit')
     expect((await Promise.all(waiting)).map(({ lastInsertId }) => lastInsertId)).toEqual([1, 2, 3])
   })
 
-  it('is waited for by the first write after a savepoint, too', async () => {
+  it('is awaited by the first write after a savepoint, too', async () => {
     await database.connection(async (connection) => {
       await connection.execute('savepoint s')
       const waiting = connection.execute(INSERT)
@@ -75,7 +75,7 @@ describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $
     })
   })
 
-  describe('when it cannot even be read', () => {
+  describe('that cannot be read', () => {
     let single: Database
 
     beforeEach(async () => {
@@ -83,7 +83,7 @@ describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $
       const url = await scratch.create()
       writeFileSync(new DatabaseURL(url).database, '')
       other = await scratch.open(url)
-      // Read by somebody else, it keeps its journal, under which a writer keeps readers out.
+      // While another process reads it, it keeps its rollback journal, in which a writer excludes readers.
       await ask(
         'create table f (id integer primary key, ok boolean); insert into f values (1, 1); begin; select * from f',
       )
@@ -96,7 +96,7 @@ describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $
     const query = 'select * from f where id = 1'
     const flags = [{ id: 1, ok: true }]
 
-    it('is waited for by whatever is asked about columns and ids, too', async () => {
+    it('is awaited by questions about columns and ids, too', async () => {
       await ask('begin exclusive')
       const reading = [single.fetchAll(query), all(single.iterate(query))]
       const inserting = single.execute('insert into f (ok) values (0)')
@@ -106,7 +106,7 @@ describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $
       expect(await inserting).toEqual({ rowCount: 1, lastInsertId: 2 })
     })
 
-    it('is waited for by a transaction that only reads, on a connection that has to read the schema again', async () => {
+    it('is awaited by a read-only transaction on a connection that has to read the schema again', async () => {
       await undone(
         single.transaction(async (tx) => {
           await tx.execute('create table undone (id integer)')
@@ -122,7 +122,7 @@ describe.each(sqliteScratches())('a SQLite file that somebody else has locked: $
     })
   })
 
-  it('is waited for as long as afterConnect has said', async () => {
+  it('is awaited as long as a busy_timeout that afterConnect has set', async () => {
     await using patient = new Database(database.url.href, {
       afterConnect: async (connection) => void (await connection.execute('pragma busy_timeout = 300')),
     })

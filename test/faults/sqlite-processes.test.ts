@@ -1,4 +1,4 @@
-/** Several processes write one SQLite file through millpond at the same time, and none of them notices the others. */
+/** Several processes write one SQLite file through millpond at the same time, without errors. */
 import { sqliteScratches } from '../support/each-database'
 import { standingCheck } from '../support/standing-check'
 import { figuresOf } from '../support/faults/counting-figures'
@@ -9,7 +9,7 @@ const PROCESSES = 4
 const LOAD = { writers: 8, readers: 2, millis: 5000 }
 const FILES = 20
 const SLOWEST_MILLIS = 5000
-/** For the test itself: a machine that does other things meanwhile starts the processes slowly. */
+/** The timeout of the test: a busy machine starts the processes slowly. */
 const LONGEST_MILLIS = 90_000
 
 describe.each(sqliteScratches())('several processes on one SQLite file: $title', (scratch) => {
@@ -17,7 +17,7 @@ describe.each(sqliteScratches())('several processes on one SQLite file: $title',
   afterAll(() => scratch.dropAll())
 
   it(
-    'lose no update, see no error and starve no writer, when all of them read and then write',
+    'lose no update, get no error and starve no writer, when all of them read and then write',
     async () => {
       const url = await scratch.create()
       const reports = await countTogether({ counter: 'millpond', url, processes: PROCESSES, load: LOAD })
@@ -32,7 +32,7 @@ describe.each(sqliteScratches())('several processes on one SQLite file: $title',
       expect(reports.flatMap(({ failures }) => failures)).toEqual([])
       expect(reports.flatMap(({ failedLooks }) => failedLooks)).toEqual([])
       expect(reports.map(({ torn }) => torn)).toEqual(reports.map(() => 0))
-      // All of them were at it, or there was nothing to stand.
+      // All of them wrote, or nothing was tested.
       for (const count of [...perProcess, ...reports.map((report) => report.looks)])
         expect(count).toBeGreaterThan(0)
 
@@ -47,7 +47,7 @@ describe.each(sqliteScratches())('several processes on one SQLite file: $title',
   )
 
   it(
-    'open a file that does not exist yet, make its tables and write, all at the same moment',
+    'open a file that does not exist yet, create its tables and write, all at once',
     async () => {
       const scripts = Array.from({ length: PROCESSES }, () => new ScriptProcess('opening-script.ts', null))
       try {

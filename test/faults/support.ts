@@ -1,12 +1,12 @@
-/** What the tests of faults share: a PostgreSQL of their own, and their figures on one line each. */
+/** Shared by the fault tests: a PostgreSQL of their own, and their figures on one line each. */
 import type { Figures } from '../support/faults/subject'
 import { type MortalPostgres, startMortalPostgres } from '../support/mortal-postgres'
 import { standingCheck } from '../support/standing-check'
 
-/** Longer than any scenario is meant to take, with the start of a server. */
+/** Longer than any scenario, with the start of a server. */
 const LONGEST_MILLIS = 60_000
 
-/** Registers tests with a server that nobody else uses; skipped where no test uses PostgreSQL. */
+/** Registers tests with a server of their own; skipped where no test uses PostgreSQL. */
 export function describeFault(name: string, tests: (server: () => MortalPostgres) => void): void {
   const usesPostgres = (process.env['TEST_DATABASE_URLS'] ?? '').includes('postgres')
   ;(usesPostgres ? describe : describe.skip)(name, () => {
@@ -24,7 +24,7 @@ export function describeFault(name: string, tests: (server: () => MortalPostgres
   })
 }
 
-/** Prints what was measured, since a figure says more than that it was within its bound. */
+/** Prints the measured figures, which say more than that they were within their bounds. */
 export function report(fault: string, figures: Figures): void {
   const shown = Object.entries(figures).map(
     ([name, value]) => `${name} ${typeof value === 'number' ? Math.round(value) : value}`,

@@ -1,4 +1,4 @@
-/** The TCP proxy that the fault tests trust: it passes everything on, and fails exactly as it is told to. */
+/** The TCP proxy of the fault tests: it forwards everything, and fails exactly as asked. */
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { freePort } from '../support/free-port'
@@ -6,7 +6,7 @@ import { standingCheck } from '../support/standing-check'
 import { startProxy, type TcpProxy } from '../support/tcp-proxy'
 import { waitFor } from '../support/wait-for'
 
-/** One end of a connection, with all that it has heard. */
+/** One end of a connection, with all bytes that it has received. */
 interface End {
   readonly socket: Socket
   heard: string
@@ -59,7 +59,7 @@ describe('the TCP proxy', () => {
   const hears = (end: End, text: string): Promise<unknown> =>
     waitFor(() => end.heard === text, { what: `'${text}', heard '${end.heard}'` })
 
-  it('passes on every byte and both ends, under the same URL with its own port', async () => {
+  it('forwards every byte and the ends of both sides, under the same URL with its own port', async () => {
     expect(proxy.url).toMatch(/^postgresql:\/\/user:secret@127\.0\.0\.1:\d+\/d$/)
     const { client, remote } = await open()
     const long = 'x'.repeat(3_000_000)
@@ -74,7 +74,7 @@ describe('the TCP proxy', () => {
     expect(proxy.accepted).toBe(1)
   })
 
-  it('passes on a connection that breaks off', async () => {
+  it('forwards a connection reset', async () => {
     const { client, remote } = await open()
     client.socket.resetAndDestroy()
     await waitFor(() => remote.isEnded || remote.isClosed)
@@ -82,7 +82,7 @@ describe('the TCP proxy', () => {
     expect(proxy.accepted).toBe(1)
   })
 
-  it('cuts every connection, or one side of them', async () => {
+  it('cuts every connection, or one side of each', async () => {
     const whole = await open()
     proxy.cut()
     await waitFor(() => whole.client.isEnded && whole.remote.isEnded)
@@ -102,7 +102,7 @@ describe('the TCP proxy', () => {
     expect(error.code).toBe('ECONNREFUSED')
     client.socket.write('still here')
     await hears(remote, 'still here')
-    // A listener that still has connections keeps its port until they have gone.
+    // A listener keeps its port until its connections are closed.
     await proxy.accept()
     expect(proxy.url).toBe(url)
     const again = await open()
@@ -110,7 +110,7 @@ describe('the TCP proxy', () => {
     await hears(again.remote, 'again')
   })
 
-  it('is a black hole in one direction or in both, and delivers afterwards', async () => {
+  it('holds all traffic in one direction or in both, and delivers it afterwards', async () => {
     const { client, remote } = await open()
     proxy.blackhole('toServer')
     client.socket.write('question')
@@ -125,7 +125,7 @@ describe('the TCP proxy', () => {
     await hears(client, 'answer, more')
   })
 
-  it('closes one half', async () => {
+  it('closes one half of a connection', async () => {
     const { client, remote } = await open()
     proxy.halfClose('toServer')
     await waitFor(() => remote.isEnded)
@@ -135,7 +135,7 @@ describe('the TCP proxy', () => {
     expect([client.isEnded, remote.heard]).toEqual([false, ''])
   })
 
-  it('delays', async () => {
+  it('delays traffic', async () => {
     const { client, remote } = await open()
     proxy.delay(50)
     const started = performance.now()
@@ -144,7 +144,7 @@ describe('the TCP proxy', () => {
     expect(performance.now() - started).toBeGreaterThan(45)
   })
 
-  it('cuts after so many bytes', async () => {
+  it('cuts after a number of bytes', async () => {
     const { client, remote } = await open()
     client.socket.write('12345')
     await hears(remote, '12345')
@@ -156,7 +156,7 @@ describe('the TCP proxy', () => {
     expect(remote.heard).toBe('123456789abc')
   })
 
-  it('cuts in the middle of a pattern, behind it, and in the middle of its answer', async () => {
+  it('cuts in the middle of a pattern, after it, and in the middle of its answer', async () => {
     const pattern = Buffer.from('COMMIT')
     for (const passing of [0, 1, 5, 6]) {
       const { client, remote } = await open()
@@ -179,7 +179,7 @@ describe('the TCP proxy', () => {
     }
   })
 
-  it('does something else at a pattern, and goes on after it', async () => {
+  it('runs a function at a pattern, and forwards what follows', async () => {
     const { client, remote } = await open()
     const order: string[] = []
     const sprung = proxy.trap(Buffer.from('two'), {

@@ -1,10 +1,10 @@
-/** What an application feels of backends that are terminated, one after the other. */
+/** Backends that are terminated one after the other, as an application sees it. */
 import { millpond } from '../support/faults/millpond-subject'
 import { terminated } from '../support/faults/terminated'
 import { describeFault, report } from './support'
 
 describeFault('a backend terminated every 100 ms under load', (server) => {
-  it('costs no read, at most one write each, and applies none twice', async () => {
+  it('fails no read, at most one write each, and applies no write twice', async () => {
     const figures = await terminated(millpond, server().url)
     report('terminated', figures)
     expect(figures).toMatchObject({

@@ -1,4 +1,4 @@
-/** What an application is told of a database that it cannot reach. */
+/** The errors for a database that cannot be reached. */
 import { ConnectionError, Database } from '../../src/database'
 import { failure } from '../database/support'
 import { within } from '../support/exact'
@@ -8,12 +8,12 @@ import { startProxy } from '../support/tcp-proxy'
 import { waitFor } from '../support/wait-for'
 import { describeFault, report } from './support'
 
-/** Those that may pass are tried again until the deadline. */
+/** Temporary failures, which are retried until the deadline. */
 const PASSING: readonly Reason[] = ['swallows packets', 'refuses', 'starting up']
 const PERMANENT: readonly Reason[] = ['wrong password', 'missing database']
 
-describeFault('a database out of reach', (server) => {
-  it.each(PASSING)('that %s is tried until the deadline, and the error says why', async (reason) => {
+describeFault('an unreachable database', (server) => {
+  it.each(PASSING)('that %s is retried until the deadline, and the error says why', async (reason) => {
     const figures = await unreachable(millpond, server().url, reason)
     report(reason, { ...figures })
     expect(figures).toMatchObject({ error: 'ConnectionError', code: 'CONNECTION_FAILED', namesCause: 1 })
@@ -21,7 +21,7 @@ describeFault('a database out of reach', (server) => {
     expect(figures.millis).toBeLessThanOrEqual(DEADLINE_MILLIS + within(250, 3000))
   })
 
-  it.each(PERMANENT)('for a reason that lasts (%s) fails at once, and says why', async (reason) => {
+  it.each(PERMANENT)('for a permanent reason (%s) fails at once, and the error says why', async (reason) => {
     const figures = await unreachable(millpond, server().url, reason)
     report(reason, { ...figures })
     expect(figures).toMatchObject({ error: 'ConnectionError', code: 'CONNECTION_FAILED', namesCause: 1 })
@@ -29,7 +29,7 @@ describeFault('a database out of reach', (server) => {
   })
 
   it.each(['swallows packets', 'refuses'] as const)(
-    'that %s after it was connected to is never mistaken for a full pool, and comes back by itself',
+    'that %s after it was connected to is never reported as a full pool, and works again by itself',
     async (reason) => {
       const proxy = await startProxy(server().url)
       const pool = { min: 2, size: 2, acquireTimeoutMillis: DEADLINE_MILLIS, validateAfterIdleMillis: 0 }
