@@ -1,4 +1,4 @@
-/** Tests that are rolled back, with the requests that they make, and found out when they leave something open. */
+/** rollbackEach(): tests that are rolled back with the requests that they send; and the leak checks. */
 import express, { type Express } from 'express'
 import request from 'supertest'
 import { Database, type Transaction } from '../../src/database'
@@ -31,7 +31,7 @@ eachDatabase('rollbackEach', (context) => {
   rollbackEach(() => database)
 
   for (const round of [1, 2]) {
-    it(`begins round ${round} with nothing of the round before`, async () => {
+    it(`begins round ${round} without the rows of the round before`, async () => {
       await request(app).post('/notes').send({ id: 1, body: 'a' }).expect(201, '1')
       await database.transaction((tx) => tx.execute("insert into notes values (2, 'b')"))
       await request(app)
@@ -43,7 +43,7 @@ eachDatabase('rollbackEach', (context) => {
     })
   }
 
-  it('lets a request fail, and roll back its own work only', async () => {
+  it('lets a request fail and roll back only its own work', async () => {
     await request(app).post('/notes').send({ id: 1, body: 'a' }).expect(201)
     await request(app).post('/notes').send({ id: 1, body: 'again' }).expect(409)
     await request(app)
@@ -51,7 +51,7 @@ eachDatabase('rollbackEach', (context) => {
       .expect(200, [{ id: 1, body: 'a' }])
   })
 
-  it('has many requests at once take turns', async () => {
+  it('runs many requests in turn', async () => {
     const answers = await Promise.all(
       [1, 2, 3, 4, 5].map((id) => request(app).post('/notes').send({ id, body: 'x' })),
     )
@@ -61,7 +61,7 @@ eachDatabase('rollbackEach', (context) => {
 })
 
 describe('the leak checks of millpond/testing', () => {
-  /** Runs a test file of its own, and gives what jest says of it. */
+  /** Runs a test file in a jest of its own, and resolves to its output. */
   const outcome = (body: string): string => `
     const hooks = { beforeEach: [], afterEach: [] }
     globalThis.beforeEach = (hook) => hooks.beforeEach.push(hook)
@@ -97,19 +97,19 @@ describe('the leak checks of millpond/testing', () => {
     ],
     ['a connection', 'rollbackEach(database); const leave = () => database.acquire()', /taken at /],
     ['nothing', 'rollbackEach(database); const leave = () => database.fetchVal("select 1")', /passed/],
-  ])('find %s that a test has left by: %s', async (_what, body, expected) => {
+  ])('report %s that a test has left open by: %s', async (_what, body, expected) => {
     const { stdout } = await runScript(outcome(body))
     expect(stdout).toMatch(expected)
   })
 
-  it('say where they belong when there is no test runner', async () => {
+  it('explain where to call them when there is no test runner', async () => {
     const { stdout } = await runScript(
       "try { require('./src/testing').expectNoLeaks() } catch (error) { console.log(error.message) }",
     )
     expect(stdout).toMatch(/there are no global ones, .* Call it in a test file/)
   })
 
-  it('leave a handle open to its own end in a forced rollback', async () => {
+  it('do not report a handle that is still open in a forced rollback', async () => {
     await using database = new Database('sqlite://')
     await database.connect()
     await database.forceRollback(async () => {

@@ -1,4 +1,4 @@
-/** Tests that are rolled back each in a transaction of its own, and run at the same time. */
+/** rolledBack(): concurrent tests, each rolled back in a transaction of its own. */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import express, { type Express } from 'express'
@@ -32,7 +32,7 @@ eachDatabase('rolledBack', (context) => {
 
   afterEach(() => context.admin('drop table notes'))
 
-  /** Writes the same keys as all others, by requests and by itself, and looks at what is there. */
+  /** Writes the same keys as all other tests, by requests and directly, and checks what it reads. */
   const writesItsOwn = async (n: number, server: App, headers: Record<string, string>): Promise<void> => {
     expect(await database.fetchVal('select count(*) from notes').then(Number)).toBe(0)
     await request(server)
@@ -48,7 +48,7 @@ eachDatabase('rolledBack', (context) => {
     await request(server).get('/notes').set(headers).expect(200, rows)
   }
 
-  it('gives each of many tests at once a transaction, its requests included, and leaves nothing behind', async () => {
+  it('gives each of many concurrent tests a transaction, its requests included, and stores nothing', async () => {
     const tests = Array.from({ length: 40 }, (_, n) => rolledBack(database, () => writesItsOwn(n, app, {})))
     await Promise.all(tests.map((test) => test()))
     expect(await database.fetchAll('select * from notes')).toEqual([])
@@ -66,7 +66,7 @@ eachDatabase('rolledBack', (context) => {
       await once(server, 'close')
     })
 
-    it('finds the test of a request by its headers', async () => {
+    it('finds the test of a request by its header', async () => {
       const tests = Array.from({ length: 20 }, (_, n) =>
         rolledBack(database, ({ headers }) => writesItsOwn(n, server, headers)),
       )
@@ -74,7 +74,7 @@ eachDatabase('rolledBack', (context) => {
       expect(await database.fetchAll('select * from notes')).toEqual([])
     })
 
-    it('handles a request as usual whose header names no test, or one that has ended', async () => {
+    it('runs a request without a known test header outside of any test', async () => {
       let old: Record<string, string> = {}
       await rolledBack(database, ({ headers }) => Promise.resolve(void (old = headers)))()
       for (const headers of [old, { 'x-millpond-test': 'of nobody' }]) {
@@ -86,7 +86,7 @@ eachDatabase('rolledBack', (context) => {
   })
 
   if (context.dialect === 'postgresql') {
-    it('runs tests on connections of their own, so that they need not wait for one another', async () => {
+    it('runs concurrent tests on connections of their own', async () => {
       let arrived = 0
       let meet = (): void => undefined
       const met = new Promise<void>((resolve) => (meet = resolve))
@@ -100,7 +100,7 @@ eachDatabase('rolledBack', (context) => {
     })
   }
 
-  it('keeps a statement that fails from spoiling the rest of the test', async () => {
+  it('continues after a failed statement', async () => {
     await rolledBack(database, async () => {
       await request(app).post('/notes').send({ id: 1, body: 'a' }).expect(201)
       await request(app).post('/notes').send({ id: 1, body: 'a' }).expect(409)
@@ -112,7 +112,7 @@ eachDatabase('rolledBack', (context) => {
     expect(await database.fetchAll('select * from notes')).toEqual([])
   })
 
-  it('fails as its test does, and rolls back', async () => {
+  it("rejects with its test's error, and rolls back", async () => {
     const error = await failure(
       rolledBack(database, async () => {
         await database.execute("insert into notes values (1, 'a')")
