@@ -34,6 +34,8 @@ export type {
   TimeoutEvent,
 } from './events'
 export { type Meter, recordMetrics } from './metrics'
+export { redactedMessage } from './driver/driver-error'
+export { fingerprintOf, operationOf } from './sql/fingerprint'
 export { knexConfig } from './create-backend'
 export {
   BindError,

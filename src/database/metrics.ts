@@ -1,6 +1,7 @@
 /** Reports a Database's metrics to OpenTelemetry, under its names for database clients. */
 import type { DatabaseEvents } from './events'
 import type { PoolStats } from './pool/pool-context'
+import { operationOf } from './sql/fingerprint'
 import type { DatabaseURL } from './url'
 
 /** The part of a Database that is measured. */
@@ -56,12 +57,7 @@ const SECONDS = {
  */
 export function recordMetrics(database: MeasuredDatabase, meter: Meter): () => void {
   const pool: Attributes = { 'db.client.connection.pool.name': database.name }
-  const system: Attributes = {
-    'db.system.name': database.url.dialect,
-    'db.namespace': database.url.database,
-    ...(database.url.hostname !== null && { 'server.address': database.url.hostname }),
-    ...(database.url.port !== null && { 'server.port': database.url.port }),
-  }
+  const system = systemAttributes(database.url)
   const histogram = (name: string, description: string): Histogram =>
     meter.createHistogram(name, { ...SECONDS, description })
   const upDownCounter = (name: string, unit: string, description: string): object =>
@@ -131,6 +127,16 @@ export function recordMetrics(database: MeasuredDatabase, meter: Meter): () => v
   }
 }
 
+/** Returns the attributes that tell which database it is. */
+export function systemAttributes({ dialect, database, hostname, port }: DatabaseURL): Attributes {
+  return {
+    'db.system.name': dialect,
+    'db.namespace': database,
+    ...(hostname !== null && { 'server.address': hostname }),
+    ...(port !== null && { 'server.port': port }),
+  }
+}
+
 type Listeners = {
   readonly [E in 'query' | 'create' | 'acquire' | 'release' | 'timeout']: (...args: DatabaseEvents[E]) => void
 }
@@ -139,9 +145,4 @@ function listen(database: MeasuredDatabase, method: 'on' | 'off', listeners: Lis
   for (const [event, listener] of Object.entries(listeners)) {
     database[method](event as 'query', listener as Listeners['query'])
   }
-}
-
-/** Returns the first word, such as SELECT: an attribute of a metric must have few values. */
-function operationOf(sql: string): string {
-  return /^\s*([a-z]+)/i.exec(sql)?.[1]?.toUpperCase() ?? 'OTHER'
 }

@@ -46,3 +46,17 @@ export function withoutValues<E extends DatabaseError>(error: E, bindings: reado
   error.message = hidden
   return error
 }
+
+const MAX_REDACTED_LENGTH = 300
+
+/**
+ * Returns the first line of the message without quoted parts, which may be values that the text of a statement had. Later
+ * lines have holders' statements.
+ */
+export function redactedMessage({ message }: DatabaseError): string {
+  // The message of a RAISE in a function of the database may contain values in any form.
+  if (message.includes('(SQLSTATE P0001)')) return 'Raised by a function in the database. (SQLSTATE P0001)'
+  const [first = ''] = message.split('\n')
+  const hidden = first.replace(/"[^"]*"/g, '"…"').replace(/'[^']*'/g, "'…'")
+  return hidden.length > MAX_REDACTED_LENGTH ? `${hidden.slice(0, MAX_REDACTED_LENGTH)}…` : hidden
+}

@@ -1,6 +1,11 @@
 /** The figures of one Database: totals of its events, and a sample of its pool each second. */
-import type { Database, DatabaseEvents, Holder, PoolStats } from '../../database'
-import { fingerprintOf } from './fingerprint'
+import {
+  type Database,
+  type DatabaseEvents,
+  type Holder,
+  type PoolStats,
+  fingerprintOf,
+} from '../../database'
 import { type ErrorReport, RecentErrors, type LeakReport, RecentLeaks } from './recent-errors'
 import { type Percentiles, LatencyWindow } from './latency-window'
 import { type StatementReport, SlowStatements } from './slow-statements'

@@ -1,7 +1,6 @@
 /** The metrics of Databases for Prometheus, with the names that OpenTelemetry's metrics get there. */
 import { Counter, Gauge, type Metric, Registry } from 'prom-client'
-import type { Database, DatabaseEvents } from '../../database'
-import { operationOf } from './fingerprint'
+import { type Database, type DatabaseEvents, operationOf } from '../../database'
 import { type Series, FastHistogram } from './fast-histogram'
 
 const POOL = 'db_client_connection_pool_name'

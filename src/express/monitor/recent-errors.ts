@@ -1,6 +1,5 @@
 /** The recent errors, with equal ones counted together, and the recent connection leaks. */
-import type { DatabaseError, LeakEvent } from '../../database'
-import { fingerprintOf } from './fingerprint'
+import { type DatabaseError, type LeakEvent, fingerprintOf, redactedMessage } from '../../database'
 
 export interface ErrorReport {
   readonly code: string
@@ -25,7 +24,6 @@ export interface LeakReport {
 }
 
 const MAX_KEPT = 20
-const MAX_MESSAGE_LENGTH = 300
 
 export class RecentErrors {
   /** In the order of their latest occurrence. */
@@ -53,15 +51,6 @@ export class RecentErrors {
   latest(): ErrorReport[] {
     return [...this.#byKind.values()].toReversed()
   }
-}
-
-/** Returns the first line of the message without quoted parts, which may be values. Later lines have holders' statements. */
-function redactedMessage({ message }: DatabaseError): string {
-  // The message of a RAISE in a function of the database may contain values in any form.
-  if (message.includes('(SQLSTATE P0001)')) return 'Raised by a function in the database. (SQLSTATE P0001)'
-  const [first = ''] = message.split('\n')
-  const hidden = first.replace(/"[^"]*"/g, '"…"').replace(/'[^']*'/g, "'…'")
-  return hidden.length > MAX_MESSAGE_LENGTH ? `${hidden.slice(0, MAX_MESSAGE_LENGTH)}…` : hidden
 }
 
 /** Two events of one leak, `held` and the end of it, compute start times that differ by less than this. */

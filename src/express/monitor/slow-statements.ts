@@ -1,5 +1,5 @@
 /** The statements that took most of the database's time, by fingerprint, in bounded memory. */
-import { fingerprintOf } from './fingerprint'
+import { fingerprintOf } from '../../database'
 
 export interface StatementReport {
   readonly fingerprint: string

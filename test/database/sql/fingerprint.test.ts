@@ -1,5 +1,5 @@
 /** Fingerprints of statements: without values, and the same for all calls of a statement. */
-import { fingerprintOf, operationOf } from '../../src/express/monitor/fingerprint'
+import { describeStatement, fingerprintOf, operationOf } from '../../../src/database/sql/fingerprint'
 
 describe('fingerprintOf', () => {
   it.each([
@@ -47,5 +47,35 @@ describe('operationOf', () => {
     ['', 'OTHER'],
   ])('reads %j as %s', (sql, operation) => {
     expect(operationOf(sql)).toBe(operation)
+  })
+})
+
+describe('the summary of a statement', () => {
+  it.each([
+    ['select * from posts where id = $1', 'SELECT posts'],
+    [
+      'SELECT p.*, extract(year from p.at) FROM "posts" p\n LEFT JOIN public."users" u ON u.id = p.author_id',
+      'SELECT posts public.users',
+    ],
+    ['select * from (select id from only posts) p where exists (select 1 from likes)', 'SELECT posts likes'],
+    ["select 'mail from peter', a is distinct from b from t", 'SELECT t'],
+    ['insert into `posts` (title) values (?) on conflict do update set title = ?', 'INSERT posts'],
+    [
+      'update only posts set title = ? where id in (select post_id from likes for update)',
+      'UPDATE posts likes',
+    ],
+    ['delete from posts -- from users', 'DELETE posts'],
+    ['create table if not exists tags (id integer)', 'CREATE tags'],
+    ['BEGIN ISOLATION LEVEL SERIALIZABLE', 'BEGIN'],
+    ['select 1', 'SELECT'],
+  ])('of %s is %s', (sql, summary) => {
+    expect(describeStatement(sql).summary).toBe(summary)
+  })
+
+  it('is short, and made of whole names', () => {
+    const names = Array.from({ length: 20 }, (_, index) => `a_table_with_a_long_name_${index}`)
+    const { summary } = describeStatement(`select * from ${names.join(' join ')}`)
+    expect(summary.length).toBeLessThanOrEqual(255)
+    expect(names).toContain(summary.split(' ').at(-1))
   })
 })
