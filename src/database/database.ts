@@ -36,6 +36,7 @@ import { knexLender } from './knex-lender'
 import { Lifecycle } from './lifecycle'
 import { Limits } from './context/limits'
 import { dedicatedSource, sharedSource } from './pool/stream-source'
+import type { Observer } from './observer'
 import { runBound, runDetached } from './context/scope'
 import { DatabaseURL } from './url'
 import type { TableBuilder, TableName } from './tables'
@@ -291,6 +292,11 @@ export class Database<Tables extends object = any> extends QueryMethods implemen
   off<E extends keyof DatabaseEvents>(event: E, listener: (...args: DatabaseEvents[E]) => void): this {
     this.#events.off(event, listener as never)
     return this
+  }
+
+  /** Adds an observer of what runs from now on, as `logQueries` and `traceQueries` do. Returns how to remove it. */
+  observe(observer: Observer): () => void {
+    return this.#events.observe(observer)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events'
 import type { DatabaseError, Holder } from './errors'
 import { outsideOfScopes } from './context/scope'
+import { type Observer, together } from './observer'
 
 export interface QueryEvent {
   /** The statement's text. Never values. */
@@ -83,6 +84,22 @@ export interface DatabaseEvents {
 }
 
 export class Events extends EventEmitter<DatabaseEvents> {
+  /** Watches what runs; undefined while nobody does, which costs nothing. */
+  observer: Observer | undefined
+  #observers: readonly Observer[] = []
+
+  /** Adds an observer of what runs on the connections that are taken from now on. Returns how to remove it. */
+  observe(observer: Observer): () => void {
+    const setObservers = (observers: readonly Observer[]): void => {
+      this.#observers = observers
+      this.observer = together(observers)
+    }
+    setObservers([...this.#observers, observer])
+    return () => {
+      setObservers(this.#observers.filter((one) => one !== observer))
+    }
+  }
+
   /** Calls the listeners outside of every scope. An error that one throws is uncaught: it never fails the statement. */
   tell<E extends keyof DatabaseEvents>(event: E, ...payload: DatabaseEvents[E]): void {
     if (this.listenerCount(event) === 0) return

@@ -34,6 +34,15 @@ export type {
   TimeoutEvent,
 } from './events'
 export { type Meter, recordMetrics } from './metrics'
+export { type TraceOptions, traceQueries, type TracerProvider } from './tracing'
+export type {
+  Observation,
+  ObservedTransaction,
+  Observer,
+  StartedStatement,
+  StatementEnd,
+  TransactionEnd,
+} from './observer'
 export { redactedMessage } from './driver/driver-error'
 export { fingerprintOf, operationOf } from './sql/fingerprint'
 export { knexConfig } from './create-backend'

@@ -31,7 +31,7 @@ const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   context: ['base'],
   base: [],
 }
-const BASE = ['errors.ts', 'options.ts', 'url.ts', 'url-parameters.ts', 'events.ts']
+const BASE = ['errors.ts', 'options.ts', 'url.ts', 'url-parameters.ts', 'events.ts', 'observer.ts']
 const EXCEPTIONS = ['src/database/events.ts -> src/database/context/scope.ts']
 /** It puts a dialect, a Knex instance and a pool together. */
 const ASSEMBLER = 'src/database/create-backend.ts'

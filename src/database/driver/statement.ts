@@ -128,6 +128,8 @@ export interface Cursor {
   /** Returns the next rows: at most `count`; if null, as many as are worth one round trip. */
   read(count: number | null): Promise<readonly Row[]>
   close(): Promise<void>
+  /** Called when its stream has ended, even if it was not closed. `error`: undefined if all rows were read, or the caller left. */
+  streamEnded?(error: unknown): void
 }
 
 /** A cursor over rows that are in memory already, for statements for which a database has no cursors. */

@@ -15,6 +15,7 @@ import { PooledSession } from './pooled-session'
 import { LeakDetector } from './leak-detector'
 import { Lease, type LeasePool, type Work } from './lease'
 import { Leases } from './leases'
+import { ObservedLease } from './observed-lease'
 import type { Admission, LendOptions, PoolContext, PoolCore, PoolStats } from './pool-context'
 import { ControlConnection } from './control-connection'
 import { TarnPool } from './tarn-pool'
@@ -112,9 +113,11 @@ export class Pool implements PoolCore, LeasePool {
     const timeoutMillis = waitMillis ?? this.context.settings.pool.acquireTimeoutMillis
     const isBusy = this.#tarn.isBusy
     const take = (bounded: Limits): Promise<PooledSession> => this.#take(bounded, isBusy)
-    return this.#acquireQueue.acquire(limits, { writes, timeoutMillis }, take, (admission) =>
+    const lent = this.#acquireQueue.acquire(limits, { writes, timeoutMillis }, take, (admission) =>
       this.#lendTaken(admission, stack, isHeld ? limits : null),
     )
+    this.context.events.observer?.wait(lent)
+    return lent
   }
 
   /** Lends a connection synchronously if the caller need not wait, which is the common case; else returns null. */
@@ -325,7 +328,10 @@ export class Pool implements PoolCore, LeasePool {
   }
 
   newLease(pooled: PooledSession, stack: Error | null = null): Lease {
-    return new Lease(pooled, this, currentScope(), stack)
+    const { observer } = this.context.events
+    return observer === undefined
+      ? new Lease(pooled, this, currentScope(), stack)
+      : new ObservedLease(observer, pooled, this, currentScope(), stack)
   }
 
   refuseWhenClosing(): void {

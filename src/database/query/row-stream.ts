@@ -141,7 +141,8 @@ async function* readBatches(
   let hasFailed = false
   let prefetched: Promise<readonly Row[]> | undefined
   let ending: Promise<void> | undefined
-  const finish = (): Promise<void> => (ending ??= closeSource(source, statement, cursor))
+  const finish = (reason?: unknown): Promise<void> =>
+    (ending ??= closeSource(source, statement, cursor, reason))
   try {
     const opened = await source.use((lease, bounded) =>
       lease.openCursor(statement, source.isExclusive, bounded),
@@ -158,7 +159,7 @@ async function* readBatches(
         prefetched.catch(noop)
       }
       // The caller may never ask for the next row, so the limits end the stream by themselves.
-      const stopWatching = limits.watch(() => void finish().catch(noop))
+      const stopWatching = limits.watch((expiry) => void finish(limits.error(expiry)).catch(noop))
       try {
         yield rows
         limits.check()
@@ -172,7 +173,7 @@ async function* readBatches(
     }
   } catch (error) {
     hasFailed = true
-    await finish().catch((cleanup: unknown) => {
+    await finish(error).catch((cleanup: unknown) => {
       attachCleanup(error, cleanup)
     })
     throw error
@@ -185,6 +186,7 @@ async function closeSource(
   source: StreamSource,
   statement: Statement,
   cursor: Cursor | undefined,
+  reason: unknown,
 ): Promise<void> {
   try {
     if (cursor !== undefined) await source.close((lease, limits) => lease.close(cursor, statement, limits))
@@ -192,6 +194,7 @@ async function closeSource(
     // The cursors of an ended transaction are closed already.
     if (!(error instanceof TransactionClosedError)) throw error
   } finally {
+    cursor?.streamEnded?.(reason)
     await source.release()
   }
 }

@@ -17,6 +17,7 @@ import {
 import type { Backend } from '../query/backend'
 import { type Access, STREAM } from '../driver/statement'
 import type { TransactionParent, Lease, StreamSource, StatementRunner, Work } from '../pool/lease'
+import { ObservedLease } from '../pool/observed-lease'
 import { Mutex, type Unlock } from '../context/mutex'
 import { LazyValue } from '../context/lazy-value'
 import { sharedSource } from '../pool/stream-source'
@@ -148,7 +149,7 @@ export abstract class TransactionNode extends QueryMethods implements Transactio
       const tx = await this.open(opening)
       let result: T
       try {
-        result = await runBound(this.key, tx, () => work(tx))
+        result = await runBound(this.key, tx, () => this.#runWork(work, tx))
       } catch (error) {
         await tx.fail(error)
         throw error
@@ -157,6 +158,11 @@ export abstract class TransactionNode extends QueryMethods implements Transactio
       return result
     }
     return retries > 0 && this.mayRetry ? withRetries(retries, runOnce) : runOnce()
+  }
+
+  #runWork<T>(work: (tx: Transaction) => Promise<T>, tx: Transaction): Promise<T> {
+    const isObserved = this.parent === null && this.lease instanceof ObservedLease
+    return isObserved ? this.lease.runInTransaction(() => work(tx)) : work(tx)
   }
 
   override async begin(options: TransactionOptions = {}): Promise<ChildTransaction> {
