@@ -141,7 +141,8 @@ function copy(
 
 /** A query object for pg's Client that runs a COPY: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY */
 class CopyQuery implements QueryObject {
-  readonly #sql: string
+  readonly text: string
+  readonly name = null
   readonly #data: readonly Buffer[]
   /**
    * Sends the data together with the statement, without waiting for the server to ask: the program may be busy preparing
@@ -153,8 +154,8 @@ class CopyQuery implements QueryObject {
   #rowCount: number | null = null
   #transactionId: string | null = null
 
-  constructor(sql: string, data: readonly Buffer[], sendsAtOnce: boolean, callback: CopyQuery['callback']) {
-    this.#sql = sql
+  constructor(text: string, data: readonly Buffer[], sendsAtOnce: boolean, callback: CopyQuery['callback']) {
+    this.text = text
     this.#data = data
     this.#sendsAtOnce = sendsAtOnce
     this.callback = callback
@@ -163,7 +164,7 @@ class CopyQuery implements QueryObject {
   submit(connection: PgConnection): null {
     const { stream } = connection
     stream.cork()
-    connection.query(this.#sql)
+    connection.query(this.text)
     if (this.#sendsAtOnce) this.#send(connection)
     stream.uncork()
     return null

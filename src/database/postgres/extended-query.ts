@@ -97,6 +97,14 @@ export class ExtendedQuery implements QueryObject, RowConsumer {
     this.#pendingBinds = this.#awaitsBefore ? 2 : 1
   }
 
+  get text(): string {
+    return this.main.sql ?? 'FETCH'
+  }
+
+  get name(): null {
+    return null
+  }
+
   /** True when the server has accepted the values of the main statement. */
   get hasStarted(): boolean {
     return this.#pendingBinds === 0

@@ -44,6 +44,10 @@ export interface AttachingConnection {
 
 /** A query object that pg's Client runs in its turn: it hands the server's answers to further methods of this one. */
 export interface QueryObject {
+  /** The statement, which instrumentations of pg read, such as OpenTelemetry's: they patch `Client.prototype.query`. */
+  readonly text: string
+  /** Not undefined: they would run a copy of the object, with a comment in its text and without its methods. */
+  readonly name: null
   submit(connection: PgConnection): null
   handleError(error: Error, connection: unknown): void
 }

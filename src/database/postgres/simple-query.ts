@@ -59,18 +59,19 @@ export function sendControl(raw: RawConnection, sql: string, failed?: () => void
  * does less than pg's own query, and every transaction ends by one.
  */
 class ControlQuery implements QueryObject {
-  readonly #sql: string
+  readonly text: string
+  readonly name = null
   /** pg looks for this name, to end its own `query_timeout`. */
   readonly callback: (error: Error | null, command: string) => void
   #command = ''
 
-  constructor(sql: string, callback: ControlQuery['callback']) {
-    this.#sql = sql
+  constructor(text: string, callback: ControlQuery['callback']) {
+    this.text = text
     this.callback = callback
   }
 
   submit(connection: PgConnection): null {
-    connection.query(this.#sql)
+    connection.query(this.text)
     return null
   }
 
