@@ -35,6 +35,7 @@ export type {
 } from './events'
 export { type Meter, recordMetrics } from './metrics'
 export { type TraceOptions, traceQueries, type TracerProvider } from './tracing'
+export { logQueries, type QueryLogOptions } from './query-log'
 export type {
   Observation,
   ObservedTransaction,

@@ -5,6 +5,9 @@ const STACK_DEPTH = 30
 
 const LIBRARY_LINE = /\bnode:|[\\/]node_modules[\\/](?:knex|tarn|pg|express|router)[\\/]/
 
+/** Unlike `at async Promise.all (index 0)` and `at readBatches.next (<anonymous>)`. */
+const IN_A_FILE = /:\d+:\d+\)?$/
+
 /** Captures the current stack. Costs some microseconds, so it is called only for what is rare, or asked for. */
 export function captureCallSite(): Error {
   const limit = Error.stackTraceLimit
@@ -19,6 +22,8 @@ export function siteOf(error: Error | null): string | null {
   const [ours = '', ...lines] = error?.stack?.split('\n').slice(1) ?? []
   // The library's folder as this stack names it: with source maps, that is where its sources were.
   const folder = ours.slice(ours.indexOf('(') + 1, ours.search(/context[\\/]call-site\./))
-  const site = lines.find((line) => !line.includes(folder) && !LIBRARY_LINE.test(line))
-  return site === undefined || !/[:(]/.test(site) ? null : site.trim()
+  const site = lines.find(
+    (line) => IN_A_FILE.test(line) && !line.includes(folder) && !LIBRARY_LINE.test(line),
+  )
+  return site?.trim() ?? null
 }
