@@ -134,6 +134,26 @@ eachDatabase('traces', (context) => {
     ])
   })
 
+  it('have the transaction of a request from its first statement on, under the request', async () => {
+    const database = await openTraced()
+    await spans.within('request', () =>
+      database.transactionOnDemand(async () => {
+        await spans.within('body', () => Promise.resolve())
+        await insert(database, 'one')
+        await database.fetchAll('select * from posts')
+      }),
+    )
+    expect(spans.outline()).toEqual([
+      'request',
+      '  body',
+      '  transaction',
+      '    BEGIN',
+      '    INSERT posts',
+      '    SELECT posts',
+      '    COMMIT',
+    ])
+  })
+
   it('end the span of a transaction that its connection is given back with', async () => {
     const database = await openTraced()
     const connection = await database.acquire()
