@@ -29,8 +29,17 @@ const CHANGES_SESSION =
 
 const CHANGES_SESSION_QUOTED = /"(?:set_config|pg_(?:try_)?advisory_lock(?:_shared)?)"\s*\(|"pg_temp"/
 
+/** `set_config('app.tenant', :tenant, true)`: SET LOCAL with a bound value, and a name that is no setting of PostgreSQL's own. */
+const LOCAL_SETTING = String.raw`set_config\s*\(\s*'\w+\.\w+'\s*,\s*(?::\w+|\$\d+|\?|'[^']*')(?:::\w+)?\s*,\s*true\s*\)`
+
+/** A query for nothing else: what it sets ends with the transaction, and changes the meaning of no statement. */
+const SETS_LOCALLY = new RegExp(
+  String.raw`^\s*select\s+${LOCAL_SETTING}(?:\s*,\s*${LOCAL_SETTING})*\s*$`,
+  'i',
+)
+
 function changesSession(words: string, sql: string): boolean {
-  return CHANGES_SESSION.test(words) || CHANGES_SESSION_QUOTED.test(sql)
+  return (CHANGES_SESSION.test(words) || CHANGES_SESSION_QUOTED.test(sql)) && !SETS_LOCALLY.test(sql)
 }
 
 export function postgres(url: DatabaseURL): Dialect {

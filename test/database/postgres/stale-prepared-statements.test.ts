@@ -180,12 +180,35 @@ eachDatabase('stale prepared statements', (context) => {
       "set local lock_timeout = '5s'",
       "set local app.tenant = '1'",
       'set transaction read only',
+      "select set_config('app.tenant', '1', true)",
+      "SELECT set_config('app.tenant', :n, true), set_config('app.user', :n::text, true)",
     ])
       await database.transaction(async (tx) => {
-        await tx.execute(sql)
+        await tx.execute(sql, sql.includes(':n') ? { n: '1' } : {})
         await tx.fetchVal('select :n::int', { n: 1 })
       })
-    expect(await database.fetchVal(runs, { text: 'select $1::int' })).toBe('3')
+    await database.transaction(async () => {
+      await database.knex.raw("select set_config('app.tenant', ?, true)", ['1'])
+      await database.fetchVal('select :n::int', { n: 1 })
+    })
+    expect(await database.fetchVal(runs, { text: 'select $1::int' })).toBe('6')
+  })
+
+  it.each([
+    "select set_config('app.tenant', '1', false)",
+    "select set_config('app.tenant', '1', true), set_config('app.user', '1', false)",
+    "select set_config('app.tenant', '1', not true)",
+    "select set_config('app.tenant', '1', true) from set_config('app.user', '1', false)",
+    "select set_config('app.tenant', 'a'', true), set_config(''', true), set_config('app.user', 'b', false)",
+    "select set_config('app.tenant', set_config('app.user', '1', false), true)",
+  ])('and are not kept, nor is the setting, after %s', async (sql) => {
+    await database.fetchVal('select :n::int', { n: 1 })
+    await database.transaction((tx) => tx.fetchVal(sql))
+    const settings = "select concat(current_setting('app.tenant', true), current_setting('app.user', true))"
+    expect(await database.fetchVal(settings)).toBe('')
+    const others =
+      "select count(*)::int from pg_prepared_statements where statement not like '%current_setting%'"
+    expect(await database.fetchVal(others)).toBe(0)
   })
 
   describe('after a change of a table', () => {
