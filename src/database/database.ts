@@ -42,7 +42,7 @@ import { DatabaseURL } from './url'
 import type { TableBuilder, TableName } from './tables'
 import type { WholeRows } from './query/inferred-rows'
 import { QueryMethods } from './query/query-methods'
-import { lazyConnection, lazyTransaction } from './transaction/lazy-transaction'
+import { lazyConnection, lazyTransaction, type LazyTransactionOptions } from './transaction/lazy-transaction'
 
 const DEFAULT_GRACE_MILLIS = 10_000
 const DEFAULT_PING_MILLIS = 1000
@@ -190,20 +190,27 @@ export class Database<Tables extends object = any> extends QueryMethods implemen
 
   /**
    * Runs work in a transaction that begins, and takes its connection, at the first query: for work that may make none, or
-   * first waits for something else, such as the body of a request.
+   * first waits for something else, such as the body of a request. `begin`, if given, runs in it before that query; if it
+   * fails, no query of the work runs, and its error is thrown even if the work succeeds.
    */
-  async transactionOnDemand<T>(
-    work: () => Promise<T>,
-    options: Omit<TransactionOptions, 'retries' | 'forceRollback'> = {},
-  ): Promise<T> {
-    checkTransactionOptions(options, work)
+  async transactionOnDemand<T>(work: () => Promise<T>, options: LazyTransactionOptions = {}): Promise<T> {
+    const { begin: _begin, ...transactionOptions } = options
+    checkTransactionOptions(transactionOptions, work)
     return lazyTransaction(this, this.#current, () => this.#source, work, options)
   }
 
-  /** Runs work with a connection that its first query takes. Inside a transaction or a held connection it is theirs. */
-  async connectionOnDemand<T>(work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs work with a connection that its first query takes. Inside a transaction or a held connection it is theirs. `begin`
+   * is as for {@link transactionOnDemand}.
+   */
+  async connectionOnDemand<T>(
+    work: () => Promise<T>,
+    options: { readonly begin?: (connection: Connection) => unknown } = {},
+  ): Promise<T> {
     checkWork('connectionOnDemand', work)
-    return lazyConnection(this, this.#current, () => this.#source, work)
+    const begin = checkOptions(options, ['begin'])?.begin
+    const runBegin = begin && (() => this.connection(async (connection) => begin(connection)))
+    return lazyConnection(this, this.#current, () => this.#source, work, runBegin)
   }
 
   /**

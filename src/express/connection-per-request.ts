@@ -1,7 +1,16 @@
 /** The middleware that runs all queries of a request on one connection, released when its answer is complete. */
-import type { RequestHandler, Response } from 'express'
-import type { Database } from '../database'
+import type { Request, RequestHandler, Response } from 'express'
+import type { Connection, Database } from '../database'
 import { keepScope } from './listeners'
+import { checkBegin } from './transaction-per-request'
+
+export interface ConnectionPerRequestOptions {
+  /**
+   * Runs on the connection when it is taken, before the first query of the handlers, which waits for it. If it fails, no query
+   * of the handlers runs. What it sets is undone when the connection is released.
+   */
+  readonly begin?: (connection: Connection, request: Request) => unknown
+}
 
 /**
  * Runs every query of the following handlers on one connection of the database, as FastAPI's `Depends(get_db)` does: for
@@ -15,15 +24,22 @@ import { keepScope } from './listeners'
  *   response.json(await database.fetchAll('SELECT * FROM big_report'))
  * })
  */
-export function connectionPerRequest(database: Database): RequestHandler {
+export function connectionPerRequest(
+  database: Database,
+  { begin, ...others }: ConnectionPerRequestOptions = {},
+): RequestHandler {
+  checkBegin(begin)
   return async (request, response, next) => {
     keepScope(request, response)
     try {
-      await database.connectionOnDemand(async () => {
-        const answered = untilAnswered(response)
-        next()
-        await answered
-      })
+      await database.connectionOnDemand(
+        async () => {
+          const answered = untilAnswered(response)
+          next()
+          await answered
+        },
+        { ...others, ...(begin && { begin: (connection: Connection) => begin(connection, request) }) },
+      )
     } catch (error) {
       // Once the answer is sent, the error can only say that open work was rolled back.
       if (!response.writableEnded) next(error)

@@ -1,11 +1,21 @@
 /** The middleware that runs all queries of a request in one transaction, which ends before the answer is sent. */
-import type { RequestHandler } from 'express'
-import type { Database, TransactionOptions } from '../database'
+import { inspect } from 'node:util'
+import type { Request, RequestHandler } from 'express'
+import { ConfigurationError, type Database, type Transaction, type TransactionOptions } from '../database'
 import { BufferedResponse } from './buffered-response'
 import { keepScope } from './listeners'
 
 /** Thrown to roll back after an answer with a status of 400 or more, which is sent nevertheless. */
 class RollbackForStatus extends Error {}
+
+/** The options of a transaction but for `retries`: a handler cannot run again, because the body of its request has been read. */
+export interface TransactionPerRequestOptions extends Omit<TransactionOptions, 'retries' | 'forceRollback'> {
+  /**
+   * Runs in the transaction when it has begun, before the first query of the handlers, which waits for it: `SET LOCAL`, the
+   * tenant for row-level security. If it fails, no query of the handlers runs, and the request fails with its error.
+   */
+  readonly begin?: (tx: Transaction, request: Request) => unknown
+}
 
 /**
  * Runs the following handlers in a transaction of the database. Every query that they make on the database is part of it,
@@ -30,18 +40,21 @@ class RollbackForStatus extends Error {}
  */
 export function transactionPerRequest(
   database: Database,
-  // No retries: a handler cannot run again, because the body of its request has been read.
-  options: Omit<TransactionOptions, 'retries' | 'forceRollback'> = {},
+  { begin, ...options }: TransactionPerRequestOptions = {},
 ): RequestHandler {
+  checkBegin(begin)
   return async (request, response, next) => {
     keepScope(request, response)
     const buffered = new BufferedResponse(response)
     try {
-      await database.transactionOnDemand(async () => {
-        next()
-        const status = await buffered.status
-        if (status === null || status >= 400) throw new RollbackForStatus()
-      }, options)
+      await database.transactionOnDemand(
+        async () => {
+          next()
+          const status = await buffered.status
+          if (status === null || status >= 400) throw new RollbackForStatus()
+        },
+        { ...options, ...(begin && { begin: (tx: Transaction) => begin(tx, request) }) },
+      )
     } catch (error) {
       if (!(error instanceof RollbackForStatus)) {
         buffered.discard()
@@ -51,4 +64,10 @@ export function transactionPerRequest(
     }
     buffered.send()
   }
+}
+
+/** @throws ConfigurationError at the start of the application: a tenant that nobody sets has to be found before a request */
+export function checkBegin(begin: unknown): void {
+  if (begin === undefined || typeof begin === 'function') return
+  throw new ConfigurationError(`begin is a function, got ${inspect(begin)}.`)
 }

@@ -85,7 +85,7 @@ export class CurrentTransaction {
   statements(): StatementRunner | null {
     const found = this.find()
     if (found === null) return null
-    if (found instanceof LazyValue) return lazyStatements(found)
+    if (found instanceof LazyValue) return this.#lazyStatements(found)
     return this.statementsOf(found)
   }
 
@@ -94,25 +94,27 @@ export class CurrentTransaction {
     const { forced } = this
     return forced?.node === node ? forced : node
   }
-}
 
-function lazyStatements(node: LazyValue<TransactionNode>): StatementRunner {
-  return {
-    use: async <T>(limits: Limits, access: Access, work: Work<T>): Promise<T> => {
-      // A cancelled caller gets its own error, not the one about the ended scope.
-      limits.check()
-      return (await node.get()).use(limits, access, work)
-    },
-    streamSource: (limits): StreamSource => {
-      let reading: Promise<StreamSource> | undefined
-      const opened = (): Promise<StreamSource> =>
-        (reading ??= node.get().then((opened) => opened.streamSourceInDescendant(limits)))
-      return {
-        isExclusive: false,
-        use: async (work) => (await opened()).use(work),
-        close: async (work) => (await opened()).close(work),
-        release: () => Promise.resolve(),
-      }
-    },
+  #lazyStatements(node: LazyValue<TransactionNode>): StatementRunner {
+    return {
+      use: async <T>(limits: Limits, access: Access, work: Work<T>): Promise<T> => {
+        // A cancelled caller gets its own error, not the one about the ended scope.
+        limits.check()
+        return this.statementsOf(await node.get()).use(limits, access, work)
+      },
+      streamSource: (limits): StreamSource => {
+        let reading: Promise<StreamSource> | undefined
+        const opened = (): Promise<StreamSource> =>
+          (reading ??= node
+            .get()
+            .then((opened) => opened.streamSourceInDescendant(limits, this.statementsOf(opened))))
+        return {
+          isExclusive: false,
+          use: async (work) => (await opened()).use(work),
+          close: async (work) => (await opened()).close(work),
+          release: () => Promise.resolve(),
+        }
+      },
+    }
   }
 }
