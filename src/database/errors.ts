@@ -12,6 +12,7 @@
  *     └─ QueryError         (sql)        QUERY_FAILED
  *        ├─ BindError                    BIND_INVALID
  *        ├─ RowError                     ROW_INVALID                (row, paths)
+ *        ├─ UndefinedNameError           UNDEFINED_NAME
  *        ├─ ConstraintViolationError     CONSTRAINT_VIOLATION       (constraint, table, columns)
  *        │  ├─ UniqueViolationError      UNIQUE_VIOLATION
  *        │  ├─ ForeignKeyViolationError  FOREIGN_KEY_VIOLATION
@@ -132,6 +133,11 @@ export class QueryError extends DatabaseError {
 /** Values that do not fit the statement: a missing one, an extra one, or one of a type that cannot be bound. */
 export class BindError extends QueryError {
   override readonly code: string = 'BIND_INVALID'
+}
+
+/** A table or a column of the statement does not exist: its name is misspelt, or a migration has not been run. */
+export class UndefinedNameError extends QueryError {
+  override readonly code: string = 'UNDEFINED_NAME'
 }
 
 /** A row that does not fit the schema of its query. The statement itself has run. */

@@ -68,6 +68,7 @@ export {
   SerializationError,
   TransactionClosedError,
   TransactionError,
+  UndefinedNameError,
   UniqueViolationError,
   type Violation,
 } from './errors'

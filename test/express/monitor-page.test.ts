@@ -100,7 +100,7 @@ describeInBrowser('the page of the monitor', (browser) => {
       .catch(() => {})
     const page = await open({ viewport, colorScheme, deviceScaleFactor: 2 })
     await hasText(page, '#database-1 [data-table="holders"] tbody', 'GET /a-route')
-    await hasText(page, '#database-2 [data-table="errors"] tbody', 'QUERY_FAILED')
+    await hasText(page, '#database-2 [data-table="errors"] tbody', 'UNDEFINED_NAME')
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(viewport.width)
     const broken = await page.evaluate(
       "[...document.querySelectorAll('.compact td.number')].filter((cell) => cell.offsetHeight > 40).length",

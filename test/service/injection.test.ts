@@ -38,7 +38,7 @@ eachService(
       const onQuery = ({ sql, label, error }: QueryEvent): void => {
         if (label === null) return
         seen.set(label, (seen.get(label) ?? new Set()).add(withoutDialect(sql)))
-        if (error?.code === 'QUERY_FAILED') failed.push(sql)
+        if (error?.code === 'QUERY_FAILED' || error?.code === 'UNDEFINED_NAME') failed.push(sql)
       }
       for (const database of [main, products]) database.on('query', onQuery)
 

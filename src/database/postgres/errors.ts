@@ -10,6 +10,7 @@ import {
   QueryError,
   QueryTimeoutError,
   SerializationError,
+  UndefinedNameError,
   UniqueViolationError,
   type Violation,
 } from '../errors'
@@ -138,6 +139,13 @@ export function translate(error: unknown, sql: string): DatabaseError {
       return new SerializationError(
         'The lock that the statement needs is held by others, and was not waited for any longer (lock_timeout, NOWAIT). ' +
           'Run the whole transaction again a little later: transaction(work, { retries: 3 }) does.',
+        sql,
+        cause,
+      )
+    case '42P01':
+    case '42703':
+      return new UndefinedNameError(
+        `${messageWithoutData(error)} (SQLSTATE ${error.code}). Is the name right, and was the migration run that makes it?`,
         sql,
         cause,
       )

@@ -11,6 +11,7 @@ import {
   QueryCanceledError,
   QueryError,
   SerializationError,
+  UndefinedNameError,
   UniqueViolationError,
   type Violation,
 } from '../errors'
@@ -36,9 +37,17 @@ export function translate(error: unknown, sql: string): DatabaseError {
     case 'SQLITE_MISUSE':
       return new ConnectionError(`The connection to the database file is closed: ${text}.`, cause)
     default:
-      return new QueryError(text, sql, cause)
+      return UNDEFINED_NAME.test(text)
+        ? new UndefinedNameError(
+            `${text}. Is the name right, and was the migration run that makes it?`,
+            sql,
+            cause,
+          )
+        : new QueryError(text, sql, cause)
   }
 }
+
+const UNDEFINED_NAME = /^no such (?:table|column): |^table \S+ has no column named /
 
 function translateViolation(text: string, sql: string, cause: CauseOptions): ConstraintViolationError {
   const [, kind = '', rest = ''] = /^([A-Z ]+) constraint failed(?:: (.*))?$/s.exec(text) ?? []
