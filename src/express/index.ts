@@ -2,7 +2,7 @@
 export { serve, type Serving, ShutdownError } from './serve'
 export type { AdminOptions } from './admin'
 export type { Logger, ServeOptions } from './serve-options'
-export type { ServedDatabase } from './database-entry'
+export type { Readiness, ServedDatabase } from './database-entry'
 export { ListenError } from './listen'
 export { requestScope, type RequestScopeOptions, routeOf, tallyOf } from './request-scope'
 export { connectionPerRequest, type ConnectionPerRequestOptions } from './connection-per-request'
