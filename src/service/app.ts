@@ -1,10 +1,12 @@
 /** The service as an Express application. It does no I/O while it is made: the caller provides databases and logger. */
 import express, { type Express, type RequestHandler } from 'express'
 import type { Database } from '../database'
-import { health, methodNotAllowed, notFound, problems, requestScope, routeOf } from '../express'
+import { health, HttpProblem, methodNotAllowed, notFound, problems, requestScope, routeOf } from '../express'
 import { accountRoutes } from './accounts/routes'
 import { documentation } from './docs'
 import { type Logger, requestLog } from './logging'
+import { servedDatabase } from './migrations'
+import { missingTables } from './missing-tables'
 import { openApi } from './openapi'
 import { postRoutes } from './posts/routes'
 import { productRoutes } from './products/routes'
@@ -34,15 +36,18 @@ export function createApp({ main, products, logger, docs = true }: Dependencies)
   const app = express()
   app.disable('x-powered-by')
   app.set('query parser', 'simple')
-  app.use(health(main, products), requestScope(), requestId(), requestLog(logger), securityHeaders())
+  const databases = [servedDatabase(main, 'main'), servedDatabase(products, 'products')]
+  app.use(health(...databases), requestScope(), requestId(), requestLog(logger), securityHeaders())
   mount(app, routes)
   app.route('/').get(listEndpoints(routes, docs)).all(methodNotAllowed('GET'))
   if (docs) app.use(documentation(() => openApi(routes.map(({ definition }) => definition))))
-  app.use(notFound())
+  app.use(notFound(), missingTables)
   app.use(
     problems({
-      onError: (error, request) =>
-        logger.error({ err: error, ...idsOf(request) }, `${request.method} ${routeOf(request)} failed`),
+      onError: (error, request) => {
+        const err: unknown = error instanceof HttpProblem ? (error.cause ?? error) : error
+        logger.error({ err, ...idsOf(request) }, `${request.method} ${routeOf(request)} failed`)
+      },
     }),
   )
   return app

@@ -5,7 +5,8 @@ import { createApp } from './app'
 import { type Config, type DatabaseConfig, EnvironmentError, readConfig, VARIABLES } from './config'
 import { deleteOldKeysHourly } from './idempotency'
 import { createLogger, type Logger } from './logging'
-import { type Folder, makeDataFolder, migrate, pendingMigrations } from './migrations'
+import { DivergedError, migrationState } from './migration-state'
+import { type Folder, makeDataFolder, migrate, migrationsFor, servedDatabase } from './migrations'
 import { unsafeConnectionWarnings, misspeltSettingWarnings } from './startup-warnings'
 
 async function start(): Promise<void> {
@@ -22,7 +23,7 @@ async function start(): Promise<void> {
     host: config.host,
     port: config.port,
     admin: config.admin,
-    databases: [main, products],
+    databases: [servedDatabase(main, 'main'), servedDatabase(products, 'products')],
     onStartup: async () => {
       for (const database of [main, products])
         for (const line of unsafeConnectionWarnings(database.name, await database.security()))
@@ -60,21 +61,25 @@ async function migrateOrWarn(
   config: DatabaseConfig,
   logger: Logger,
 ): Promise<void> {
-  if (!config.migrates) {
-    const pending = await pendingMigrations(database, folder)
-    if (pending.length > 0) {
-      logger.warn(
-        `database ${database.name}: migrations have not been run (${pending.join(', ')}). ` +
-          `Run \`npx knex migrate:latest --env ${folder}\`, or start with MIGRATE_ON_START=true.`,
-      )
-    }
-    return
+  if (config.migrates) {
+    await migrate(database, folder, {
+      seed: config.seeds,
+      tell: (message) => logger.info(`database ${database.name}: ${message}`),
+    })
+    logger.info(`database ${database.name}: up to date`)
   }
-  await migrate(database, folder, {
-    seed: config.seeds,
-    tell: (message) => logger.info(`database ${database.name}: ${message}`),
-  })
-  logger.info(`database ${database.name}: up to date`)
+  const { pending, unknown } = await migrationState(database, migrationsFor(folder))
+  if (pending.length > 0) {
+    logger.warn(
+      `database ${database.name}: migrations have not been run (${pending.join(', ')}), so the service is not ready. ` +
+        `Run \`npx knex migrate:latest --env ${folder}\`, or start with MIGRATE_ON_START=true.`,
+    )
+  }
+  if (unknown.length > 0) {
+    logger.warn(
+      `database ${database.name}: a newer release has run migrations that this one does not have (${unknown.join(', ')}).`,
+    )
+  }
 }
 
 /** The exit code for settings that cannot work, so that a restart with the same ones is useless. */
@@ -86,7 +91,11 @@ start().catch((error: unknown) => {
     error instanceof EnvironmentError ||
     (error instanceof DatabaseError && error.code === 'CONFIGURATION_INVALID')
   // Expected errors are reported by their message; any other error is a defect, and needs its stack.
-  const isExpected = isConfiguration || error instanceof DatabaseError || error instanceof ListenError
+  const isExpected =
+    isConfiguration ||
+    error instanceof DatabaseError ||
+    error instanceof ListenError ||
+    error instanceof DivergedError
   const text = isExpected
     ? error.message
     : error instanceof Error

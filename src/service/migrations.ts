@@ -4,6 +4,8 @@ import { readdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { Knex } from 'knex'
 import { type Database, DatabaseURL } from '../database'
+import type { ServedDatabase } from '../express'
+import { migrationState, readinessOf, refuseDiverged } from './migration-state'
 import { ProgressLog } from './progress-log'
 
 /** The folder of a database under `migrations/` and `seeds/`. */
@@ -70,8 +72,10 @@ interface MigrationPlan {
 /** Brings a database up to date with any migrations: see {@link migrate}. */
 export async function bringUpToDate(
   database: Database,
-  { name, migrations, seeds, tell, tellEveryMillis }: MigrationPlan,
+  { name, migrations: given, seeds, tell, tellEveryMillis }: MigrationPlan,
 ): Promise<readonly string[]> {
+  // Knex's own check refuses a database that is ahead of this release.
+  const migrations = { ...given, disableMigrationsListValidation: true }
   if (await isUpToDate(database, migrations)) return []
   const progress = new ProgressLog(tell ?? (() => undefined), tellEveryMillis)
   try {
@@ -79,6 +83,7 @@ export async function bringUpToDate(
     return await database.exclusively(name, async () => {
       progress.start('looking for migrations')
       const { knex } = database
+      refuseDiverged(database.name, await migrationState(database, migrations))
       const [completed, pending] = (await knex.migrate.list(migrations)) as [unknown[], unknown[]]
       await releaseLock(knex, migrations, tell)
       const migrationsWithHooks = { ...migrations, ...progress.hooks() }
@@ -125,16 +130,16 @@ function unseededTableOf({ tableName = '' }: Knex.MigratorConfig): string {
   return `${tableName}_unseeded`
 }
 
-/** Returns whether nothing is left to do, not even a lock to release, as at nearly every start. It takes four queries. */
-async function isUpToDate({ knex }: Database, migrations: Knex.MigratorConfig): Promise<boolean> {
-  const { tableName = '', migrationSource: source } = migrations
+/** Returns whether nothing is left to do, not even a lock to release, as at nearly every start. It takes five queries. */
+async function isUpToDate(database: Database, migrations: Knex.MigratorConfig): Promise<boolean> {
+  const { knex } = database
+  const lockTable = `${migrations.tableName ?? ''}_lock`
   // Knex makes this table last.
-  if (source === undefined || !(await knex.schema.hasTable(`${tableName}_lock`))) return false
-  const locks = (await knex(`${tableName}_lock`).pluck('is_locked')) as number[]
-  const completed = (await knex(tableName).orderBy('id').pluck('name')) as string[]
-  const all = (await source.getMigrations([])).map((migration) => source.getMigrationName(migration))
-  if (locks.length !== 1 || locks[0] !== 0 || all.join() !== completed.join()) return false
-  return !(await knex.schema.hasTable(unseededTableOf(migrations)))
+  if (!(await knex.schema.hasTable(lockTable))) return false
+  const locks = (await knex(lockTable).pluck('is_locked')) as number[]
+  if (locks.length !== 1 || locks[0] !== 0) return false
+  const { pending } = await migrationState(database, migrations)
+  return pending.length === 0 && !(await knex.schema.hasTable(unseededTableOf(migrations)))
 }
 
 async function areTransactional(
@@ -168,14 +173,10 @@ async function releaseLock(
   await knex.migrate.forceFreeMigrationsLock(migrations)
 }
 
-/** Returns the migrations that have not been run. Changes nothing, even in a database without Knex's tables. */
-export async function pendingMigrations(database: Database, folder: Folder): Promise<readonly string[]> {
-  const config = migrationsFor(folder)
-  const { knex } = database
-  const wasEverMigrated = config.tableName !== undefined && (await knex.schema.hasTable(config.tableName))
-  if (!wasEverMigrated) return ['all of them']
-  const [, pending] = (await knex.migrate.list(config)) as [unknown, readonly (Migration | string)[]]
-  return pending.map((migration) => (typeof migration === 'string' ? migration : migration.file))
+/** Returns a database for `serve` and `health`: it is ready once the migrations of this release have been run. */
+export function servedDatabase(database: Database, folder: Folder): ServedDatabase {
+  const migrations = migrationsFor(folder)
+  return { database, check: async () => readinessOf(await migrationState(database, migrations)) }
 }
 
 /** Makes the folder data/ if the database is in it. Any other folder has to exist. */

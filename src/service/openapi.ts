@@ -56,7 +56,7 @@ const SHARED_ERRORS = {
   ServiceUnavailable: [
     503,
     'The service is busy. Try again in a moment.',
-    'No connection to the database was to be had, or others changed the same data: nothing was done.',
+    'No connection to the database was to be had, its tables are not there yet, or others changed the same data: nothing was done.',
   ],
   GatewayTimeout: [504, 'The database did not answer in time.', 'The database took too long.'],
 } as const satisfies Record<string, readonly [status: number, detail: string, description: string]>

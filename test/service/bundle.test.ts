@@ -143,11 +143,11 @@ eachDatabase('The service out of it', (context) => {
     await using process = start()
     const url = await process.listening()
     await context.admin('drop table products')
-    await request(url).get('/products').expect(500)
+    await request(url).get('/products').expect(503)
     await process.said(/^GET \/products failed$/)
     const line = process.everything.split('\n').find((each) => each.includes('GET /products failed')) ?? '{}'
     const { err } = JSON.parse(line) as { err: { type: string; stack: string } }
-    expect(err.type).toBe('QueryError')
+    expect(err.type).toBe('UndefinedNameError')
     expect(err.stack).toMatch(/\bsrc\/service\/products\/queries\.ts:\d+:\d+/)
     expect(err.stack).not.toContain('bundle.js')
   })
@@ -163,8 +163,8 @@ eachDatabase('The service out of it', (context) => {
         const url = await process.listening()
         await context.admin('drop table if exists products')
         for (let count = 0; count < 2; count += 1) {
-          const { body } = await request(url).get('/products').expect(500)
-          expect(body).toHaveProperty('status', 500)
+          const { body } = await request(url).get('/products').expect(503)
+          expect(body).toHaveProperty('status', 503)
         }
         await request(url).get('/livez').expect(200)
       } finally {

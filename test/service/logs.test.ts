@@ -100,14 +100,14 @@ eachService(
       expect(first.get('x-request-id')).not.toBe(second.get('x-request-id'))
       await service.main.execute('ALTER TABLE accounts RENAME TO gone')
       try {
-        const failed = await request(service.url).get('/accounts').expect(500)
+        const failed = await request(service.url).get('/accounts').expect(503)
         const lines = await waitFor(() => {
           const found = service.logged.filter((one) => one['requestId'] === failed.get('x-request-id'))
           return found.length === 2 && found
         })
         expect(lines).toMatchObject([
-          { level: 50, err: { type: 'QueryError' } },
-          { level: 30, status: 500 },
+          { level: 50, err: { type: 'UndefinedNameError' } },
+          { level: 30, status: 503 },
         ])
       } finally {
         await service.main.execute('ALTER TABLE gone RENAME TO accounts')
@@ -130,7 +130,7 @@ eachService(
           .post('/users')
           .set('Authorization', 'Basic aHVudGVyMg==')
           .send({ username: 'hunter2-name', email: 'hunter2@example.com' })
-          .expect(500)
+          .expect(503)
       } finally {
         await service.main.execute('ALTER TABLE gone RENAME TO users')
       }

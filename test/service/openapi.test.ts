@@ -146,17 +146,24 @@ eachService(
       const app = createApp({ main, products, logger: pino({ level: 'silent' }) })
       await broken(await serveQuietly(app, { requestTimeoutMillis: 0.001 }))
       const tables = ['users', 'posts', 'accounts', 'transfers', 'products']
-      const rename = async (from: string, to: string): Promise<void> => {
+      const onTables = async (...statements: ((table: string) => string)[]): Promise<void> => {
         for (const table of tables)
-          await (table === 'products' ? products : main).execute(
-            `ALTER TABLE ${from}${table} RENAME TO ${to}${table}`,
-          )
+          for (const statement of statements)
+            await (table === 'products' ? products : main).execute(statement(table))
       }
-      await rename('', 'gone_')
+      // A view that cannot be written, nor read, since the number is beyond 64 bits.
+      const unreadable = 'WHERE abs(-9223372036854775807 - 1) > 0'
+      await onTables(
+        (table) => `ALTER TABLE ${table} RENAME TO whole_${table}`,
+        (table) => `CREATE VIEW ${table} AS SELECT DISTINCT * FROM whole_${table} ${unreadable}`,
+      )
       try {
         await broken(await serveQuietly(app))
       } finally {
-        await rename('gone_', '')
+        await onTables(
+          (table) => `DROP VIEW ${table}`,
+          (table) => `ALTER TABLE whole_${table} RENAME TO ${table}`,
+        )
       }
       await main.disconnect()
       await products.disconnect()

@@ -171,11 +171,17 @@ eachService('Bad input', (service) => {
   })
 
   it('a database that fails is 500 for the client, and a line with everything for us', async () => {
+    await service.main.execute("INSERT INTO accounts (owner, balance) VALUES ('Ada', 1)")
     await service.main.execute('ALTER TABLE accounts RENAME TO gone')
+    // A number beyond 64 bits: both databases fail when they read the row.
+    const broken =
+      'CREATE VIEW accounts AS SELECT id, owner, abs(-9223372036854775807 - 1) AS balance FROM gone'
+    await service.main.execute(broken)
     try {
       const { detail } = await problemOf(request(service.url).get('/accounts'), 500)
       expect(detail).toBe('The server failed to answer this request. The failure was logged.')
     } finally {
+      await service.main.execute('DROP VIEW accounts')
       await service.main.execute('ALTER TABLE gone RENAME TO accounts')
     }
     expect(service.logged).toContainEqual(
