@@ -260,6 +260,28 @@ export class Database<Tables extends object = any> extends QueryMethods implemen
     return exclusively(this.backend, name, work, options, () => this.#pool)
   }
 
+  /**
+   * Calls `handler` with the payload of each notification that is sent to a channel of PostgreSQL, until what this
+   * resolves to is disposed, or the Database disconnects. All channels share one connection beside the pool, which keeps
+   * the process alive, as a server does. After a loss it is opened again, and `onReconnect` is called: what was sent in
+   * between is gone. Both run outside of every scope, and an error of theirs is uncaught, as that of an event's listener.
+   *
+   * @throws ConfigurationError for a database other than PostgreSQL, or a name of more than 63 bytes
+   * @throws ConnectionError | NotConnectedError
+   * @example
+   * await using listening = await database.listen('posts', (id) => cache.delete(id), { onReconnect: () => cache.clear() })
+   */
+  async listen(
+    channel: string,
+    handler: (payload: string) => unknown,
+    options?: { readonly onReconnect?: () => unknown },
+  ): Promise<AsyncDisposable> {
+    checkWork('listen', handler)
+    const { onReconnect } = checkOptions(options, ['onReconnect']) ?? {}
+    if (onReconnect !== undefined) checkWork('onReconnect', onReconnect)
+    return this.#pool.listener.listen(channel, handler, onReconnect)
+  }
+
   /** Runs work outside the current transaction, without its scope's signal and deadline: for background jobs. */
   detached<T>(work: () => T): T {
     return runDetached(this, work)

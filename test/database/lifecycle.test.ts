@@ -32,6 +32,7 @@ eachDatabase('a Database', (context) => {
       () => database.acquire(),
       () => database.ping(),
       () => database.exclusively('work', async () => 1),
+      () => database.listen('posts', () => undefined),
       async () => database.iterate('select 1').next(),
       async () => database.knex.raw('select 1'),
     ]

@@ -1,5 +1,5 @@
 /** The contract of a dialect: everything, besides the driver's sessions, that differs between databases. */
-import type { NamedLock, Session } from './session'
+import type { NamedLock, Notifications, Session } from './session'
 import type { Knex } from 'knex'
 import type { DatabaseError } from '../errors'
 import type { Mutex } from '../context/mutex'
@@ -98,6 +98,9 @@ export interface Dialect {
    * @param lost is called when the lock is lost while it is held
    */
   namedLock(name: string, open: () => Promise<Session>, lost: () => void): Promise<NamedLock>
+
+  /** LISTEN and NOTIFY; null for a database that has no such thing. */
+  readonly notifications: Notifications | null
 
   /** Turns the driver's error into a DatabaseError. */
   translate(error: unknown, sql: string): DatabaseError

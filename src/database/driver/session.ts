@@ -68,3 +68,17 @@ export interface NamedLock {
   /** Gives the lock back, or gives up trying. Must be called in any case. */
   unlock(): Promise<void>
 }
+
+/** How sessions hear of notifications, which are sent to channels. */
+export interface Notifications {
+  /**
+   * Returns the statement after which a session gets what is sent to a channel.
+   *
+   * @throws ConfigurationError for a name that no channel can have
+   */
+  listen(this: void, channel: string): Statement
+  /** Returns the statement that ends this. */
+  unlisten(this: void, channel: string): Statement
+  /** Calls `notified` for each notification that a session gets. */
+  watch(this: void, session: Session, notified: (channel: string, payload: string) => void): void
+}

@@ -86,10 +86,15 @@ export class Opener {
   }
 
   #backOff(): Promise<void> {
-    const longest = Math.min(FIRST_BACKOFF_MILLIS * 2 ** (this.#failures - 1), LONGEST_BACKOFF_MILLIS)
     // The timers of the waiting callers keep the process alive, as long as there are any.
-    return new Promise((resolve) => setTimeout(resolve, longest * (0.5 + Math.random() / 2)).unref())
+    return new Promise((resolve) => setTimeout(resolve, backOffMillis(this.#failures)).unref())
   }
+}
+
+/** Returns how long to wait after so many failed attempts to connect. It varies, so that clients do not come at once. */
+export function backOffMillis(failures: number): number {
+  const longest = Math.min(FIRST_BACKOFF_MILLIS * 2 ** (failures - 1), LONGEST_BACKOFF_MILLIS)
+  return longest * (0.5 + Math.random() / 2)
 }
 
 /** Waits for afterConnect. @throws ConnectionError as soon as the signal is aborted */

@@ -18,6 +18,7 @@ import { Leases } from './leases'
 import { ObservedLease } from './observed-lease'
 import type { Admission, LendOptions, PoolContext, PoolCore, PoolStats } from './pool-context'
 import { ControlConnection } from './control-connection'
+import { Listener } from './listener'
 import { TarnPool } from './tarn-pool'
 import { SessionReset } from './reset'
 import { Housekeeper } from './housekeeper'
@@ -32,6 +33,7 @@ export class Pool implements PoolCore, LeasePool {
   readonly context: PoolContext
   readonly closed = new Canceller(() => this.#closingError())
   readonly controlConnection = new ControlConnection(this)
+  readonly listener = new Listener(this)
   readonly #acquireQueue = new AcquireQueue(this)
   readonly #reset = new SessionReset(this)
   readonly #leases = new Leases()
@@ -283,12 +285,14 @@ export class Pool implements PoolCore, LeasePool {
     })
     this.#opener.abortAll()
     // Bounded, since a connection that is being opened to a silent host takes long to close.
-    await waitAtMost(closeMillis, Promise.all([this.#tarn.destroy(), this.controlConnection.close()]))
+    const closing = [this.#tarn.destroy(), this.controlConnection.close(), this.listener.close()]
+    await waitAtMost(closeMillis, Promise.all(closing))
     return stuck
   }
 
   suspectAll(): void {
     this.#housekeeper.suspectAll()
+    this.listener.check()
   }
 
   async isAnswering(maxMillis: number): Promise<boolean> {

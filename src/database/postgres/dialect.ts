@@ -2,6 +2,7 @@
 import type { Knex } from 'knex'
 import { BlockList, isIPv6 } from 'node:net'
 import { TLSSocket } from 'node:tls'
+import { inspect } from 'node:util'
 import { DEFAULT_PREPARED_STATEMENTS, type Settings } from '../options'
 import { ConfigurationError } from '../errors'
 import type { DatabaseURL } from '../url'
@@ -12,7 +13,7 @@ import type {
   Security,
   TransactionModes,
 } from '../driver/dialect'
-import type { NamedLock, Session } from '../driver/session'
+import type { NamedLock, Notifications, Session } from '../driver/session'
 import { ArrayTypes } from './array-types'
 import { destroyOnAbort, PostgresClient } from './client'
 import { connectFailure, translate } from './errors'
@@ -81,6 +82,7 @@ export function postgres(url: DatabaseURL): Dialect {
     begin: beginFor,
     writeMutex: null,
     namedLock: advisoryLock,
+    notifications: NOTIFICATIONS,
 
     translate,
     translateConnect: (error): ConnectFailure => connectFailure(error, url, wasReached),
@@ -226,6 +228,30 @@ async function advisoryLock(
       await session.close()
     },
   }
+}
+
+/** The server cuts longer identifiers, so that a long name would be another channel than the one that is meant. */
+const LONGEST_NAME_BYTES = 63
+
+/** https://www.postgresql.org/docs/current/sql-listen.html */
+const NOTIFICATIONS: Notifications = {
+  listen: (channel) => ownStatement(`LISTEN ${quotedChannel(channel)}`),
+  unlisten: (channel) => ownStatement(`UNLISTEN ${quotedChannel(channel)}`),
+  watch(session, notified) {
+    const { raw } = session as PostgresSession
+    raw.on('notification', ({ channel, payload = '' }) => {
+      notified(channel, payload)
+    })
+  },
+}
+
+function quotedChannel(name: string): string {
+  const bytes = typeof name === 'string' && !name.includes('\0') ? Buffer.byteLength(name) : 0
+  if (bytes < 1 || bytes > LONGEST_NAME_BYTES)
+    throw new ConfigurationError(
+      `The name of a channel is a text of 1 to ${LONGEST_NAME_BYTES} bytes, as PostgreSQL's identifiers are, got ${inspect(name)}.`,
+    )
+  return `"${name.replaceAll('"', '""')}"`
 }
 
 const LOCAL = new BlockList()

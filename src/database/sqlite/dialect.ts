@@ -84,6 +84,7 @@ export function sqlite(url: DatabaseURL): Dialect {
       locks.set(name, mutex)
       return memoryLock(mutex)
     },
+    notifications: null,
 
     translate,
     translateConnect(error): ConnectFailure {
