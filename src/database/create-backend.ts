@@ -43,7 +43,7 @@ export interface DatabaseBackend extends Backend {
 /** The part of KnexHost that the Database provides; this file adds the rest. */
 export interface KnexLender extends Omit<
   KnexHost,
-  'poolCounters' | 'transactionParentOf' | 'statementOf' | 'accessOf'
+  'dialect' | 'poolCounters' | 'transactionParentOf' | 'statementOf' | 'accessOf'
 > {
   /** Returns what runs the statements that Knex sends on a lease whose innermost transaction is `transactionParent`. */
   transactionParentOf(transactionParent: TransactionParent): TransactionParent
@@ -66,6 +66,7 @@ export function createBackend(
   let pool: Pool | undefined
   const host: KnexHost = {
     ...lender,
+    dialect,
     get poolCounters() {
       return pool && poolCountersOf(pool)
     },

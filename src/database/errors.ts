@@ -6,6 +6,7 @@
  *     ├─ NotConnectedError               NOT_CONNECTED
  *     ├─ ConnectionError                 CONNECTION_FAILED          retryable, if it can pass
  *     ├─ PoolTimeoutError   (holders)    POOL_TIMEOUT               retryable
+ *     ├─ CursorError                     CURSOR_INVALID
  *     ├─ TransactionError                TRANSACTION_MISUSED
  *     │  ├─ TransactionClosedError       TRANSACTION_CLOSED
  *     │  └─ CommitUnknownError           COMMIT_UNKNOWN
@@ -99,6 +100,11 @@ export class PoolTimeoutError extends DatabaseError {
   ) {
     super(message, options)
   }
+}
+
+/** A cursor of keyset() that is none, or that belongs to another order: a client has made it up, or kept it too long. */
+export class CursorError extends DatabaseError {
+  override readonly code: string = 'CURSOR_INVALID'
 }
 
 /** A wrong use of a transaction, or a COMMIT that the server turned into a rollback. */

@@ -19,6 +19,7 @@ export type { Row } from './driver/statement'
 export type { PoolStats } from './pool/pool-context'
 export { json, sql, type JsonValue, type SqlQuery, type TypedSqlQuery } from './sql/sql-tag'
 export type { StandardSchema } from './sql/standard-schema'
+export { keyset, type KeysetOptions, type KeysetPage } from './keyset'
 export { currentFrame, Frame, runInScope, type Scope, type Tally } from './context/scope'
 export { type Cancellation, Canceller } from './context/canceller'
 export type {
@@ -54,6 +55,7 @@ export {
   ConfigurationError,
   ConnectionError,
   ConstraintViolationError,
+  CursorError,
   DatabaseError,
   databaseErrorOf,
   ForeignKeyViolationError,

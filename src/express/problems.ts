@@ -6,6 +6,7 @@ import {
   CommitUnknownError,
   ConnectionError,
   ConstraintViolationError,
+  CursorError,
   type DatabaseError,
   databaseErrorOf,
   ForeignKeyViolationError,
@@ -127,6 +128,7 @@ const DATABASE_PROBLEMS: readonly DatabaseProblem[] = [
   ],
   [NotNullViolationError, new HttpProblem(422, 'A required value is missing.')],
   [CheckViolationError, new HttpProblem(422, 'A value is outside of what is allowed.')],
+  [CursorError, new HttpProblem(422, 'The cursor is not one of this list and order.')],
   [ConstraintViolationError, new HttpProblem(409, 'This does not fit what exists already.')],
   [
     PoolTimeoutError,

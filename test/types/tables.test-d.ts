@@ -1,6 +1,14 @@
 /** The types of a Database with declared tables: what its builders take, and the rows that the query methods give. */
 import type { Knex } from 'knex'
-import { Database, type Connection, type Queryable, type Row, type Transaction } from 'millpond'
+import {
+  Database,
+  keyset,
+  type Connection,
+  type KeysetPage,
+  type Queryable,
+  type Row,
+  type Transaction,
+} from 'millpond'
 import { expectTypeOf } from 'expect-type'
 
 interface User {
@@ -294,6 +302,51 @@ export async function everyQueryable(): Promise<void> {
   // @ts-expect-error -- the rows are numbers, not texts
   const names: { id: string }[] = await queryable.fetchAll(users().select('id'))
   void names
+}
+
+export async function pages(): Promise<void> {
+  const page = await keyset(database, posts().select('id', 'title').where({ author_id: 1 }), {
+    // Also by what is not selected.
+    orderBy: ['likes', { column: 'posts.at', order: 'desc' }, { column: 'id', nulls: 'last' }],
+    limit: 10,
+  })
+  expectTypeOf(page).toEqualTypeOf<KeysetPage<{ id: number; title: string }>>()
+  expectTypeOf(page.next).toEqualTypeOf<string | null>()
+  const after = page.next
+  expectTypeOf(
+    (await keyset(transaction, users(), { orderBy: ['id'], limit: 10, after })).rows,
+  ).toEqualTypeOf<User[]>()
+  await keyset(database, users(), {
+    orderBy: [{ column: 'email', nulls: 'first' }, 'id'],
+    limit: 10,
+    after: [null, 1],
+  })
+  // @ts-expect-error -- no such column
+  await keyset(database, users(), { orderBy: ['nope'], limit: 10 })
+  // @ts-expect-error -- no such column
+  await keyset(database, users(), { orderBy: ['id', { column: 'users.nope' }], limit: 10 })
+  // @ts-expect-error -- NULLs of email must have a place
+  await keyset(database, users(), { orderBy: ['email', 'id'], limit: 10 })
+  // @ts-expect-error -- NULLs of email must have a place
+  await keyset(database, users(), { orderBy: [{ column: 'users.email', order: 'desc' }, 'id'], limit: 10 })
+  // @ts-expect-error -- no direction
+  await keyset(database, users(), { orderBy: [{ column: 'id', order: 'up' }], limit: 10 })
+  // @ts-expect-error -- no such column is selected
+  await keyset(database, users().select('nope'), { orderBy: ['id'], limit: 10 })
+  const join = users()
+    .join<Tables['posts']>('posts', 'posts.author_id', 'users.id')
+    .select('title', 'username')
+  const joined = await keyset(database, join, { orderBy: ['posts.title', 'posts.id'], limit: 10 })
+  expectTypeOf(joined.rows).toEqualTypeOf<{ title: string; username: string }[]>()
+  // Of tables that are not declared: any column, and rows that are claimed.
+  const untyped = await keyset<{ n: number }>(database, database.knex('elsewhere'), {
+    orderBy: ['n'],
+    limit: 10,
+  })
+  expectTypeOf(untyped.rows).toEqualTypeOf<{ n: number }[]>()
+  expectTypeOf(
+    (await keyset(database, database.knex('elsewhere'), { orderBy: ['n'], limit: 10 })).rows,
+  ).toEqualTypeOf<Row[]>()
 }
 
 export function anyDatabase(untyped: Database, others: Database<{ products: { sku: string } }>): void {

@@ -40,6 +40,12 @@ export interface Security {
   readonly isEncrypted: boolean
 }
 
+/** SQL for Knex's raw(): each `??` stands for a name. */
+export interface RawSql {
+  readonly sql: string
+  readonly bindings: readonly string[]
+}
+
 /** A kind of database, as one Database uses it. */
 export interface Dialect {
   readonly name: 'postgresql' | 'sqlite'
@@ -65,6 +71,13 @@ export interface Dialect {
   toDriver(value: unknown): unknown
   /** Does the same for the bindings of a Knex builder, where objects and arrays stand for JSON documents. */
   toDriverFromBuilder(value: unknown): unknown
+  /**
+   * Returns SQL for a JSON array of the values of columns. Each is a text that {@link parseExact} makes the same value of,
+   * to the last digit; NULL is null.
+   */
+  exactTexts(this: void, columns: readonly string[]): RawSql
+  /** Returns undefined for a text that no column gives. */
+  parseExact(this: void, text: string): unknown
 
   /** Knex's client class for this database, and how it connects. */
   readonly Client: typeof Knex.Client

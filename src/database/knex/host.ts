@@ -1,6 +1,7 @@
 /** The interface through which Knex's client uses its Database. */
 import type { KnexQuery } from '../sql/builder-compiler'
 import type { Limits } from '../context/limits'
+import type { Dialect } from '../driver/dialect'
 import type { Access, Statement } from '../driver/statement'
 import type { BegunTransaction, TransactionParent, StreamSource, StatementRunner } from '../pool/lease'
 
@@ -19,6 +20,7 @@ export interface TransactionLease {
 
 /** What a Database does for its Knex instance. `use` and `streamSource` follow the scope that they are called in. */
 export interface KnexHost extends StatementRunner {
+  readonly dialect: Dialect
   /** The counters that monitors read from Knex's pool; undefined before the first connect(). */
   readonly poolCounters: object | undefined
   /** Lends a connection. The caller uses the driver's object and gives it back by `release`. */
@@ -54,6 +56,7 @@ export interface LeasedClient {
 /** The key of the host in Knex's `config`, the only thing that Knex passes to a transaction's client. */
 export const HOST = Symbol('millpond')
 
+/** Returns the host of a client of a Database's Knex instance. */
 export function hostOf(client: LeasedClient): KnexHost {
   return (client.config as { [HOST]: KnexHost })[HOST]
 }

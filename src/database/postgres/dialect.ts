@@ -68,6 +68,13 @@ export function postgres(url: DatabaseURL): Dialect {
     // pg binds objects as JSON and arrays as arrays, which is what users of Knex expect.
     toDriverFromBuilder: (value) => value,
 
+    exactTexts: (columns) => ({
+      sql: `CAST(json_build_array(${columns.map(() => 'CAST(?? AS text)').join(', ')}) AS text)`,
+      bindings: columns,
+    }),
+    // The server reads a text as a value of the column that it is compared with. It refuses a NUL.
+    parseExact: (text) => (text.includes('\0') ? undefined : text),
+
     Client: PostgresClient,
     commandLine:
       tlsOf(url).fallbackSsl === undefined && channelBindingOf(url) !== 'require' ? 'pg' : PostgresClient,

@@ -79,6 +79,42 @@ export type KnownColumns<Q> =
       : unknown
     : unknown
 
+/** A column that a builder's query can be ordered by, selected or not; one that may be NULL says where NULLs go. */
+export type OrderColumn<Q> =
+  Q extends Knex.QueryBuilder<infer Table, infer Result>
+    ? MemberOf<Result> extends Selection<
+        infer Base,
+        infer _K,
+        infer _H,
+        infer _A,
+        infer _S,
+        infer _C,
+        infer _U
+      >
+      ? OrderColumnOf<ColumnsOf<Table, Base>>
+      : OrderColumnOf<unknown>
+    : never
+
+type OrderColumnOf<Columns> =
+  IsKnown<Columns> extends false
+    ? string | OrderedBy<string>
+    : | Qualified<Exclude<keyof Columns, NullableKey<Columns>>>
+      | OrderedBy<Qualified<Exclude<keyof Columns, NullableKey<Columns>>>>
+      | (OrderedBy<Qualified<NullableKey<Columns>>> & { readonly nulls: 'first' | 'last' })
+
+type NullableKey<Columns> = {
+  [Name in keyof Columns]: null extends Columns[Name] ? Name : never
+}[keyof Columns]
+
+interface OrderedBy<Name> {
+  readonly column: Name
+  /** Default: `asc`. */
+  readonly order?: 'asc' | 'desc'
+  readonly nulls?: 'first' | 'last'
+}
+
+type Qualified<Name> = Name extends string ? Name | `${string}.${Name}` : never
+
 type UnknownKey<Keys, Columns> =
   IsKnown<Columns> extends false
     ? never

@@ -180,10 +180,10 @@ export function isCompilable(query: unknown): query is Compilable {
   return typeof query === 'object' && query !== null && 'toSQL' in query && typeof query.toSQL === 'function'
 }
 
-/** Private parts of Knex's query builder. */
+/** Private parts of Knex's query builder. Tried with Knex 3.3. */
 interface BuilderParts {
   readonly _method?: string
-  readonly _statements?: readonly unknown[]
+  readonly _statements?: { readonly grouping: string }[]
   readonly _single?: object
 }
 
@@ -197,3 +197,24 @@ export function isTable(query: unknown): query is Knex.QueryBuilder {
 
 /** The properties of `_single` that name a table. */
 const TABLE_PARTS = ['table', 'schema', 'only']
+
+const READS = ['select', 'first', 'pluck']
+
+/**
+ * Returns a copy of a SELECT that columns can be added to, and conditions that hold for all of its rows. Returns null for
+ * other builders, and for a union, of which a condition would concern the first part only.
+ */
+export function extensibleCopy(query: unknown): Knex.QueryBuilder | null {
+  if (!isCompilable(query) || !('clone' in query)) return null
+  const copy = (query as unknown as Knex.QueryBuilder).clone()
+  const { _method: method = '', _statements: statements = [] } = copy as BuilderParts
+  const has = (grouping: string): boolean => statements.some((one) => one.grouping === grouping)
+  if (!READS.includes(method) || has('union')) return null
+  if (!has('columns')) copy.select('*')
+  if (has('where')) {
+    // In parentheses, because `a OR b AND c` is `a OR (b AND c)`.
+    const conditions = statements.filter(({ grouping }) => grouping === 'where')
+    copy.clear('where').where((group) => void (group as BuilderParts)._statements?.push(...conditions))
+  }
+  return copy
+}

@@ -23,6 +23,21 @@ const DRIVERS: Readonly<Record<string, () => { readonly driver: SqliteDriver }>>
 /** SQLite takes 32 766 placeholders in one statement; a list of this length is bound as one JSON text. */
 const LONG_LIST = 1000
 
+/**
+ * The text of a value with its storage class, since SQLite compares a number and a text by that. quote() writes literals with
+ * all digits, but ends a text at a NUL.
+ */
+const EXACT_TEXT = "CASE typeof(??) WHEN 'text' THEN 't' || ?? WHEN 'null' THEN NULL ELSE quote(??) END"
+
+function parseExact(text: string): unknown {
+  if (text.startsWith('t')) return text.slice(1)
+  const [, bytes] = /^X'((?:[0-9A-F]{2})*)'$/.exec(text) ?? []
+  if (bytes !== undefined) return Buffer.from(bytes, 'hex')
+  if (/^-?\d+$/.test(text)) return BigInt.asIntN(64, BigInt(text)) === BigInt(text) ? BigInt(text) : undefined
+  // Infinity is written as 9.0e+999.
+  return /^-?\d+\.\d+(?:e[+-]\d+)?$/.test(text) ? Number(text) : undefined
+}
+
 export function sqlite(url: DatabaseURL): Dialect {
   checkParameters(url)
   const driver = driverOf(url)
@@ -50,6 +65,12 @@ export function sqlite(url: DatabaseURL): Dialect {
     },
     toDriver,
     toDriverFromBuilder: (value) => (isDocument(value) ? JSON.stringify(value) : toDriver(value)),
+
+    exactTexts: (columns) => ({
+      sql: `json_array(${columns.map(() => EXACT_TEXT).join(', ')})`,
+      bindings: columns.flatMap((column) => [column, column, column]),
+    }),
+    parseExact,
 
     Client: CompilingClient,
     // As in Knex's own client: a migration that rebuilds a table would otherwise delete the rows that refer to it.
