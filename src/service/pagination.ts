@@ -1,29 +1,32 @@
-/** Keyset pagination: each page has the place where the next one begins, so that no page is slower than the first. */
+/** The lists of the service: in an order that the client chooses, and in pages, each with the address of the next one. */
 import * as z from 'zod'
+import { CursorError, type KeysetPage } from '../database'
 import { HttpProblem } from '../express'
 import { id } from './field-schemas'
 
-/** Which rows a query has to fetch: those after a place in an order, one more than the client is shown. */
+/** Which rows a query has to fetch, as keyset() takes it. */
 export interface Page<F extends string = never> {
-  /** The field that rows are sorted by. Rows with equal values are sorted by id. */
-  readonly by: F | 'id'
-  readonly descending: boolean
-  readonly after: Place | null
+  /** Ends with the id, by which rows with equal values are ordered. */
+  readonly orderBy: readonly SortedBy<F | 'id'>[]
   readonly limit: number
+  /** The last id seen, where rows are ordered by nothing else; otherwise a cursor. */
+  readonly after: readonly [id: number] | ([F] extends [never] ? never : string) | null
 }
 
-/** The place of a row in an order. */
-export interface Place {
-  readonly value: string | number
-  readonly id: number
+interface SortedBy<Name> {
+  readonly column: Name
+  readonly order: 'asc' | 'desc'
 }
 
-/** The fields that a list can be sorted by, apart from the id, with the type of their values. */
-type SortFields<F extends string> = Readonly<Record<F, 'text' | 'number'>>
+/** Returns the order of a page for a query in which other tables have columns of the same names. */
+export function qualified<F extends string, Table extends string>(
+  { orderBy }: Page<F>,
+  table: Table,
+): SortedBy<`${Table}.${F | 'id'}`>[] {
+  return orderBy.map(({ column, order }) => ({ column: `${table}.${column}` as const, order }))
+}
 
 type Filters = Readonly<Record<string, z.ZodOptional>>
-
-type ListedRow<F extends string> = { readonly id: number } & Readonly<Record<F, string | number>>
 
 interface Answer<R> {
   readonly status: 200
@@ -38,17 +41,18 @@ interface PageQuery {
 }
 
 /** Defines a list by the fields that it can be sorted and filtered by. Returns its query schema and its handler. */
-export function paginatedList<const F extends string, const S extends Filters>({
+export function paginatedList<const F extends string = never, const S extends Filters = Filters>({
   sorts,
   filters,
   ids = id,
 }: {
-  readonly sorts: SortFields<F>
+  /** Apart from the id. */
+  readonly sorts: readonly F[]
   readonly filters: S
   /** Default: the ids of a 32-bit column. */
   readonly ids?: z.ZodInt
 }) {
-  const names = ['id', ...(Object.keys(sorts) as F[])] as const
+  const names = ['id', ...sorts] as const
   const orders = names.flatMap((name): [string, string] => [name, `-${name}`])
   const query = z.strictObject({
     limit: z.int().min(1).max(100).default(50).meta({ description: 'How many a page shows at most.' }),
@@ -66,30 +70,27 @@ export function paginatedList<const F extends string, const S extends Filters>({
   })
   return {
     query,
-    /**
-     * Answers with one page of what `fetch` returns, and with the address of the next page in the `Link` header, if there is
-     * one. The extra row that is fetched tells whether there is.
-     */
-    async answer<R extends ListedRow<F>>(
+    /** Answers with the page that `fetch` returns, and with the address of the next one in the `Link` header, if there is one. */
+    async answer<R extends { readonly id: number }>(
       path: string,
       pageQuery: PageQuery,
-      fetch: (page: Page<F>) => Promise<readonly R[]>,
+      fetch: (page: Page<F>) => Promise<KeysetPage<R>>,
     ): Promise<Answer<R>> {
-      const descending = pageQuery.sort.startsWith('-')
-      const by = (descending ? pageQuery.sort.slice(1) : pageQuery.sort) as F | 'id'
-      const after =
-        pageQuery.after === undefined
-          ? null
-          : decodeCursor(pageQuery.after, pageQuery.sort, by === 'id' ? null : VALUE_SCHEMAS[sorts[by]], ids)
-      const rows = await fetch({ by, descending, after, limit: pageQuery.limit + 1 })
-      const body = rows.slice(0, pageQuery.limit)
-      const last = body.at(-1)
-      if (rows.length <= pageQuery.limit || last === undefined) return { status: 200, body, headers: {} }
-      const next = nextPageQuery(
-        pageQuery,
-        by === 'id' ? String(last.id) : encodeCursor(pageQuery.sort, last[by], last.id),
+      const { limit, sort, after = null } = pageQuery
+      const order = sort.startsWith('-') ? 'desc' : 'asc'
+      const by = sort.replace('-', '') as F | 'id'
+      const isById = by === 'id'
+      const orderBy = (isById ? ['id' as const] : [by, 'id' as const]).map(
+        (column) => ({ column, order }) as const,
       )
-      return { status: 200, body, headers: { Link: `<${path}?${next}>; rel="next"` } }
+      const place = isById && after !== null ? ([idOf(after, ids)] as const) : after
+      const { rows, next } = await fetch({ orderBy, limit, after: place as Page<F>['after'] }).catch(
+        refuseCursor,
+      )
+      const last = rows.at(-1)
+      if (next === null || last === undefined) return { status: 200, body: rows, headers: {} }
+      const nextQuery = nextPageQuery(pageQuery, isById ? String(last.id) : next)
+      return { status: 200, body: rows, headers: { Link: `<${path}?${nextQuery}>; rel="next"` } }
     },
   }
 }
@@ -105,41 +106,21 @@ function nextPageQuery(pageQuery: PageQuery, cursor: string): string {
   return next.toString()
 }
 
-/** Makes the opaque cursor of any order but that by id, whose cursor is the id: it holds the order, the value and the id. */
-function encodeCursor(sort: string, value: string | number, lastId: number): string {
-  return Buffer.from(JSON.stringify([sort, value, lastId])).toString('base64url')
+/** Reads the cursor of the order by id. @throws HttpProblem 422 when it is no id */
+function idOf(cursor: string, ids: z.ZodInt): number {
+  const { data } = ids.safeParse(/^\d+$/.test(cursor) ? Number(cursor) : undefined)
+  if (data === undefined) throw invalidCursor()
+  return data
 }
 
-const VALUE_SCHEMAS = {
-  // PostgreSQL fails on NUL and lone surrogates even in a query, and no stored row can contain them.
-  text: z.string().regex(/^[^\0\p{Cs}]*$/u),
-  number: z.int(),
+function refuseCursor(error: unknown): never {
+  throw error instanceof CursorError ? invalidCursor(error) : error
 }
 
-type ValueSchema = (typeof VALUE_SCHEMAS)[keyof typeof VALUE_SCHEMAS]
-
-/** @throws HttpProblem 422 when the cursor belongs to another list or order, or is not a cursor */
-function decodeCursor(cursor: string, sort: string, valueSchema: ValueSchema | null, ids: z.ZodInt): Place {
-  if (valueSchema === null) {
-    const own = /^\d+$/.test(cursor) ? ids.safeParse(Number(cursor)) : undefined
-    if (own?.success !== true) throw invalidCursor()
-    return { value: own.data, id: own.data }
-  }
-  const place = z.tuple([z.literal(sort), valueSchema, ids]).safeParse(parseCursor(cursor))
-  if (!place.success) throw invalidCursor()
-  const [, value, lastId] = place.data
-  return { value, id: lastId }
-}
-
-function parseCursor(cursor: string): unknown {
-  try {
-    return JSON.parse(Buffer.from(cursor, 'base64url').toString())
-  } catch {
-    return undefined
-  }
-}
-
-function invalidCursor(): HttpProblem {
+function invalidCursor(cause?: CursorError): HttpProblem {
   const msg = 'Not a place in this list and order: take it from the Link header of the page before'
-  return new HttpProblem(422, 'The query is not valid.', { errors: [{ loc: ['query', 'after'], msg }] })
+  return new HttpProblem(422, 'The query is not valid.', {
+    errors: [{ loc: ['query', 'after'], msg }],
+    cause,
+  })
 }

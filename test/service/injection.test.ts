@@ -165,6 +165,7 @@ function withoutDialect(sql: string): string {
     .replace(/\$\d+|\?\d+/g, '?')
     .replaceAll('`', '"')
     .replace(/\s+/g, ' ')
+    .replace(/(?:CAST\(json_build_array|json_array)\(.* as "keysetkey"/, 'the key of keyset()')
     .replace(/^BEGIN .*/i, 'BEGIN')
     .trim()
 }

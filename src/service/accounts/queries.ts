@@ -1,8 +1,7 @@
 /** Queries on accounts and their balances. */
-import type { Database } from '../../database'
+import { type Database, keyset, type KeysetPage } from '../../database'
 import { given } from '../given'
 import { insertRow } from '../insert-row'
-import { onPage } from '../keyset'
 import type { Page } from '../pagination'
 import type { Row, Tables } from '../tables'
 
@@ -32,13 +31,13 @@ export async function listAccounts(
   database: Database<Tables>,
   page: Page<'owner'>,
   { owner }: { readonly owner?: string | undefined } = {},
-): Promise<Account[]> {
+): Promise<KeysetPage<Account>> {
   const accounts = database
     .table('accounts')
     .select(...COLUMNS)
     .where(given({ owner }))
-  const rows = await database.fetchAll(onPage(accounts, page))
-  return rows.map(toAccount)
+  const { rows, next } = await keyset(database, accounts, page)
+  return { rows: rows.map(toAccount), next }
 }
 
 export async function findAccount(database: Database<Tables>, id: number): Promise<Account | null> {

@@ -13,7 +13,7 @@ const account = z
   .meta({ id: 'Account' })
 
 const accounts = paginatedList({
-  sorts: { owner: 'text' },
+  sorts: ['owner'],
   filters: { owner: owner.optional() },
 })
 

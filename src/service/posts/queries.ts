@@ -1,9 +1,8 @@
 /** Queries on posts, each of which is read together with its author in one statement. */
-import type { Database } from '../../database'
+import { type Database, keyset, type KeysetPage } from '../../database'
 import { given } from '../given'
 import { insertRow } from '../insert-row'
-import { inOrder, onPage } from '../keyset'
-import type { Page } from '../pagination'
+import { type Page, qualified } from '../pagination'
 import type { Row, Tables } from '../tables'
 
 export interface Post {
@@ -32,32 +31,13 @@ export async function listPosts(
   database: Database<Tables>,
   page: Page<'title'>,
   { author_id }: { readonly author_id?: number | undefined } = {},
-): Promise<Post[]> {
+): Promise<KeysetPage<Post>> {
   const posts = postsWithAuthors(database).where(given({ author_id }))
-  const rows = await database.fetchAll<PostRow>(onPage(posts, page, 'posts'))
-  return rows.map(toPost)
-}
-
-/** Returns the posts of one user, or null if there is no such user. */
-export async function listPostsOf(
-  database: Database<Tables>,
-  userId: number,
-  page: Page<'title'>,
-): Promise<Post[] | null> {
-  const posts = database
-    .table('posts')
-    .select(...COLUMNS)
-    .where({ author_id: userId })
-  // The outer join keeps the user's row when there are no posts, which tells the two cases apart.
-  const userWithPosts = database
-    .table('users')
-    .leftJoin(onPage(posts, page).as('posts'), 'posts.author_id', 'users.id')
-    .where('users.id', userId)
-    .select('posts.id', 'posts.title', 'posts.content', 'users.id as author_id', 'users.username')
-  const rows = await database.fetchAll<PostRow | (PostRow & { id: null })>(
-    inOrder(userWithPosts, page, 'posts'),
-  )
-  return rows.length === 0 ? null : rows.filter((row) => row.id !== null).map(toPost)
+  const { rows, next } = await keyset<PostRow>(database, posts, {
+    ...page,
+    orderBy: qualified(page, 'posts'),
+  })
+  return { rows: rows.map(toPost), next }
 }
 
 export async function findPost(database: Database<Tables>, id: number): Promise<Post | null> {

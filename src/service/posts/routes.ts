@@ -5,7 +5,8 @@ import { HttpProblem } from '../../express'
 import { atLeastOne, id, line, text } from '../field-schemas'
 import { paginatedList } from '../pagination'
 import { type Route, route } from '../route'
-import { changePost, createPost, deletePost, findPost, listPosts, listPostsOf, type Post } from './queries'
+import { findUser } from '../users/queries'
+import { changePost, createPost, deletePost, findPost, listPosts, type Post } from './queries'
 
 const title = line(200).meta({ examples: ['Notes on a second pond'] })
 const content = text(100_000).meta({ examples: ['One pond for the flour, one for the saw.'] })
@@ -22,7 +23,7 @@ const createdPost = z
   .meta({ id: 'CreatedPost' })
 const one = z.object({ id })
 
-const sorts = { title: 'text' } as const
+const sorts = ['title'] as const
 const posts = paginatedList({ sorts, filters: { author_id: id.optional() } })
 const postsOfOne = paginatedList({ sorts, filters: {} })
 
@@ -52,8 +53,10 @@ export function postRoutes(database: Database): Route[] {
       },
       ({ params, query }) =>
         postsOfOne.answer(`/users/${params.id}/posts`, query, async (page) => {
-          const theirs = await listPostsOf(database, params.id, page)
-          if (theirs === null) throw new HttpProblem(404, NO_AUTHOR)
+          const theirs = await listPosts(database, page, { author_id: params.id })
+          // Only an empty page can mean that the user does not exist.
+          if (theirs.rows.length === 0 && (await findUser(database, params.id)) === null)
+            throw new HttpProblem(404, NO_AUTHOR)
           return theirs
         }),
     ),

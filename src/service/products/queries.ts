@@ -1,8 +1,7 @@
 /** Queries on products, which have their own database. */
-import type { Database } from '../../database'
+import { type Database, keyset, type KeysetPage } from '../../database'
 import { given } from '../given'
 import { insertRow } from '../insert-row'
-import { onPage } from '../keyset'
 import type { Page } from '../pagination'
 import type { Row, Tables } from './tables'
 
@@ -34,12 +33,12 @@ export async function listProducts(
   database: Database<Tables>,
   page: Page<'name' | 'price'>,
   { min_price, max_price }: ProductFilter = {},
-): Promise<Product[]> {
+): Promise<KeysetPage<Product>> {
   const products = database.table('products').select(...COLUMNS)
   if (min_price !== undefined) products.where('price', '>=', min_price)
   if (max_price !== undefined) products.where('price', '<=', max_price)
-  const rows = await database.fetchAll(onPage(products, page))
-  return rows.map(toProduct)
+  const { rows, next } = await keyset(database, products, page)
+  return { rows: rows.map(toProduct), next }
 }
 
 export async function findProduct(database: Database<Tables>, id: number): Promise<Product | null> {

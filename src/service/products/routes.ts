@@ -25,7 +25,7 @@ const product = z
 const one = z.object({ id })
 
 const products = paginatedList({
-  sorts: { name: 'text', price: 'number' },
+  sorts: ['name', 'price'],
   filters: { min_price: money.optional(), max_price: money.optional() },
 })
 

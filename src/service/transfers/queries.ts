@@ -1,7 +1,6 @@
 /** Queries on the history of transfers, to which rows are only added. */
 import type { Knex } from 'knex'
-import type { Database } from '../../database'
-import { inOrder, onPage } from '../keyset'
+import { type Database, keyset, type KeysetPage } from '../../database'
 import type { Page } from '../pagination'
 import type { Row, Tables } from '../tables'
 
@@ -52,17 +51,27 @@ export async function listTransfersOf(
   database: Database<Tables>,
   account: number,
   page: Page,
-): Promise<Transfer[]> {
-  // Not `from_account = … OR to_account = …`, which would read and sort the account's whole history for each page.
+): Promise<KeysetPage<Transfer>> {
+  const [from] = page.after ?? []
+  const operator = page.orderBy[0]?.order === 'desc' ? '<' : '>'
+  // Not `from_account = … OR to_account = …`, which would read and sort the account's whole history for each page. So would
+  // PostgreSQL do with a union whose parts have no order and limit of their own.
   const half = (side: 'from_account' | 'to_account'): Knex.QueryBuilder => {
     const transfers = database
       .table('transfers')
       .select(...COLUMNS)
       .where({ [side]: account })
+      .orderBy([...page.orderBy])
+      .limit(page.limit + 1)
+    if (from !== undefined) transfers.where('id', operator, from)
     // In a query of its own, since SQLite knows no LIMIT of a part of a UNION.
-    return database.knex.select('*').from(onPage(transfers, page).as('half'))
+    return database.knex.select('*').from(transfers.as('half'))
   }
   const both = half('from_account').unionAll(half('to_account'))
-  const rows = await database.fetchAll<TransferRow>(inOrder(both, page))
-  return rows.map(toTransfer)
+  const { rows, next } = await keyset<TransferRow>(
+    database,
+    database.knex.select('*').from(both.as('both')),
+    page,
+  )
+  return { rows: rows.map(toTransfer), next }
 }

@@ -30,7 +30,7 @@ const movement = z
     message: 'Must not be the account that the money comes from',
   })
 
-const transfers = paginatedList({ sorts: {}, filters: {}, ids: transferId })
+const transfers = paginatedList({ sorts: [], filters: {}, ids: transferId })
 
 const NOT_FOUND = 'Transfer not found'
 const NO_ACCOUNT = 'Account not found'
@@ -79,7 +79,7 @@ export function transferRoutes(database: Database): Route[] {
         transfers.answer(`/accounts/${params.id}/transfers`, query, async (page) => {
           const found = await listTransfersOf(database, params.id, page)
           // Only an empty page can mean that the account does not exist.
-          if (found.length === 0 && (await findAccount(database, params.id)) === null)
+          if (found.rows.length === 0 && (await findAccount(database, params.id)) === null)
             throw new HttpProblem(404, NO_ACCOUNT)
           return found
         }),

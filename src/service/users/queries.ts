@@ -1,8 +1,7 @@
 /** Queries on users. */
-import type { Database } from '../../database'
+import { type Database, keyset, type KeysetPage } from '../../database'
 import { given } from '../given'
 import { insertRow } from '../insert-row'
-import { onPage } from '../keyset'
 import type { Page } from '../pagination'
 import type { NewRow, Row, Tables } from '../tables'
 
@@ -19,12 +18,12 @@ export function listUsers(
   database: Database<Tables>,
   page: Page<'username'>,
   { username, email }: UserFilter = {},
-): Promise<User[]> {
+): Promise<KeysetPage<User>> {
   const users = database
     .table('users')
     .select(...COLUMNS)
     .where(given({ username, email }))
-  return database.fetchAll(onPage(users, page))
+  return keyset(database, users, page)
 }
 
 export function findUser(database: Database<Tables>, id: number): Promise<User | null> {

@@ -18,7 +18,7 @@ const user = z
 const one = z.object({ id })
 
 const users = paginatedList({
-  sorts: { username: 'text' },
+  sorts: ['username'],
   filters: { username: username.optional(), email: line(254).optional() },
 })
 

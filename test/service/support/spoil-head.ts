@@ -217,8 +217,13 @@ export const HEAD_SPOILERS: Readonly<Record<string, Spoiler>> = {
   },
   'a cursor of our kind': (draft, random) => {
     const sort = one(['username', '-username', 'title', 'price', '-price', 'owner', 'name'], random)
-    const places = [`["${sort}",${one(ODD_JSON, random)},1]`, `["${sort}","a",${one(ODD_JSON, random)}]`]
-    const place = one([...places, one(ODD_JSON, random)], random).slice(0, 2_000)
+    const [by, order] = sort.startsWith('-') ? [sort.slice(1), 'desc'] : [sort, 'asc']
+    const table = by === 'title' ? 'posts.' : ''
+    const name = `${table}${by} ${order}, ${table}id ${order}`
+    // As PostgreSQL's cursors have it, and with the letter of SQLite's for a text.
+    const text = JSON.stringify(one(['', 't'], random) + textOf(one(ODD_JSON, random)))
+    const odd = one([text, one(ODD_JSON, random)], random)
+    const place = one([`["${name}",${odd},"1"]`, `["${name}","ta",${odd}]`, odd], random).slice(0, 2_000)
     draft.target += `?sort=${sort}&after=${Buffer.from(place).toString('base64url')}`
   },
   'its body in the query': (draft) => {
