@@ -3,6 +3,7 @@ import dns, { type LookupAddress, type LookupAllOptions } from 'node:dns'
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ConnectionError, type ConnectRetryEvent, Database } from '../../src/database'
 import { failure, gate } from './support'
 import { eachDatabase } from '../support/each-database'
@@ -42,6 +43,9 @@ eachDatabase('a database that cannot be reached', (context) => {
     expect(retries.length).toBeGreaterThan(1)
     expect(retries.map(({ attempt }) => attempt)).toEqual(retries.map((_, index) => index + 1))
     expect(retries[0]?.error).toBeInstanceOf(ConnectionError)
+    // An attempt that was in its back-off, of 300 ms at most, finds the pool closed, and that is not news of the database.
+    await sleep(400)
+    expect(retries.filter(({ error: { message } }) => !message.includes('Nothing listens there'))).toEqual([])
     expect(database.isConnected).toBe(false)
   })
 

@@ -315,7 +315,9 @@ export class Pool implements PoolCore, LeasePool {
 
   /** A transient failure leaves the waiting callers in the queue until their time is up; any other rejects them. */
   connectFailed({ error, isTransient }: ConnectFailure, attempt: number): void {
-    if (isTransient || !this.#tarn.hasWaiters) this.context.events.tell('connectRetry', { attempt, error })
+    // An attempt that ends because the pool is closed says nothing about the database.
+    if (!this.closed.aborted && (isTransient || !this.#tarn.hasWaiters))
+      this.context.events.tell('connectRetry', { attempt, error })
     if (!isTransient) this.#tarn.failWaiters(error)
   }
 
