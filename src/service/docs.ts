@@ -24,6 +24,7 @@ function page(prefix: string): string {
   <head>
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
     <title>millpond: the interface</title>
     <link rel="icon" type="image/png" href="${prefix}favicon-32x32.png">
     <link rel="stylesheet" href="${prefix}swagger-ui.css">
@@ -38,7 +39,12 @@ function page(prefix: string): string {
 `
 }
 
-const START = `SwaggerUIBundle({
+/** Swagger UI has dark colours for pages of this class; only its header, which is not shown here, would set it. */
+const START = `const dark = matchMedia('(prefers-color-scheme: dark)')
+const followSystem = () => document.documentElement.classList.toggle('dark-mode', dark.matches)
+dark.addEventListener('change', followSystem)
+followSystem()
+SwaggerUIBundle({
   url: new URL('../openapi.json', document.currentScript.src).href,
   dom_id: '#page',
   deepLinking: true,

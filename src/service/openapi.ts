@@ -1,11 +1,9 @@
 /** Makes the OpenAPI document from the definitions of the routes. */
 import { STATUS_CODES } from 'node:http'
 import * as z from 'zod'
+import { version } from '../../package.json'
 import { collectSchemas } from './json-schemas'
 import { BODY_LIMIT, type Definition } from './route'
-
-/** The version of the API, not of the package: it rises when clients have to change. */
-const VERSION = '1.0.0'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -210,7 +208,7 @@ export function openApi(definitions: readonly Definition[]): Json {
     openapi: '3.1.0',
     info: {
       title: 'millpond',
-      version: VERSION,
+      version,
       description: DESCRIPTION,
       license: { name: 'MIT', identifier: 'MIT' },
     },

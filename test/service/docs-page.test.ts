@@ -1,6 +1,7 @@
 /** The page at /docs, in a real browser: it shows every operation, runs them, and asks nobody but this service. */
 import { pino } from 'pino'
 import request from 'supertest'
+import manifest from '../../package.json'
 import { Database } from '../../src/database'
 import type { Serving } from '../../src/express'
 import { createApp } from '../../src/service/app'
@@ -100,5 +101,32 @@ describeInBrowser('The page at /docs', (browser) => {
     expect(elsewhere).toEqual([])
     expect(browser.complaints).toEqual([])
     // The page is large for a machine that is busy.
+  }, 90_000)
+
+  it('is as dark as the system, and shows the version of the package', async () => {
+    const page = await browser.open(`${serving.url}/docs`, {
+      viewport: { width: 1280, height: 900 },
+      colorScheme: 'dark',
+    })
+    await page.locator('.opblock').first().waitFor()
+    const version = page.locator('.info .version').first()
+    expect((await version.textContent())?.trim()).toBe(manifest.version)
+    /** From 0 to 255, of what the browser computes for a colour. */
+    const brightness = async (selector: string, property: string): Promise<number> => {
+      const one = `getComputedStyle(document.querySelector('${selector}')).${property}`
+      const [red = 0, green = 0, blue = 0] =
+        (await page.evaluate<string>(one)).match(/\d+/g)?.map(Number) ?? []
+      return (red + green + blue) / 3
+    }
+    for (const [selector, background] of [
+      ['.info .title', 'html'],
+      ['.opblock-summary-description', 'html'],
+    ] as const) {
+      expect(await brightness(background, 'backgroundColor')).toBeLessThan(60)
+      expect(await brightness(selector, 'color')).toBeGreaterThan(160)
+    }
+    await page.emulateMedia({ colorScheme: 'light' })
+    await waitFor(async () => (await brightness('.info .title', 'color')) < 100, PATIENCE)
+    expect(browser.complaints).toEqual([])
   }, 90_000)
 })
