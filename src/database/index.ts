@@ -45,7 +45,6 @@ export type {
   StatementEnd,
   TransactionEnd,
 } from './observer'
-export { redactedMessage } from './driver/driver-error'
 export { fingerprintOf, operationOf } from './sql/fingerprint'
 export { knexConfig } from './create-backend'
 export {

@@ -54,35 +54,88 @@ eachDatabase('the monitor', (context) => {
         suspicion: 'idle',
       }),
     ])
-    expect(report.verdict.summary).toBe('The pool is exhausted: all 1 connections are in use and 1 waits.')
-    expect(report.verdict.advice).toContain('POST /checkout holds 1 of the 1 in use')
+    expect(report.verdict.summary).toBe('The pool is full: its only connection is in use and 1 waits.')
+    expect(report.verdict.suspects).toEqual([
+      {
+        summary: expect.stringMatching(
+          /^POST \/checkout holds 1 of the 1 in use, for .* s, and runs nothing in an open transaction.$/,
+        ),
+        holder: expect.objectContaining({ label: 'POST /checkout', statement: null }),
+      },
+    ])
+    expect(report.verdict.advice).toBe('Move what POST /checkout does meanwhile out of the transaction.')
+    await waitFor(async () => (await reportOf(pool)).verdict.since !== null)
     await held.rollback()
     await waiting
     await waitFor(async () => (await reportOf(pool)).verdict.level !== 'critical')
     expect((await reportOf(pool)).holders).toEqual([])
   })
 
-  it('counts those who waited in vain, and keeps their errors without the statements of others', async () => {
-    const database = await context.open({ pool: small })
+  it('counts those who waited in vain by their label, however many others waited, with the whole message', async () => {
+    const database = await context.open({ name: 'shop', pool: small })
     const pool = watch(database)
-    await database.connection(async (connection) => {
-      await connection.fetchVal("select 'hunter2'")
-      await failure(
-        runInScope({ label: 'GET /late' }, () => database.detached(() => database.fetchVal('select 1'))),
-      )
-      await failure(
-        runInScope({ label: 'GET /late' }, () => database.detached(() => database.fetchVal('select 1'))),
-      )
-    })
+    const late = (label: string): Promise<unknown> =>
+      failure(runInScope({ label }, () => database.detached(() => database.fetchVal('select 1'))))
+    const before = new Date().toISOString()
+    await runInScope({ label: 'GET /report' }, () =>
+      database.connection(async (connection) => {
+        await connection.fetchVal("select 'hunter2'")
+        await late('GET /late')
+        await Promise.all(Array.from({ length: 12 }, () => late('GET /late')))
+        await late('GET /other')
+      }),
+    )
     const report = await reportOf(pool)
     expect(report.verdict).toMatchObject({
       level: 'critical',
-      summary: '2 waited in vain in the last minute.',
+      summary: '14 waited in vain in the last minute.',
+      since: expect.any(String),
     })
     expect(report.errors).toEqual([
-      expect.objectContaining({ code: 'POOL_TIMEOUT', label: 'GET /late', statement: null, count: 2 }),
+      expect.objectContaining({ code: 'POOL_TIMEOUT', label: 'GET /other', statement: null, count: 1 }),
+      expect.objectContaining({ code: 'POOL_TIMEOUT', label: 'GET /late', statement: null, count: 13 }),
     ])
-    expect(report.errors[0]?.message).not.toContain('\n')
+    const [, { firstAt, lastAt, message }] = report.errors as [unknown, Report['errors'][number]]
+    expect([before, firstAt, lastAt]).toEqual([before, firstAt, lastAt].toSorted())
+    expect(firstAt).not.toBe(lastAt)
+    expect(message).toContain("No connection to database 'shop' became free within 50 ms")
+    expect(message).toMatch(
+      /held by:\n {2}1\. GET \/report, for \d+ ms, running nothing, taken at .+\nLook for slow queries/,
+    )
+  })
+
+  it('tells what holders ran while others waited in vain, without its values', async () => {
+    const database = await context.open({ pool: small })
+    const pool = watch(database)
+    const slow = {
+      postgresql: "select pg_sleep(30), 'hunter2', 'hunter2' as word",
+      sqlite:
+        "with recursive c (n) as (select 1 union all select n + 1 from c where n < 3e8) select count(*), 'hunter2' from c",
+    }[context.dialect]
+    const over = new AbortController()
+    const running = failure(database.fetchVal(slow, {}, { signal: over.signal }))
+    await waitFor(() => database.holders()[0]?.sql)
+    await failure(database.fetchVal('select 1'))
+    over.abort()
+    await running
+    const { errors } = await reportOf(pool)
+    const message = errors.find(({ code }) => code === 'POOL_TIMEOUT')?.message ?? ''
+    expect(message).toMatch(/running (select pg_sleep\(\?\), \?|with recursive c .*, \? from c)/)
+    expect(message).toContain('Look for slow queries')
+    expect(message).not.toContain('hunter2')
+  })
+
+  it('keeps why no connection could be opened, and not that the pool was closed afterwards', async () => {
+    const database = context.track(
+      new Database('postgresql://app:hunter2@127.0.0.1:1/shop', { pool: { acquireTimeoutMillis: 300 } }),
+    )
+    const pool = watch(database)
+    await failure(database.connect())
+    const { errors, verdict } = await reportOf(pool)
+    expect(errors[0]?.message).toMatch(
+      /^Could not connect to postgresql:\/\/app:\*\*\*@127.0.0.1:1\/shop: .*ECONNREFUSED/,
+    )
+    expect(JSON.stringify([errors, verdict])).not.toContain('hunter2')
   })
 
   it('lists the slowest statements by what they have in common, and how long all of them took', async () => {
@@ -395,6 +448,10 @@ describe('the page of the monitor by HTTP', () => {
       'assets/database.js',
       'assets/chart.js',
       'assets/table.js',
+      'assets/errors.js',
+      'assets/format.js',
+      'assets/text.js',
+      'assets/verdict.js',
     ]
     const sizes = await Promise.all(
       files.map(

@@ -1,5 +1,8 @@
 /** The errors for a database that cannot be reached. */
+import express from 'express'
+import request from 'supertest'
 import { ConnectionError, Database } from '../../src/database'
+import { monitor, type MonitorReport } from '../../src/express'
 import { failure } from '../database/support'
 import { within } from '../support/exact'
 import { millpond } from '../support/faults/millpond-subject'
@@ -7,6 +10,8 @@ import { DEADLINE_MILLIS, type Reason, unreachable } from '../support/faults/unr
 import { startProxy } from '../support/tcp-proxy'
 import { waitFor } from '../support/wait-for'
 import { describeFault, report } from './support'
+
+type Verdict = MonitorReport['databases'][number]['verdict']
 
 /** Temporary failures, which are retried until the deadline. */
 const PASSING: readonly Reason[] = ['swallows packets', 'refuses', 'starting up']
@@ -63,4 +68,44 @@ describeFault('an unreachable database', (server) => {
       }
     },
   )
+
+  it('is told by the monitor: why, since when, and that the pool is not to blame', async () => {
+    const proxy = await startProxy(server().url)
+    const database = new Database(proxy.url, { pool: { acquireTimeoutMillis: 500 } })
+    const pool = monitor(database)
+    const app = express().use(pool)
+    const verdict = async (): Promise<Verdict> =>
+      ((await request(app).get('/pool.json')).body as MonitorReport).databases[0]?.verdict as Verdict
+    try {
+      await database.connect()
+      proxy.refuse()
+      proxy.cut()
+      const before = new Date().toISOString()
+      await failure(database.fetchVal('select 1'))
+      const first = await verdict()
+      expect(first).toMatchObject({ level: 'critical', suspects: [] })
+      expect(first.summary).toMatch(
+        /^The database cannot be reached\. Could not connect to postgresql:.*ECONNREFUSED/,
+      )
+      expect(first.advice).toContain('tries again by itself')
+      expect(before <= (first.since ?? '')).toBe(true)
+      await failure(database.fetchVal('select 1'))
+      expect((await verdict()).since).toBe(first.since)
+      await proxy.accept()
+      await waitFor(async () => (await failureOf(database)) === null)
+      expect((await verdict()).summary).not.toContain('cannot be reached')
+    } finally {
+      pool.close()
+      await database.disconnect()
+      await proxy.close()
+    }
+  })
 })
+
+/** Null once a query succeeds. */
+function failureOf(database: Database): Promise<unknown> {
+  return database.fetchVal('select 1').then(
+    () => null,
+    (error: unknown) => error,
+  )
+}

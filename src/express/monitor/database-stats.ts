@@ -1,15 +1,11 @@
 /** The figures of one Database: totals of its events, and a sample of its pool each second. */
-import {
-  type Database,
-  type DatabaseEvents,
-  type Holder,
-  type PoolStats,
-  fingerprintOf,
-} from '../../database'
+import type { Database, DatabaseError, DatabaseEvents, PoolStats } from '../../database'
+import { holderReport, type HolderReport } from './holder-report'
 import { type ErrorReport, RecentErrors, type LeakReport, RecentLeaks } from './recent-errors'
 import { type Percentiles, LatencyWindow } from './latency-window'
 import { type StatementReport, SlowStatements } from './slow-statements'
-import { isIdle, isSlow, judgeHealth, type PoolHealth } from './pool-health'
+import { judgeHealth, type PoolHealth } from './pool-health'
+import { redactedMessage } from './redacted-message'
 
 /** One second of a pool. */
 export interface Sample {
@@ -25,17 +21,6 @@ export interface Sample {
   readonly statements: number
   readonly errors: number
   readonly timeouts: number
-}
-
-export interface HolderReport {
-  readonly label: string | null
-  readonly site: string | null
-  readonly heldMillis: number
-  /** The fingerprint of the running statement, or null between statements. */
-  readonly statement: string | null
-  readonly inTransaction: boolean
-  /** Why the holder is worth a look: it has held long while running nothing, or while running statements. */
-  readonly suspicion: 'idle' | 'slow' | null
 }
 
 export interface DatabaseReport {
@@ -69,10 +54,13 @@ export class DatabaseStats {
   readonly #use = new LatencyWindow()
   readonly #statement = new LatencyWindow()
   readonly #statements = new SlowStatements()
-  readonly #errors = new RecentErrors()
+  /** What the messages of errors may quote. */
+  readonly #names: readonly string[]
+  readonly #errors: RecentErrors
   readonly #leaks = new RecentLeaks()
   #samples: Sample[] = []
-  #unreachable: { readonly code: string; readonly at: number } | null = null
+  #waitingSince: number | null = null
+  #unreachable: { readonly message: string; readonly since: number; readonly lastAt: number } | null = null
   #used = 0
   /** The number of used connections, integrated over time from `since` to `until`; a mean is this divided by the time. */
   #usage = { millis: 0, since: 0, until: 0 }
@@ -83,7 +71,7 @@ export class DatabaseStats {
     connect: () => this.#start(),
     disconnect: () => this.#stop(),
     connectRetry: ({ error }) => {
-      this.#unreachable = { code: error.code, at: performance.now() }
+      this.#addConnectFailure(error)
       this.#addError(error, null, null)
     },
     create: () => {
@@ -100,7 +88,7 @@ export class DatabaseStats {
     },
     timeout: ({ error, label }) => {
       this.#currentSecond.timeouts += 1
-      if (error.code === 'CONNECTION_FAILED') this.#unreachable = { code: error.code, at: performance.now() }
+      if (error.code === 'CONNECTION_FAILED') this.#addConnectFailure(error)
       this.#addError(error, label, null)
     },
     leak: (event) => {
@@ -117,6 +105,9 @@ export class DatabaseStats {
   constructor(database: Database, name: string) {
     this.#database = database
     this.name = name
+    const { database: inURL, username } = database.url
+    this.#names = [database.name, inURL, username].filter((one) => one !== null)
+    this.#errors = new RecentErrors(this.#names)
     this.#listen('on')
     if (database.isConnected) this.#start()
   }
@@ -141,10 +132,12 @@ export class DatabaseStats {
       dialect: this.#database.url.dialect,
       url: String(this.#database.url),
       verdict: judgeHealth({
+        at: Date.now(),
         isConnected: this.#database.isConnected,
         stats,
         holders,
         wait,
+        waitingSince: this.#waitingSince,
         hasWaited: this.#samples.slice(-2).every(({ waiting }) => waiting > 0),
         timeouts: this.#timeoutsOfLastMinute(),
         leaks: this.#leaks.outstanding,
@@ -159,15 +152,25 @@ export class DatabaseStats {
     }
   }
 
-  #timeoutsOfLastMinute(): number {
-    const sampled = this.#samples.slice(-SAMPLES_A_MINUTE)
-    return sampled.reduce((sum, { timeouts }) => sum + timeouts, this.#currentSecond.timeouts)
+  #timeoutsOfLastMinute(): { count: number; since: number | null } {
+    const sampled = this.#samples.slice(-SAMPLES_A_MINUTE).filter(({ timeouts }) => timeouts > 0)
+    const count = sampled.reduce((sum, { timeouts }) => sum + timeouts, this.#currentSecond.timeouts)
+    return { count, since: sampled[0]?.at ?? this.#samples.at(-1)?.at ?? null }
   }
 
-  /** Returns the code of a failure to connect within the last minute; an older one may be over without having been noticed. */
-  #unreachableOfLate(): string | null {
-    const { code, at } = this.#unreachable ?? { code: null, at: 0 }
-    return performance.now() - at < SAMPLES_A_MINUTE * SAMPLE_MILLIS ? code : null
+  /** Returns the failures to connect, if the last was within the last minute; older ones may be over without having been noticed. */
+  #unreachableOfLate(): { readonly message: string; readonly since: number } | null {
+    const failures = this.#unreachable
+    if (failures === null) return null
+    return performance.now() - failures.lastAt < SAMPLES_A_MINUTE * SAMPLE_MILLIS ? failures : null
+  }
+
+  #addConnectFailure(error: DatabaseError): void {
+    this.#unreachable = {
+      message: redactedMessage(error, null, this.#names),
+      since: this.#unreachableOfLate()?.since ?? Date.now(),
+      lastAt: performance.now(),
+    }
   }
 
   #addError(...error: Parameters<RecentErrors['add']>): void {
@@ -194,6 +197,7 @@ export class DatabaseStats {
     const { idle, used, waiting } = this.#database.stats()
     const { errors, most, statements, timeouts } = this.#currentSecond
     this.#countUsed(0)
+    this.#waitingSince = waiting === 0 ? null : (this.#waitingSince ?? Date.now())
     const { millis, since, until } = this.#usage
     const average = until > since ? millis / (until - since) : used
     this.#samples.push({
@@ -225,11 +229,4 @@ export class DatabaseStats {
       this.#database[how](event as 'query', listener as Listeners['query'])
     }
   }
-}
-
-function holderReport(holder: Holder): HolderReport {
-  const { heldMillis, inTransaction, label, site, sql } = holder
-  const statement = sql === null ? null : fingerprintOf(sql)
-  const suspicion = isIdle(holder) ? 'idle' : isSlow(holder) ? 'slow' : null
-  return { label, site, heldMillis, statement, inTransaction, suspicion }
 }

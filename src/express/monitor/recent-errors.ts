@@ -1,15 +1,19 @@
-/** The recent errors, with equal ones counted together, and the recent connection leaks. */
-import { type DatabaseError, type LeakEvent, fingerprintOf, redactedMessage } from '../../database'
+/** The recent errors, counted by code and place, and the recent connection leaks. */
+import { type DatabaseError, fingerprintOf, type LeakEvent } from '../../database'
+import { redactedMessage } from './redacted-message'
 
+/** Errors of one code at one place: a label and a statement. */
 export interface ErrorReport {
   readonly code: string
-  readonly message: string
+  readonly label: string | null
   /** The fingerprint of the statement, or null if there was none. */
   readonly statement: string | null
-  readonly label: string | null
   readonly count: number
-  /** The time of the last one, in ISO 8601. */
-  readonly at: string
+  /** The times of the first one and of the last one, in ISO 8601. */
+  readonly firstAt: string
+  readonly lastAt: string
+  /** The whole message of the last one, without what may be a value. */
+  readonly message: string
 }
 
 export interface LeakReport {
@@ -27,29 +31,31 @@ const MAX_KEPT = 20
 
 export class RecentErrors {
   /** In the order of their latest occurrence. */
-  readonly #byKind = new Map<string, ErrorReport>()
+  readonly #byPlace = new Map<string, ErrorReport>()
+  readonly #names: readonly string[]
 
+  /** @param names what messages may quote: no value, but the name of the database and the like */
+  constructor(names: readonly string[]) {
+    this.#names = names
+  }
+
+  /** Counts the error by its code and place. Its message does not tell kinds apart: it may differ each time. */
   add(error: DatabaseError, label: string | null, sql: string | null): void {
+    const { code } = error
     const statement = sql === null ? null : fingerprintOf(sql)
-    const message = redactedMessage(error)
-    const kind = JSON.stringify([error.code, label, statement ?? message])
-    const count = (this.#byKind.get(kind)?.count ?? 0) + 1
-    this.#byKind.delete(kind)
-    this.#byKind.set(kind, {
-      code: error.code,
-      message,
-      statement,
-      label,
-      count,
-      at: new Date().toISOString(),
-    })
-    const [oldest] = this.#byKind.keys()
-    if (this.#byKind.size > MAX_KEPT && oldest !== undefined) this.#byKind.delete(oldest)
+    const place = JSON.stringify([code, label, statement])
+    const lastAt = new Date().toISOString()
+    const { count, firstAt } = this.#byPlace.get(place) ?? { count: 0, firstAt: lastAt }
+    const message = redactedMessage(error, sql, this.#names)
+    this.#byPlace.delete(place)
+    this.#byPlace.set(place, { code, label, statement, count: count + 1, firstAt, lastAt, message })
+    const [oldest] = this.#byPlace.keys()
+    if (this.#byPlace.size > MAX_KEPT && oldest !== undefined) this.#byPlace.delete(oldest)
   }
 
   /** Returns the errors, the latest first. */
   latest(): ErrorReport[] {
-    return [...this.#byKind.values()].toReversed()
+    return [...this.#byPlace.values()].toReversed()
   }
 }
 
@@ -71,9 +77,9 @@ export class RecentLeaks {
     this.#latest = [leak, ...this.#latest.filter((one) => one !== before)].slice(0, MAX_KEPT)
   }
 
-  /** The number of connections that have not been returned yet. */
-  get outstanding(): number {
-    return this.#latest.filter(({ state }) => state === 'held').length
+  /** The leaks whose connections have not been returned yet. */
+  get outstanding(): readonly LeakReport[] {
+    return this.#latest.filter(({ state }) => state === 'held')
   }
 
   /** Returns the leaks, the latest first, with the present heldMillis of connections that have not been returned yet. */

@@ -1,16 +1,17 @@
 /** What is shown of one database. Whatever comes from outside is put in as text, never as HTML. */
 import { Chart } from './chart.js'
-import { clock, count, duration, place } from './format.js'
+import { ErrorList } from './errors.js'
+import { count, duration, moment, place } from './format.js'
 import { Table } from './table.js'
+import { make, setText } from './text.js'
 
-const MARKS = { healthy: '✓', warning: '▲', critical: '✕', offline: '○' }
 const NO_LABEL = '(no label)'
 const KEPT_MILLIS = 300_000
 const RATE_SECONDS = 10
 
-const label = { label: 'Label', isLabel: true, read: (row) => row.label ?? NO_LABEL }
-const statement = { label: 'Statement', isCode: true, read: (row) => row.statement ?? '' }
-const site = { label: 'Taken at', isCode: true, read: (row) => place(row.site ?? '') }
+const label = (row) => row.label ?? NO_LABEL
+const site = (row) => place(row.site ?? '')
+const statement = (row) => row.statement ?? ''
 const time = (name, read, more) => ({
   label: name,
   isNumber: true,
@@ -25,11 +26,9 @@ const TABLES = {
     note: 'longest first',
     nothing: 'Nobody does.',
     columns: [
-      label,
+      { label: 'Label, and where it was taken', read: label, below: site, isCodeBelow: true },
       time('Held for', (row) => row.heldMillis),
-      { label: 'Does', read: doing },
-      statement,
-      site,
+      { label: 'Does', read: doing, below: statement, isCodeBelow: true },
     ],
   },
   statements: {
@@ -38,8 +37,7 @@ const TABLES = {
     note: 'since the start, without their values',
     nothing: 'None so far.',
     columns: [
-      { label: 'Statement', isCode: true, read: (row) => row.fingerprint },
-      { label: 'Last by', isLabel: true, read: (row) => row.label ?? NO_LABEL },
+      { label: 'Statement, and its last caller', isCode: true, read: (row) => row.fingerprint, below: label },
       time('Total', (row) => row.totalMillis, { sort: (row) => row.totalMillis }),
       time('Mean', (row) => row.meanMillis, { sort: (row) => row.meanMillis }),
       time('Max', (row) => row.maxMillis, { sort: (row) => row.maxMillis }),
@@ -61,32 +59,16 @@ const TABLES = {
       time('Max', (row) => row.maxMillis),
     ],
   },
-  errors: {
-    most: 5,
-    title: 'Errors',
-    note: 'latest first',
-    nothing: 'None so far.',
-    columns: [
-      { label: 'Code', isCode: true, read: (row) => row.code },
-      { label: 'Last at', read: (row) => clock(row.at) },
-      { label: 'Count', isNumber: true, read: (row) => count(row.count) },
-      label,
-      { label: 'Message', isWide: true, read: (row) => row.message },
-      statement,
-    ],
-  },
   leaks: {
     most: 5,
     title: 'Leaks',
     note: 'latest first',
     nothing: 'None reported. They are looked for where pool.leakThresholdMillis is set.',
     columns: [
-      label,
-      { label: 'State', read: leakState },
+      { label: 'Label, and where it was taken', read: label, below: site, isCodeBelow: true },
+      { label: 'State', read: leakState, below: (row, now) => `reported ${moment(row.at, now)}` },
       time('Held for', (row) => row.heldMillis),
-      { label: 'Reported at', read: (row) => clock(row.at) },
-      statement,
-      site,
+      { label: 'Ran', isCode: true, read: statement },
     ],
   },
 }
@@ -104,6 +86,7 @@ function leakState({ state }) {
 export class DatabaseView {
   #section
   #chart
+  #errors
   #tables
   #tiles = new Map()
   #samples = []
@@ -115,6 +98,7 @@ export class DatabaseView {
     heading.id = `${id}-name`
     this.#section.setAttribute('aria-labelledby', heading.id)
     this.#chart = new Chart(this.#find('.plot'), this.#find('.readout'))
+    this.#errors = new ErrorList(this.#find('[data-errors]'))
     this.#tables = Object.entries(TABLES).map(([name, table]) => [
       name,
       new Table(this.#find(`[data-table="${name}"]`), table),
@@ -133,17 +117,12 @@ export class DatabaseView {
     this.#samples = this.#samples.filter(({ at }) => at >= from)
   }
 
-  show(report) {
-    const { dialect, name, stats, times, url, verdict } = report
+  /** @param now the server's time, in milliseconds since 1970 */
+  show(report, now) {
+    const { dialect, name, stats, times, url } = report
     const most = stats.size + stats.maxOverflow
     setText(this.#find('h2'), name)
     setText(this.#find('.where'), `${dialect} · ${url}`)
-    this.#find('.verdict').dataset.level = verdict.level
-    const level = this.#find('.level')
-    level.dataset.mark = MARKS[verdict.level]
-    setText(level, verdict.level)
-    setText(this.#find('.summary'), verdict.summary)
-    setText(this.#find('.advice'), verdict.advice ?? '')
     this.#tile('in use', String(stats.used), `of ${most}`)
     this.#tile('idle', String(stats.idle), stats.creating > 0 ? `+${stats.creating} opening` : '')
     this.#tile('waiting', count(stats.waiting), '', stats.waiting > 0)
@@ -161,22 +140,18 @@ export class DatabaseView {
         { what: 'Running', ...times.statement },
       ].filter((row) => row.count > 0),
     }
-    for (const [of, table] of this.#tables) table.show(rows[of])
+    for (const [of, table] of this.#tables) table.show(rows[of], now)
+    this.#errors.show(report.errors, now)
   }
 
   #tile(name, figure, unit, isAlarming = false) {
     let tile = this.#tiles.get(name)
     if (tile === undefined) {
-      const box = document.createElement('div')
-      const term = document.createElement('dt')
-      const value = document.createElement('dd')
-      const number = document.createElement('span')
-      const small = document.createElement('small')
-      term.textContent = name
-      value.append(number, ' ', small)
-      box.append(term, value)
-      this.#find('.tiles').append(box)
-      tile = { box, number, small }
+      tile = { box: make('div'), number: make('span'), small: make('small') }
+      const value = make('dd')
+      value.append(tile.number, ' ', tile.small)
+      tile.box.append(make('dt', '', name), value)
+      this.#find('.tiles').append(tile.box)
       this.#tiles.set(name, tile)
     }
     setText(tile.number, figure)
@@ -187,8 +162,4 @@ export class DatabaseView {
   #find(selector) {
     return this.#section.querySelector(selector)
   }
-}
-
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text
 }

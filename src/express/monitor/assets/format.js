@@ -27,6 +27,21 @@ export function clock(at) {
   })
 }
 
+const DAY_MILLIS = 86_400_000
+
+/** The time of day, with the day if that may be another one. Both are moments of the server. */
+export function moment(at, now) {
+  const time = clock(at)
+  if (now - Date.parse(at) < DAY_MILLIS / 2) return time
+  return `${new Date(at).toLocaleDateString([], { day: 'numeric', month: 'short' })} ${time}`
+}
+
+/** 12:01:02, 4 min 10 s ago. */
+export function ago(at, now) {
+  const millis = now - Date.parse(at)
+  return millis < 1000 ? `${moment(at, now)}, just now` : `${moment(at, now)}, ${duration(millis)} ago`
+}
+
 /** `place (folder/file.ts:12)` of a line of a stack; pool.json has the whole of it. */
 export function place(site) {
   const [, name = '', file = site] = /^(?:at )?(?:(.*?) \()?(.*?)\)?$/.exec(site) ?? []

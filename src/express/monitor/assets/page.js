@@ -1,6 +1,8 @@
 /** The page: listens to the stream, shows each database, and says aloud only what changes for the worse or the better. */
 import { DatabaseView } from './database.js'
 import { duration } from './format.js'
+import { setText } from './text.js'
+import { VerdictView } from './verdict.js'
 
 const LOST_MILLIS = 5000
 
@@ -12,6 +14,7 @@ const announcer = document.querySelector('#announcer')
 const template = document.querySelector('#database')
 
 const views = []
+const verdicts = []
 const levels = new Map()
 let source = null
 let latest = null
@@ -23,8 +26,8 @@ function listen() {
   source = new EventSource('events')
   source.addEventListener('message', ({ data }) => {
     heardAt = performance.now()
-    latest = JSON.parse(data).databases
-    for (const [index, report] of latest.entries()) viewOf(index).keep(report)
+    latest = JSON.parse(data)
+    for (const [index, report] of latest.databases.entries()) viewOf(index).keep(report)
     if (!isPaused) show()
     showStream()
   })
@@ -38,38 +41,38 @@ function listen() {
 function viewOf(index) {
   if (views[index] === undefined) {
     const view = new DatabaseView(template, `database-${index + 1}`)
-    const link = document.createElement('a')
-    link.href = `#${view.section.id}`
     main.append(view.section)
-    overview.append(link)
     views[index] = view
+    verdicts[index] = new VerdictView(view.section.id)
+    overview.append(verdicts[index].article)
   }
   return views[index]
 }
 
 function show() {
   if (latest === null) return
-  for (const [index, report] of latest.entries()) {
-    views[index].show(report)
-    const link = overview.children[index]
-    link.dataset.level = report.verdict.level
-    const text = `${report.name}: ${report.verdict.level}`
-    if (link.textContent !== text) link.textContent = text
+  const { at, databases } = latest
+  for (const [index, report] of databases.entries()) {
+    verdicts[index].show(report.name, report.verdict, at)
+    views[index].show(report, at)
   }
-  const troubled = latest.filter(({ verdict }) => verdict.level !== 'healthy')
+  const troubled = databases.filter(({ verdict }) => verdict.level !== 'healthy')
   const title = troubled.map(({ name, verdict }) => `${name} ${verdict.level}`).join(', ')
   document.title = title === '' ? 'Pool monitor' : `${title} · Pool monitor`
-  announce()
+  announce(databases)
 }
 
 /** Whoever listens to the page hears of a change, and not of each second. */
-function announce() {
-  const changed = latest.filter(({ name, verdict }) => levels.get(name) !== verdict.level)
+function announce(databases) {
+  const changed = databases.filter(({ name, verdict }) => levels.get(name) !== verdict.level)
   const isFirst = levels.size === 0
   for (const { name, verdict } of changed) levels.set(name, verdict.level)
   if (changed.length === 0 || isFirst) return
   announcer.textContent = changed
-    .map(({ name, verdict }) => `${name} is ${verdict.level}. ${verdict.summary} ${verdict.advice ?? ''}`)
+    .map(({ name, verdict: { advice, level, summary, suspects } }) => {
+      const who = suspects.map((suspect) => suspect.summary)
+      return [`${name} is ${level}.`, summary, ...who, advice ?? ''].join(' ')
+    })
     .join(' ')
 }
 
@@ -83,7 +86,7 @@ function showStream() {
     connecting: 'Connecting',
     live: 'Live',
   }
-  if (stream.textContent !== texts[state]) stream.textContent = texts[state]
+  setText(stream, texts[state])
   if (state === 'lost' && stream.dataset.state === 'live')
     announcer.textContent = 'The connection to the monitor is lost.'
   stream.dataset.state = state
