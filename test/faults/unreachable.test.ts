@@ -100,6 +100,39 @@ describeFault('an unreachable database', (server) => {
       await proxy.close()
     }
   })
+
+  it('is told by the monitor for a reason that lasts, too', async () => {
+    const admin = new Database(server().url)
+    const gone = new URL(server().url)
+    gone.pathname = '/soon_gone'
+    const database = new Database(gone.href)
+    const pool = monitor(database)
+    try {
+      await admin.connect()
+      await admin.execute('create database soon_gone')
+      await database.connect()
+      await admin.execute('drop database soon_gone with (force)')
+      await waitFor(() =>
+        database.fetchVal('select 1').then(
+          () => false,
+          ({ message }: Error) => /does not exist/.test(message),
+        ),
+      )
+      const { body } = await request(express().use(pool)).get('/pool.json')
+      const [report] = (body as MonitorReport).databases
+      expect(report?.verdict).toMatchObject({
+        level: 'critical',
+        summary: expect.stringMatching(/cannot be reached.*"soon_gone" does not exist/),
+      })
+      expect(report?.errors).toEqual([
+        expect.objectContaining({ code: 'CONNECTION_FAILED', count: report?.stats.timedOut }),
+      ])
+    } finally {
+      pool.close()
+      await database.disconnect()
+      await admin.disconnect()
+    }
+  })
 })
 
 /** Null once a query succeeds. */

@@ -60,8 +60,12 @@ export class AcquireQueue {
       const taken = await take(bounded)
       return lend({ taken, endWriteTurn, waitMillis: performance.now() - started })
     } catch (error) {
-      // The time of the pool is up, or that of the call.
-      if (error instanceof DatabaseError && (error === timeout || error instanceof QueryTimeoutError))
+      // The time of the pool is up, or that of the call, or there is no use in waiting, such as after a refused log-in.
+      const isRefused = error instanceof ConnectionError && !closed.aborted
+      if (
+        error instanceof DatabaseError &&
+        (error === timeout || error instanceof QueryTimeoutError || isRefused)
+      )
         this.#reportTimeout(error, scope)
       if (endWriteTurn !== null) endWriteTurn()
       else if (turn !== null) this.#writers -= 1
