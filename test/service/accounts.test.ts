@@ -1,4 +1,4 @@
-/** Accounts and transfers over HTTP: money neither appears nor disappears. */
+/** Accounts and transfers over HTTP: the sum of all balances stays the same. */
 import request from 'supertest'
 import { eachService } from './support/open-service'
 
@@ -9,7 +9,7 @@ interface Account {
 }
 
 eachService(
-  'Accounts',
+  'accounts',
   (service) => {
     async function open(balance: number): Promise<number> {
       const { body } = await request(service.url)
@@ -26,7 +26,7 @@ eachService(
       return request(service.url).post('/transfer').send({ from_account, to_account, amount })
     }
 
-    it('are opened, read and listed', async () => {
+    it('can be opened, read and listed', async () => {
       const { body, headers } = await request(service.url)
         .post('/accounts/')
         .send({ owner: 'Ada', balance: 5_000_000_001 })
@@ -48,7 +48,7 @@ eachService(
       expect([await balanceOf(from), await balanceOf(to)]).toEqual([120, 0])
     })
 
-    it('take a transfer by query parameters, as the tutorial sends it', async () => {
+    it('accept a transfer by query parameters, as in the tutorial', async () => {
       const [from, to] = [await open(100), await open(0)]
       await request(service.url)
         .post('/transfer')
@@ -60,23 +60,26 @@ eachService(
     it.each([
       ['from the lower id', 0, 1],
       ['from the higher id', 1, 0],
-    ])('tell nothing about the payee to who has not got the money, %s', async (_name, payer, payee) => {
-      const ids = [await open(1), await open(1)]
-      const { body } = await transfer(ids[payer] ?? 0, ids[payee] ?? 0, Number.MAX_SAFE_INTEGER).expect(409)
-      expect(body).toHaveProperty('detail', 'Insufficient funds')
-    })
+    ])(
+      'do not reveal whether the payee exists when the payer has too little money, %s',
+      async (_name, payer, payee) => {
+        const ids = [await open(1), await open(1)]
+        const { body } = await transfer(ids[payer] ?? 0, ids[payee] ?? 0, Number.MAX_SAFE_INTEGER).expect(409)
+        expect(body).toHaveProperty('detail', 'Insufficient funds')
+      },
+    )
 
     it.each([
       ['from the lower id', 0, 1],
       ['from the higher id', 1, 0],
-    ])('are not overdrawn, %s, and nothing moves', async (_name, payer, payee) => {
+    ])('cannot be overdrawn, %s, and no money moves', async (_name, payer, payee) => {
       const ids = [await open(100), await open(100)]
       const { body } = await transfer(ids[payer] ?? 0, ids[payee] ?? 0, 101).expect(409)
       expect(body).toMatchObject({ title: 'Conflict', detail: 'Insufficient funds' })
       expect([await balanceOf(ids[0] ?? 0), await balanceOf(ids[1] ?? 0)]).toEqual([100, 100])
     })
 
-    it('are named when they do not exist, and nothing moves', async () => {
+    it('are named when they do not exist, and no money moves', async () => {
       const known = await open(100)
       const unknown = known + 1000
       expect((await transfer(known, unknown, 1).expect(404)).body).toHaveProperty(
@@ -91,7 +94,7 @@ eachService(
       expect(await balanceOf(known)).toBe(100)
     })
 
-    it('do not grow beyond what a JSON number can hold', async () => {
+    it('cannot exceed the largest exact JSON number', async () => {
       const [from, to] = [await open(10), await open(Number.MAX_SAFE_INTEGER - 5)]
       const { body } = await transfer(from, to, 6).expect(409)
       expect(body).toHaveProperty('detail', `The balance of account ${to} would become too large`)
@@ -112,7 +115,7 @@ eachService(
       expect((answer.body as { errors: object[] }).errors).toEqual([{ loc, msg: expect.any(String) }])
     })
 
-    it('keep their sum through 64 transfers at once, back and forth between four of them', async () => {
+    it('keep their sum through 64 concurrent transfers between four of them', async () => {
       const ids = [await open(100), await open(100), await open(100), await open(100)]
       const answers = await Promise.all(
         Array.from({ length: 64 }, (_, n) => {

@@ -1,4 +1,4 @@
-/** The service in one file, as `npm start` and the image run it. */
+/** The bundle: the service in one file, as `npm start` and the image run it. */
 import { execFile } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,7 +18,7 @@ const run = promisify(execFile)
 const service = path.join(compiledFolder(), 'src', 'service')
 const START = [path.join(service, 'start.js')]
 
-/** With another byte at that place. */
+/** The bytes with another one at that place. */
 function withOther(bytes: Buffer, place: number): Buffer {
   const other = Buffer.from(bytes)
   const at = Math.floor(place)
@@ -29,7 +29,7 @@ function withOther(bytes: Buffer, place: number): Buffer {
 beforeAll(async () => {
   const assets = path.join('src', 'express', 'monitor', 'assets')
   cpSync(path.join(root, assets), path.join(compiledFolder(), assets), { recursive: true })
-  // Whatever is set where it is built, it is built the same.
+  // The build does not depend on the environment.
   const env = {
     ...process.env,
     DATABASE_URL: 'postgresql://nowhere.invalid/x',
@@ -39,10 +39,10 @@ beforeAll(async () => {
   await run(process.execPath, [path.join(root, 'build', 'bundle.mjs'), compiledFolder()], { env })
 }, 60_000)
 
-describe('The bundle', () => {
+describe('the bundle', () => {
   standingCheck()
 
-  it('comes with what was compiled of it, which Node takes without flags and refuses with others', async () => {
+  it('comes with its compiled code cache, which Node accepts without flags and refuses with others', async () => {
     const ask = `console.log(require(${JSON.stringify(path.join(service, 'bundle-loader.js'))}).read().cachedDataRejected)`
     const answer = async (...flags: string[]) => (await run(process.execPath, [...flags, '-e', ask])).stdout
     expect(await answer()).toBe('false\n')
@@ -82,7 +82,7 @@ describe('The bundle', () => {
     }
   })
 
-  it('calls errors as the library does', () => {
+  it('gives errors the names of the library', () => {
     const text = readFileSync(path.join(service, 'bundle.js'), 'latin1')
     const names = Object.keys(library).filter((name) => name.endsWith('Error'))
     expect(names.length).toBeGreaterThan(10)
@@ -90,7 +90,7 @@ describe('The bundle', () => {
   })
 })
 
-eachDatabase('The service out of it', (context) => {
+eachDatabase('the service in the bundle', (context) => {
   const start = (variables: Record<string, string> = {}): ServiceProcess =>
     new ServiceProcess(
       {
@@ -104,7 +104,7 @@ eachDatabase('The service out of it', (context) => {
       START,
     )
 
-  it('answers, shows its documents and the monitor with its assets, and ends', async () => {
+  it("answers requests, serves its documents and the monitor's assets, and shuts down", async () => {
     await using process = start()
     const url = await process.listening()
     const admin = (await process.said(/^pool monitor/)).replace('pool monitor and metrics on ', '')
@@ -124,7 +124,7 @@ eachDatabase('The service out of it', (context) => {
     expect(process.complaints).toEqual([])
   })
 
-  it('waits for nobody when there is nothing to migrate', async () => {
+  it('does not wait for the migration lock when there is nothing to migrate', async () => {
     const database = await context.open()
     await database.exclusively('millpond migrations main', async () => {
       await using process = start()
@@ -132,14 +132,14 @@ eachDatabase('The service out of it', (context) => {
     })
   })
 
-  it('releases a lock that was left behind, though there is nothing to migrate', async () => {
+  it('releases a migration lock that was left behind, when there is nothing to migrate', async () => {
     await context.admin('update knex_migrations_main_lock set is_locked = 1')
     await using process = start()
     expect(await process.said(/^database main: .*: its lock is released$/)).toContain('has ended')
     await process.listening()
   })
 
-  it('logs a failure with the places of the sources', async () => {
+  it('logs stack traces with the places of the sources', async () => {
     await using process = start()
     const url = await process.listening()
     await context.admin('drop table products')
@@ -153,7 +153,7 @@ eachDatabase('The service out of it', (context) => {
   })
 
   it.each(['cut off', 'something else'])(
-    'lives on without the places of the sources where their names are %s',
+    'runs without the places of the sources when their names are %s',
     async (damage) => {
       const file = path.join(service, 'bundle.js.sources')
       const whole = readFileSync(file, 'utf8')
@@ -198,7 +198,7 @@ eachDatabase('The service out of it', (context) => {
     }
   })
 
-  it('says in a line what is wrong with a setting, and exits with 2', async () => {
+  it('names an invalid setting in one line, and exits with 2', async () => {
     await using process = start({ DATABASE_POOL_SIZE: 'many' })
     expect(await process.ended()).toBe(2)
     expect(process.complaints).toEqual([expect.stringMatching(/^millpond: DATABASE_POOL_SIZE must be/)])

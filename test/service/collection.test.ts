@@ -1,4 +1,4 @@
-/** The collection of calls in docs/service.http: complete, and each answered as noted. */
+/** The calls in docs/service.http: all operations, and each answered as noted. */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { pino } from 'pino'
@@ -17,7 +17,7 @@ interface Call {
   readonly body: string | undefined
 }
 
-/** Reads the format of the REST clients: requests apart by `###`, head and body apart by an empty line. */
+/** Parses the format of REST clients: `###` between requests, an empty line between head and body. */
 function callsOf(text: string): Call[] {
   const [, ...parts] = text.split(/^### /m)
   return parts.map((part) => {
@@ -35,7 +35,7 @@ function callsOf(text: string): Call[] {
 const calls = callsOf(readFileSync(path.resolve(__dirname, '../../docs/service.http'), 'utf8'))
 
 eachDatabase('docs/service.http', (context) => {
-  it('has every operation of the OpenAPI document, and each call in it is answered as noted', async () => {
+  it('has every operation of the OpenAPI document, and each of its calls is answered as noted', async () => {
     const main = await context.open()
     const products = await context.open({}, await context.createDatabase())
     await migrate(main, 'main', { seed: true })
@@ -53,7 +53,7 @@ eachDatabase('docs/service.http', (context) => {
       const { operations } = await SpecifiedService.of(serving.url)
       const missing = operations.filter(({ method, path: address }) => {
         const pattern = new RegExp(`^${address.replace('{id}', '\\d+')}(\\?.*)?$`)
-        // Only one that succeeds shows how it is meant.
+        // Only a call that succeeds shows how an operation is used.
         return !calls.some((call) => call.method === method && pattern.test(call.target) && call.status < 300)
       })
       expect(missing.map(({ name }) => name)).toEqual([])

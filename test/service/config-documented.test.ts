@@ -1,4 +1,4 @@
-/** Every setting is where a user would look for it: in .env.example and in the table of docs/service.md, with its default. */
+/** Every setting is documented in .env.example and in the table of docs/service.md, with its default. */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { VARIABLES } from '../../src/service/config'
@@ -6,7 +6,7 @@ import { VARIABLES } from '../../src/service/config'
 const root = path.resolve(__dirname, '../..')
 const read = (file: string): string => readFileSync(path.join(root, file), 'utf8')
 
-/** `NAME` → what stands after it, out of commented lines too. */
+/** `NAME` → its value, from commented lines too. */
 const example = new Map(
   [...read('.env.example').matchAll(/^#?([A-Z][A-Z_]+)=(.*)$/gm)].map(([, name = '', value = '']) => [
     name,
@@ -14,19 +14,19 @@ const example = new Map(
   ]),
 )
 
-/** `NAME` → its default, as the table has it. */
+/** `NAME` → its default in the table. */
 const table = new Map(
   [...read('docs/service.md').matchAll(/^\| `([A-Z_]+)` +\| (?:`([^`]*)`)?/gm)].map(
     ([, name = '', value]) => [name, value ?? ''],
   ),
 )
 
-it('is each of them in .env.example and in the table, and none that there is not', () => {
+it('.env.example and the table of docs/service.md list exactly the settings of the service', () => {
   expect([...example.keys()].toSorted()).toEqual(VARIABLES.toSorted())
   expect([...table.keys()].toSorted()).toEqual(VARIABLES.toSorted())
 })
 
-it('has the same default in both, where it has one', () => {
+it('.env.example and the table of docs/service.md have the same defaults', () => {
   const defaults = [...table].filter(([, value]) => value !== '')
   expect(defaults.length).toBeGreaterThan(10)
   for (const [name, value] of defaults) expect([name, example.get(name)]).toEqual([name, value])

@@ -1,10 +1,10 @@
-/** The settings: checked as a whole, typed, frozen, and with a default for each. */
+/** The settings: validated together, typed, frozen, each with a default. */
 import path from 'node:path'
 import { databaseUrls, EnvironmentError, readConfig } from '../../src/service/config'
 
 const DATA = path.resolve(__dirname, '../../data')
 
-it('has a default for everything: SQLite files in the project, migrated and seeded, on this machine only', () => {
+it('the settings default to SQLite files in the project, migrated and seeded, on localhost', () => {
   const config = readConfig({})
   expect(config).toMatchObject({
     host: '127.0.0.1',
@@ -23,7 +23,7 @@ it('has a default for everything: SQLite files in the project, migrated and seed
   expect(decodeURIComponent(config.products.url)).toBe(`sqlite:///${DATA}/products.sqlite`)
 })
 
-it('reads every variable, times in seconds', () => {
+it('the settings are read from every variable, times in seconds', () => {
   const config = readConfig({
     DATABASE_URL: 'postgresql://app:secret@db/shop',
     PRODUCTS_DATABASE_URL: 'sqlite:///:memory:',
@@ -78,19 +78,19 @@ it('reads every variable, times in seconds', () => {
   })
 })
 
-it('migrates a server only when told to, and never seeds it', () => {
+it('the settings migrate a server only when asked to, and never seed it', () => {
   const DATABASE_URL = 'postgresql://db/shop'
   expect(readConfig({ DATABASE_URL }).main).toMatchObject({ migrates: false, seeds: false })
   const told = readConfig({ DATABASE_URL, MIGRATE_ON_START: 'true' })
   expect(told.main).toMatchObject({ migrates: true, seeds: false })
 })
 
-it('takes an empty variable for one that is not there', () => {
+it('the settings treat an empty variable as missing', () => {
   expect(readConfig({ PORT: '', DATABASE_URL: '' })).toEqual(readConfig({}))
   expect(databaseUrls({ DATABASE_URL: '' })).toEqual(databaseUrls({}))
 })
 
-it('names every mistake at once', () => {
+it('the settings report every mistake at once', () => {
   const read = (): unknown =>
     readConfig({
       PORT: '3000x',
@@ -110,20 +110,20 @@ it('names every mistake at once', () => {
   ])
 })
 
-it('refuses a time that is longer than a timer can be', () => {
+it('the settings refuse a time that is longer than a timer can be', () => {
   const { mistakes } = catchError(() => readConfig({ SHUTDOWN_TIMEOUT: '2147484' })) as EnvironmentError
   expect(mistakes).toEqual(['SHUTDOWN_TIMEOUT must be 2147483 seconds or less'])
   expect(readConfig({ SHUTDOWN_TIMEOUT: '2147483' }).shutdownTimeoutMillis).toBe(2_147_483_000)
 })
 
-it('refuses a grace that leaves no time to shut down in', () => {
+it('the settings refuse a grace that leaves no time to shut down', () => {
   const { mistakes } = catchError(() =>
     readConfig({ READINESS_GRACE: '30', SHUTDOWN_TIMEOUT: '30' }),
   ) as EnvironmentError
   expect(mistakes).toEqual(['READINESS_GRACE must be shorter than SHUTDOWN_TIMEOUT, which it is part of'])
 })
 
-it('cannot be changed afterwards', () => {
+it('the settings are frozen', () => {
   const config = readConfig({})
   expect([config, config.main, config.main.options, config.main.options.pool].every(Object.isFrozen)).toBe(
     true,
@@ -138,7 +138,7 @@ function catchError(work: () => unknown): unknown {
   }
 }
 
-it('opens the listener for operators by its port, on this machine unless told otherwise', () => {
+it('the settings open the admin listener by its port, on localhost by default', () => {
   expect(readConfig({ ADMIN_PORT: '3001' }).admin).toEqual({ port: 3001, host: '127.0.0.1' })
   expect(readConfig({ ADMIN_PORT: '0', ADMIN_HOST: '0.0.0.0' }).admin).toEqual({ port: 0, host: '0.0.0.0' })
   expect(readConfig({ ADMIN_HOST: '0.0.0.0' }).admin).toBe(false)

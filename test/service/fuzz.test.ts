@@ -1,4 +1,4 @@
-/** Requests as no client should send them: the service refuses them, shows nothing of its inside, and keeps its data. */
+/** Malformed requests: the service refuses them, shows no internals, and keeps its data. */
 import { rounds } from '../support/rounds'
 import { randomFrom } from '../support/random-from'
 import { report } from '../support/report'
@@ -14,19 +14,19 @@ import { type Contents, contentsOf, idsIn, isAnnounced, changesBetween } from '.
 
 /** MILLPOND_SEED repeats a run. */
 const SEED = process.env['MILLPOND_SEED']
-/** On each database. */
-/** So many that each reason for which a request is refused occurs. */
+/** The number of requests on each database. */
+/** Enough that each reason for a refusal occurs. */
 const MANY = 1_500
 const REQUESTS = rounds(300, MANY)
-/** None of them is much work: what takes longer has got stuck somewhere. */
+/** The limit of one request; a longer one is stuck. */
 const BOUND_MILLIS = 5_000
 const SPOILERS = Object.entries({ ...BODY_SPOILERS, ...HEAD_SPOILERS })
 const LAST_SPOILERS = Object.entries(SENDING_SPOILERS)
 
 eachService(
-  'The service',
+  'the service',
   (service) => {
-    it('refuses malformed requests, shows nothing of its inside, and keeps its data', async () => {
+    it('refuses malformed requests, shows no internals, and keeps its data', async () => {
       const seed = SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(SEED)
       const random = randomFrom(seed)
       const { main, products } = service
@@ -43,14 +43,14 @@ eachService(
         expect(answers.map(({ status }) => status)).toEqual([200])
       }
 
-      /** What came before this has been read, is no longer worked on, and has been answered, if it ever is. */
+      /** Resolves when the requests before it have been read, have finished, and have been answered, if at all. */
       async function settled(): Promise<void> {
         await goodAnswer()
         await waitFor(() => main.stats().used + products.stats().used === 0)
         await goodAnswer()
       }
 
-      /** Something for every request to find, however much was deleted. */
+      /** Rows for every request to find, however many were deleted. */
       async function refill(contents: Contents): Promise<Contents> {
         const isFull = ['users', 'posts', 'accounts', 'products'].every(
           (table) => idsIn(contents, table).length > 1,
@@ -94,7 +94,7 @@ eachService(
           enough: draft.mayStayUnanswered ? settled : undefined,
         })
         if (draft.mayStayUnanswered || count % 50 === 0) await settled()
-        // What a GET changes is found with the next request that may change something.
+        // A change by a GET is found at the next request that may change rows.
         const after = target.method === 'GET' ? contents : await contentsOf(main, products)
 
         const faults = answers.map((answer) => faultOf(answer, places)).filter((fault) => fault !== null)
@@ -117,7 +117,7 @@ eachService(
       }
       const figures = { seed, requests: REQUESTS, 'slowest, ms': slowest }
       report(`malformed requests on ${service.context.dialect}`, { ...figures, ...statuses })
-      // Some were good enough, and most were refused, for every reason that there is.
+      // Some were valid, and most were refused, for every reason.
       const rare = ['201', '204', '405', '406', '413', '415', '431']
       for (const status of ['200', '400', '404', '422', ...(REQUESTS < MANY ? [] : rare)])
         expect(statuses).toHaveProperty(status)

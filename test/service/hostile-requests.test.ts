@@ -1,8 +1,8 @@
-/** What hostile clients send: nothing of it gets in, holds a connection for long, or learns anything about the inside. */
+/** Hostile requests: refused, without internals in the response, and without a connection held for long. */
 import request from 'supertest'
 import { eachService } from './support/open-service'
 
-eachService('A hostile client', (service) => {
+eachService('a hostile client', (service) => {
   it.each([
     ['__proto__ in the body', '{"username":"ada","email":"ada@example.org","__proto__":{"isAdmin":true}}'],
     [
@@ -31,7 +31,7 @@ eachService('A hostile client', (service) => {
     },
   )
 
-  it('gets the headers that tell browsers to be careful, and none that tell what this is made of', async () => {
+  it('gets security headers, and none that names the framework', async () => {
     const { headers } = await request(service.url)
       .get('/users')
       .set('Origin', 'https://evil.example')
@@ -46,7 +46,7 @@ eachService('A hostile client', (service) => {
       expect(headers).not.toHaveProperty(name)
   })
 
-  it('is refused for a body that is too large with 413, and for headers that are with 431', async () => {
+  it('gets 413 for a body that is too large, and 431 for headers that are too large', async () => {
     const large = await request(service.url)
       .post('/users')
       .send({ username: 'x'.repeat(110_000) })

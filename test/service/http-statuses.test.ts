@@ -1,8 +1,8 @@
-/** The statuses beside those of the routes: what is answered to clients that ask in an odd way. */
+/** HTTP statuses for unusual requests: content negotiation, conditional requests, methods, Location. */
 import request from 'supertest'
 import { eachService } from './support/open-service'
 
-eachService('The service', (service) => {
+eachService('the service', (service) => {
   const ada = { username: 'ada', email: 'ada@example.com' }
 
   it.each([
@@ -11,7 +11,7 @@ eachService('The service', (service) => {
     'image/*',
     'application/json;q=0',
     'text/html, application/json;q=0, */*;q=0',
-  ])('answers 406 to a client that takes only %s, and does nothing', async (accept) => {
+  ])('answers 406 to a client that accepts only %s, and does nothing', async (accept) => {
     const { body, headers } = await request(service.url)
       .post('/users')
       .set('Accept', accept)
@@ -29,7 +29,7 @@ eachService('The service', (service) => {
     'application/json; charset=utf-8',
     'text/html,application/xhtml+xml,*/*;q=0.8',
     'application/problem+json, application/json',
-  ])('answers a client that takes %s', async (accept) => {
+  ])('answers a client that accepts %s', async (accept) => {
     await request(service.url).get('/users').set('Accept', accept).expect(200, [])
   })
 
@@ -44,7 +44,7 @@ eachService('The service', (service) => {
     expect(body).toHaveLength(1)
   })
 
-  it('says where a new resource is, relative to the server, so that it holds behind any proxy', async () => {
+  it('sends a Location relative to the server, which is valid behind any proxy', async () => {
     const post = (path: string, body: object): request.Test => request(service.url).post(path).send(body)
     for (const [path, body] of [
       ['/users', ada],
@@ -69,7 +69,7 @@ eachService('The service', (service) => {
     '/users/7',
     '/users/7/posts',
     '/transfer',
-  ])('answers OPTIONS %s with the methods that there are, and 405 to each of the others', async (path) => {
+  ])('answers OPTIONS %s with the allowed methods, and 405 to each of the others', async (path) => {
     const { headers } = await request(service.url).options(path).expect(204)
     const allowed = (headers['allow'] as string).split(', ')
     expect(allowed).toContain('OPTIONS')
@@ -84,7 +84,7 @@ eachService('The service', (service) => {
     }
   })
 
-  it('answers HEAD with the headers of GET, for lists with more to come too', async () => {
+  it('answers HEAD with the headers of GET, for lists with a next page too', async () => {
     await request(service.url).post('/users').send(ada).expect(201)
     await request(service.url).post('/users').send({ username: 'b', email: 'b@example.com' }).expect(201)
     const get = await request(service.url).get('/users?limit=1').expect(200)
@@ -95,7 +95,7 @@ eachService('The service', (service) => {
     await request(service.url).head('/users/999999').expect(404)
   })
 
-  it('looks at the address and the method before it reads a body', async () => {
+  it('checks the path and the method before it reads a body', async () => {
     const statusOf = async (path: string): Promise<number> => {
       const { status } = await request(service.url)
         .post(path)

@@ -1,4 +1,4 @@
-/** SQL where it does not belong: it is data, or it is refused, and never becomes a part of a statement. */
+/** SQL injection: SQL in any parameter is data or is refused, and never becomes part of a statement. */
 import type { QueryEvent } from '../../src/database'
 import { report } from '../support/report'
 import { rounds } from '../support/rounds'
@@ -12,18 +12,18 @@ import { exchange, type RawAnswer } from './support/raw-http'
 import { requestWith, type Slot, slotsOf, type Surroundings } from './support/slots'
 import { contentsOf } from './support/table-contents'
 
-/** All of them, or a part of each kind. */
+/** All injections, or some of each kind. */
 const TEXTS = INJECTIONS.filter((_, index) => index % rounds(8, 1) === 0)
-/** Sent at once on one connection. */
+/** How many requests are sent at once on one connection. */
 const BATCH = 33
-/** Shorter than any delay in the corpus. */
+/** Shorter than any delay in the injections. */
 const BOUND_MILLIS = 8_000
 const UNKNOWN_ID = 1_000_000
 
 eachService(
-  'The service',
+  'the service',
   (service) => {
-    it('takes SQL in any parameter of any operation as data, and runs the statements that are known', async () => {
+    it('treats SQL in any parameter of any operation as data, and runs only known statements', async () => {
       expect(INJECTIONS.length).toBeGreaterThanOrEqual(500)
       const { main, products } = service
       const port = Number(new URL(service.url).port)
@@ -43,7 +43,7 @@ eachService(
       for (const database of [main, products]) database.on('query', onQuery)
 
       let made = 0
-      /** Of a good request; what it deletes is not there, so that all others find what they need. */
+      /** The parts of a valid request. It deletes a row that does not exist, so that other requests find theirs. */
       function around({ method, path }: Target): Surroundings {
         const [from, to] = specified.ids('/accounts').slice(-2)
         const name = `name${(made += 1)}`
@@ -61,7 +61,7 @@ eachService(
       }
 
       await askEverything(specified, targets)
-      // What takes no texts refuses them before any database is asked, so that each database sees to one half.
+      // Parameters that are not texts refuse them before any query, so that each database tests one half.
       const parity = service.context.dialect === 'sqlite' ? 0 : 1
       const half = TEXTS.filter((_, index) => index % 2 === parity)
       let requests = 0
@@ -120,7 +120,7 @@ async function fill(specified: SpecifiedService, prefix: string): Promise<void> 
   }
 }
 
-/** Asks each list for all that the document says it can be asked for: every order, its second page, and every filter. */
+/** Requests each list in every order, with its second page, and with every filter of the OpenAPI document. */
 async function askEverything(specified: SpecifiedService, targets: readonly Target[]): Promise<void> {
   for (const { name, parameters } of targets) {
     const asked = parameters.filter((parameter) => parameter.in === 'query')
@@ -140,7 +140,7 @@ async function askEverything(specified: SpecifiedService, targets: readonly Targ
   }
 }
 
-/** What was stored, or filtered by, is the very text; a refusal does not repeat it. */
+/** Checks that the stored or filtered text is unchanged, and that a refusal does not repeat it. */
 function faultOfData(
   { status, body }: RawAnswer,
   { place, field, target }: Slot,
@@ -159,7 +159,7 @@ function faultOfData(
   return null
 }
 
-/** As KNOWN_STATEMENTS are written. */
+/** Normalizes a statement to the form of KNOWN_STATEMENTS. */
 function withoutDialect(sql: string): string {
   return sql
     .replace(/\$\d+|\?\d+/g, '?')

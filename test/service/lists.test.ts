@@ -1,10 +1,10 @@
-/** Lists: sorted and filtered by what is allowed, in pages that show each row once. */
+/** Lists: sorting, filters, and pages that show each row once. */
 import request from 'supertest'
 import { eachService } from './support/open-service'
 
 type Row = { readonly id: number } & Record<string, unknown>
 
-eachService('Lists', (service) => {
+eachService('lists', (service) => {
   async function create(path: string, body: object): Promise<number> {
     const answer = await request(service.url).post(path).send(body).expect(201)
     return (answer.body as Row).id
@@ -16,7 +16,7 @@ eachService('Lists', (service) => {
     return { rows: answer.body as Row[], next }
   }
 
-  /** Every row of a list, by following its links. */
+  /** Reads every row of a list by following its links. */
   async function walk(path: string): Promise<Row[]> {
     const all: Row[] = []
     for (let at: string | undefined = path; at !== undefined;) {
@@ -30,11 +30,11 @@ eachService('Lists', (service) => {
   const user = (name: string): Promise<number> =>
     create('/users', { username: name, email: `${name}@example.com` })
 
-  // Some are equal in what they are sorted by, more of them than fit on a page.
+  // More rows are equal in their sort column than fit on a page.
   const TITLES = ['b', 'a', 'b', 'Z', 'b', 'a', 'b', 'é']
   const PRICES = [300, 100, 300, 5_000_000_000, 300, 100, 300]
 
-  /** Their ids in the order of a column, and of their ids where that is equal. The database decides how texts compare. */
+  /** The ids ordered by a column and then by id. The database decides how texts compare. */
   async function expected(table: string, column: string, descending: boolean): Promise<unknown[]> {
     const database = table === 'products' ? service.products : service.main
     const direction = descending ? 'DESC' : 'ASC'
@@ -74,7 +74,7 @@ eachService('Lists', (service) => {
     expect(backwards).toEqual(forwards.toReversed())
   })
 
-  it("show the posts of one user in any order, and nobody else's", async () => {
+  it('show the posts of one user in any order, and no others', async () => {
     const ada = await fill()
     const grace = await user('grace2')
     const other = await create('/posts', { title: 'b', content: 'x', author_id: grace })
@@ -88,7 +88,7 @@ eachService('Lists', (service) => {
     expect(await walk('/posts?author_id=2147483647')).toEqual([])
   })
 
-  it('are filtered by what is equal, and products by their price', async () => {
+  it('are filtered by equality, and products by their price', async () => {
     await fill()
     expect(await walk('/users?username=grace')).toMatchObject([{ username: 'grace' }])
     expect(await walk('/users?email=ada@example.com')).toMatchObject([{ username: 'ada' }])
@@ -102,12 +102,12 @@ eachService('Lists', (service) => {
     expect(await prices('min_price=300&max_price=100')).toEqual([])
   })
 
-  it('neither skip nor repeat a row when others come and go between two pages', async () => {
+  it('neither skip nor repeat a row when rows are inserted and deleted between two pages', async () => {
     await fill()
     const first = await page('/products?sort=price&limit=3')
     const seen = first.rows.map(({ id }) => id)
     const rest = (await expected('products', 'price', false)).slice(3)
-    // The very row that the next page begins after, and one that would have come before it.
+    // The row that the next page begins after, and one that would come before it.
     await request(service.url)
       .delete(`/products/${seen.at(-1)}`)
       .expect(204)
@@ -175,7 +175,7 @@ eachService('Lists', (service) => {
     expect((body as { errors: unknown[] }).errors).toMatchObject([{ loc: ['query', query.split('=')[0]] }])
   })
 
-  /** How a database finds the rows of a query, in one line. */
+  /** The plan of a query in one line. */
   async function plan(table: string, query: string): Promise<string> {
     const database = table === 'products' ? service.products : service.main
     return database.transaction(async (tx) => {
@@ -183,7 +183,7 @@ eachService('Lists', (service) => {
         const steps = await tx.fetchAll<{ detail: string }>(`EXPLAIN QUERY PLAN ${query}`)
         return steps.map(({ detail }) => detail).join('; ')
       }
-      // A few rows are read faster without any index.
+      // For a few rows the planner uses no index.
       await tx.execute('SET LOCAL enable_seqscan = off')
       await tx.execute('SET LOCAL enable_bitmapscan = off')
       const steps = await tx.fetchAll(`EXPLAIN ${query}`)
@@ -202,11 +202,11 @@ eachService('Lists', (service) => {
     ['products', "(name, id) > ('a', 1) ORDER BY name, id"],
     ['products', '(price, id) > (1, 1) ORDER BY price, id'],
     ['products', '(price, id) < (1, 1) ORDER BY price DESC, id DESC'],
-  ])('of %s are found by an index: %s', async (table, clause) => {
+  ])('of %s use an index: %s', async (table, clause) => {
     await fill()
     const found = await plan(table, `SELECT * FROM ${table} WHERE ${clause} LIMIT 2`)
     expect(found).toMatch(/\b\w+_(index|unique)\b/)
-    // PostgreSQL sorts those with the same username by their ids: there is one at most.
+    // PostgreSQL sorts equal usernames by id; there is at most one.
     expect(found).not.toMatch(/Seq Scan|SCAN |TEMP B-TREE|->  Sort\b/)
   })
 })

@@ -1,4 +1,4 @@
-/** What the service logs: one line per request, with its cost and its names, and no secret. */
+/** The service's log: one line per request, with its costs and ids, and without secrets. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import path from 'node:path'
@@ -12,12 +12,12 @@ const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
 const PARENT = `00-${TRACE}-00f067aa0ba902b7-01`
 
 eachService(
-  'The log',
+  'the log',
   (service) => {
     const lineOf = (route: string): Promise<Record<string, unknown>> =>
       waitFor(() => service.logged.find((one) => one['route'] === route))
 
-    it('says in one line per request what it did and what it cost', async () => {
+    it('has one line per request, with its result and its costs', async () => {
       await request(service.url)
         .post('/users')
         .send({ username: 'ada', email: 'ada@example.com' })
@@ -43,7 +43,7 @@ eachService(
       expect(service.logged).toHaveLength(1)
     })
 
-    it('tells waiting for a connection from a slow database', async () => {
+    it('distinguishes the wait for a connection from a slow database', async () => {
       const { size, maxOverflow } = service.main.stats()
       const all = Array.from({ length: size + maxOverflow }, () => service.main.acquire())
       const held = await Promise.all(all)
@@ -65,7 +65,7 @@ eachService(
       ['its trace', { traceparent: PARENT }, TRACE, TRACE],
       ['both', { 'X-Request-Id': 'mine', traceparent: PARENT }, 'mine', TRACE],
       ['a later version of traceparent', { traceparent: `01${PARENT.slice(2)}-more` }, TRACE, TRACE],
-    ])('names a request by %s, and so does the answer', async (_what, headers, id, traceId) => {
+    ])('has the request id of %s, and so does the response', async (_what, headers, id, traceId) => {
       const answer = await request(service.url)
         .get('/posts')
         .set(headers as Record<string, string>)
@@ -85,7 +85,7 @@ eachService(
       ['a version that is forbidden', { traceparent: `ff${PARENT.slice(2)}` }],
       ['a version 00 with more behind it', { traceparent: `${PARENT}-more` }],
       ['a trace in upper case', { traceparent: PARENT.toUpperCase() }],
-    ])('does not take over %s', async (_what, headers) => {
+    ])('does not accept %s as a request id', async (_what, headers) => {
       const answer = await request(service.url)
         .get('/posts')
         .set(headers as unknown as Record<string, string>)
@@ -94,7 +94,7 @@ eachService(
       expect(await lineOf('/posts')).not.toHaveProperty('traceId')
     })
 
-    it('gives each request a name of its own, and a failure the name of its request', async () => {
+    it('gives each request an id of its own, and a failure the id of its request', async () => {
       const first = await request(service.url).get('/posts').expect(200)
       const second = await request(service.url).get('/posts').expect(200)
       expect(first.get('x-request-id')).not.toBe(second.get('x-request-id'))
@@ -114,7 +114,7 @@ eachService(
       }
     })
 
-    it('has no secret in it, whatever fails', async () => {
+    it('holds no secret, whatever fails', async () => {
       const send = (text: string): request.Test =>
         request(service.url)
           .post('/users?hunter2-in-query=1')
@@ -142,10 +142,10 @@ eachService(
   { rollsBack: false },
 )
 
-describe('In a terminal', () => {
-  it('the log is in lines for people, without what the message says already', async () => {
+describe('in a terminal', () => {
+  it('the log is formatted for people, without fields that repeat the message', async () => {
     const main = [process.execPath, ...toRun(path.resolve(__dirname, '../../src/service/main.ts'))].join(' ')
-    // `script` lends it a terminal.
+    // `script` runs it in a terminal.
     const child = spawn('script', ['-qefc', main, '/dev/null'], {
       cwd: '/tmp',
       env: {

@@ -1,4 +1,4 @@
-/** Random calls, one after the other: the service answers each as a small model in memory does. */
+/** Random sequential calls: the service answers each like a small model in memory. */
 import { rounds } from '../support/rounds'
 import { randomFrom } from '../support/random-from'
 import { report } from '../support/report'
@@ -17,14 +17,14 @@ interface Answer {
 }
 
 eachService(
-  'The service',
+  'the service',
   (service) => {
-    it('answers as a model in memory does, whatever is called in whatever order', async () => {
+    it('answers any sequence of calls like a model in memory', async () => {
       const seed = SEED === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(SEED)
       const random = randomFrom(seed)
       const model = new ServiceModel()
       const specified = await SpecifiedService.of(service.url)
-      // Where the document knows no keys, none are sent.
+      // A key is sent only where the document has one.
       const hasKeys = JSON.stringify(specified.operation('POST /transfer')).includes('Idempotency-Key')
       const keys: string[] = []
       let issued = 0
@@ -45,16 +45,16 @@ eachService(
         statuses[response.status] = (statuses[response.status] ?? 0) + 1
         return { status: response.status, body: text === '' ? null : JSON.parse(text) }
       }
-      /** The id of what was just made; of a refusal there is none. */
+      /** The id of the created row, or undefined for a refusal. */
       const idOf = ({ body }: Answer): number => Number((body as { id?: number }).id)
       const some = (ids: Iterable<number>): number => {
         const all = [...ids, UNKNOWN_ID]
         return all[random(all.length)] ?? UNKNOWN_ID
       }
-      // Few, so that they meet; lower case of one length, so that every collation has them in one order.
+      // Few names, so that they collide; in lower case and of one length, so that every collation sorts them the same.
       const word = (): string => `${'abcdefgh'[random(8)]}${'abcdefgh'[random(8)]}`
       const email = (): string => `${word()}@example.org`
-      /** Some of the fields, but at least one. */
+      /** At least one of the fields. */
       function someOf<T extends object>(fields: T): Partial<T> {
         const entries = Object.entries(fields)
         const first = random(entries.length)
@@ -107,7 +107,7 @@ eachService(
           const answer = await send('POST', '/transfer', body, key)
           const expected = model.transfer(from, to, amount, key)
           if (key === undefined || expected.status !== 200) return [answer, expected]
-          // The same again is the same answer, another amount under the same key is none; neither moves anything.
+          // The same transfer again gets the same answer, another amount under the same key is refused; neither moves money.
           keys.push(key)
           const again = await send('POST', '/transfer', body, key)
           const other = await send('POST', '/transfer', { ...body, amount: amount + 1 }, key)
@@ -138,7 +138,7 @@ eachService(
       ]
       const LISTS = { users: 'username', posts: 'title', accounts: 'owner', products: 'price' } as const
 
-      /** A list by its pages, as the `Link` headers lead through them. */
+      /** Reads a list page by page by its `Link` headers. */
       async function pagesOf(table: keyof typeof LISTS, sort: string): Promise<unknown[]> {
         const rows: unknown[] = []
         let address: string | undefined = `/${table}?sort=${sort}&limit=${1 + random(40)}`

@@ -1,4 +1,4 @@
-/** The OpenAPI document: valid, and true of every answer that a running service gives. */
+/** The OpenAPI document: valid, and matched by every response of a running service. */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -11,12 +11,12 @@ import { serveQuietly } from '../express/support'
 import { type Operation, SpecifiedService } from './support/openapi'
 import { eachService } from './support/open-service'
 
-/** While a server shuts down only: test/express/draining.test.ts provokes it. */
+/** Sent only while a server shuts down, which test/express/draining.test.ts tests. */
 const ELSEWHERE = ['408']
 const UNKNOWN_ID = 2_147_483_647
 
 eachService(
-  'The OpenAPI document',
+  'the OpenAPI document',
   (service) => {
     let specified: SpecifiedService
 
@@ -59,7 +59,7 @@ eachService(
       }
     })
 
-    it('has an example in each content, which its schema accepts, and refers to nothing that is missing', () => {
+    it('has an example in each content, which matches its schema, and no dangling reference', () => {
       const contents = specified.contents()
       expect(contents.length).toBeGreaterThan(50)
       for (const { pointer, example } of contents)
@@ -69,16 +69,16 @@ eachService(
       expect(new Set(ids).size).toBe(ids.length)
     })
 
-    it('has every address that the service says it has', async () => {
+    it('has every path that the service lists', async () => {
       const contents = (await (await fetch(service.url)).json()) as { calls: Record<string, string> }
       const documented = specified.operations.map(({ name }) => name)
       expect(documented.toSorted()).toEqual(Object.keys(contents.calls).toSorted())
     })
 
-    it('lists the statuses that each operation answers, no fewer and no more, with what each looks like', async () => {
+    it('lists exactly the statuses that each operation answers, with their schemas', async () => {
       await fill()
       const provoked = new Map(specified.operations.map(({ name }) => [name, new Set<string>()]))
-      /** Sends a request, and checks that the document knows its answer. */
+      /** Sends a request, and checks its response against the document. */
       async function call(
         operation: Operation,
         init: RequestInit = {},
@@ -91,7 +91,7 @@ eachService(
         headers: { 'Content-Type': 'application/json' },
         body: typeof body === 'string' ? body : JSON.stringify(body),
       })
-      /** What is not the same for every operation: bodies that meet with what is there. */
+      /** Responses that depend on existing rows. */
       const special: Record<string, () => Promise<void>> = {
         'POST /users': () => call(users, json({ username: 'ada', email: 'other@example.com' })),
         'PATCH /users/{id}': () => call(patchUser, json({ username: 'grace' })),
@@ -126,12 +126,12 @@ eachService(
           await call(operation, { headers: { 'Content-Type': 'text/csv' }, body: 'a,b' })
         }
         await call(operation, good)
-        // Left to itself, fetch would add Cache-Control: no-cache, and that asks for the whole answer.
+        // By default fetch would add Cache-Control: no-cache, which asks for the full response.
         const unlessChanged = { 'If-None-Match': '*', 'Cache-Control': 'max-age=0' }
         if (operation.method === 'GET') await call(operation, { headers: unlessChanged })
       }
 
-      // The ways in which a database fails are the same for all of them.
+      // Failures of the database are the same for all operations.
       const { main, products } = service
       const broken = async (serving: Serving): Promise<void> => {
         try {
@@ -175,7 +175,7 @@ eachService(
       }
     })
 
-    it('describes what every address answers to a method that it has not', async () => {
+    it('describes the 405 of every path', async () => {
       for (const address of new Set(specified.operations.map((operation) => operation.address(1)))) {
         const response = await fetch(address, { method: 'PUT' })
         expect([response.status, response.headers.get('allow')]).toEqual([
@@ -187,7 +187,7 @@ eachService(
       }
     })
 
-    it('is not there, nor is its page, where it is turned off', async () => {
+    it('is not served, nor is its page, when it is turned off', async () => {
       const { main, products } = service
       const app = createApp({ main, products, logger: pino({ level: 'silent' }), docs: false })
       const serving = await serveQuietly(app)

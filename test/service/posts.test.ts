@@ -3,7 +3,7 @@ import request from 'supertest'
 import { eachService } from './support/open-service'
 
 eachService(
-  'Posts',
+  'the posts routes',
   (service) => {
     let author: number
 
@@ -32,7 +32,7 @@ eachService(
       return count
     }
 
-    it('creates a post and reads it with its author', async () => {
+    it('create a post and read it with its author', async () => {
       const post = { title: 'Wheels', content: 'Round.\n\tMostly.', author_id: author }
       const created = await request(service.url).post('/posts/').send(post).expect(201)
       const { id } = created.body as { id: number }
@@ -47,7 +47,7 @@ eachService(
       })
     })
 
-    it('takes the fields from the query when there is no body', async () => {
+    it('accept the fields in the query when there is no body', async () => {
       const { body } = await request(service.url)
         .post('/posts')
         .query({ title: 'Wheels', content: 'Round', author_id: author })
@@ -55,14 +55,14 @@ eachService(
       expect(body).toMatchObject({ title: 'Wheels', author_id: author })
     })
 
-    it('answers 404 when the author is unknown, and writes nothing', async () => {
+    it('answer 404 when the author is unknown, and store nothing', async () => {
       const post = { title: 'Wheels', content: 'Round', author_id: 999_999 }
       const { body } = await request(service.url).post('/posts').send(post).expect(404)
       expect(body).toHaveProperty('detail', 'User not found')
       await request(service.url).get('/posts').expect(200, [])
     })
 
-    it('reads one post, or a page of them, in one statement', async () => {
+    it('read one post, or a page of them, in one statement', async () => {
       const id = await create('One')
       await create('Two')
       expect(await statements(() => request(service.url).get(`/posts/${id}`).expect(200))).toBe(1)
@@ -70,14 +70,14 @@ eachService(
       expect(await statements(() => request(service.url).get(`/users/${author}/posts`).expect(200))).toBe(1)
     })
 
-    it('lists posts in pages', async () => {
+    it('list posts in pages', async () => {
       const ids = [await create('One'), await create('Two'), await create('Three')]
       const { body, headers } = await request(service.url).get('/posts?limit=2').expect(200)
       expect((body as { id: number }[]).map(({ id }) => id)).toEqual(ids.slice(0, 2))
       expect(headers).toHaveProperty('link', `</posts?limit=2&after=${ids[1]}>; rel="next"`)
     })
 
-    it("lists one user's posts, and tells nobody's from no user's", async () => {
+    it("list one user's posts, and distinguish a user without posts from an unknown user", async () => {
       const user = { username: 'grace', email: 'grace@example.com' }
       const { body } = await request(service.url).post('/users').send(user).expect(201)
       const { id: grace } = body as { id: number }
@@ -98,7 +98,7 @@ eachService(
       expect(unknown.body).toHaveProperty('detail', 'User not found')
     })
 
-    it('changes and deletes a post', async () => {
+    it('change and delete a post', async () => {
       const id = await create('One')
       const { body } = await request(service.url).patch(`/posts/${id}`).send({ title: 'Uno' }).expect(200)
       expect(body).toMatchObject({ id, title: 'Uno', content: 'About One', author: { username: 'ada' } })
@@ -112,7 +112,7 @@ eachService(
       }
     })
 
-    it('keeps a long text whole', async () => {
+    it('store a long text unchanged', async () => {
       const content = 'millpond 🌾 '.repeat(5000).slice(0, 60_000)
       const post = { title: 'Long', content, author_id: author }
       const { body } = await request(service.url).post('/posts').send(post).expect(201)

@@ -1,4 +1,4 @@
-/** The service as a process: it starts, or says in one line why not; it ends without cutting an answer off. */
+/** The service as a process: start, failed starts, and shutdown by signals. */
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
@@ -8,7 +8,7 @@ import { freePort } from '../support/free-port'
 import { waitFor } from '../support/wait-for'
 import { ServiceProcess } from './support/service-process'
 
-eachDatabase('The process', (context) => {
+eachDatabase('the process', (context) => {
   let productsUrl: string
 
   beforeAll(async () => {
@@ -25,7 +25,7 @@ eachDatabase('The process', (context) => {
     }
   }
 
-  /** Sends a request of which the server has seen the head when this resolves. */
+  /** Sends a request, and resolves when the server has read its head. */
   async function begin(url: string, body: object): Promise<{ answer: Promise<IncomingMessage> }> {
     const text = JSON.stringify(body)
     const sent: ClientRequest = httpRequest(url, {
@@ -39,7 +39,7 @@ eachDatabase('The process', (context) => {
     return { answer }
   }
 
-  it('makes its tables, says what it is connected to and where it listens, and answers', async () => {
+  it('creates its tables, logs its databases and its address, and answers', async () => {
     await using service = new ServiceProcess(await variables())
     const url = await service.listening()
     const steps = service.messages.filter((message) => !/, done in |is a superuser/.test(message))
@@ -58,14 +58,14 @@ eachDatabase('The process', (context) => {
     expect(service.complaints).toEqual([])
   })
 
-  it('answers 16 requests in flight on SIGTERM, exits with 0, and leaves no connection', async () => {
+  it('answers 16 running requests on SIGTERM, exits with 0, and leaves no connection', async () => {
     await using service = new ServiceProcess({ ...(await variables()), DATABASE_POOL_SIZE: '16' })
     const url = await service.listening()
     const accounts = ['Ada', 'Grace'].map((owner) =>
       request(url).post('/accounts').send({ owner, balance: 1000 }).expect(201),
     )
     const [from, to] = (await Promise.all(accounts)).map(({ body }) => (body as { id: number }).id)
-    // A transaction of somebody else keeps the accounts locked, so that every transfer has to wait.
+    // Another transaction locks the accounts, so that every transfer waits.
     const outside = await context.open()
     const tx = await outside.begin()
     await tx.execute('UPDATE accounts SET balance = balance')
@@ -81,7 +81,7 @@ eachDatabase('The process', (context) => {
     const balance = await outside.fetchVal('SELECT balance FROM accounts WHERE id = :from', { from })
     expect(Number(balance)).toBe(840)
     await outside.disconnect()
-    // That no connection is left is part of what is checked after every test, within two seconds.
+    // The standing check sees within two seconds that no connection is left.
     if (context.dialect === 'postgresql') {
       const left = (): Promise<unknown[]> =>
         context.admin(
@@ -91,7 +91,7 @@ eachDatabase('The process', (context) => {
     }
   })
 
-  it('ends at once on a second signal', async () => {
+  it('exits at once on a second signal', async () => {
     await using service = new ServiceProcess(await variables())
     const url = await service.listening()
     const { body } = await request(url).post('/accounts').send({ owner: 'Ada', balance: 1000 }).expect(201)
@@ -109,7 +109,7 @@ eachDatabase('The process', (context) => {
     await tx.rollback()
   })
 
-  it('names what was stuck at the time limit, and exits with 1', async () => {
+  it('names the stuck request at the time limit, and exits with 1', async () => {
     context.mayHoldLong()
     await using service = new ServiceProcess({ ...(await variables()), SHUTDOWN_TIMEOUT: '0.3' })
     const url = await service.listening()
@@ -129,7 +129,7 @@ eachDatabase('The process', (context) => {
     await tx.rollback()
   })
 
-  it('says that its port is in use, exits with 1, and leaves no connection', async () => {
+  it('names the port that is in use, exits with 1, and leaves no connection', async () => {
     const env = await variables()
     const occupant = createServer().listen(Number(env['PORT']), '127.0.0.1')
     await once(occupant, 'listening')
@@ -142,7 +142,7 @@ eachDatabase('The process', (context) => {
   })
 })
 
-describe('The process exits with one clear line', () => {
+describe('the process exits with one clear line', () => {
   it('and 1 when the database cannot be reached, without the password', async () => {
     const port = await freePort()
     await using service = new ServiceProcess({

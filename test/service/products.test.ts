@@ -10,20 +10,20 @@ interface Product {
   price: number
 }
 
-eachService('Products', (service) => {
+eachService('products', (service) => {
   async function create(product: object): Promise<Product> {
     const { body } = await request(service.url).post('/products').send(product).expect(201)
     return body as Product
   }
 
-  it('live in the second database, and not in the first', async () => {
+  it('are stored in the second database, and not in the first', async () => {
     const product = await create({ name: 'Rye flour', description: 'Dark', price: 480 })
     await request(service.url).get(`/products/${product.id}`).expect(200, product)
     expect(await service.products.fetchVal('SELECT name FROM products')).toBe('Rye flour')
     await expect(service.main.fetchVal('SELECT name FROM products')).rejects.toThrow(QueryError)
   })
 
-  it('still answer when the first database is gone', async () => {
+  it('are served while the first database is unreachable', async () => {
     const product = await create({ name: 'Rye flour', price: 480 })
     await service.main.disconnect()
     await request(service.url).get(`/products/${product.id}`).expect(200, product)
@@ -32,7 +32,7 @@ eachService('Products', (service) => {
     expect(body).toMatchObject({ databases: { main: 'NOT_CONNECTED', products: 'ready' } })
   })
 
-  it('may have no description, and lose theirs', async () => {
+  it('may have no description, and may lose it', async () => {
     const product = await create({ name: 'Rye flour', price: 480 })
     expect(product).toEqual({ id: product.id, name: 'Rye flour', description: null, price: 480 })
     const change = (changes: object) => request(service.url).patch(`/products/${product.id}`).send(changes)

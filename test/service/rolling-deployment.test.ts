@@ -1,4 +1,4 @@
-/** Two processes behind a load balancer are replaced in turn under load, and no client notices. */
+/** A rolling deployment: two processes behind a load balancer are replaced in turn under load, without a failed request. */
 import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import request from 'supertest'
@@ -10,15 +10,15 @@ import { report } from '../support/report'
 import { waitFor } from '../support/wait-for'
 import { ServiceProcess } from './support/service-process'
 
-/** ROLLING_CYCLES=50 for what a release is held to. */
+/** ROLLING_CYCLES=50 is what a release has to pass. */
 const CYCLES = rounds(1, 3, 'ROLLING_CYCLES')
 const LEAST_REQUESTS = 400 * CYCLES
 const KEEP_ALIVE_CLIENTS = 32
 const NEW_CONNECTION_CLIENTS = 4
-/** More where the machine has other things to do: it is to be busy, not out of breath, for polls have to be answered. */
+/** The pause between requests, longer on a busy machine, which must be able to answer the polls. */
 const THINK_MILLIS = Number(process.env['ROLLING_THINK_MILLIS'] ?? 100)
 const POLL_MILLIS = 150
-/** Several polls, and what a busy machine adds to them. */
+/** Several polls, with a margin for a busy machine. */
 const GRACE_SECONDS = '1'
 
 interface Running {
@@ -28,7 +28,7 @@ interface Running {
 
 eachDatabase('two processes behind a load balancer', (context) => {
   if (context.dialect === 'sqlite') {
-    // Both would be one file's writers; what is tested here is HTTP.
+    // On SQLite both would write one file; this tests HTTP.
     it('are tested on PostgreSQL', () => expect(context.url).toContain('sqlite'))
     return
   }
@@ -60,7 +60,7 @@ eachDatabase('two processes behind a load balancer', (context) => {
         balancer.add(url)
         return { service, url }
       } catch (error) {
-        // While a process starts, another one on the machine may take the port.
+        // Another process on the machine may take the port during the start.
         if (!service.everything.includes('is already in use')) throw error
       }
     }
@@ -75,7 +75,7 @@ eachDatabase('two processes behind a load balancer', (context) => {
       { timeoutMillis: 60_000, what: 'both to be ready' },
     )
 
-  it(`are replaced ${CYCLES} times under load without one request that fails`, async () => {
+  it(`are replaced ${CYCLES} times under load without a failed request`, async () => {
     await using balancer = await Balancer.start(POLL_MILLIS)
     const running = [await start(balancer), await start(balancer)]
     await bothReady(balancer)

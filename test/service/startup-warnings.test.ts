@@ -1,4 +1,4 @@
-/** What an operator is warned of at the start: dangerous ways to a database, and settings that were misspelt. */
+/** Warnings at the start: insecure database connections and misspelt settings. */
 import { VARIABLES } from '../../src/service/config'
 import { unsafeConnectionWarnings, misspeltSettingWarnings } from '../../src/service/startup-warnings'
 import { eachDatabase } from '../support/each-database'
@@ -7,14 +7,14 @@ import { ServiceProcess } from './support/service-process'
 
 const safe = { isSuperuser: false, isRemote: false, isEncrypted: false }
 
-describe('A database', () => {
-  it('is nothing to warn of on this machine, or by TLS, with a user of no special rights', () => {
+describe('a database', () => {
+  it('causes no warning when it is local or uses TLS, with an ordinary user', () => {
     expect(unsafeConnectionWarnings('main', safe)).toEqual([])
     expect(unsafeConnectionWarnings('main', { ...safe, isEncrypted: true })).toEqual([])
     expect(unsafeConnectionWarnings('main', { ...safe, isRemote: true, isEncrypted: true })).toEqual([])
   })
 
-  it('is warned of in a line each for a superuser, and for another machine without TLS', () => {
+  it('causes one warning for a superuser, and one for another host without TLS', () => {
     const lines = unsafeConnectionWarnings('main', { isSuperuser: true, isRemote: true, isEncrypted: false })
     expect(lines).toEqual([
       expect.stringMatching(/^database main: its user is a superuser\./),
@@ -24,7 +24,7 @@ describe('A database', () => {
   })
 })
 
-describe('A variable', () => {
+describe('an environment variable', () => {
   const misspelt = (...names: string[]): string[] => misspeltSettingWarnings(names, VARIABLES)
 
   it.each([
@@ -36,11 +36,11 @@ describe('A variable', () => {
     ['READINESS_GRAC', 'READINESS_GRACE'],
     ['SHUTDOWN_TIME_OUT', 'SHUTDOWN_TIMEOUT'],
     ['LOG_LEVL', 'LOG_LEVEL'],
-  ])('called %s is told to be %s, perhaps', (name, meant) => {
+  ])('named %s causes the suggestion %s', (name, meant) => {
     expect(misspelt(name)).toEqual([`${name} is no setting, and is ignored. ${meant} is one.`])
   })
 
-  it('that is a setting, or is nothing like one, is not spoken of', () => {
+  it('that is a setting, or resembles none, causes no warning', () => {
     expect(misspelt(...VARIABLES)).toEqual([])
     expect(misspelt('DATABASE_HOST', 'DATABASE_PASSWORD', 'LOG_FORMAT', 'PATH', 'HOME', 'PORTS', '')).toEqual(
       [],
@@ -48,8 +48,8 @@ describe('A variable', () => {
   })
 })
 
-eachDatabase('The process', (context) => {
-  it('warns of a superuser and of a misspelt setting, without their values, in a line each, and starts', async () => {
+eachDatabase('the process', (context) => {
+  it('warns about a superuser and a misspelt setting, without their values, in one line each, and starts', async () => {
     await using service = new ServiceProcess({
       DATABASE_URL: context.url,
       PRODUCTS_DATABASE_URL: 'sqlite:///:memory:',

@@ -1,8 +1,8 @@
-/** How many statements a request takes: the same whether it shows one row or a page of them. */
+/** The number of statements of each request, which does not depend on the number of rows. */
 import { SpecifiedService } from './support/openapi'
 import { eachService } from './support/open-service'
 
-/** Of each operation. A transfer is BEGIN, two changes, a row of the history, COMMIT. */
+/** The number of each operation. A transfer is BEGIN, two updates, a row of the history, COMMIT. */
 const STATEMENTS: Readonly<Record<string, number>> = {
   'GET /users': 1,
   'POST /users': 1,
@@ -29,9 +29,9 @@ const STATEMENTS: Readonly<Record<string, number>> = {
 }
 
 eachService(
-  'A request',
+  'the service',
   (service) => {
-    it('takes a number of statements that is known, and does not grow with the rows it shows', async () => {
+    it('runs a known number of statements for each request, independent of the number of rows', async () => {
       const specified = await SpecifiedService.of(service.url)
       for (const name of ['ada', 'grace', 'edgar', 'barbara']) {
         const { id } = await specified.create('/users', { username: name, email: `${name}@example.com` })

@@ -1,4 +1,4 @@
-/** Clients send transfers with keys while the service is killed and started again: each key moves its money once. */
+/** Clients send transfers with Idempotency-Keys while the service is killed and restarted: each key moves its money once. */
 import { randomUUID } from 'node:crypto'
 import { Agent, type IncomingMessage, request as httpRequest } from 'node:http'
 import { text } from 'node:stream/consumers'
@@ -23,7 +23,7 @@ interface Transfer {
   readonly key: string
   readonly from_account: number
   readonly to_account: number
-  /** No other transfer has the same, so that the history tells which key a row is of. */
+  /** Amounts are unique, so that the history tells the key of each row. */
   readonly amount: number
 }
 
@@ -39,7 +39,7 @@ eachDatabase('32 clients and 10 accounts', (context) => {
     productsUrl = await context.createDatabase()
   })
 
-  it(`keep their money while the service is killed at random for ${SECONDS} seconds`, async () => {
+  it(`keep the sum of money while the service is killed at random for ${SECONDS} seconds`, async () => {
     const random = randomFrom(SEED)
     const port = await freePort()
     const start = (): ServiceProcess =>
@@ -82,7 +82,7 @@ eachDatabase('32 clients and 10 accounts', (context) => {
           sending.on('error', reject)
           sending.end(JSON.stringify(body))
         })
-      /** As a client should: the same request with the same key, until there is an answer. */
+      /** Sends the same request with the same key until there is an answer, as a client should. */
       const untilAnswered = async (transfer: Transfer): Promise<Answer> => {
         for (;;) {
           const answer = await send(transfer).catch(() => null)
@@ -112,13 +112,13 @@ eachDatabase('32 clients and 10 accounts', (context) => {
         }
       }
       const clients = Array.from({ length: CLIENTS }, client)
-      // One that fails before it is waited for is no unhandled rejection.
+      // A failure before the await must not be an unhandled rejection.
       for (const each of clients) each.catch(() => undefined)
 
       const end = performance.now() + SECONDS * 1000
       let kills = 0
       while (performance.now() < end || kills < LEAST_KILLS) {
-        // One in four hits a service that is only starting.
+        // One in four kills hits a service that is starting.
         if (random(4) > 0) await service.listening()
         await delay(random(1000))
         service.kill('SIGKILL')

@@ -1,4 +1,4 @@
-/** The history of transfers, and transfers that are sent again under their Idempotency-Key. */
+/** The history of transfers, and transfers that are repeated with their Idempotency-Key. */
 import { setTimeout as delay } from 'node:timers/promises'
 import request from 'supertest'
 import { deleteOldKeys } from '../../src/service/idempotency'
@@ -17,7 +17,7 @@ interface Transfer {
 
 const done = { message: 'Transfer successful' }
 
-/** Calls on the service of a test. */
+/** Calls of the service. */
 function clientOf(service: Service) {
   return {
     open: async (balance: number): Promise<number> => {
@@ -41,10 +41,10 @@ function clientOf(service: Service) {
   }
 }
 
-eachService('The history of transfers', (service) => {
+eachService('the history of transfers', (service) => {
   const { open, transfer, history } = clientOf(service)
 
-  it('has each movement once, for the payer and for the payee, and none that was refused', async () => {
+  it('has each movement once, for the payer and the payee, and no refused one', async () => {
     const [a, b] = [await open(100), await open(0)]
     await transfer(a, b, 60).expect(200)
     await transfer(a, b, 60).expect(409)
@@ -61,7 +61,7 @@ eachService('The history of transfers', (service) => {
     expect(await unbalanced(service.main)).toEqual([])
   })
 
-  it('comes in pages', async () => {
+  it('is paginated', async () => {
     const [a, b, c] = [await open(100), await open(100), await open(0)]
     for (const amount of [1, 2, 3, 4, 5]) await transfer(amount % 2 ? a : b, amount % 2 ? b : a, amount)
     await transfer(b, c, 50).expect(200)
@@ -74,7 +74,7 @@ eachService('The history of transfers', (service) => {
     expect(amounts).toEqual([1, 2, 3, 4, 5])
   })
 
-  it('is empty for an account without transfers, and 404 for what does not exist', async () => {
+  it('is empty for an account without transfers, and 404 for an unknown one', async () => {
     const account = await open(1)
     expect(await history(account)).toEqual([])
     const noAccount = await request(service.url).get('/accounts/999999/transfers').expect(404)
@@ -84,10 +84,10 @@ eachService('The history of transfers', (service) => {
   })
 })
 
-eachService('A transfer with an Idempotency-Key', (service) => {
+eachService('a transfer with an Idempotency-Key', (service) => {
   const { open, transfer, balances, history } = clientOf(service)
 
-  it('moves the money once, however often it is sent, and is answered the same', async () => {
+  it('moves the money once when it is repeated, and gets the same answer', async () => {
     const [a, b] = [await open(100), await open(0)]
     for (const key of ['"k 1"', '"k 1"', '"k 1"']) await transfer(a, b, 70, key).expect(200, done)
     expect(await balances(a, b)).toEqual([30, 70])
@@ -98,7 +98,7 @@ eachService('A transfer with an Idempotency-Key', (service) => {
     expect(await balances(a, b)).toEqual([27, 73])
   })
 
-  it('is the same whether its key is in quotes or bare', async () => {
+  it('may have its key in quotes or bare', async () => {
     const [a, b] = [await open(100), await open(0)]
     await transfer(a, b, 10, '8e03978e-40d5').expect(200, done)
     await transfer(a, b, 10, '"8e03978e-40d5"').expect(200, done)
@@ -106,7 +106,7 @@ eachService('A transfer with an Idempotency-Key', (service) => {
     expect(await balances(a, b)).toEqual([80, 20])
   })
 
-  it('is refused with 422 when the key was used for another one, and nothing moves', async () => {
+  it('is refused with 422 when the key was used for another transfer, and no money moves', async () => {
     const [a, b] = [await open(100), await open(100)]
     await transfer(a, b, 10, 'k').expect(200)
     for (const other of [transfer(a, b, 11, 'k'), transfer(b, a, 10, 'k')]) {
@@ -117,7 +117,7 @@ eachService('A transfer with an Idempotency-Key', (service) => {
     await transfer(a, b, 10, 'k').expect(200, done)
   })
 
-  it('stays refused when it was refused, though the money has come meanwhile: a new key tries again', async () => {
+  it('stays refused though the payer has enough money later; a new key is needed', async () => {
     const [a, b] = [await open(10), await open(100)]
     const first = await transfer(a, b, 50, 'k').expect(409)
     expect(first.body).toHaveProperty('detail', 'Insufficient funds')
@@ -133,7 +133,7 @@ eachService('A transfer with an Idempotency-Key', (service) => {
     expect(await balances(a, b)).toEqual([60, 50])
   })
 
-  it('does not spend its key when its input is not valid', async () => {
+  it('does not use up its key when its input is invalid', async () => {
     const [a, b] = [await open(10), await open(10)]
     await transfer(a, a, 1, 'k').expect(422)
     await transfer(a, b, 1, 'k').expect(200)
@@ -157,14 +157,14 @@ eachService('A transfer with an Idempotency-Key', (service) => {
     expect(await balances(a, b)).toEqual([10, 10])
   })
 
-  it('takes a key of 255 characters, and counts an escape as one', async () => {
+  it('accepts a key of 255 characters, and counts an escape as one', async () => {
     const [a, b] = [await open(10), await open(10)]
     await transfer(a, b, 1, 'k'.repeat(255)).expect(200)
     await transfer(a, b, 1, `"${'\\"'.repeat(255)}"`).expect(200)
     expect(await balances(a, b)).toEqual([8, 12])
   })
 
-  it('is remembered for its lifetime, and forgotten after it', async () => {
+  it('has its key remembered for its lifetime, and forgotten afterwards', async () => {
     const [a, b] = [await open(10), await open(10)]
     for (const key of ['k1', 'k2', 'k3']) await transfer(a, b, 1, key).expect(200)
     expect(await deleteOldKeys(service.main)).toBe(0)
@@ -178,7 +178,7 @@ eachService('A transfer with an Idempotency-Key', (service) => {
     expect(await history(a)).toHaveLength(4)
   })
 
-  it('forgets any number of keys, some hundreds at a time', async () => {
+  it('has expired keys deleted in batches of some hundreds', async () => {
     const keys = Array.from({ length: 1234 }, (_, n) => ({
       key: `k${n}`,
       request: '',
@@ -192,11 +192,11 @@ eachService('A transfer with an Idempotency-Key', (service) => {
 })
 
 eachService(
-  'Transfers at the same time',
+  'concurrent transfers',
   (service) => {
     const { open, transfer, balances, history } = clientOf(service)
 
-    it('move the money once when sixteen carry the same key, and all are told the same', async () => {
+    it('move the money once when sixteen have the same key, and all get the same answer', async () => {
       const [a, b] = [await open(1000), await open(0)]
       const answers = await Promise.all(Array.from({ length: 16 }, () => transfer(a, b, 10, 'k')))
       for (const { status, body } of answers) expect([status, body]).toEqual([200, done])
@@ -205,14 +205,14 @@ eachService(
       expect(await service.main.fetchAll('SELECT key FROM idempotency_keys')).toEqual([{ key: 'k' }])
     })
 
-    it('agree on one refusal when sixteen carry the same key', async () => {
+    it('are all refused the same when sixteen have the same key', async () => {
       const [a, b] = [await open(1), await open(0)]
       const answers = await Promise.all(Array.from({ length: 16 }, () => transfer(a, b, 10, 'k')))
       expect(answers.map(({ status }) => status)).toEqual(Array(16).fill(409))
       expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
     })
 
-    it('wait for one with the same key that is still open, and tell what it has told', async () => {
+    it('wait for a running one with the same key, and get its answer', async () => {
       const [a, b] = [await open(1000), await open(0)]
       const first = await service.main.begin()
       await first.execute("INSERT INTO idempotency_keys VALUES ('k', '-', 200, 'Done', CURRENT_TIMESTAMP)")
@@ -228,7 +228,7 @@ eachService(
       expect(await balances(a, b)).toEqual([1000, 0])
     })
 
-    it('do it themselves when the one with the same key, which they have waited for, is rolled back', async () => {
+    it('run when the one with the same key that they waited for is rolled back', async () => {
       const [a, b] = [await open(1000), await open(0)]
       const first = await service.main.begin()
       await first.execute("INSERT INTO idempotency_keys VALUES ('k', '-', 200, 'Done', CURRENT_TIMESTAMP)")
@@ -241,14 +241,14 @@ eachService(
       expect(await balances(a, b)).toEqual([990, 10])
     })
 
-    it('keep every balance equal to the opening balance and the history, after any mix of them', async () => {
+    it('keep every balance equal to the opening balance and the history', async () => {
       const seed = Number(process.env['MILLPOND_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
       const random = randomFrom(seed)
       const ids = await Promise.all(Array.from({ length: 6 }, (_, n) => open(n * 50)))
       const anId = (): number => ids[random(ids.length)] ?? 0
       let isOver = false
       const watching = (async () => {
-        // At any time, not only at the end.
+        // Checked at any time, not only at the end.
         for (let looks = 1; ; looks += 1) {
           const wrong = await unbalanced(service.main)
           if (isOver || wrong.length > 0) return { wrong, looks }
@@ -278,7 +278,7 @@ eachService(
   { rollsBack: false },
 )
 
-/** Resolves when a statement of the service waits: for a row of another transaction, or for its turn to write. */
+/** Resolves when a statement of the service waits for a row lock or for the turn of SQLite's writer. */
 async function isWaiting({ context, main }: Service): Promise<void> {
   await waitFor(async () => {
     if (context.dialect === 'sqlite') return main.stats().waiting > 0

@@ -8,7 +8,7 @@ interface User {
   email: string
 }
 
-eachService('Users', (service) => {
+eachService('the users routes', (service) => {
   async function create(username: string): Promise<User> {
     const { body } = await request(service.url)
       .post('/users')
@@ -17,7 +17,7 @@ eachService('Users', (service) => {
     return body as User
   }
 
-  it('creates a user and reads it back', async () => {
+  it('create a user and read it back', async () => {
     const created = await request(service.url)
       .post('/users')
       .send({ username: 'ada', email: 'ada@example.com' })
@@ -28,7 +28,7 @@ eachService('Users', (service) => {
     await request(service.url).get(`/users/${id}`).expect(200, created.body)
   })
 
-  it('takes the fields from the query when there is no body, as the tutorial sends them', async () => {
+  it('accept the fields in the query when there is no body, as in the tutorial', async () => {
     const { body } = await request(service.url)
       .post('/users/')
       .query({ username: 'ada', email: 'ada@example.com' })
@@ -48,7 +48,7 @@ eachService('Users', (service) => {
     '99999999999999999999',
     '%00',
     ' 1',
-  ])('answers 404 with a detail for the id %j', async (id) => {
+  ])('answer 404 with a detail for the id %j', async (id) => {
     const { body, headers } = await request(service.url)
       .get(`/users/${encodeURI(id)}`)
       .expect(404)
@@ -61,7 +61,7 @@ eachService('Users', (service) => {
     expect(headers['content-type']).toContain('application/problem+json')
   })
 
-  it('says which of the two is taken, and keeps the first user', async () => {
+  it('name the taken field, and keep the first user', async () => {
     await create('ada')
     const username = { username: 'ada', email: 'other@example.com' }
     const { body } = await request(service.url).post('/users').send(username).expect(409)
@@ -73,7 +73,7 @@ eachService('Users', (service) => {
     expect(users).toHaveLength(1)
   })
 
-  it('creates one user when many ask for the same name at once', async () => {
+  it('create one user when many concurrent requests have the same name', async () => {
     const answers = await Promise.all(
       Array.from({ length: 8 }, (_, n) =>
         request(service.url)
@@ -85,7 +85,7 @@ eachService('Users', (service) => {
     expect(statuses.toSorted((a, b) => a - b)).toEqual([201, ...Array<number>(7).fill(409)])
   })
 
-  it('lists in pages, and links to the next one until there is none', async () => {
+  it('list users in pages, with links to the next one', async () => {
     for (const name of ['ada', 'grace', 'edgar', 'barbara', 'linus']) await create(name)
     const names: string[] = []
     const sizes: number[] = []
@@ -100,20 +100,20 @@ eachService('Users', (service) => {
     expect(sizes).toEqual([2, 2, 1])
   })
 
-  it('has no next page when the last one is full', async () => {
+  it('have no next page when the last one is full', async () => {
     await create('ada')
     await create('grace')
     const { headers } = await request(service.url).get('/users?limit=2').expect(200)
     expect(headers).not.toHaveProperty('link')
   })
 
-  it('shows an empty list when there is nobody', async () => {
+  it('return an empty list when there are no users', async () => {
     await request(service.url).get('/users').expect(200, [])
     await request(service.url).get('/users/').expect(200, [])
   })
 
   it.each(['limit=0', 'limit=101', 'limit=abc', 'limit=1&limit=2', 'after=0', 'after=x', 'limt=5'])(
-    'refuses a list with %s',
+    'refuse a list with %s',
     async (query) => {
       const { body } = await request(service.url).get(`/users?${query}`).expect(422)
       const [name] = query.split('=')
@@ -121,7 +121,7 @@ eachService('Users', (service) => {
     },
   )
 
-  it('changes what is given and leaves the rest', async () => {
+  it('change the given fields only', async () => {
     const { id } = await create('ada')
     const { body } = await request(service.url)
       .patch(`/users/${id}`)
@@ -134,13 +134,13 @@ eachService('Users', (service) => {
     await request(service.url).patch(`/users/${id}`).send({ username: 'grace' }).expect(409)
   })
 
-  it('refuses a change that changes nothing', async () => {
+  it('refuse a change without fields', async () => {
     const { id } = await create('ada')
     const { body } = await request(service.url).patch(`/users/${id}`).send({}).expect(422)
     expect(body).toMatchObject({ errors: [{ loc: ['body'], msg: 'Give at least one field to change' }] })
   })
 
-  it('deletes a user and their posts', async () => {
+  it('delete a user and their posts', async () => {
     const { id } = await create('ada')
     const post = { title: 'One', content: 'Text', author_id: id }
     const { body } = await request(service.url).post('/posts').send(post).expect(201)
@@ -152,7 +152,7 @@ eachService('Users', (service) => {
     await request(service.url).delete(`/users/${id}`).expect(404)
   })
 
-  it('trims names, and takes every language', async () => {
+  it('trim names, and accept every language', async () => {
     const { body } = await request(service.url)
       .post('/users')
       .send({ username: '  Åsa 水車 🌾 ', email: ' asa@example.com ' })

@@ -1,4 +1,4 @@
-/** Bad input, everywhere: the right status, what is wrong and where, nothing written, nothing about the inside. */
+/** Invalid input: the right status, the mistakes and their places, nothing stored, no internals. */
 import request from 'supertest'
 import { eachService } from './support/open-service'
 
@@ -11,7 +11,7 @@ interface Problem {
   readonly errors?: readonly { loc: (string | number)[]; msg: string }[]
 }
 
-eachService('Bad input', (service) => {
+eachService('invalid input:', (service) => {
   afterEach(async () => {
     expect(await service.main.fetchVal('SELECT count(*) FROM users').then(Number)).toBe(0)
   })
@@ -50,7 +50,7 @@ eachService('Bad input', (service) => {
     ['a line break in a name', { ...good, username: 'a\nda' }, ['username'], /Control characters/],
     ['half of a character', { ...good, username: 'a\ud800da' }, ['username'], /broken Unicode/],
     ['a field that is not known', { ...good, role: 'admin' }, ['role'], 'Unknown field'],
-  ])('%s is 422 and says where', async (_what, body, loc, msg) => {
+  ])('%s is 422 with the place of the mistake', async (_what, body, loc, msg) => {
     const { errors } = await problemOf(request(service.url).post('/users').send(body), 422)
     expect(errors).toEqual([{ loc: ['body', ...loc], msg: expect.stringMatching(msg) }])
   })
@@ -64,7 +64,7 @@ eachService('Bad input', (service) => {
     expect(({} as Record<string, unknown>)['admin']).toBeUndefined()
   })
 
-  it('names at most twenty mistakes', async () => {
+  it('the response names at most twenty mistakes', async () => {
     const many = Object.fromEntries(Array.from({ length: 500 }, (_, n) => [`field${n}`, n]))
     const { errors } = await problemOf(request(service.url).post('/users').send(many), 422)
     expect(errors).toHaveLength(20)
@@ -78,7 +78,7 @@ eachService('Bad input', (service) => {
     expect(errors).toMatchObject([{ loc: ['body'] }])
   })
 
-  it('no body at all is 422, with every field missing', async () => {
+  it('no body is 422, with every field missing', async () => {
     const { errors } = await problemOf(request(service.url).post('/users'), 422)
     expect(errors).toEqual([
       { loc: ['body', 'username'], msg: 'Required' },
@@ -86,7 +86,7 @@ eachService('Bad input', (service) => {
     ])
   })
 
-  it('wrong query parameters in place of a body are 422, and say so', async () => {
+  it('wrong query parameters in place of a body are 422, and are named as such', async () => {
     const { errors } = await problemOf(request(service.url).post('/users?username=ada&emial=x'), 422)
     expect(errors).toEqual([
       { loc: ['query', 'email'], msg: 'Required' },
@@ -94,7 +94,7 @@ eachService('Bad input', (service) => {
     ])
   })
 
-  it('query parameters beside a body are 422, because one of the two would be ignored', async () => {
+  it('query parameters beside a body are 422, since one of the two would be ignored', async () => {
     const call = request(service.url).post('/users?username=eve').send(good)
     const { errors } = await problemOf(call, 422)
     expect(errors).toEqual([{ loc: ['query', 'username'], msg: 'Unknown field' }])
@@ -135,14 +135,14 @@ eachService('Bad input', (service) => {
     ['12345678901234567890', 'amount'],
     ['-1e30', 'amount'],
     ['1.0000000000000002', 'amount'],
-  ])('the number %s is no amount', async (number, field) => {
+  ])('the number %s as an amount is 422', async (number, field) => {
     const text = `{"from_account": 1, "to_account": 2, "amount": ${number}}`
     const call = request(service.url).post('/transfer').set('Content-Type', 'application/json').send(text)
     const { errors } = await problemOf(call, 422)
     expect(errors?.[0]?.loc).toEqual(['body', field])
   })
 
-  it('an id beyond what the database has is 422 in a body', async () => {
+  it("an id beyond the database's range is 422 in a body", async () => {
     const post = { title: 'x', content: 'x', author_id: 2 ** 31 }
     const { errors } = await problemOf(request(service.url).post('/posts').send(post), 422)
     expect(errors?.[0]?.loc).toEqual(['body', 'author_id'])
@@ -153,7 +153,7 @@ eachService('Bad input', (service) => {
     ['delete', '/users', 'GET, POST, HEAD, OPTIONS'],
     ['get', '/transfer', 'POST, OPTIONS'],
     ['post', '/', 'GET, HEAD, OPTIONS'],
-  ] as const)('%s %s is 405, with the methods that there are', async (method, path, allow) => {
+  ] as const)('%s %s is 405, with the allowed methods', async (method, path, allow) => {
     const { headers } = await request(service.url)[method](path)
     expect(headers).toHaveProperty('allow', allow)
     await problemOf(request(service.url)[method](path), 405)
@@ -166,11 +166,11 @@ eachService('Bad input', (service) => {
     },
   )
 
-  it('an address that cannot be decoded is 400', async () => {
+  it('a path that cannot be decoded is 400', async () => {
     await problemOf(request(service.url).get('/users/%E0%A4%A'), 400)
   })
 
-  it('a database that fails is 500 for the client, and a line with everything for us', async () => {
+  it('a failure of the database is 500 for the client, and one line with all details in the log', async () => {
     await service.main.execute("INSERT INTO accounts (owner, balance) VALUES ('Ada', 1)")
     await service.main.execute('ALTER TABLE accounts RENAME TO gone')
     // A number beyond 64 bits: both databases fail when they read the row.
