@@ -1,4 +1,4 @@
-/** The rules of the source tree: who may import whom, who reads the environment, what a file looks like. */
+/** The rules of the source tree: which folder may import which, which files read the environment, the form of a file. */
 import path from 'node:path'
 import { type Import, type SourceFile, parseSource } from './source-file'
 
@@ -122,7 +122,7 @@ function folderOf(file: string): string {
   return rest.length > 0 ? folder : BASE.includes(folder) ? 'base' : 'root'
 }
 
-/** The longest chain of imports that begins at a file, which is what a reader may have to follow. There are no circles. */
+/** The longest chain of imports that begins at a file, which a reader may have to follow. Assumes that there are no circles. */
 export function longestChain(sources: Sources, start: string): string[] {
   const parsed = new Map([...sources].map(([file, text]) => [file, parseSource(text)]))
   const known = new Map<string, string[]>()

@@ -1,4 +1,4 @@
-/** A small load balancer: asks each server whether it is ready, and sends requests to those that are. It never retries. */
+/** A small load balancer: polls the readiness of each server, and forwards requests to ready ones. It never retries. */
 import { once } from 'node:events'
 import {
   Agent,
@@ -11,19 +11,19 @@ import {
 } from 'node:http'
 import { freePort } from './free-port'
 
-/** So many answers of no in a row take a server out, as HAProxy has it: one slow answer says little. */
+/** Failed polls in a row that take a server out, as in HAProxy, since one slow response says little. */
 const FALL = 3
-/** An answer that takes longer than this counts as no. */
+/** A poll that takes longer fails. */
 const ASK_TIMEOUT_MILLIS = 1000
 
 interface Backend {
   readonly url: string
   readonly agent: Agent
-  /** It is asked again when it has answered, so that one slow answer is one, however long it takes. */
+  /** The next poll begins after the response, so that one slow response counts once. */
   isAsked: boolean
-  /** Answers of no in a row. */
+  /** Failed polls in a row. */
   refusals: number
-  /** What it said last, for whoever wonders why. */
+  /** The last response, for error messages. */
   said: string
 }
 
@@ -38,7 +38,7 @@ export class Balancer implements AsyncDisposable {
   private constructor(pollMillis: number) {
     this.#pollMillis = pollMillis
     this.#server = createServer((incoming, outgoing) => this.#pass(incoming, outgoing))
-    // Its own clients are never to meet the moment in which it closes a connection.
+    // The balancer never closes an idle connection while a client sends a request on it.
     this.#server.keepAliveTimeout = 60_000
   }
 
@@ -60,7 +60,7 @@ export class Balancer implements AsyncDisposable {
     return this.#backends.filter(({ refusals }) => refusals < FALL).length
   }
 
-  /** What each server answered last, for whoever wonders why it is not ready. */
+  /** The last response of each server, for error messages. */
   get states(): string[] {
     return this.#backends.map(
       ({ url, said, refusals }) => `${url} says ${said}, no ${refusals} times in a row`,
@@ -108,7 +108,7 @@ export class Balancer implements AsyncDisposable {
       return
     }
     const { connection, ...headers } = incoming.headers
-    // A client that comes for one request only is passed on as such.
+    // A client's Connection: close is forwarded.
     const agent = connection === 'close' ? false : backend.agent
     const passed = request(
       `${backend.url}${incoming.url}`,

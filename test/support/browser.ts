@@ -5,17 +5,17 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from 'p
 
 const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
 
-/** Where it is, or undefined: TEST_CHROMIUM, or where Debian and others put it. */
+/** The path of Chromium: TEST_CHROMIUM, or where Debian and other systems put it; undefined if it is not installed. */
 export const chromiumPath = [process.env['TEST_CHROMIUM'] ?? '', ...PLACES].find(
   (place) => place !== '' && existsSync(place),
 )
 
 const artifacts = path.resolve(__dirname, '../../artifacts')
 
-/** Registers tests that need a browser, or says loudly that they are left out. */
+/** Registers tests that need a browser, or prints that they are left out. */
 export function describeInBrowser(name: string, tests: (browser: TestBrowser) => void): void {
   if (chromiumPath === undefined) {
-    // eslint-disable-next-line no-console -- whoever reads the output must see what was not tested
+    // eslint-disable-next-line no-console -- a reader of the output must see what was not tested
     console.warn(
       `SKIPPED: ${name}. No Chromium is installed: apt-get install chromium, or set TEST_CHROMIUM.`,
     )
@@ -33,7 +33,7 @@ export function describeInBrowser(name: string, tests: (browser: TestBrowser) =>
 }
 
 export class TestBrowser {
-  /** What the pages' consoles complained about: scripts that failed, and whatever the policy forbade. */
+  /** Errors in the pages' consoles: failed scripts, and violations of the content security policy. */
   complaints: string[] = []
   #browser: Browser | undefined
   readonly #pages: Page[] = []

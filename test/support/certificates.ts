@@ -1,4 +1,4 @@
-/** Certificates for servers of tests, made anew for each run. */
+/** Certificates for test servers, made for each run. */
 // oxlint-disable-next-line import/no-unassigned-import -- what @peculiar/x509 is built on, and does not load itself
 import 'reflect-metadata'
 import { webcrypto } from 'node:crypto'
@@ -26,7 +26,7 @@ interface Issuer {
   readonly keys: webcrypto.CryptoKeyPair
 }
 
-/** A folder with certificates. Anybody may read them: none outlives its test. */
+/** A folder with certificates, readable by all users, since none outlives its test. */
 export class Certificates implements AsyncDisposable {
   readonly #folder: string
   readonly #issuers = new Map<string, Issuer>()

@@ -1,4 +1,4 @@
-/** Transactions that are cut at their COMMIT, and a look at whether what they report is true. */
+/** Transactions whose connection is cut at COMMIT, and a check of the outcome that they report. */
 import { CommitUnknownError, type Database, DatabaseError } from '../../src/database'
 import type { DatabaseContext } from './each-database'
 import type { TcpProxy, TrapOptions } from './tcp-proxy'
@@ -10,7 +10,7 @@ export const ANSWER_BYTES = 12 + 6
 
 export type Report = 'committed' | 'rolled back' | 'unknown'
 
-/** The ways to write a row in a transaction; they take turns, so that each point meets several of them. */
+/** The ways to write a row in a transaction. They alternate, so that each cut meets several of them. */
 const SHAPES: readonly ((database: Database, id: number) => Promise<unknown>)[] = [
   (database, id) => database.transaction(() => database.execute('insert into t values (:id)', { id })),
   (database, id) =>
@@ -33,14 +33,14 @@ const SHAPES: readonly ((database: Database, id: number) => Promise<unknown>)[] 
     }),
 ]
 
-/** What a transaction says of itself. */
+/** The outcome that a transaction reports. */
 export async function reportOf(work: Promise<unknown>): Promise<Report> {
   try {
     await work
     return 'committed'
   } catch (error) {
     if (error instanceof CommitUnknownError) return 'unknown'
-    // Whatever else it is says that nothing was committed.
+    // Any other error reports that nothing was committed.
     if (error instanceof DatabaseError) return 'rolled back'
     throw error
   }
@@ -53,7 +53,7 @@ export function shapeOf(n: number): (database: Database, id: number) => Promise<
   return shape
 }
 
-/** Looks, once nobody can change it any more, whether the row is there that is said to be. */
+/** Expects, when no transaction is open any more, that the row exists exactly if it was reported as committed. */
 export async function expectTrue(context: DatabaseContext, report: Report, id: number): Promise<void> {
   if (context.dialect === 'postgresql') {
     const open = `select pid from pg_stat_activity
@@ -67,12 +67,12 @@ export async function expectTrue(context: DatabaseContext, report: Report, id: n
 
 let next = 0
 
-/** A number that no row has yet. */
+/** An id that no row has yet. */
 export function nextId(): number {
   return (next += 1)
 }
 
-/** Runs one transaction into a trap at its COMMIT; returns what it reported, which has been found to be true. */
+/** Runs one transaction into a trap at its COMMIT; resolves to the reported outcome after checking it. */
 export async function commitInto(
   context: DatabaseContext,
   database: Database,

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 
 const ROOT = path.resolve(__dirname, '../..')
 
-/** Makes a folder like dist/ and returns its path. It lies under node_modules, so that what is in it finds the packages. */
+/** Compiles into a folder like dist/ and returns its path. It lies under node_modules, so that its files find the packages. */
 export async function compile(): Promise<string> {
   const cache = path.join(ROOT, 'node_modules', '.cache')
   await mkdir(cache, { recursive: true })
@@ -24,14 +24,14 @@ export async function compile(): Promise<string> {
   return folder
 }
 
-/** The one that the set-up has made for all tests: there, `require('./src/database')` is the library. */
+/** The compiled folder that global-setup.ts has made: in it, `require('./src/database')` is the library. */
 export function compiledFolder(): string {
   const folder = process.env['TEST_COMPILED']
   if (folder === undefined) throw new Error('Only tests have it')
   return folder
 }
 
-/** What to give to Node to run a file of the sources: compiled in a test, by a loader in a benchmark. */
+/** Arguments of Node that run a source file: compiled in a test, by a loader in a benchmark. */
 export function toRun(file: string): string[] {
   if (process.env['TEST_COMPILED'] === undefined) return ['--import', require.resolve('tsx'), file]
   const compiled = path.join(compiledFolder(), path.relative(ROOT, file))

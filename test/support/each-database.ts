@@ -5,29 +5,29 @@ import { ScratchPostgres } from './scratch-postgres'
 import { ScratchSqlite } from './scratch-sqlite'
 import { failWith, leftBehind } from './standing-check'
 
-/** What a group of tests knows about the database it runs on. */
+/** The database that a group of tests runs on. */
 export interface DatabaseContext {
   readonly dialect: Dialect
   /** The driver's name in a URL. */
   readonly driver: string
-  /** Of the group's own database: empty when the group begins, and dropped after it. Not known before its hooks run. */
+  /** The URL of the group's own database, which is empty at first and dropped at the end. Known once the hooks run. */
   readonly url: string
-  /** Of a database in memory by the same driver, where the database is SQLite. */
+  /** The URL of a database in memory by the same driver, where the database is SQLite. */
   readonly memoryUrl: string
   /** Connects a Database, to the group's own database unless told otherwise; it is disconnected after the test. */
   open(options?: DatabaseOptions, url?: string): Promise<Database>
-  /** Puts a Database that the test made itself under the standing check. */
+  /** Adds a Database that the test made itself to the standing check. */
   track(database: Database): Database
   /** Runs SQL beside the library, over a connection of the plain driver, such as a look at pg_stat_activity. */
   admin(sql: string, url?: string): Promise<Record<string, unknown>[]>
-  /** For a test that holds a connection for longer than anybody should. */
+  /** Turns off the leak check of a test that holds a connection for long. */
   mayHoldLong(): void
   /** Makes a further database, dropped after the group, and returns its URL. */
   createDatabase(): Promise<string>
 }
 
 /**
- * Registers `tests` once per database. After each test the standing check fails it if it left a connection out, a
+ * Registers `tests` once per database. After each test the standing check fails it if it left a connection in use, a
  * transaction or a server open, or connections to the database after the disconnect.
  *
  * @example
@@ -96,7 +96,7 @@ class Context implements DatabaseContext {
   readonly #scratch: Scratch
   readonly #urls: string[] = []
   #databases: Database[] = []
-  /** Those of them that are in a transaction, on purpose, until they are disconnected. */
+  /** Databases with forceRollback, which are in a transaction until they are disconnected. */
   #rolledBack: Database[] = []
   #leaks: string[] = []
   #mayHoldLong = false

@@ -1,6 +1,6 @@
 /**
- * Node. A file of tests fails that leaves behind what keeps its worker from ending: of the whole run jest would only say
- * that some worker did not end.
+ * The Node environment. It fails a test file that leaves open handles, which keep its worker from ending: jest itself
+ * would only report that some worker did not end.
  *
  * There is one copy of @appthreat/sqlite3 for all test files of a worker. The package wraps the methods of its addon when it
  * is loaded; loaded for each file, as jest loads modules, it would wrap them again, and its calls without a callback
@@ -10,7 +10,7 @@ const { TestEnvironment } = require('jest-environment-node')
 
 /** By Node's names. Pipes are what the worker itself speaks through. */
 const LASTING = new Set(['ProcessWrap', 'TCPServerWrap', 'TCPSocketWrap', 'Timeout'])
-/** What has been closed may still be on its way, on a busy machine. */
+/** Closing a handle may take a while on a busy machine. */
 const PATIENCE_MILLIS = 10_000
 
 function lasting() {
@@ -25,7 +25,7 @@ module.exports = class extends TestEnvironment {
 
   async teardown() {
     await super.teardown()
-    // Without workers, what jest itself does would be found as well.
+    // Without workers, jest's own handles would be found as well.
     if (process.send === undefined) return
     const deadline = performance.now() + PATIENCE_MILLIS
     let left = lasting()

@@ -1,7 +1,7 @@
-/** How exactly times are looked at: EXACT_TIMES=1 for what a release is held to, on a machine that does nothing else. */
+/** How exactly times are checked: EXACT_TIMES=1 applies the documented bounds, on an idle machine. */
 export const EXACT_TIMES = process.env['EXACT_TIMES'] === '1'
 
-/** The bound that is promised, or what tells a promise that is broken from a machine that is busy. */
+/** The documented bound, or a wider one that a busy machine stays within. */
 export function within(promised: number, busy: number): number {
   return EXACT_TIMES ? promised : busy
 }

@@ -7,7 +7,7 @@ export default async function globalTeardown(): Promise<void> {
   if (!globalThis.startedPostgres) return
   await globalThis.startedPostgres.stop()
   globalThis.startedPostgres = undefined
-  // In watch mode the next run shall start its own.
+  // In watch mode the next run starts its own.
   delete process.env['TEST_DATABASE_URLS']
   delete process.env['TEST_POSTGRES_KIT']
 }

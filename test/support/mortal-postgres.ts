@@ -1,4 +1,4 @@
-/** A throw-away PostgreSQL that a test can kill, freeze and revive, and that is gone when this process is gone. */
+/** A throw-away PostgreSQL that a test can kill, freeze and start again, and that ends with this process. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -17,7 +17,7 @@ const SETTINGS = {
   max_connections: '100',
   shared_buffers: '32MB',
   timezone: 'UTC',
-  // The operating system survives, and with it what the server has written: only what it has not is lost.
+  // The operating system survives, and keeps everything that the server has written.
   fsync: 'off',
   full_page_writes: 'off',
   synchronous_commit: 'on',
@@ -27,7 +27,7 @@ const START_PATIENCE_MILLIS = 20_000
 const POLL_MILLIS = 3
 
 /**
- * The server's keeper: its parent, so that nobody else's process is ever meant by a process id. It takes commands
+ * The server's keeper: its parent, so that a process id never means another process. It takes commands
  * from a pipe whose other end this process holds, and answers each by the postmaster's id. When the pipe closes, it
  * kills the server, stopped or not, and deletes its files.
  *
@@ -77,13 +77,13 @@ const KEEPER = `
   cd / && rm -rf "$base"
 `
 
-/** A PostgreSQL whose end is part of the test. */
+/** A PostgreSQL that a test can kill. */
 export interface MortalPostgres {
-  /** Of the superuser, without a password, to the database `postgres`; the same after each revival. */
+  /** The superuser's URL of the database `postgres`, without a password; the same after each start. */
   readonly url: string
   /** SIGKILL to the postmaster and all of its children. Resolves when they are gone. */
   kill(): Promise<void>
-  /** SIGSTOP to all of them: their sockets stay open, and nobody answers. */
+  /** SIGSTOP to all of them: their sockets stay open, and do not answer. */
   freeze(): Promise<void>
   /** SIGCONT to all that were frozen. */
   thaw(): Promise<void>
@@ -112,7 +112,7 @@ export async function startMortalPostgres(settings: Record<string, string> = {})
       return server
     } catch (error) {
       await server.stop()
-      // Somebody else may have taken the port between the probe and the start.
+      // Another process may have taken the port between the probe and the start.
       if (attempt === 3 || !String(error).includes('Address already in use')) throw error
     }
   }
@@ -154,7 +154,7 @@ class KeptPostgres implements MortalPostgres {
     this.#keeper = keeper
     this.#base = base
     this.#ended = once(keeper, 'close')
-    // Writing to a keeper that is gone is found out by the answer that does not come.
+    // Writing to a dead keeper is noticed by the missing answer.
     keeper.stdin?.on('error', () => undefined)
     if (keeper.stdout) {
       createInterface(keeper.stdout).on('line', (processId) => this.#answers.shift()?.(processId))

@@ -1,6 +1,6 @@
 /**
- * What a pooler such as PgBouncer looks like to its clients: it has numbers of its own for the processes of the server, and
- * sets by itself what a client has told it to.
+ * A proxy that looks like a pooler such as PgBouncer: it has process ids of its own, and applies the settings of a
+ * client's start-up message by itself.
  */
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
@@ -12,7 +12,7 @@ const COMMAND_COMPLETE = 'C'
 const READY_FOR_QUERY = 'Z'
 const OTHER_PROCESS = 42
 
-/** Starts one in front of a server. It lends no process to two clients, which nobody can tell from outside. */
+/** Starts a pooler in front of a server. It shares no server process between clients, which clients cannot see. */
 export async function startPooler(targetUrl: string): Promise<AsyncDisposable & { readonly url: string }> {
   const target = new URL(targetUrl)
   const sockets = new Set<Socket>()

@@ -14,7 +14,7 @@ export function serverIdentity(): Identity {
   return { uid: id('-u'), gid: id('-g') }
 }
 
-/** What a server is started from. */
+/** The programs and the data folder that a server is started from. */
 export interface PostgresKit {
   /** The folder with `initdb` and `postgres`. */
   readonly programs: string

@@ -13,7 +13,7 @@ const SETTINGS = {
   max_connections: '200',
   shared_buffers: '64MB',
   timezone: 'UTC',
-  // Nobody wants this data back: durability would only cost time.
+  // The data is not kept, so that durability would only cost time.
   fsync: 'off',
   synchronous_commit: 'off',
   full_page_writes: 'off',
@@ -22,7 +22,7 @@ const SETTINGS = {
 /**
  * The server's keeper. It reads a pipe whose other end this process holds: when this process ends, in whatever
  * way, the pipe closes, the server stops and its files are deleted. The first one keeps a copy of its data folder as it
- * was before the start, from which the others begin: an initdb takes as long as all else together.
+ * was before the start, from which the others begin, since initdb takes half of the start-up time.
  */
 const KEEPER = `
   trap '' INT HUP TERM PIPE
@@ -43,7 +43,7 @@ const KEEPER = `
 
 /** A running server and the way to stop it. */
 export interface PostgresServer {
-  /** Of the superuser, without a password, to the database `postgres`. */
+  /** The superuser's URL of the database `postgres`, without a password. */
   readonly url: string
   /** Where its programs are, and a data folder that no server has used yet. */
   readonly kit: PostgresKit
@@ -62,7 +62,7 @@ export async function startPostgres(settings: Record<string, string> = {}): Prom
     try {
       return await start(identity, { ...SETTINGS, ...settings })
     } catch (error) {
-      // Somebody else may have taken the port between the probe and the start.
+      // Another process may have taken the port between the probe and the start.
       if (attempt === 3 || !String(error).includes('Address already in use')) throw error
     }
   }
@@ -113,7 +113,7 @@ async function startIn(
 function readiness(keeper: ChildProcess): Promise<void> {
   return new Promise((resolve, reject) => {
     let log = ''
-    // The listener stays after the start: a pipe that nobody reads would block the server's log.
+    // The listener stays after the start, since a pipe that is not read would block the server's log.
     keeper.stderr?.on('data', (chunk: Buffer) => {
       log = (log + chunk.toString()).slice(-20_000)
       if (log.includes('ready to accept connections')) resolve()

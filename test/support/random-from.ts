@@ -1,4 +1,4 @@
-/** A small generator of random numbers with a seed, so that a run can be told about: https://en.wikipedia.org/wiki/Xorshift */
+/** A small generator of random numbers with a seed, so that a run can be repeated: https://en.wikipedia.org/wiki/Xorshift */
 export function randomFrom(seed: number): (below: number) => number {
   let state = seed || 1
   return (below) => {

@@ -1,4 +1,4 @@
-/** Prints what a test has measured, for those who read the log: a figure that is reported and fails nothing. */
+/** Prints a figure that a test has measured, and never fails. */
 export function report(what: string, figures: Readonly<Record<string, number | string>>): void {
   const list = Object.entries(figures).map(([name, value]) => {
     return `${name} ${typeof value === 'number' ? Number(value.toFixed(1)) : value}`

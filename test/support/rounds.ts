@@ -1,4 +1,4 @@
-/** How long tests of chance go on: shortly in `npm test`, at length in `npm run test:long`, or as a variable of their own says. */
+/** The number of rounds of a random test: few in `npm test`, many in `npm run test:long`, or that of a variable of its own. */
 
 const isLong = process.env['MILLPOND_LONG'] !== undefined
 

@@ -50,7 +50,7 @@ export class ScratchSqlite implements Scratch {
     })
   }
 
-  /** Sees whoever holds the write lock; a transaction that only reads cannot be seen from outside. */
+  /** Sees a holder of the write lock; a read-only transaction cannot be seen from outside. */
   async openTransactions(url: string): Promise<string[]> {
     if (!existsSync(fileOf(url))) return []
     try {
@@ -62,7 +62,7 @@ export class ScratchSqlite implements Scratch {
     }
   }
 
-  /** Sees whether somebody has the file open: the last one to close it deletes the write-ahead log. */
+  /** Sees whether the file is open: the last connection to close deletes the write-ahead log. */
   async connections(url: string): Promise<string[]> {
     if (!existsSync(fileOf(url))) return []
     // A process that was killed leaves its log behind; reading once and closing clears that away.
@@ -71,7 +71,7 @@ export class ScratchSqlite implements Scratch {
   }
 
   async closeConnections(): Promise<void> {
-    // Nobody but the holder of a file handle can close it.
+    // Only the holder of a file handle can close it.
   }
 
   async dropAll(): Promise<void> {

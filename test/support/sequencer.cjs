@@ -1,4 +1,4 @@
-/** The order of the test files: those that take longest begin, so that at the end no worker waits for another's long one. */
+/** The order of the test files: the longest come first, so that at the end no worker waits for another one's long file. */
 const { default: Sequencer } = require('@jest/test-sequencer')
 const path = require('node:path')
 

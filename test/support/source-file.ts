@@ -4,7 +4,7 @@ import { parseSync } from '@swc/core'
 export interface Import {
   /** As written: `./mutex`, `node:path`, `knex`. */
   readonly from: string
-  /** True when nothing of it is left in the compiled file. */
+  /** True for a type import, which is not in the compiled file. */
   readonly typeOnly: boolean
 }
 

@@ -1,27 +1,27 @@
-/** What must hold after every test: nothing borrowed, nothing open, nothing listening. */
+/** The standing check after every test: no connection in use, no transaction open, no server listening. */
 import { Server } from 'node:net'
 import type { Database } from '../../src/database'
 import type { Scratch } from './scratch'
 import { waitFor } from './wait-for'
 
-/** A return or a close may still be on its way when a test's last line has run; a leak stays for ever. */
+/** A release or a close may still be running when a test's last line has run; a leak stays. */
 const PATIENCE_MILLIS = 2_000
 
-/** Registers the part of the standing check that tests without a database share: nothing is left listening. */
+/** Registers the part of the standing check for tests without a database: no server is left listening. */
 export function standingCheck(): void {
   afterEach(async () => {
     failWith(await listening(PATIENCE_MILLIS))
   })
 }
 
-/** The standing check as one error, if there is anything to say. */
+/** Throws the problems as one error, if there are any. */
 export function failWith(problems: readonly string[]): void {
   if (problems.length > 0) throw new Error(`This test left something behind:\n- ${problems.join('\n- ')}`)
 }
 
 export interface Borders {
   readonly scratch: Scratch
-  /** Of every scratch database of the test. */
+  /** The URLs of the test's scratch databases. */
   readonly urls: readonly string[]
   /** Every Database the test opened; they are disconnected by the check. */
   readonly databases: readonly Database[]
@@ -62,14 +62,14 @@ async function listening(patienceMillis: number): Promise<string[]> {
   return found.map(() => 'a server that listens')
 }
 
-/** So that a server is blamed on one test only, and that jest can end. */
+/** Closes leaked servers, so that only one test fails for each, and jest can end. */
 function closeServers(): void {
-  // Undocumented, but the only way to a handle that nobody passed on.
+  // Undocumented, but the only way to a handle that the test did not keep.
   const { _getActiveHandles: handles } = process as { _getActiveHandles?: () => unknown[] }
   for (const handle of handles?.call(process) ?? []) if (handle instanceof Server) handle.close()
 }
 
-/** What `look` still finds after it was given time to find nothing. */
+/** What `look` still finds after `timeoutMillis`; empty as soon as it finds nothing. */
 async function remaining(look: () => string[] | Promise<string[]>, timeoutMillis: number): Promise<string[]> {
   let found: string[] = []
   try {

@@ -1,4 +1,4 @@
-/** A server that says what PostgreSQL says while it starts: SQLSTATE 57P03, to everybody. */
+/** A server that answers every client like a PostgreSQL that is starting: SQLSTATE 57P03. */
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { freePort } from './free-port'
@@ -11,7 +11,7 @@ export interface StartingPostgres {
   close(): Promise<void>
 }
 
-/** Starts one on a free port of 127.0.0.1. A real one is in this state too briefly to be met by intent. */
+/** Starts one on a free port of 127.0.0.1. A real server is in this state too briefly for a test. */
 export async function startStartingPostgres(): Promise<StartingPostgres> {
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {

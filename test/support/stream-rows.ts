@@ -19,7 +19,7 @@ async function read(database: Database, rows: number): Promise<number> {
 async function weigh(url: string, rows: number): Promise<void> {
   const database = new Database(url, { statementTimeoutMillis: 0 })
   await database.connect()
-  // What a first stream leaves behind, such as compiled code, is not what streaming a million rows takes.
+  // A first stream warms up, so that its compiled code is not measured.
   await read(database, 50_000)
   globalThis.gc?.()
   const before = process.memoryUsage.rss()

@@ -1,10 +1,10 @@
-/** One connection through the TCP proxy: two sockets, and what passes between them. */
+/** One connection through the TCP proxy: two sockets, and the traffic between them. */
 import { connect, type Socket } from 'node:net'
 
 export type Direction = 'toServer' | 'toClient'
 export type Side = 'client' | 'server' | 'both'
 
-/** What is wrong with the proxy now, for all its connections. */
+/** The faults that apply to all connections of the proxy. */
 export interface Faults {
   delayMillis: number
   readonly isHole: Record<Direction, boolean>
@@ -38,7 +38,7 @@ export class ProxyLink {
     let open = 2
     for (const socket of this.#sockets) {
       socket.setNoDelay(true)
-      // The error of a socket that a fault hit is the purpose of the exercise.
+      // A fault causes an error on the socket, which is intended.
       socket.on('error', () => undefined)
       socket.once('close', () => {
         open -= 1
@@ -50,7 +50,7 @@ export class ProxyLink {
     })
   }
 
-  /** Cuts the connection. A side that is left open hears nothing more, as when a cable is pulled. */
+  /** Cuts the connection. A side that is left open receives nothing more, as when a cable is pulled. */
   cut(side: Side): void {
     const [client, server] = this.#sockets
     if (side !== 'server') client?.destroy()
@@ -61,7 +61,7 @@ export class ProxyLink {
     this.#lanes[direction].end()
   }
 
-  /** A black hole for this connection only, and for good. */
+  /** A permanent black hole for this connection only. */
   hold(direction: Direction): void {
     this.#lanes[direction].hold()
   }
@@ -114,13 +114,13 @@ class Lane {
       this.#tail = this.#tail.then(() => target.end())
     })
     source.once('close', (hadError) => {
-      // In a black hole nobody hears that the other is gone.
+      // In a black hole the end of the other side is not forwarded.
       if (hadError && !this.#isHole) this.#tail = this.#tail.then(() => target.destroy())
     })
     this.update()
   }
 
-  /** What a black hole swallows stays in the kernel's buffer, so that it arrives when the hole is closed. */
+  /** Held traffic stays in the kernel's buffer, so that it arrives when the black hole ends. */
   update(): void {
     if (this.#isHole || this.#waiting > MOST_WAITING) this.#source.pause()
     else this.#source.resume()

@@ -90,7 +90,7 @@ export class TcpProxy {
         this.#port = port
         return
       } catch (error) {
-        // Somebody else may have taken the port since it was found free.
+        // Another process may have taken the port since it was found free.
         if (this.#port !== 0 || attempt === 5) throw error
       }
     }
@@ -107,7 +107,7 @@ export class TcpProxy {
     for (const link of this.#links) link.cut(side)
   }
 
-  /** Passes nothing on, in one direction or in both, and keeps connections open. New ones fall into the hole too. */
+  /** Forwards nothing, in one direction or in both, and keeps connections open; new ones as well. */
   blackhole(direction?: Direction): void {
     this.#setHole(direction, true)
   }
@@ -133,8 +133,8 @@ export class TcpProxy {
   }
 
   /**
-   * Lays a trap for a pattern, which springs once, on whichever connection it passes first. It is looked for in what
-   * arrives in one piece, as the message of a database client does.
+   * Sets a trap for a pattern, which springs once, on the first connection that the pattern passes. The pattern is
+   * searched in each received chunk, since a database client sends a message as one.
    *
    * @returns a promise for the moment in which the trap has sprung and what it does is done
    * @example

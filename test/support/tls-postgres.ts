@@ -1,4 +1,4 @@
-/** A throw-away PostgreSQL that is told, while it runs, by which certificate it speaks TLS, and whom it lets in. */
+/** A throw-away PostgreSQL whose certificate and pg_hba.conf can be changed while it runs. */
 import { readFile } from 'node:fs/promises'
 import { Client } from 'pg'
 import type { Identity } from './certificates'
@@ -21,7 +21,7 @@ export class TlsPostgres implements AsyncDisposable {
     return new TlsPostgres(server, admin)
   }
 
-  /** Of the superuser, without a password. */
+  /** The superuser's URL, without a password. */
   get url(): string {
     return this.#server.url
   }
@@ -35,7 +35,7 @@ export class TlsPostgres implements AsyncDisposable {
     return rows
   }
 
-  /** From now on it speaks TLS by this certificate, and asks clients for one of that authority. */
+  /** Turns TLS on with this certificate, and asks clients for one of that authority. */
   async speakTls({ cert, key }: Identity, clientAuthority: string): Promise<void> {
     await this.#write('server.crt', await readFile(cert, 'utf8'))
     await this.#write('server.key', await readFile(key, 'utf8'))
@@ -47,7 +47,7 @@ export class TlsPostgres implements AsyncDisposable {
     await this.#reload({ ssl: 'off' })
   }
 
-  /** Rules of pg_hba.conf, in front of which only this object's own connection gets in: it is open already. */
+  /** Replaces the rules of pg_hba.conf. This object's own connection is open already. */
   async admit(...rules: string[]): Promise<void> {
     await this.#write('pg_hba.conf', `${rules.join('\n')}\n`)
     await this.#reload({})
@@ -58,7 +58,7 @@ export class TlsPostgres implements AsyncDisposable {
     await this.#server.stop()
   }
 
-  /** The server writes it itself: its files are its own, and nobody else may read them. */
+  /** Has the server write the file, since only its user may read it. */
   async #write(name: string, text: string): Promise<void> {
     const [row] = await this.query("select current_setting('data_directory') || '/' as folder")
     const folder = String(row?.['folder'])

@@ -1,4 +1,4 @@
-/** The table of types: what goes into a column, and what comes out. Run as a program, it prints what does come out. */
+/** The table of types: values that are stored and the values that are read. Run as a program, it prints the latter. */
 import { Database, json } from '../../src/database'
 
 export interface TypeRow {
@@ -10,12 +10,12 @@ export interface TypeRow {
 }
 
 const MOMENT = '2026-03-08T06:30:00.123Z'
-/** From before time zones: local time there was behind UTC, or ahead of it, by no whole minutes. */
+/** A date before time zones, when local time differed from UTC by a fraction of a minute. */
 const OLD = '1800-01-01T00:00:00.123Z'
 const OLDEST = '-000100-01-01T00:00:00.000Z'
 const LARGE = 9_007_199_254_740_993n
 
-/** As the table of docs/queries.md, which is for people. Dates and buffers are written as {@link encode} writes them. */
+/** The table in docs/queries.md as data. Dates and buffers are written as {@link encode} writes them. */
 export const TYPE_TABLE: readonly TypeRow[] = [
   { type: 'integer', value: 7, postgresql: 7, sqlite: 7 },
   { type: 'smallint', value: 7n, postgresql: 7, sqlite: 7 },

@@ -13,7 +13,7 @@ const ABORT_WITHIN_MILLIS = 200
 const PATIENCE_MILLIS = 15_000
 const BUSY = ['active', 'idle in transaction', 'idle in transaction (aborted)']
 
-/** Each takes long enough to be met at work, and short enough for others to get their turn. */
+/** Each takes long enough to be aborted while it runs, and short enough for the others to run. */
 const CALL_KINDS: readonly ((database: Database, signal: AbortSignal, id: number) => Promise<unknown>)[] = [
   (database, signal) => database.fetchVal('select pg_sleep(0.02)', {}, { signal }),
   (database, signal) => database.fetchVal('select pg_sleep(600)', {}, { signal }),
@@ -23,7 +23,7 @@ const CALL_KINDS: readonly ((database: Database, signal: AbortSignal, id: number
       {},
       { signal },
     )) {
-      // What is read does not matter, but that it is read until the end.
+      // The rows do not matter, only that they are read to the end.
     }
   },
   (database, signal, id) =>

@@ -1,4 +1,4 @@
-/** A server whose clients go away: not one of its handlers knows that they can. Says where it listens, and is asked by HTTP. */
+/** A server whose clients disconnect, which its handlers do not handle. Prints its URL, and reports its state by HTTP. */
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import express, { type Express } from 'express'
@@ -16,7 +16,7 @@ export interface DesertedState {
   readonly waiting: number
   /** Connections that were opened, of those that can be left. */
   readonly created: number
-  /** What `onError` was told. */
+  /** Errors that `onError` received. */
   readonly unexpected: readonly string[]
 }
 

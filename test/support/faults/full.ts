@@ -1,4 +1,4 @@
-/** All connections are in use: some calls wait in vain, and others until the first connection comes back. */
+/** All connections are in use: some calls time out, and others wait until the first connection is released. */
 import { waitFor } from '../wait-for'
 import { inTime } from './in-time'
 import { countBackends, openLedger } from './ledger'
@@ -8,7 +8,7 @@ import { type Candidate, CONNECTIONS, failureName, type Subject } from './subjec
 const ACQUIRE_MILLIS = 1000
 const CALLS = 20
 const PATIENCE_MILLIS = 5000
-/** How long the one connection is held that comes back first, and how long the others. */
+/** How long the first connection to be released is held, and how long the others. */
 const SHORT_SECONDS = 0.2
 const LONG_SECONDS = 2.5
 
@@ -32,7 +32,7 @@ async function on<T>(
   }
 }
 
-/** Calls that wait for longer than they may. */
+/** Calls that time out. */
 async function inVain(subject: Subject, url: string) {
   const held = await hold(subject, url, CONNECTIONS)
   const outcomes = await Promise.all(calls(subject))
@@ -47,7 +47,7 @@ async function inVain(subject: Subject, url: string) {
   }
 }
 
-/** Calls that wait for the one connection that comes back. */
+/** Calls that wait for the connection that is released. */
 async function inTurn(subject: Subject, url: string) {
   const held = await hold(subject, url, CONNECTIONS - 1)
   const first = subject.sleep(SHORT_SECONDS, 'the first to come back')
@@ -79,7 +79,7 @@ function calls(subject: Subject): ReturnType<typeof inTime>[] {
   return Array.from({ length: CALLS }, (_, n) => inTime(PATIENCE_MILLIS, subject.read(n + 1)))
 }
 
-/** How many holders an error names so that a person could find them: who it is, and what it runs. */
+/** How many holders an error names with their label and their statement. */
 function namedIn(error: unknown): number {
   return error instanceof Error ? [...error.message.matchAll(/sleeper \d+.*pg_sleep/g)].length : 0
 }

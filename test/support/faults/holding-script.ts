@@ -1,4 +1,4 @@
-/** A process that holds a transaction until it is told to go on, and says then what its pool has told meanwhile. */
+/** A process that holds a transaction until it is told to continue, and then prints the events of its pool. */
 import { once } from 'node:events'
 import { Database } from '../../../src/database'
 

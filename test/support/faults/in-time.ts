@@ -1,8 +1,8 @@
-/** Bounds what may hang: a fault that is never got over is a figure too. */
+/** Bounds work that may hang, so that a fault without recovery gives a figure too. */
 
 export interface InTime<T> {
   readonly value: T | undefined
-  /** What it failed with. */
+  /** The error that it rejected with. */
   readonly error: unknown
   readonly tookMillis: number
   readonly isLate: boolean

@@ -1,11 +1,11 @@
-/** Clients of an HTTP server that come over some time and go away at random moments. Says when all are gone. */
+/** Clients of an HTTP server that connect over some time and disconnect at random moments. Prints when all are gone. */
 import { Agent, get } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 
 export interface LeavingScript {
   readonly url: string
   readonly clients: number
-  /** They come over this time, and each leaves at most so much later. */
+  /** The time over which they connect, and the most that each stays. */
   readonly comeWithinMillis: number
   readonly leaveWithinMillis: number
 }
@@ -13,7 +13,7 @@ export interface LeavingScript {
 /** Asked for in turn. */
 const PATHS = ['/quick', '/stuck', '/stream', '/transaction', '/stream-in-transaction', '/per-request']
 
-/** Comes, and goes at a random moment: its request queued, running, answered in part or not even sent. */
+/** Connects, and disconnects at a random moment: its request queued, running, answered in part or not sent. */
 async function comeAndGo(target: string, agent: Agent, script: LeavingScript): Promise<void> {
   await delay(Math.random() * script.comeWithinMillis)
   await new Promise<void>((resolve) => {

@@ -1,4 +1,4 @@
-/** Clients in a closed loop: each makes one call after the other, half of them reads, whatever becomes of them. */
+/** Clients in a closed loop: each makes one call after the other, half of them reads, and continues after errors. */
 import { inTime } from './in-time'
 import { ACCOUNTS } from './ledger'
 import { failureName, type Subject } from './subject'
@@ -92,7 +92,7 @@ export class Load {
         if (kind !== 'read') this.refused.push(id)
         const name = failureName(error)
         this.#failures.set(name, (this.#failures.get(name) ?? 0) + 1)
-        // One that fails without waiting for anything would let nobody else run.
+        // A client that fails synchronously would keep the others from running.
         await new Promise(setImmediate)
       } finally {
         if (kind !== 'read') this.#writing -= 1

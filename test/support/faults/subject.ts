@@ -1,4 +1,4 @@
-/** What a fault is tried on: a pool of ten connections and the few things that an application does with it. */
+/** The subject of a fault: a pool of ten connections and the few things that an application does with it. */
 
 export interface SubjectOptions {
   /** How long a call waits for a connection. */
@@ -30,7 +30,7 @@ export interface Candidate {
 /** The most connections that any subject has. */
 export const CONNECTIONS = 10
 
-/** What a scenario found out. Times are milliseconds; NaN is one that never came. */
+/** The figures of a scenario. Times are milliseconds; NaN is one that never came. */
 export type Figures = Readonly<Record<string, number | string>>
 
 /** What a call failed with, for people: the class, and the code of the system or the server where it is one. */

@@ -58,7 +58,7 @@ async function readOnce(candidate: Candidate, url: string): Promise<void> {
   try {
     await subject.read(1)
   } finally {
-    // Whoever asks wants to know the error, not how long the pool takes to close after it.
+    // Only the error matters, not how long the pool takes to close after it.
     void inTime(PATIENCE_MILLIS, subject.close(0))
   }
 }
