@@ -125,7 +125,7 @@ eachDatabase('an abandoned request', (context) => {
         socket.destroy()
         await left.promise
       }
-      await waitFor(() => database.stats().used === 0, { what: 'the connection to come back' })
+      await waitFor(() => database.stats().used === 0, { what: 'the connection to be released' })
       // No lock is left that another writer would wait for.
       await database.execute('update stock set n = n + 1', {}, { timeoutMillis: 2000 })
       if (isLate) await waitFor(() => performance.now() > began + 100, { what: 'the deadline' })

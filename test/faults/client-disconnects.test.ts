@@ -85,7 +85,7 @@ describeFault('a thousand clients that disconnect', (server) => {
         const { used, waiting } = await state()
         return used + waiting + (await countBackends(server().url, BUSY)) === 0
       },
-      { what: 'everything to come back', timeoutMillis: within(1000, 40_000) },
+      { what: 'everything to be released', timeoutMillis: within(1000, 40_000) },
     )
     const tookMillis = performance.now() - gone
 

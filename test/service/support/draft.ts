@@ -1,4 +1,4 @@
-/** A request on its way to be spoilt: good as it comes out of the OpenAPI document, and written to bytes at the end. */
+/** A draft of a request: valid by the OpenAPI document, then changed, and written to bytes at the end. */
 import type { Document } from './openapi'
 
 export interface Draft {
@@ -8,9 +8,9 @@ export interface Draft {
   /** In order, some more than once; latin1. */
   headers: [name: string, value: string][]
   body: Buffer
-  /** How the length of the body is told: `none` leaves that to the headers. */
+  /** How the length of the body is sent: `none` leaves that to the headers. */
   framing: 'length' | 'chunked' | 'none'
-  /** Whether the server may go on waiting for the rest, or say nothing at all. */
+  /** Whether the server may wait for the rest, or not answer. */
   mayStayUnanswered: boolean
   /** How often it is sent at once, on one connection. */
   times: number
@@ -24,14 +24,14 @@ export interface Parameter {
   readonly schema: { readonly type?: string; readonly enum?: readonly string[] }
 }
 
-/** An operation of the document, with all that a client can set in it. */
+/** An operation of the document, with everything that a client can set. */
 export interface Target {
   /** `GET /users/{id}`. */
   readonly name: string
   readonly method: string
   readonly path: string
   readonly parameters: readonly Parameter[]
-  /** The example of its body, or null where it takes none. */
+  /** The example of its body, or null where it has none. */
   readonly example: Readonly<Record<string, unknown>> | null
   readonly statuses: readonly string[]
 }
@@ -56,7 +56,7 @@ export function targetsOf(document: Document): Target[] {
   )
 }
 
-/** A good request: with an id for the path, and values for some of the fields of its body. */
+/** A valid request: with an id for the path, and values for some of the fields of its body. */
 export function draftOf(
   { method, path, example }: Target,
   id: number,
@@ -100,7 +100,7 @@ export function setHeader(draft: Draft, name: string, value: string): void {
   draft.headers.push([name, value])
 }
 
-/** Bytes as one chunk; of none there is no chunk, because an empty one is the last. */
+/** Bytes as one chunk. No bytes are no chunk, since an empty chunk is the last. */
 export function chunkOf(bytes: Buffer): Buffer {
   if (bytes.length === 0) return bytes
   return Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')])

@@ -1,9 +1,9 @@
-/** Texts that would change a statement if they were pasted into it: ways out of it, times what to do there, times ends. */
+/** Texts that would change a statement if they were pasted into it: each way out of a value, with each SQL command, and an end. */
 
-/** Ways out of where a value stands. */
+/** Ways out of a value. */
 const EXITS = ['', "'", '"', '`', ')', "')", '")', "\\'", "''", '\u02BC', '%27', '%2527', '\uFF07', "1' "]
 
-/** What is done there: on both kinds of database, and what only one of them knows. */
+/** SQL commands, for both kinds of database and for one of them. */
 const DEEDS = [
   ' OR 1=1',
   " OR 'a'='a'",
@@ -41,7 +41,7 @@ const DEEDS = [
   ' IS NOT NULL',
 ]
 
-/** What takes away the rest of the statement. */
+/** Ends that remove the rest of the statement. */
 const ENDS = ['', '--', ' -- x', '/*', ';', '#']
 
 /** Placeholders and quotes of the kinds that the library and its drivers know, and comments inside of words. */
@@ -101,8 +101,8 @@ const WHOLE = [
 ]
 
 /**
- * At least 500, each different. Every deed is there with each way out of a value; the ends take turns, because there would
- * be thousands otherwise.
+ * At least 500 different texts. Each command appears with each way out of a value; the ends alternate, since there
+ * would be thousands otherwise.
  */
 export const INJECTIONS: readonly string[] = [
   ...new Set([

@@ -1,10 +1,10 @@
-/** What no answer may show: the statements, places and values of the inside. */
+/** Internals that no response may show: statements, paths and values. */
 import path from 'node:path'
 import type { RawAnswer } from './raw-http'
 
 const ROOT = path.resolve(__dirname, '../../..')
 
-/** None of these is a word of an answer that the service means to give. */
+/** None of these words is in an intended response. */
 const NEVER = [
   ROOT,
   'node_modules',
@@ -40,7 +40,7 @@ const NEVER = [
   'devDependencies',
 ]
 
-/** Everything that `detail` says to a client that has asked for something that is not to be had. */
+/** Every `detail` of a refused request. */
 const DETAILS = [
   /^The (body|query) is not valid\.$/,
   /^The headers are not valid\.$/,
@@ -63,7 +63,7 @@ const DETAILS = [
   /^(Bad Request|Not Found|Precondition Failed|Range Not Satisfiable|Forbidden)\.$/,
 ]
 
-/** Refusals by Node itself, which has not understood the request, or will not go on with it: they have no body. */
+/** Refusals by Node itself, which have no body. */
 const BY_NODE = [400, 408, 413, 417, 431]
 
 interface ProblemBody {
@@ -74,14 +74,14 @@ interface ProblemBody {
   readonly errors?: readonly { readonly loc: readonly (string | number)[]; readonly msg: string }[]
 }
 
-/** What is wrong with an answer to a request that was not meant well; null if nothing is. */
+/** The mistake in a response to a malformed request; null if there is none. */
 export function faultOf(answer: RawAnswer, secrets: readonly string[]): string | null {
   const { status, headers, body } = answer
   if (status >= 500) return `a status of ${status}`
   for (const secret of secrets) if (body.includes(secret)) return `it shows ${secret}`
   if (status < 400) return null
   if (body === '' && BY_NODE.includes(status) && headers['x-request-id'] === undefined) return null
-  // The answer to HEAD has no body, but says what it would be.
+  // The response to HEAD has no body, but describes it.
   if (headers['content-type'] !== 'application/problem+json; charset=utf-8') return 'it is no problem details'
   return body === '' ? null : faultOfProblem(status, body)
 }
@@ -97,7 +97,7 @@ function faultOfProblem(status: number, body: string): string | null {
   return shown === undefined ? null : `it shows ${shown}`
 }
 
-/** What would tell where a database is: its file, or its host and name. */
+/** Texts that would reveal the place of a database: its file, or its host and name. */
 export function placesOf(url: string): string[] {
   const { host, pathname } = new URL(url)
   return [host, pathname.split('/').at(-1) ?? ''].filter((part) => part.length > 3)

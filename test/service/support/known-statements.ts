@@ -1,4 +1,4 @@
-/** Every statement that requests run, by operation. A new one belongs here once somebody has looked at it. */
+/** Every statement that requests run, by operation. A new one is added here after a review. */
 
 /**
  * Placeholders and quotes are written as the plainest of both databases, and BEGIN without what they add to it. What keyset() makes

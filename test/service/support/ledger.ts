@@ -1,7 +1,7 @@
-/** What money must do: every balance is what the account was opened with, and what its transfers have brought and taken. */
+/** The rule of the ledger: each balance equals the opening balance and the sum of the account's transfers. */
 import type { Queryable } from '../../../src/database'
 
-/** The accounts of which that is not true. One statement, so that it sees one moment. */
+/** The accounts that break it, by one statement, so that it sees one moment. */
 export function unbalanced(database: Queryable): Promise<object[]> {
   return database.fetchAll(`
     SELECT id, balance, opening_balance + received - paid AS due

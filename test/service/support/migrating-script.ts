@@ -1,4 +1,4 @@
-/** A process that brings a database up to date, and stops in the middle of it if it is told so. Prints what happens. */
+/** A process that migrates a database, and can wait in the middle to be killed. Prints its steps. */
 import type { Knex } from 'knex'
 import { Database } from '../../../src/database'
 import { bringUpToDate } from '../../../src/service/migrations'
@@ -16,7 +16,7 @@ export interface MigratingScript {
 const { url, stopsIn, hasPlain, hasSeed } = JSON.parse(process.argv[2] ?? '{}') as MigratingScript
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
 
-/** Makes a table, for ever if it is this one's turn to be killed. One without a transaction has to bear a half of itself. */
+/** Creates a table, and hangs if this migration is to be killed. One without a transaction must tolerate its own half. */
 function making(name: string, transaction: boolean): Knex.Migration {
   const up = async (knex: Knex): Promise<void> => {
     if (transaction) await knex.raw(`create table ${name} (id integer)`)

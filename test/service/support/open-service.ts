@@ -14,7 +14,7 @@ export interface Service {
   readonly url: string
   readonly main: Database
   readonly products: Database
-  /** What was logged, as parsed JSON. */
+  /** The log, as parsed JSON. */
   readonly logged: Record<string, unknown>[]
 }
 

@@ -1,4 +1,4 @@
-/** A running service with its OpenAPI document: whatever it answers is checked against what the document says. */
+/** A running service with its OpenAPI document, by which each of its responses is checked. */
 import { Ajv2020 } from 'ajv/dist/2020'
 import addFormats from 'ajv-formats'
 
@@ -36,7 +36,7 @@ export interface Operation {
   readonly statuses: readonly string[]
   readonly hasBody: boolean
   readonly hasParameters: boolean
-  /** Its URL, with an id of something that is there unless told otherwise. */
+  /** Its URL, by default with the id of an existing row. */
   address(this: void, id?: number | string): string
 }
 
@@ -44,7 +44,7 @@ const ROOT = 'http://specified/openapi'
 
 export class SpecifiedService {
   readonly document: Document
-  /** In an order in which each finds what it needs. */
+  /** In an order in which each finds its rows. */
   readonly operations: readonly Operation[]
   readonly #url: string
   readonly #ajv = new Ajv2020({ strict: false, allErrors: true })
@@ -87,7 +87,7 @@ export class SpecifiedService {
     return found
   }
 
-  /** The ids of what was created at an address and is still there. */
+  /** The ids of existing rows that were created at a path. */
   ids(path: string): readonly number[] {
     return this.#ids.get(path) ?? []
   }
@@ -104,7 +104,7 @@ export class SpecifiedService {
     return made
   }
 
-  /** The example of the document, with what is there, and with names that are not taken. */
+  /** The example of the document, with existing ids and unused names. */
   bodyFor({ operation, path }: Operation): object {
     this.#made += 1
     const example = {
@@ -162,7 +162,7 @@ export class SpecifiedService {
     return [found, `/components/responses/${name}`]
   }
 
-  /** What is wrong with a value by the schema of the content at a place in the document; null if nothing is. */
+  /** The mistake in a value by the schema of the content at a place in the document; null if there is none. */
   errorsOf(pointer: string, value: unknown): string | null {
     const validate = this.#ajv.compile({ $ref: `${ROOT}#${encodeURI(pointer)}/schema` })
     return validate(value) ? null : this.#ajv.errorsText(validate.errors)

@@ -1,4 +1,4 @@
-/** HTTP by hand: sends bytes that no client would send, and takes the answers apart. */
+/** Raw HTTP: sends bytes that no client library would send, and parses the responses. */
 import { connect } from 'node:net'
 
 export interface RawAnswer {
@@ -14,14 +14,14 @@ export interface Exchange {
 }
 
 interface Expected {
-  /** Of each request, because an answer to HEAD has no body. */
+  /** The method of each request, because a response to HEAD has no body. */
   readonly methods: readonly string[]
-  /** Called when all is sent; when it resolves, no answer is waited for any more. Default: all answers are. */
+  /** Called when all is sent; when it resolves, no more responses are awaited. Default: all responses are awaited. */
   readonly enough?: (() => Promise<void>) | undefined
   readonly boundMillis: number
 }
 
-/** Sends bytes over a connection of their own, and resolves with what came, when all has come or the end has. */
+/** Sends bytes over a connection of their own, and resolves to the received ones after all responses or the end. */
 export async function exchange(port: number, bytes: Buffer, expected: Expected): Promise<Exchange> {
   const { methods, enough, boundMillis } = expected
   const since = performance.now()
@@ -38,7 +38,7 @@ export async function exchange(port: number, bytes: Buffer, expected: Expected):
         reject(error instanceof Error ? error : new Error(String(error)))
       }
     })
-    // A server that refuses before it has read everything resets what is still on its way.
+    // A server that refuses before it has read everything resets the connection.
     socket.on('error', () => undefined)
     socket.on('close', () => {
       clearTimeout(timer)
@@ -55,7 +55,7 @@ export async function exchange(port: number, bytes: Buffer, expected: Expected):
 
 const NO_CHUNKS = '0\r\n\r\n'
 
-/** Takes the complete answers from the front, without those that only say to go on, and returns the rest. */
+/** Takes the complete responses from the front, without 100 Continue, and returns the rest. */
 function takeAnswers(bytes: Buffer, methods: readonly string[], answers: RawAnswer[]): Buffer {
   let rest = bytes
   for (;;) {
@@ -76,7 +76,7 @@ function takeAnswers(bytes: Buffer, methods: readonly string[], answers: RawAnsw
     )
     const hasBody = methods[answers.length] !== 'HEAD' && status !== 204 && status !== 304
     const isChunked = headers['transfer-encoding'] === 'chunked'
-    // Of chunks there is only the last one: Node refuses an Expect header so, and nobody else sends any.
+    // Only the last chunk occurs: Node refuses an Expect header so, and no other response is chunked.
     const length = !hasBody ? 0 : isChunked ? NO_CHUNKS.length : Number(headers['content-length'] ?? 0)
     if (rest.length < end + 4 + length) return rest
     const body = rest.subarray(end + 4, end + 4 + length).toString()

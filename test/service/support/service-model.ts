@@ -1,8 +1,8 @@
-/** What the service should answer, kept in memory: as simple as can be, so that it is right at a glance. */
+/** A model of the service in memory, as simple as possible, so that it is obviously right. */
 
 export interface Reply {
   readonly status: number
-  /** Left out where only the status is foreseen. */
+  /** Missing where only the status is predicted. */
   readonly body?: unknown
 }
 
@@ -34,7 +34,7 @@ interface Product {
 
 const DONE: Reply = { status: 200, body: { message: 'Transfer successful' } }
 
-/** Whoever creates something is told its id by the service, so that comes in with the answer. */
+/** The service chooses the id of a new row, so that it is passed in from the response. */
 export class ServiceModel {
   readonly users = new Map<number, User>()
   readonly posts = new Map<number, Post>()
@@ -102,7 +102,7 @@ export class ServiceModel {
     return { status: 201, body: { id, ...account } }
   }
 
-  /** A key is remembered with its request; without one every transfer is another. */
+  /** Keys are stored with their request; transfers without a key are always new. */
   transfer(from: number, to: number, amount: number, key?: string): Reply {
     const request = JSON.stringify([from, to, amount])
     const earlier = key === undefined ? undefined : this.#keys.get(key)

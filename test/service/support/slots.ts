@@ -21,7 +21,7 @@ export interface Surroundings {
   readonly values: Readonly<Record<string, unknown>>
 }
 
-/** Headers that no operation asks for, but that something on the way may read or keep. */
+/** Headers of no operation, which something between may read or store. */
 const OTHER_HEADERS = [
   'Accept-Language',
   'Authorization',
@@ -56,7 +56,7 @@ export function slotsOf(target: Target): Slot[] {
   ]
 }
 
-/** A request that is good but for the texts in the slot. */
+/** A request that is valid except for the texts in the slot. */
 export function requestWith(
   texts: readonly string[],
   { target, place, field }: Slot,

@@ -1,4 +1,4 @@
-/** Ways to spoil the body of a request, or what its headers say of it. */
+/** Ways to damage the body of a request, or the headers about it. */
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import { chunkOf, type Draft, setHeader } from './draft'
 import { ODD_BYTES, ODD_JSON, ODD_NAMES } from './unusual-values'
@@ -158,7 +158,7 @@ export const BODY_SPOILERS: Readonly<Record<string, Spoiler>> = {
   'a body of great size': (draft) => setBody(draft, Buffer.alloc(300_000, '"')),
   'no length': (draft) => {
     draft.framing = 'none'
-    // Of a body whose length is not told the rest is another request.
+    // Without a length, the rest of the body would be another request.
     draft.mayStayUnanswered = true
   },
   'an odd length': (draft, random) => {

@@ -1,4 +1,4 @@
-/** Ways to spoil the head of a request, and how it is sent. */
+/** Ways to damage the head of a request, and how it is sent. */
 import { setHeader } from './draft'
 import { ODD_BYTES, ODD_JSON, ODD_NAMES } from './unusual-values'
 import { fieldsOf, one, type Spoiler } from './spoil-body'
@@ -134,7 +134,7 @@ const QUERIES = [
   '?x=1?y=2#z',
 ]
 
-/** Headers that somebody reads: Node, Express, or the service. */
+/** Headers that Node, Express or the service reads. */
 const HEADERS = [
   'Accept',
   'Accept-Charset',
@@ -236,7 +236,7 @@ export const HEAD_SPOILERS: Readonly<Record<string, Spoiler>> = {
     draft.target += `?${new URLSearchParams([...fields, ['x', '1']]).toString()}`
     draft.body = Buffer.alloc(0)
     draft.framing = 'none'
-    // Nothing follows, so no header may say that chunks do: the server would be right to wait for them.
+    // No body follows, so that no header may announce chunks, for which the server would wait.
     draft.headers = draft.headers.filter(([name]) => !['Transfer-Encoding', 'Trailer'].includes(name))
   },
   'another version': (draft, random) => {
@@ -317,7 +317,7 @@ export const SENDING_SPOILERS: Readonly<Record<string, Spoiler>> = {
     draft.spoil = () => Buffer.from(one(greetings, random), 'latin1')
   },
   'several at once': (draft, random) => {
-    // One after the other on one connection: what may not be answered must not come first.
+    // They share one connection, so that a request without a response must not come first.
     if (draft.method === 'GET' && !draft.mayStayUnanswered) draft.times = 2 + random(8)
   },
 }

@@ -1,6 +1,6 @@
-/** Values that services stumble over, as the text of JSON and as bytes. */
+/** Unusual values, as JSON text and as bytes. */
 
-/** Numbers at and beyond every edge, and texts that only look like numbers. */
+/** Numbers at and beyond every limit, and texts that look like numbers. */
 const NUMBERS = [
   '0',
   '-0',
@@ -59,7 +59,7 @@ const STRINGS = [
   'x'.repeat(60_000),
 ].map((text) => JSON.stringify(text))
 
-/** As JSON writes them, which is the only way in which halves of a character come. */
+/** Escaped as in JSON, the only way to send half of a surrogate pair. */
 const BROKEN_STRINGS = [
   String.raw`"\ud800"`,
   String.raw`"\udc00\ud800"`,
@@ -97,10 +97,10 @@ const OTHERS = [
   '['.repeat(50_000),
 ]
 
-/** Values of fields, as the text of JSON; some are no JSON. */
+/** Values of fields, as JSON text; some are not valid JSON. */
 export const ODD_JSON: readonly string[] = [...NUMBERS, ...STRINGS, ...BROKEN_STRINGS, ...OTHERS]
 
-/** Names of fields that objects have of themselves, or that are none. */
+/** Names of fields: properties of Object.prototype, and invalid ones. */
 export const ODD_NAMES: readonly string[] = [
   '__proto__',
   'constructor',
@@ -120,9 +120,9 @@ export const ODD_NAMES: readonly string[] = [
   '$where',
 ]
 
-/** Bytes that are not UTF-8, or more than it. */
+/** Bytes that are not valid UTF-8, or unusual in it. */
 export const ODD_BYTES: readonly Buffer[] = [
-  // '/' and NUL in more bytes than they take
+  // overlong '/' and NUL
   [0xc0, 0xaf],
   [0xe0, 0x80, 0xaf],
   [0xc0, 0x80],
