@@ -14,9 +14,9 @@ import { waitFor } from '../../support/wait-for'
 /** How long a connection may take to answer in validation, with a margin for a busy machine. */
 const ABOUT_TWO_SECONDS = 3500
 
-eachDatabase('a pool whose connections do not answer', (context) => {
+eachDatabase('a pool whose connections are lost', (context) => {
   if (context.dialect === 'sqlite') {
-    it('is not found with SQLite, where a file answers', async () => {
+    it('does not occur with SQLite, where a file answers', async () => {
       const database = await context.open({ pool: { validateAfterIdleMillis: 0 } })
       expect(await database.fetchVal('select 1')).toBe(1)
     })
@@ -47,7 +47,7 @@ eachDatabase('a pool whose connections do not answer', (context) => {
     ['of eight that may not grow', { size: 8, maxOverflow: 0 }],
     ['of eight that may', { size: 8, maxOverflow: 2 }],
     ['of thirty, with little patience', { size: 30, maxOverflow: 0, acquireTimeoutMillis: 3500 }],
-  ])('%s answers in about two seconds', async (_name, pool) => {
+  ])('answers in about two seconds when it is %s', async (_name, pool) => {
     const database = await silence(pool)
     const began = performance.now()
     expect(await database.fetchVal('select 1')).toBe(1)
@@ -132,7 +132,7 @@ eachDatabase('a pool whose connections do not answer', (context) => {
     await context.admin('drop table t')
   })
 
-  describe('and whose connection is lost as a statement arrives', () => {
+  describe('as a statement arrives', () => {
     let database: Database
     const single = { size: 1, maxOverflow: 0 }
 
@@ -300,7 +300,7 @@ eachDatabase('a pool whose connections do not answer', (context) => {
     })
   })
 
-  describe('and whose connection is lost between a function call and its answer', () => {
+  describe('between a function call and its answer', () => {
     const single = { size: 1, maxOverflow: 0 }
 
     beforeEach(async () => {

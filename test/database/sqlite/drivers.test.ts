@@ -161,7 +161,7 @@ eachDatabase('SQLite', (context) => {
     }
   })
 
-  it('stores dates in one format, whoever writes them', async () => {
+  it('stores dates in one format, by every way to write them', async () => {
     const database = await context.open()
     const at = new Date('2026-03-01T12:30:00.123Z')
     const commandLine = knexOf(knexConfig(context.url))
