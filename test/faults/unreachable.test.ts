@@ -115,7 +115,7 @@ describeFault('an unreachable database', (server) => {
       await waitFor(() =>
         database.fetchVal('select 1').then(
           () => false,
-          ({ message }: Error) => /does not exist/.test(message),
+          (error: unknown) => /does not exist/.test(String(error)),
         ),
       )
       const { body } = await request(express().use(pool)).get('/pool.json')
