@@ -125,4 +125,6 @@ export interface ConnectFailure {
   readonly error: DatabaseError
   /** True when it may go away by itself: a server that restarts, or has no room for one more connection. */
   readonly isTransient: boolean
+  /** True if the server is there, and has no connection left. */
+  readonly isServerFull?: boolean
 }

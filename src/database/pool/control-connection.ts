@@ -16,6 +16,8 @@ export class ControlConnection {
   #connectAbort: AbortController | null = null
   readonly #mutex = new Mutex()
   #isClosed = false
+  /** Whether the last attempt to connect failed because the server had no connection left. */
+  #isServerFull = false
 
   constructor(pool: PoolCore) {
     this.#pool = pool
@@ -35,7 +37,7 @@ export class ControlConnection {
     } catch (error) {
       // Closing the pool may be what ended the ping.
       this.#pool.refuseWhenClosing()
-      if (error instanceof ConnectionError && (await this.#pool.isAnswering(limits.remainingMillis))) return
+      if (this.#isServerFull && (await this.#pool.isAnswering(limits.remainingMillis))) return
       throw error
     }
   }
@@ -94,10 +96,14 @@ export class ControlConnection {
   }
 
   async #runNow<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    this.#isServerFull = false
     try {
       return await work(this.#session?.broken === null ? this.#session : await this.#connect())
     } catch (cause) {
-      throw cause instanceof DatabaseError ? cause : this.#pool.context.translateConnect(cause).error
+      if (cause instanceof DatabaseError) throw cause
+      const { error, isServerFull = false } = this.#pool.context.translateConnect(cause)
+      this.#isServerFull = isServerFull
+      throw error
     }
   }
 

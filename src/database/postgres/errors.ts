@@ -179,6 +179,7 @@ export function connectFailure(error: unknown, url: DatabaseURL, wasReached: boo
       retryable: isTransient,
     }),
     isTransient,
+    isServerFull: code === '53300' || /connections (?:allowed|exceeded)/.test(reason),
   }
 }
 
