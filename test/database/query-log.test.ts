@@ -68,7 +68,7 @@ eachDatabase('the log of statements', (context) => {
     const { database, printed } = await openLogged()
     await failure(database.fetchAll('select * from nowhere'))
     const text = await last(printed)
-    expect(text).toMatch(/^select \* from nowhere\n.*ms.*\n {2}QUERY_FAILED: .*nowhere/)
+    expect(text).toMatch(/^select \* from nowhere\n.*ms.*\n {2}UNDEFINED_NAME: .*nowhere/)
   })
 
   it('has values where they are asked for, and the lines of a text as they were indented', async () => {
