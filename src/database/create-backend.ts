@@ -34,7 +34,7 @@ export interface DatabaseBackend extends Backend {
   readonly knex: Knex
   /** A pool lives from connect() to disconnect(), so each connect() makes its own. */
   createPool(prepare: PoolContext['prepare']): Pool
-  /** Opens a lock that all processes share; the signal cancels the opening. Calls `lost` when a held lock is lost. */
+  /** Opens a lock that all processes share; the signal ends the opening, or the lock. Calls `lost` when a held lock is lost. */
   openNamedLock(name: string, signal: AbortSignal, lost: () => void): Promise<NamedLock>
   /** Returns what the user may do, and how the connection is protected. */
   security(lease: Lease, limits: Limits): Promise<Security>
@@ -120,7 +120,7 @@ export function createBackend(
     },
     async openNamedLock(name, signal, lost) {
       try {
-        return await dialect.namedLock(name, () => open(signal), lost)
+        return await dialect.namedLock(name, () => open(signal), lost, signal)
       } catch (error) {
         throw dialect.translateConnect(error).error
       }

@@ -20,10 +20,15 @@ export async function exclusively<T>(
   refuseIfDisconnected()
   const limits = Limits.of(checkOptions(options, QUERY_OPTIONS), `exclusively '${name}'`)
   const lost = new AbortController()
-  const lock = await openLock(backend, name, limits, () => {
-    lost.abort(new ConnectionError(`The connection that kept others out of '${name}' was lost.`))
+  const waiting = new AbortController()
+  const stopWatching = limits.watch(() => {
+    waiting.abort()
   })
+  let lock: NamedLock | undefined
   try {
+    lock = await backend.openNamedLock(name, waiting.signal, () => {
+      lost.abort(new ConnectionError(`The connection that kept others out of '${name}' was lost.`))
+    })
     // Polls: a statement that waits for the lock would block CREATE INDEX CONCURRENTLY in the process that holds it.
     while (!(await lock.tryLock())) {
       limits.check()
@@ -31,29 +36,17 @@ export async function exclusively<T>(
       await pause(MAX_PAUSE_MILLIS * (0.5 + Math.random() / 2))
     }
     limits.check()
+  } catch (error) {
+    await lock?.unlock()
+    // The caller gets the error of its limits, not that of what they have ended.
+    limits.check()
+    throw backend.dialect.translate(error, '')
+  } finally {
+    stopWatching()
+  }
+  try {
     return await runInScope({ signal: lost.signal }, work)
   } finally {
     await lock.unlock()
-  }
-}
-
-async function openLock(
-  backend: DatabaseBackend,
-  name: string,
-  limits: Limits,
-  onLost: () => void,
-): Promise<NamedLock> {
-  const opening = new AbortController()
-  const stopWatching = limits.watch(() => {
-    opening.abort()
-  })
-  try {
-    return await backend.openNamedLock(name, opening.signal, onLost)
-  } catch (error) {
-    // The caller gets the error of its limits, not that of the cancelled opening.
-    limits.check()
-    throw error
-  } finally {
-    stopWatching()
   }
 }

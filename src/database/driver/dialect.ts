@@ -109,8 +109,14 @@ export interface Dialect {
    *
    * @param open opens a connection beside the pool
    * @param lost is called when the lock is lost while it is held
+   * @param signal ends a try that gets no answer
    */
-  namedLock(name: string, open: () => Promise<Session>, lost: () => void): Promise<NamedLock>
+  namedLock(
+    name: string,
+    open: () => Promise<Session>,
+    lost: () => void,
+    signal: AbortSignal,
+  ): Promise<NamedLock>
 
   /** LISTEN and NOTIFY; null for a database that has no such thing. */
   readonly notifications: Notifications | null

@@ -211,23 +211,31 @@ async function advisoryLock(
   name: string,
   open: () => Promise<Session>,
   lost: () => void,
+  signal: AbortSignal,
 ): Promise<NamedLock> {
-  const begin = ownStatement('BEGIN', [], { verb: 'BEGIN' })
+  // At another level the transaction would keep one snapshot until its end.
+  const begin = ownStatement('BEGIN ISOLATION LEVEL READ COMMITTED', [], { verb: 'BEGIN' })
   const lock = ownStatement('SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS entered', [name])
   const keep = ownStatement(
     "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = ANY ($1) AND setting <> '0'",
     [IDLE_TIMEOUTS],
   )
+  // The server keeps the snapshot of a query until the next statement, and CREATE INDEX CONCURRENTLY waits for all snapshots.
+  const letSnapshotGo = ownStatement('SAVEPOINT millpond_lock', [], { verb: 'SAVEPOINT' })
   const rollback = ownStatement('ROLLBACK', [], { verb: 'ROLLBACK' })
   const session = await open()
   session.onLost(lost)
+  signal.addEventListener('abort', () => {
+    session.destroy()
+  })
   return {
     async tryLock() {
       await session.run(begin)
       const { rows } = await session.run(lock)
       const entered = (rows[0] as { entered: boolean } | undefined)?.entered === true
       // A waiter keeps no transaction open, and behind a pooler no server process.
-      await session.run(entered ? keep : rollback)
+      if (entered) await session.run(keep)
+      await session.run(entered ? letSnapshotGo : rollback)
       return entered
     },
     async unlock() {
