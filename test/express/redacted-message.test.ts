@@ -6,6 +6,7 @@ import {
   QueryError,
   TransactionError,
 } from '../../src/database'
+import { redactedMessage as redactedMessageOfSpan } from '../../src/database/driver/driver-error'
 import { redactedMessage } from '../../src/express/monitor/redacted-message'
 
 function holderOf(sql: string | null): Holder {
@@ -35,5 +36,11 @@ describe('the message of an error in the monitor', () => {
   it('leaves out what a function of the database raises', () => {
     const raised = new QueryError('card 4111 is refused (SQLSTATE P0001)', 'select pay()')
     expect(redactedMessage(raised, 'select pay()', [])).not.toContain('4111')
+    // RAISE … USING ERRCODE, as pg reports it.
+    const cause = { code: 'CC001', routine: 'exec_stmt_raise' }
+    const own = new QueryError('card 4111 is refused (SQLSTATE CC001)', 'select pay()', { cause })
+    expect(redactedMessage(own, 'select pay()', [])).toContain('CC001')
+    expect(redactedMessage(own, 'select pay()', [])).not.toContain('4111')
+    expect(redactedMessageOfSpan(own)).not.toContain('4111')
   })
 })

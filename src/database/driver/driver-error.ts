@@ -15,6 +15,11 @@ export function codeOf(error: unknown): string {
   return 'errors' in error && Array.isArray(error.errors) ? codeOf(error.errors[0]) : ''
 }
 
+/** Returns the function of PostgreSQL's source that made the error; an empty string if it is not known. */
+function routineOf(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'routine' in error ? String(error.routine) : ''
+}
+
 /** Returns the message without data. Class 22 of SQLSTATE quotes it: `invalid input syntax for type integer: "abc"`. */
 export function messageWithoutData(error: unknown): string {
   const message = messageOf(error)
@@ -53,8 +58,10 @@ const MAX_REDACTED_LENGTH = 300
  * Returns the first line of the message without quoted parts, which may be values that the text of a statement had. Later
  * lines have holders' statements.
  */
-export function redactedMessage({ message }: DatabaseError): string {
-  // The message of a RAISE in a function of the database may contain values in any form.
+export function redactedMessage({ cause, message }: DatabaseError): string {
+  // The message of a RAISE in a function of the database may contain values in any form, whatever its SQLSTATE is.
+  if (routineOf(cause) === 'exec_stmt_raise')
+    return `Raised by a function in the database. (SQLSTATE ${codeOf(cause)})`
   if (message.includes('(SQLSTATE P0001)')) return 'Raised by a function in the database. (SQLSTATE P0001)'
   const [first = ''] = message.split('\n')
   const hidden = first.replace(/"[^"]*"/g, '"…"').replace(/'[^']*'/g, "'…'")

@@ -11,9 +11,10 @@ const QUOTED = /"([^"]*)"|'([^']*)'/g
  * stood in a text. `names` stay: of the database, its user and so on.
  */
 export function redactedMessage(error: DatabaseError, sql: string | null, names: readonly string[]): string {
-  // The message of a RAISE in a function of the database may contain values in any form.
-  if (error.message.includes('(SQLSTATE P0001)'))
-    return 'Raised by a function in the database. (SQLSTATE P0001)'
+  // The message of a RAISE in a function of the database may contain values in any form, whatever its SQLSTATE is.
+  const { code, routine } = (error.cause ?? {}) as { readonly code?: string; readonly routine?: string }
+  if (routine === 'exec_stmt_raise' || error.message.includes('(SQLSTATE P0001)'))
+    return `Raised by a function in the database. (SQLSTATE ${code ?? 'P0001'})`
   const isFullPool = error instanceof PoolTimeoutError
   const texts = isFullPool ? error.holders.map((holder) => holder.sql) : [sql]
   const message = withFingerprints(error.message, texts)

@@ -6,6 +6,8 @@ describe('fingerprintOf', () => {
     ["select * from t where name = 'it''s' and n = -1.5e3", 'select * from t where name = ? and n = -?'],
     ['select 1, .5, 0xFF, 1_000', 'select ?, ?, ?, ?'],
     ["select E'a\\'b', b'01', x'ff', U&'d', $$a'b$$, $tag$ $$ $tag$", 'select ?, ?, ?, ?, ?, ?'],
+    ['select $a1$hunter2 $a2$ hunter3$a1$, $é$hunter2$é$', 'select ?, ?'],
+    ['select 0b1011, 0o17, 0xFF_EE, 1_000.5e-3, 1.e5, t1.a1, a.b2', 'select ?, ?, ?, ?, ?, t1.a1, a.b2'],
     ['select $1, ?, :name, @name, $name, x::int', 'select ?, ?, ?, ?, ?, x::int'],
     ['select a -- hunter2\n  from /* hunter2 */ t;', 'select a from t'],
     ['select * from t where id in (1, 2,3) or id in ($4)', 'select * from t where id in (…) or id in (…)'],
