@@ -90,7 +90,8 @@ export class Pool implements PoolCore, LeasePool {
     try {
       return await work(lease, limits)
     } catch (error) {
-      const mayRepeat = access.isRepeatable || lease.session.hasRefusedWrite === true
+      const isRefused = lease.session.hasRefusedWrite === true && lease.answeredAt === null
+      const mayRepeat = access.isRepeatable || isRefused
       if (!mayRepeat || hasRepeated || !lease.isLostBy(error)) throw error
     } finally {
       lease.endSection()

@@ -229,7 +229,7 @@ export class PostgresSession implements Session {
     await this.#waitForReady(error)
     if (refusal === null && begin.sql !== null) this.#begin.onAnswer()
     this.#finishPrepared(cache, statement)
-    const reason = this.#reasonOf(error, begin.restartSql)
+    const reason = this.#reasonOf(error, statement, begin.restartSql)
     if (refusal === null) throw reason
     // A pooler, or the caller, has changed which statements the server has prepared.
     if (refusal === 'unknown') this.#statementCache = null
@@ -267,7 +267,7 @@ export class PostgresSession implements Session {
       return await sent
     } catch (error) {
       await this.#waitForReady(error)
-      throw this.#reasonOf(error)
+      throw this.#reasonOf(error, statement)
     } finally {
       this.#running = null
       this.#statementCache?.observe(statement, this.inTransaction)
@@ -287,14 +287,12 @@ export class PostgresSession implements Session {
     if (active === null || active === this.#lastSubmitted) await waitForReady(this)
   }
 
-  /**
-   * Returns the server's reason for closing the connection, if it gave one; else `error`, such as pg's "terminated". Breaks
-   * the session if the server has become read-only.
-   */
-  #reasonOf(error: unknown, restartSql = this.#begin.firstSql): unknown {
+  /** Returns the server's reason for closing the connection; else `error`. Breaks the session if the server has become read-only. */
+  #reasonOf(error: unknown, { facts }: Statement, restartSql = this.#begin.firstSql): unknown {
     const readOnly = this.#readOnly.isMade(this.inTransaction) ? null : readOnlyServerError(error)
     if (readOnly !== null) {
-      this.hasRefusedWrite = true
+      // Several statements, a procedure or a block may have committed something before.
+      this.hasRefusedWrite = !facts.isMultiStatement && !facts.changesSession
       if (!this.isExposed) this.#refusedBegin = restartSql
       this.#destroyed ??= readOnly
       this.#onLost('readOnly')

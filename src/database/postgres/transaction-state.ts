@@ -31,7 +31,7 @@ export class ReadOnlyChoice {
   }
 
   observe({ sql, facts: { verb, changesSession } }: Statement): void {
-    if (verb === 'BEGIN') this.begin(sql)
+    if (verb === 'BEGIN' || verb === 'START') this.begin(sql)
     else if (changesSession) this.#ofSession ||= READ_ONLY.test(sql)
     else if (verb === 'SET') this.#ofTransaction ||= READ_ONLY.test(sql)
   }

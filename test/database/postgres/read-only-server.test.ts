@@ -49,6 +49,24 @@ eachDatabase('a server that has become read-only', (context) => {
     expect(await notes()).toEqual(['a', 'b', 'b', 'b'])
   })
 
+  it.each([
+    [
+      'texts',
+      ["begin read write; insert into t (note) values ('a'); commit", "insert into t (note) values ('b')"],
+    ],
+    [
+      'statements of one text',
+      [
+        "set transaction read write; insert into t (note) values ('a'); commit; insert into t (note) values ('b')",
+      ],
+    ],
+  ])('runs nothing twice of several %s, of which it has refused the last one', async (_, texts) => {
+    const { knex } = await openBefore()
+    const work = texts.reduce((schema, text) => schema.raw(text), knex.schema)
+    expect(await failure(Promise.resolve(work))).toMatchObject({ name: 'ConnectionError', code: '25006' })
+    expect(await notes()).toEqual(['a'])
+  })
+
   it('fails a transaction that had begun with something else, which succeeds when it is tried again', async () => {
     const database = await openBefore()
     const work = async (): Promise<void> => {
@@ -85,6 +103,14 @@ eachDatabase('a server that has become read-only', (context) => {
         database.transaction(async (tx) => {
           await tx.execute('set transaction read only')
           await tx.execute(WRITE, { note: 'a' })
+        }),
+    ],
+    [
+      'START TRANSACTION',
+      (database: Database) =>
+        database.connection(async (connection) => {
+          await connection.execute('start transaction read only')
+          await connection.execute(WRITE, { note: 'a' })
         }),
     ],
     [
