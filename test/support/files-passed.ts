@@ -31,7 +31,7 @@ async function main(url: string): Promise<void> {
     passed[name] = result.filter(isPassed).map(({ url: file }) => file.replace(/^.*\/src\/database\//, ''))
   }
   await database.execute('DROP TABLE files_passed')
-  console.log(JSON.stringify(passed))
+  process.stdout.write(JSON.stringify(passed))
 }
 
 /** Code outside of functions runs when a file is loaded. */

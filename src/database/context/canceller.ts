@@ -1,6 +1,7 @@
 /** Cancellation: the part of an AbortSignal that the library uses, and a cheaper class that has it. */
 import { inspect } from 'node:util'
 import { ConfigurationError } from '../errors'
+import { type Entry, LinkedList } from './linked-list'
 
 /** Says whether and why something is cancelled. AbortSignal and {@link Canceller} satisfy it. */
 export interface Cancellation {
@@ -19,38 +20,51 @@ export function checkCancellation(signal: unknown): void {
 /** A controller and its signal in one object, for what is made with every request or statement and seldom aborted. */
 export class Canceller implements Cancellation {
   /** Made with the first listener. */
-  #listeners: Set<() => void> | null = null
+  #listeners: LinkedList<() => void> | null = null
   readonly #makeReason: () => Error
-  aborted = false
-  reason: Error | undefined
+  #reason: Error | undefined
 
   /** `makeReason`: called when it is aborted without a reason. */
   constructor(makeReason: () => Error) {
     this.#makeReason = makeReason
   }
 
+  get aborted(): boolean {
+    return this.#reason !== undefined
+  }
+
+  get reason(): Error | undefined {
+    return this.#reason
+  }
+
   /** Aborts it, which does nothing the second time. `reason` replaces the usual one. */
   abort(reason?: Error): void {
-    if (this.aborted) return
-    this.aborted = true
-    this.reason = reason ?? this.#makeReason()
-    for (const listener of this.#listeners ?? []) listener()
+    if (this.#reason !== undefined) return
+    this.#reason = reason ?? this.#makeReason()
+    // An earlier listener may have removed this one.
+    for (const entry of this.#listeners?.all() ?? []) if (entry.isListed) entry.value()
   }
 
   /** Adds a listener for a future abort. Returns a function that removes it, without a search. */
   watch(listener: () => void): () => void {
-    this.addEventListener('abort', listener)
+    const listeners = (this.#listeners ??= new LinkedList())
+    const entry = listeners.add(listener)
     return () => {
-      this.#listeners?.delete(listener)
+      listeners.remove(entry)
     }
   }
 
   addEventListener(_type: 'abort', listener: () => void): void {
-    if (!this.aborted) (this.#listeners ??= new Set()).add(listener)
+    if (this.#find(listener) === undefined) this.watch(listener)
   }
 
   removeEventListener(_type: 'abort', listener: () => void): void {
-    this.#listeners?.delete(listener)
+    const entry = this.#find(listener)
+    if (entry !== undefined) this.#listeners?.remove(entry)
+  }
+
+  #find(listener: () => void): Entry<() => void> | undefined {
+    return this.#listeners?.all().find(({ value }) => value === listener)
   }
 }
 

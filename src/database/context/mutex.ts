@@ -1,5 +1,6 @@
 /** A mutex: one caller at a time, first come, first served. */
 import type { Limits } from './limits'
+import { LinkedList } from './linked-list'
 
 /** Gives the lock to the next caller in the queue. A second call does nothing. */
 export type Unlock = () => void
@@ -7,7 +8,7 @@ export type Unlock = () => void
 export class Mutex {
   #locked = false
   /** Functions that give the lock to a waiting caller. */
-  readonly #waiters = new Set<() => void>()
+  readonly #waiters = new LinkedList<() => void>()
 
   /** Takes the lock if it is free; else returns null. */
   tryLock(): Unlock | null {
@@ -26,14 +27,13 @@ export class Mutex {
     const unlock = this.tryLock()
     if (unlock !== null) return Promise.resolve(unlock)
     return new Promise((resolve, reject) => {
-      const grant = (): void => {
-        this.#waiters.delete(grant)
+      const entry = this.#waiters.add(() => {
+        this.#waiters.remove(entry)
         stopWatching()
         resolve(this.#unlocker())
-      }
-      this.#waiters.add(grant)
+      })
       const stopWatching = limits.watch((expiry) => {
-        this.#waiters.delete(grant)
+        this.#waiters.remove(entry)
         reject(limits.error(expiry))
       })
     })
@@ -44,7 +44,7 @@ export class Mutex {
     return () => {
       if (isUnlocked) return
       isUnlocked = true
-      const [grant] = this.#waiters
+      const grant = this.#waiters.first
       if (grant === undefined) this.#locked = false
       else grant()
     }

@@ -1,4 +1,5 @@
 /** Deadlines, watchdogs and bounded waiting. One timer serves all deadlines, since nearly every one is cancelled before. */
+import { type Entry, LinkedList } from './linked-list'
 import { outsideOfScopes } from './scope'
 
 /** Node fires a timer that is longer than this at once. */
@@ -9,7 +10,7 @@ interface Deadline {
   readonly onDeadline: () => void
 }
 
-const deadlines = new Set<Deadline>()
+const deadlines = new LinkedList<Deadline>()
 let timer: NodeJS.Timeout | undefined
 /** When the timer fires. If that deadline was cancelled, the timer is set again for the next one. */
 let firesAt = Infinity
@@ -21,13 +22,12 @@ let firesAt = Infinity
  * @returns a function that cancels the call
  */
 export function callAtDeadline(deadline: number, onDeadline: () => void): () => void {
-  const entry = { deadline, onDeadline }
-  deadlines.add(entry)
+  const entry = deadlines.add({ deadline, onDeadline })
   if (deadline < firesAt) schedule(deadline)
   else if (deadlines.size === 1) timer?.ref()
   return () => {
     // The timer is not cleared when no deadline is left: most often another one is added before it fires.
-    if (deadlines.delete(entry) && deadlines.size === 0) timer?.unref()
+    if (deadlines.remove(entry) && deadlines.size === 0) timer?.unref()
   }
 }
 
@@ -43,17 +43,17 @@ function fire(): void {
   timer = undefined
   firesAt = Infinity
   const now = performance.now()
-  const past: Deadline[] = []
+  const past: Entry<Deadline>[] = []
   let next = Infinity
-  for (const entry of deadlines) {
-    const { deadline } = entry
+  for (const entry of deadlines.all()) {
+    const { deadline } = entry.value
     if (deadline <= now) past.push(entry)
     else if (deadline < next) next = deadline
   }
   if (next !== Infinity) schedule(next)
   for (const entry of past) {
     // An earlier callback may have cancelled this one.
-    if (deadlines.delete(entry)) entry.onDeadline()
+    if (deadlines.remove(entry)) entry.value.onDeadline()
   }
 }
 

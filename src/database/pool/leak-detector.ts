@@ -1,5 +1,6 @@
 /** Watches the leases, reports those that are held for too long, and takes them back in the end. */
 import { TransactionClosedError } from '../errors'
+import { LinkedList } from '../context/linked-list'
 import type { Lease } from './lease'
 import type { PoolCore } from './pool-context'
 
@@ -13,7 +14,7 @@ export class LeakDetector {
   readonly #pool: PoolCore
   readonly #tickMillis: number
   /** Oldest first. */
-  readonly #leases = new Set<Lease>()
+  readonly #leases = new LinkedList<Lease>()
   /** A clock that stops while the process does: the sum of the ticks, each counted at most as planned. */
   #awakeMillis = 0
   #lastTick = 0
@@ -37,19 +38,23 @@ export class LeakDetector {
   /** Begins to watch a lease. */
   track(lease: Lease): void {
     if (this.#timer === undefined) this.#start()
-    this.#leases.add(lease)
-    lease.watch = { since: this.#now(), isReported: false, isReclaimed: false }
+    lease.watch = {
+      entry: this.#leases.add(lease),
+      since: this.#now(),
+      isReported: false,
+      isReclaimed: false,
+    }
   }
 
   /** Ends the watch over a lease. Returns whether it had been reported as a leak. */
-  untrack(lease: Lease): boolean {
-    return this.#leases.delete(lease) && lease.watch?.isReported === true
+  untrack({ watch }: Lease): boolean {
+    return watch !== null && this.#leases.remove(watch.entry) && watch.isReported
   }
 
   stop(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
-    this.#leases.clear()
+    for (const entry of this.#leases.all()) this.#leases.remove(entry)
   }
 
   #start(): void {
@@ -73,8 +78,10 @@ export class LeakDetector {
     const { events } = this.#pool.context
     const thresholdMillis = this.#thresholdMillis
     const timeoutMillis = this.#timeoutMillis
-    // A lease that a listener of an earlier 'leak' event has released is not visited.
-    for (const lease of this.#leases) {
+    for (const entry of this.#leases.all()) {
+      // A listener of an earlier 'leak' event may have released this lease.
+      if (!entry.isListed) continue
+      const lease = entry.value
       const { watch } = lease
       if (watch === null) continue
       const heldMillis = this.#awakeMillis - watch.since
@@ -84,7 +91,7 @@ export class LeakDetector {
         watch.isReported = true
         events.tell('leak', { state: 'held', ...lease.describe() })
       }
-      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watch.isReclaimed && this.#leases.has(lease)) {
+      if (timeoutMillis > 0 && heldMillis > timeoutMillis && !watch.isReclaimed && entry.isListed) {
         watch.isReclaimed = true
         events.tell('leak', { state: 'reclaimed', ...lease.describe() })
         void this.#pool.release(lease, (_sql, cause) => reclaimedError(timeoutMillis, cause))

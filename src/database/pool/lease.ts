@@ -11,6 +11,7 @@ import type { Session } from '../driver/session'
 import { refuseTransactionControl, leaseEndedError, type StatementErrorFactory } from './transaction-control'
 import { withoutValues } from '../driver/driver-error'
 import { siteOf } from '../context/call-site'
+import type { Entry } from '../context/linked-list'
 import type { Unlock } from '../context/mutex'
 import type { PooledSession } from './pooled-session'
 import { startWatchdog } from '../context/timers'
@@ -92,8 +93,8 @@ export class Lease {
   /** Sections and statements that run now. */
   #running = 0
   #onIdle: (() => void)[] | null = null
-  /** True while the pool lists it as out; never for the lease of afterConnect. */
-  isListed = false
+  /** Its entry in the pool's list of leases; null for the lease of afterConnect, which is not listed. */
+  entry: Entry<Lease> | null = null
   /** True while it has no connection, because its own was lost and it waits for another one. */
   awaitsReplacement = false
   /** Settles when its release is over; null until that begins. */
@@ -102,7 +103,7 @@ export class Lease {
   endWriteTurn: Unlock | null = null
   stopWatching: (() => void) | null = null
   /** The record of the leak detector, if that is on. */
-  watch: { since: number; isReported: boolean; isReclaimed: boolean } | null = null
+  watch: { entry: Entry<Lease>; since: number; isReported: boolean; isReclaimed: boolean } | null = null
 
   /** `stack`: where the lease was taken. */
   constructor(pooled: PooledSession, pool: LeasePool, scope: Scope | undefined, stack: Error | null) {
@@ -118,7 +119,7 @@ export class Lease {
 
   /** True until its release begins. */
   get isOut(): boolean {
-    return this.isListed && this.releasing === null
+    return this.entry?.isListed === true && this.releasing === null
   }
 
   /** The label of the scope that took it. */

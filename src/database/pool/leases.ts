@@ -1,11 +1,12 @@
 /** The list of leases that are out: who holds what, and when all have come back. */
 import type { Holder } from '../errors'
+import { LinkedList } from '../context/linked-list'
 import { waitAtMost } from '../context/timers'
 import type { Lease } from './lease'
 import type { StatementErrorFactory } from './transaction-control'
 
 export class Leases {
-  readonly #out = new Set<Lease>()
+  readonly #out = new LinkedList<Lease>()
   #onAllReturned: (() => void) | undefined
 
   /** Leases that have a connection. */
@@ -19,14 +20,12 @@ export class Leases {
   }
 
   add(lease: Lease): void {
-    lease.isListed = true
-    this.#out.add(lease)
+    lease.entry = this.#out.add(lease)
   }
 
   /** Takes a lease off the list and stops its watches. Does nothing the second time. */
   remove(lease: Lease): void {
-    if (!this.#out.delete(lease)) return
-    lease.isListed = false
+    if (lease.entry === null || !this.#out.remove(lease.entry)) return
     lease.awaitsReplacement = false
     lease.endWriteTurn?.()
     lease.stopWatching?.()
@@ -78,6 +77,6 @@ export class Leases {
   }
 
   #all(): readonly Lease[] {
-    return [...this.#out]
+    return this.#out.all().map(({ value }) => value)
   }
 }

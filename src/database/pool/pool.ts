@@ -178,7 +178,7 @@ export class Pool implements PoolCore, LeasePool {
    */
   async release(lease: Lease, makeError?: StatementErrorFactory): Promise<void> {
     if (makeError === undefined && this.tryRelease(lease)) return
-    if (lease.isListed) await (lease.releasing ??= this.#takeBack(lease, makeError))
+    if (lease.entry?.isListed === true) await (lease.releasing ??= this.#takeBack(lease, makeError))
   }
 
   async #takeBack(lease: Lease, makeError: StatementErrorFactory | undefined): Promise<void> {
@@ -189,7 +189,7 @@ export class Pool implements PoolCore, LeasePool {
     if (makeError !== undefined) await lease.interrupt(makeError)
     const isClean = await this.#reset.clean(lease, wasTaken)
     // close() may have cut it off meanwhile.
-    if (!lease.isListed) return
+    if (lease.entry?.isListed !== true) return
     this.#endLease(lease, wasReported && makeError === undefined)
     if (!isClean) this.retire(pooled, 'changed')
     else if (pooled.session.broken !== null || this.closed.aborted) this.retire(pooled, 'lost')

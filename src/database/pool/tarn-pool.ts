@@ -3,6 +3,7 @@ import knex from 'knex'
 import type { PendingOperation } from 'tarn/dist/PendingOperation'
 import type { DatabaseError } from '../errors'
 import type { Limits } from '../context/limits'
+import { LinkedList } from '../context/linked-list'
 import type { PooledSession } from './pooled-session'
 import { LONGEST_TIMER_MILLIS } from '../context/timers'
 
@@ -37,7 +38,7 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
    * First come, first served. tarn's own queue takes two timers and eight promises for each waiter, prefers waiters whose
    * connection gave no answer, and loses a connection that comes back while a waiter leaves.
    */
-  readonly #waiters = new Set<Waiter>()
+  readonly #waiters = new LinkedList<Waiter>()
   /** Connections that are pinged for a waiter, and are not silent yet. */
   #validating = 0
   /**
@@ -114,7 +115,7 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
     return new Promise((resolve, reject) => {
       const leaveQueue = (): void => {
         stopWatching()
-        this.#waiters.delete(waiter)
+        this.#waiters.remove(entry)
       }
       const waiter: Waiter = {
         serve: (pooled) => {
@@ -129,19 +130,19 @@ export class TarnPool extends knex.KnexPool<PooledSession> {
       const stopWatching = limits.watch((expiry) => {
         waiter.fail(limits.error(expiry))
       })
-      this.#waiters.add(waiter)
+      const entry = this.#waiters.add(waiter)
       this._tryAcquireOrCreate()
     })
   }
 
   /** Rejects all callers that wait. */
   failWaiters(error: DatabaseError): void {
-    for (const waiter of this.#waiters) waiter.fail(error)
+    for (const { value } of this.#waiters.all()) value.fail(error)
   }
 
   /** Gives a connection, which counts as used already, to the next waiter. Returns false if there is none. */
   #serve(pooled: PooledSession): boolean {
-    const [next] = this.#waiters
+    const next = this.#waiters.first
     next?.serve(pooled)
     return next !== undefined
   }
