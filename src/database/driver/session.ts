@@ -39,8 +39,10 @@ export interface Session {
   reset(isNew?: boolean): Promise<string | null>
   /** Called when its holder gets the driver's connection, and may do with it what the session cannot see. */
   onRawExposed?(): void
-  /** Sets the callback for a connection that is lost without having been closed here, or whose server has become read-only. */
-  onLost(callback: (reason: LossReason) => void): void
+  /** Sets the callback for a connection that is lost without having been closed here. */
+  onLost(callback: () => void): void
+  /** Called when a read-only server has refused a write. Returns whether the session is to be given up. */
+  givesUpReadOnly?: () => boolean
   /** True if it is broken because the server, which has become read-only, has refused a statement: nothing of that has run. */
   readonly hasRefusedWrite?: boolean
   /**
@@ -55,8 +57,6 @@ export interface Session {
   /** Closes it; resolves when the server has closed its side, or after a while without that. Never rejects. */
   close(): Promise<void>
 }
-
-export type LossReason = 'lost' | 'readOnly'
 
 /** What became of a transaction whose connection was lost. `open`: the server has not noticed the loss yet. */
 export type Outcome = 'committed' | 'rolled back' | 'open' | 'unknown'

@@ -1,7 +1,7 @@
 /** Maintains the idle connections: closes expired ones, pings silent ones, opens those that `pool.min` asks for. */
 import type { PoolOptions } from '../options'
 import type { PoolCore } from './pool-context'
-import type { Liveness } from './pooled-session'
+import type { Liveness, PooledSession } from './pooled-session'
 import type { TarnPool } from './tarn-pool'
 
 const INTERVAL_MILLIS = 1000
@@ -41,14 +41,16 @@ export class Housekeeper implements Liveness {
   }
 
   /**
-   * Has the connections that are open now closed: the idle ones at once, the others when they come back. At most once a second,
-   * for a database that is read-only on purpose.
+   * Has the connections that are open now closed: the idle ones at once, the others when they come back. Returns false if
+   * that was done within the last second, and the one that was refused is newer: the database may be read-only on purpose.
    */
-  expireAll(): void {
+  expireAll(refused: PooledSession): boolean {
+    if (refused.isExpired) return true
     const now = performance.now()
-    if (now - this.expiredSince < INTERVAL_MILLIS) return
+    if (now - this.expiredSince < INTERVAL_MILLIS) return false
     this.expiredSince = now
     if (this.#timer !== undefined) this.sweep()
+    return true
   }
 
   /** Looks at each idle connection once. */

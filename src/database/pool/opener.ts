@@ -42,10 +42,8 @@ export class Opener {
       session.keepProcessAlive(false)
       pooled.markOpened()
       // When one connection is lost, the others may be lost too.
-      session.onLost((reason) => {
-        if (reason === 'lost') this.#pool.suspectAll()
-        else this.#pool.replaceAll()
-      })
+      session.onLost(() => this.#pool.suspectAll())
+      session.givesUpReadOnly = () => this.#pool.replaceAll(pooled)
       events.tell('create', { durationMillis: performance.now() - started })
       return pooled
     } catch (cause) {

@@ -40,8 +40,11 @@ export interface PoolCore {
   suspectAll(): void
   /** Returns whether the database answers on an idle connection, or where none is idle, has just answered. */
   isAnswering(maxMillis: number): Promise<boolean>
-  /** Has every connection replaced, since the server has become read-only: a new one may reach its successor. */
-  replaceAll(): void
+  /**
+   * Has every connection replaced, since the server of this one has become read-only: a new one may reach its successor.
+   * Returns false if this one is new itself.
+   */
+  replaceAll(refused: PooledSession): boolean
   /** Makes the record of a new session, and runs afterConnect on it. */
   admit(session: Session): Promise<PooledSession>
   connectFailed(failure: ConnectFailure, attempt: number): void

@@ -304,8 +304,8 @@ export class Pool implements PoolCore, LeasePool {
     return this.heardAt >= asked
   }
 
-  replaceAll(): void {
-    this.#housekeeper.expireAll()
+  replaceAll(refused: PooledSession): boolean {
+    return this.#housekeeper.expireAll(refused)
   }
 
   async admit(session: Session): Promise<PooledSession> {

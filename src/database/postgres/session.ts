@@ -2,7 +2,7 @@
 import { ConnectionError, QueryCanceledError } from '../errors'
 import { waitAtMost } from '../context/timers'
 import type { Cursor, Result, Statement, InsertTarget } from '../driver/statement'
-import type { LossReason, Outcome, Session } from '../driver/session'
+import type { Outcome, Session } from '../driver/session'
 import { type ArrayTypes, SessionTypeParsers } from './array-types'
 import { CANCEL_EVERY_MILLIS, requestCancel } from './cancel-request'
 import { PostgresCopies } from './copy'
@@ -68,7 +68,8 @@ export class PostgresSession implements Session {
   #cancelCount = 0
   transactionId: string | null = null
   readonly #readOnly = new ReadOnlyChoice()
-  #onLost: (reason: LossReason) => void = () => undefined
+  /** Whether it is to be given up when a read-only server has refused a write. */
+  givesUpReadOnly = (): boolean => true
   /** Restarts the transaction whose first statement was refused by a server that has become read-only. */
   #refusedBegin: string | null = null
   hasRefusedWrite = false
@@ -291,11 +292,11 @@ export class PostgresSession implements Session {
   #reasonOf(error: unknown, { facts }: Statement, restartSql = this.#begin.firstSql): unknown {
     const readOnly = this.#readOnly.isMade(this.inTransaction) ? null : readOnlyServerError(error)
     if (readOnly !== null) {
+      if (!this.givesUpReadOnly()) return readOnly
       // Several statements, a procedure or a block may have committed something before.
       this.hasRefusedWrite = !facts.isMultiStatement && !facts.changesSession
       if (!this.isExposed) this.#refusedBegin = restartSql
       this.#destroyed ??= readOnly
-      this.#onLost('readOnly')
       return readOnly
     }
     const { __knex__disposed: reason } = this.raw
@@ -371,10 +372,9 @@ export class PostgresSession implements Session {
     else this.#begin.forbidRestart()
   }
 
-  onLost(callback: (reason: LossReason) => void): void {
-    this.#onLost = callback
+  onLost(callback: () => void): void {
     this.raw.once('end', () => {
-      if (this.#destroyed === null) callback('lost')
+      if (this.#destroyed === null) callback()
     })
   }
 
